@@ -1,0 +1,10 @@
+"""Progressive growing of GANs (Karras et al. 2018): networks, training, data and measures.
+
+This package is the science alone. It needs torch, torchvision, numpy, pyarrow, pillow, safetensors,
+pyyaml, rich and typer, and nothing of the pipeline around it (see `components` and `pipelines`).
+"""
+
+__version__ = "0.1.0"
+
+# Part of every fingerprint. Raise it whenever the same inputs would give other results.
+RESULTS_VERSION = 1

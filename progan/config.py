@@ -1,0 +1,273 @@
+"""params.yaml as typed, frozen, validated values. Every error names the key.
+
+The classes are plain dataclasses so that training needs nothing else; `load` checks a file against
+them with pydantic. There are no defaults: what decides a result stands in params.yaml.
+"""
+
+import dataclasses
+import difflib
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from progan.errors import InputError
+
+RESOLUTIONS = tuple(2**level for level in range(2, 11))  # 4 … 1024
+
+
+def phase_key(resolution: int) -> str:
+    """The name of the phase that trains `resolution`: 8 → "r0008"."""
+    return f"r{resolution:04d}"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _require_resolution(value: int, key: str) -> None:
+    _require(value in RESOLUTIONS, f"{key} must be a power of two from 4 to 1024, not {value}")
+
+
+@dataclass(frozen=True)
+class PaintConfig:
+    """How many pictures the toy painter makes, and from which seed."""
+
+    images: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require(self.images > 0, f"images must be positive, not {self.images}")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """What `build-dataset` reads and how it becomes a multi-resolution dataset."""
+
+    source: str
+    path: str
+    resolution: int
+    seed: int
+    label_attributes: tuple[str, ...]
+    max_images: int | None
+    max_skipped: float
+
+    def __post_init__(self) -> None:
+        _require_resolution(self.resolution, "resolution")
+        _require(0 <= self.max_skipped <= 1, f"max_skipped is a fraction from 0 to 1, not {self.max_skipped}")
+        _require(self.max_images is None or self.max_images > 0, "max_images must be positive or null")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shape of generator and discriminator (paper, appendix A)."""
+
+    channels: int
+    latent_size: int
+    fmap_base: int
+    fmap_decay: float
+    fmap_max: int
+    mbstd_group_size: int
+
+    def __post_init__(self) -> None:
+        _require(self.channels in (1, 3), f"channels must be 1 (grey) or 3 (RGB), not {self.channels}")
+        for name in ("latent_size", "fmap_base", "fmap_max"):
+            _require(getattr(self, name) > 0, f"{name} must be positive")
+        _require(self.mbstd_group_size >= 0, "mbstd_group_size must be 0 (none) or more")
+
+    def feature_maps(self, stage: int) -> int:
+        """Feature maps after `stage`; the block at resolution 2^r uses stage r - 1."""
+        return min(int(self.fmap_base / 2 ** (stage * self.fmap_decay)), self.fmap_max)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What all phases share: optimiser, loss, averaging, augmentation."""
+
+    seed: int
+    adam_betas: tuple[float, float]
+    adam_epsilon: float
+    ema_decay: float
+    critic_steps: int
+    mirror: bool
+    wgan_lambda: float
+    wgan_target: float
+    wgan_drift: float
+
+    def __post_init__(self) -> None:
+        for name, value in zip(("beta1", "beta2"), self.adam_betas, strict=True):
+            _require(0 <= value < 1, f"adam_betas: {name} must be in [0, 1), not {value}")
+        _require(0 <= self.ema_decay < 1, f"ema_decay must be in [0, 1), not {self.ema_decay}")
+        _require(self.critic_steps >= 1, "critic_steps must be at least 1")
+        _require(self.wgan_target > 0, "wgan_target must be positive")
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """Training at one resolution: fade the new layers in, then stabilise."""
+
+    resolution: int
+    init: str
+    fade_kimg: float
+    stable_kimg: float
+    minibatch: int
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        _require_resolution(self.resolution, "resolution")
+        _require(self.fade_kimg >= 0, "fade_kimg must not be negative")
+        _require(self.stable_kimg >= 0, "stable_kimg must not be negative")
+        _require(self.fade_kimg + self.stable_kimg > 0, "fade_kimg + stable_kimg must be positive")
+        _require(self.minibatch > 0, "minibatch must be positive")
+        _require(self.learning_rate > 0, "learning_rate must be positive")
+
+    @property
+    def key(self) -> str:
+        return phase_key(self.resolution)
+
+
+@dataclass(frozen=True)
+class MeasuresConfig:
+    """How a finished phase is measured."""
+
+    seed: int
+    swd_images: int
+    ms_ssim_pairs: int
+    score_images: int
+    score_splits: int
+    inception_weights: str | None
+    inception_sha256: str | None
+    classifier_epochs: int
+
+    def __post_init__(self) -> None:
+        for name in ("swd_images", "ms_ssim_pairs", "score_images", "score_splits", "classifier_epochs"):
+            _require(getattr(self, name) > 0, f"{name} must be positive")
+        _require(
+            self.score_images >= self.score_splits, "score_images must be at least score_splits (one image a split)"
+        )
+        _require(
+            (self.inception_weights is None) == (self.inception_sha256 is None),
+            "inception_weights and inception_sha256 go together: give both or neither",
+        )
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """The thresholds a generator must meet to be registered."""
+
+    swd_max: float
+    ms_ssim_max: float
+    score_min: float
+    swd_vs_champion: float
+
+
+@dataclass(frozen=True)
+class RegisterConfig:
+    """Where a passing generator goes."""
+
+    model: str
+
+    def __post_init__(self) -> None:
+        _require(bool(re.fullmatch(r"[\w.-]+", self.model)), f"model must be letters, digits, . _ -: {self.model!r}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole of params.yaml."""
+
+    paint: dict[str, PaintConfig]
+    dataset: DatasetConfig
+    network: NetworkConfig
+    training: TrainingConfig
+    phases: dict[str, PhaseConfig]
+    measures: MeasuresConfig
+    gate: GateConfig
+    register: RegisterConfig
+
+    def __post_init__(self) -> None:
+        _require(bool(self.phases), "phases: at least one phase is needed")
+        for key, phase in self.phases.items():
+            _require(key == phase.key, f"phases.{key}: a phase at {phase.resolution} px must be named {phase.key}")
+        phases = list(self.phases.values())
+        first = phases[0]
+        _require(
+            first.resolution == 4 and first.fade_kimg == 0,
+            f"phases.{first.key}: the first phase must be r0004 with fade_kimg 0: there is nothing to fade from",
+        )
+        for before, phase in pairwise(phases):
+            where = f"phases.{phase.key}"
+            _require(
+                phase.resolution == 2 * before.resolution, f"{where}: must follow {phase_key(phase.resolution // 2)}"
+            )
+            init = f"checkpoints/{before.key}"
+            _require(phase.init == init, f"{where}.init: must be {init}, the phase before it, not {phase.init}")
+        last = phases[-1]
+        _require(
+            last.resolution <= self.dataset.resolution,
+            f"phases.{last.key}: the dataset ends at {self.dataset.resolution} px; raise dataset.resolution",
+        )
+
+    def phase(self, key: str) -> PhaseConfig:
+        """The phase called `key`; an InputError that lists the phases there are."""
+        if key not in self.phases:
+            raise InputError(f"phase {key}: not in params.yaml; there are {', '.join(self.phases)}")
+        return self.phases[key]
+
+    def start_kimg(self, key: str) -> float:
+        """kimg shown before the phase `key` begins."""
+        before = [phase for phase in self.phases.values() if phase.resolution < self.phase(key).resolution]
+        return sum(phase.fade_kimg + phase.stable_kimg for phase in before)
+
+
+def load(path: Path = Path("params.yaml")) -> Config:
+    """Read and check `path`. Raises InputError: file, key, what is wrong, what to do."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run in the project's root, or give --params") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return parse(values, str(path))
+
+
+def parse(values: Any, where: str) -> Config:
+    """Check `values` (what YAML gave) and make a Config of them; `where` begins every error."""
+    from pydantic import TypeAdapter, ValidationError
+
+    _refuse_unknown(Config, values, where)
+    try:
+        return TypeAdapter(Config).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{where}: {key + ': ' if key else ''}{message[0].lower() + message[1:]}") from None
+
+
+def _refuse_unknown(cls: type, values: Any, where: str, prefix: str = "") -> None:
+    """Name a misspelt or unknown key, before pydantic complains that the right one is missing."""
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: {prefix.rstrip('.') or 'the file'}: a mapping of keys to values is expected")
+    fields = {field.name: field.type for field in dataclasses.fields(cls)}
+    for key, value in values.items():
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(fields)}"
+            raise InputError(f"{where}: {prefix}{key}: unknown parameter; {hint}")
+        if dataclasses.is_dataclass(fields[key]):
+            _refuse_unknown(fields[key], value, where, f"{prefix}{key}.")
+        elif (inner := _mapped_class(fields[key])) is not None and isinstance(value, dict):
+            for name, item in value.items():
+                if not isinstance(name, str):
+                    raise InputError(f"{where}: {prefix}{key}.{name}: keys are strings here, such as r0004")
+                _refuse_unknown(inner, item, where, f"{prefix}{key}.{name}.")
+
+
+def _mapped_class(annotation: Any) -> type | None:
+    """The dataclass D of a `dict[str, D]` annotation."""
+    arguments = getattr(annotation, "__args__", ())
+    return arguments[1] if len(arguments) == 2 and dataclasses.is_dataclass(arguments[1]) else None
