@@ -79,10 +79,6 @@ class NetworkConfig:
             _require(getattr(self, name) > 0, f"{name} must be positive")
         _require(self.mbstd_group_size >= 0, "mbstd_group_size must be 0 (none) or more")
 
-    def feature_maps(self, stage: int) -> int:
-        """Feature maps after `stage`; the block at resolution 2^r uses stage r - 1."""
-        return min(int(self.fmap_base / 2 ** (stage * self.fmap_decay)), self.fmap_max)
-
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -157,12 +153,12 @@ class MeasuresConfig:
 
 @dataclass(frozen=True)
 class GateConfig:
-    """The thresholds a generator must meet to be registered."""
+    """The thresholds a generator must meet to be registered; null leaves a measure unjudged."""
 
-    swd_max: float
-    ms_ssim_max: float
-    score_min: float
-    swd_vs_champion: float
+    swd_max: float | None
+    ms_ssim_max: float | None
+    score_min: float | None
+    swd_vs_champion: float | None
 
 
 @dataclass(frozen=True)
@@ -216,11 +212,6 @@ class Config:
         if key not in self.phases:
             raise InputError(f"phase {key}: not in params.yaml; there are {', '.join(self.phases)}")
         return self.phases[key]
-
-    def start_kimg(self, key: str) -> float:
-        """kimg shown before the phase `key` begins."""
-        before = [phase for phase in self.phases.values() if phase.resolution < self.phase(key).resolution]
-        return sum(phase.fade_kimg + phase.stable_kimg for phase in before)
 
 
 def load(path: Path = Path("params.yaml")) -> Config:

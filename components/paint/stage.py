@@ -1,0 +1,15 @@
+"""Paint the pictures of the embedded default, so that a first run needs no download."""
+
+from pathlib import Path
+
+from progan.config import Config
+from progan.dataset import toy_celeba
+from progan.errors import InputError
+
+
+def paint(config: Config, name: str, out: Path) -> None:
+    """Paint `name` (a key of params.yaml's `paint`) into the folder `out`."""
+    if name not in config.paint:
+        raise InputError(f"paint.{name}: not in params.yaml; there are {', '.join(config.paint) or 'none'}")
+    toy_celeba.paint(out, config.paint[name].images, config.paint[name].seed)
+    print(f"{out}: painted {config.paint[name].images:,} faces")

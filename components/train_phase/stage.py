@@ -1,0 +1,112 @@
+"""Train one phase: from the checkpoint before it to its own."""
+
+import csv
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from progan.config import Config
+from progan.cost import seconds_after
+from progan.dataset.reader import load_images, load_manifest
+from progan.files import atomic_file
+from progan.metrics import swd
+from progan.networks import Generator
+from progan.progress import Advance, duration, show_progress
+from progan.sampling import generate, seeded_latents
+from progan.snapshots import SnapshotFolder, read_checkpoint
+from progan.training import Hooks, PhaseTrainer
+
+CURVE_IMAGES = 512  # images on each side of the SWD that is measured during training
+
+
+def train_phase(config: Config, key: str, dataset: Path, snapshots: Path, out: Path, history: Path) -> None:
+    """Train the phase `key`, going on from its newest snapshot if there is one.
+
+    Writes the checkpoint folder `out` (the same bytes for the same inputs on the same machine) and the
+    CSV file `history` (which also holds times). Raises Interrupted, with all saved, on SIGTERM or SIGINT.
+    """
+    phase = config.phase(key)
+    init = read_checkpoint(Path(phase.init)) if Path(phase.init).parts[0] == "checkpoints" else None
+    manifest = load_manifest(dataset)
+    images, _ = load_images(dataset, phase.resolution)
+    digest = manifest.digest(phase.resolution)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = PhaseTrainer(config, phase, images, digest, init, device)
+    folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
+    measure = _swd_against(torch.from_numpy(images), config)
+    with _only_trainer_of(folder):
+        with _stop_signals() as stop_requested, show_progress(key, "images") as advance:
+            trainer.train(folder, Hooks(_with_rest(advance, config, key), measure, stop_requested))
+        _write_history(history, trainer.history)
+        trainer.write_checkpoint(out, {"source": manifest.source, "digest": digest})
+    print(f"{out}: {key} trained, {trainer.images_shown / 1000:g} kimg in {duration(trainer.seconds)}")
+
+
+def _swd_against(images: Tensor, config: Config) -> Callable[[Generator, Tensor | None], float]:
+    """A function that measures a generator against the first of the real `images` (uint8 [N, C, R, R])."""
+    count = min(CURVE_IMAGES, len(images))
+    seed = config.measures.seed
+    latents = seeded_latents(count, config.network.latent_size, seed)
+    reals: list[swd.Descriptors] = []
+
+    def measure(generator: Generator, alpha: Tensor | None) -> float:
+        if not reals:
+            reals.append(swd.describe(images[:count].split(256), seed))
+        fakes = swd.describe(generate(generator, latents, alpha), seed + 1)
+        return swd.sliced_wasserstein(reals[0], fakes, seed)["average"]
+
+    return measure
+
+
+def _with_rest(advance: Advance, config: Config, key: str) -> Callable[[int, int, float | None], None]:
+    """Show, beside the phase's own time left, that of the phases after it."""
+
+    def progress(images_shown: int, total: int, seconds_per_image: float | None) -> None:
+        rest = None if seconds_per_image is None else seconds_after(config, key, seconds_per_image)
+        advance(images_shown, total, rest)
+
+    return progress
+
+
+def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:
+    with atomic_file(path) as beside, beside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@contextmanager
+def _only_trainer_of(folder: SnapshotFolder) -> Iterator[None]:
+    """Wait while another process trains this very phase: a run that lost its parent may still be at it."""
+    lock = FileLock(folder.folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"another process is training {folder.folder.name}; waiting for it", file=sys.stderr, flush=True)
+        lock.acquire()
+    with lock:
+        yield
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Ask the loop to save and stop, at its next iteration, when SIGTERM or SIGINT comes."""
+    received: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

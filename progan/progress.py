@@ -1,0 +1,101 @@
+"""How long work is shown: a bar on a terminal, plain lines in a log."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.text import Text
+
+LINE_SECONDS = 15.0
+
+
+class Advance(Protocol):
+    """Call with how much is done, of how much, and how long the work after this one will take."""
+
+    def __call__(self, done: int, total: int, rest_seconds: float | None = None) -> None: ...
+
+
+@contextmanager
+def show_progress(label: str, unit: str) -> Iterator[Advance]:
+    """Show the progress of some work; the first call says where it starts."""
+    console = Console(stderr=True)
+    with _bar(console, label, unit) if console.is_terminal else _lines(label, unit) as advance:
+        yield advance
+
+
+def duration(seconds: float) -> str:
+    """3723 → "1h 02m", 83 → "1m 23s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"
+
+
+class _Meter:
+    """Rate and time left since the work (re)started."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.text = ""
+        self._start: tuple[float, int] | None = None
+
+    def update(self, done: int, total: int, rest_seconds: float | None) -> None:
+        now = time.monotonic()
+        if self._start is None:
+            self._start = (now, done)
+        began, start = self._start
+        if done == start:
+            return
+        rate = (done - start) / max(now - began, 1e-9)
+        left = (total - done) / rate
+        self.text = f"{rate:,.0f} {self.unit}/s · {duration(left)} left"
+        if rest_seconds is not None:
+            self.text += f" · whole run ≈ {duration(left + rest_seconds)}"
+
+
+class _MeterColumn(ProgressColumn):
+    def __init__(self, meter: _Meter) -> None:
+        super().__init__()
+        self.meter = meter
+
+    def render(self, task: Task) -> Text:
+        return Text(self.meter.text, style="cyan")
+
+
+@contextmanager
+def _bar(console: Console, label: str, unit: str) -> Iterator[Advance]:
+    meter = _Meter(unit)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        _MeterColumn(meter),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(label, total=None)
+
+        def advance(done: int, total: int, rest_seconds: float | None = None) -> None:
+            meter.update(done, total, rest_seconds)
+            progress.update(task, completed=done, total=total)
+
+        yield advance
+
+
+@contextmanager
+def _lines(label: str, unit: str) -> Iterator[Advance]:
+    meter = _Meter(unit)
+    last_line = time.monotonic()
+
+    def advance(done: int, total: int, rest_seconds: float | None = None) -> None:
+        nonlocal last_line
+        meter.update(done, total, rest_seconds)
+        now = time.monotonic()
+        if now - last_line >= LINE_SECONDS or done == total:
+            last_line = now
+            print(f"{label} {done:,} of {total:,} {unit} · {meter.text}", file=sys.stderr, flush=True)
+
+    yield advance

@@ -1,0 +1,32 @@
+"""Pictures out of a generator."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from progan.networks import Generator
+
+PIXELS_AT_ONCE = 2**20  # bounds memory: 256 images at 64×64, one at 1024×1024
+
+
+def seeded_latents(count: int, latent_size: int, seed: int) -> Tensor:
+    """Latents from N(0, I), the same on every device: float [count, latent_size]."""
+    return torch.randn(count, latent_size, generator=torch.Generator().manual_seed(seed))
+
+
+def generate(generator: Generator, latents: Tensor, alpha: Tensor | None = None) -> Iterator[Tensor]:
+    """The images of `latents` in minibatches that fit into memory: uint8 [n, C, H, W], on the CPU.
+
+    Rounded as the reference does before it measures: round(127.5 x + 127.5), saturating.
+    """
+    device = next(generator.parameters()).device
+    minibatch = min(max(PIXELS_AT_ONCE // generator.resolution**2, 1), 256)
+    for some in latents.split(minibatch):
+        with torch.no_grad():
+            yield to_uint8(generator(some.to(device), alpha)).cpu()
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float images in about [-1, 1] to uint8."""
+    return (images * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
