@@ -1,0 +1,215 @@
+"""One view of a folder, a zip and a tar: the regular files inside, each readable at random.
+
+Nothing is ever unpacked by name, so members such as `../../etc/passwd` cannot write anywhere. A
+compressed tar has no random access: it is decompressed once, as a whole, into one plain tar.
+"""
+
+import bz2
+import contextlib
+import functools
+import gzip
+import lzma
+import os
+import posixpath
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from progan.errors import InputError
+from progan.files import atomic_file, digest_of
+
+
+def _open_zstd(path: Path) -> Any:
+    import zstandard
+
+    decompressor = zstandard.ZstdDecompressor(max_window_size=2**31)
+    return decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
+
+
+DECOMPRESSORS: dict[str, Callable[[Path], Any]] = {
+    ".tar.gz": gzip.open,
+    ".tgz": gzip.open,
+    ".tar.xz": lzma.open,
+    ".txz": lzma.open,
+    ".tar.bz2": bz2.open,
+    ".tbz2": bz2.open,
+    ".tar.zst": _open_zstd,
+    ".tzst": _open_zstd,
+}
+SUFFIXES = (".zip", ".tar", *DECOMPRESSORS)
+
+
+class Files(Protocol):
+    """The files in a folder or an archive, by their path inside it ("train/dress/1.jpg")."""
+
+    @property
+    def name(self) -> str:
+        """The folder's name, or the archive's without its suffix."""
+
+    @property
+    def sizes(self) -> dict[str, int]: ...
+
+    @property
+    def identity(self) -> str:
+        """A digest of names, sizes and times (in a zip: checksums)."""
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes. Raises OSError, or zipfile.BadZipFile and its like for a damaged member."""
+
+
+def open_files(path: Path, scratch: Path) -> Files:
+    """List the folder, .zip or .tar (.gz, .xz, .bz2, .zst) at `path`; unpack below `scratch` if need be.
+
+    Raises InputError when it is missing, of another kind, damaged or encrypted.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such folder or archive; check dataset.path")
+    if path.is_dir():
+        return _list_folder(path)
+    suffix = _archive_suffix(path)
+    if suffix is None:
+        raise InputError(f"{path}: neither a folder nor an archive; use one of {', '.join(SUFFIXES)}")
+    with _damaged_archive(path):
+        if suffix == ".zip":
+            return _list_zip(path)
+        return _list_tar(path, _decompress(path, suffix, scratch) if suffix in DECOMPRESSORS else path)
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """Files below `root`. Links to files are followed, links to folders are not."""
+
+    name: str
+    root: Path
+    sizes: dict[str, int]
+    identity: str
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+
+@dataclass(frozen=True)
+class ZipFiles:
+    """Members of a zip. `members`: the clean name → the name in the archive."""
+
+    name: str
+    path: Path
+    members: dict[str, str]
+    sizes: dict[str, int]
+    identity: str
+
+    def read(self, name: str) -> bytes:
+        return _zip_in_this_process(self.path).read(self.members[name])
+
+
+@dataclass(frozen=True)
+class TarFiles:
+    """Members of a plain tar. `offsets`: the clean name → where its bytes begin."""
+
+    name: str
+    path: Path
+    offsets: dict[str, int]
+    sizes: dict[str, int]
+    identity: str
+
+    def read(self, name: str) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(self.offsets[name])
+            return file.read(self.sizes[name])
+
+
+@functools.cache
+def _zip_in_this_process(path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+def _list_folder(root: Path) -> FolderFiles:
+    sizes, stamps = {}, []
+    for folder, _, names in os.walk(root):
+        for name in names:
+            file = Path(folder, name)
+            if file.is_file():
+                inside, facts = file.relative_to(root).as_posix(), file.stat()
+                sizes[inside] = facts.st_size
+                stamps.append((ascii(inside), facts.st_size, facts.st_mtime_ns))
+    return FolderFiles(root.resolve().name, root, sizes, digest_of(sorted(stamps)))
+
+
+def _list_zip(path: Path) -> ZipFiles:
+    members, sizes, stamps = {}, {}, []
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            if info.flag_bits & 0x1:
+                raise InputError(f"{path}: {info.filename} is encrypted; unpack it and give the folder")
+            name = _clean(info.filename.replace("\\", "/"))
+            members[name], sizes[name] = info.filename, info.file_size
+            stamps.append((ascii(name), info.file_size, info.CRC))
+    return ZipFiles(_bare_name(path), path, members, sizes, digest_of(stamps))
+
+
+def _list_tar(path: Path, plain: Path) -> TarFiles:
+    offsets: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+    stamps = []
+    with tarfile.open(plain, "r:") as archive:
+        for member in archive:
+            name = _clean(member.name)
+            if member.islnk() and _clean(member.linkname) in offsets:
+                offsets[name], sizes[name] = offsets[_clean(member.linkname)], sizes[_clean(member.linkname)]
+            elif member.isreg() and not member.issparse():
+                offsets[name], sizes[name] = member.offset_data, member.size
+            else:
+                continue
+            stamps.append((ascii(name), sizes[name], offsets[name], member.mtime))
+            archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
+    return TarFiles(_bare_name(path), plain, offsets, sizes, digest_of([path.stat().st_mtime_ns, stamps]))
+
+
+def _decompress(path: Path, suffix: str, scratch: Path) -> Path:
+    """The plain tar inside `path`, as a file in `scratch`; what an earlier run left there is used again."""
+    facts = path.stat()
+    plain = scratch / f"{digest_of([str(path), facts.st_size, facts.st_mtime_ns])[:16]}.tar"
+    if not plain.exists():
+        with atomic_file(plain) as beside, DECOMPRESSORS[suffix](path) as packed, beside.open("wb") as file:
+            shutil.copyfileobj(packed, file, 2**20)
+    return plain
+
+
+def _archive_suffix(path: Path) -> str | None:
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+
+
+def _bare_name(path: Path) -> str:
+    return path.name[: -len(_archive_suffix(path) or "")]
+
+
+def _clean(name: str) -> str:
+    """`./a/b`, `/a/b` and `../a/b` are all "a/b"."""
+    return posixpath.normpath("/" + name).lstrip("/")
+
+
+@contextlib.contextmanager
+def _damaged_archive(path: Path) -> Iterator[None]:
+    damage: list[type[Exception]] = [
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        gzip.BadGzipFile,
+        EOFError,
+        zlib.error,
+    ]
+    damage.append(lzma.LZMAError)
+    with contextlib.suppress(ImportError):
+        import zstandard
+
+        damage.append(zstandard.ZstdError)
+    try:
+        yield
+    except tuple(damage) as error:
+        raise InputError(f"{path}: damaged or not what its suffix says ({error}); fetch it again") from None

@@ -1,0 +1,85 @@
+"""Source `folder`: photographs of any size in a folder, a zip or a tar; their folders are classes."""
+
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from progan.config import DatasetConfig
+from progan.dataset.archives import Files, open_files
+from progan.dataset.photo import MAX_FILE_BYTES, decode_photo, is_photo
+from progan.dataset.source import Item, Picture, UnusableImage, printable
+from progan.errors import InputError
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Each photograph's largest centred square, resized (Lanczos) to the dataset's resolution.
+
+    The class is the name of the folder that directly holds the file, so train/dress/1.jpg and
+    test/dress/2.jpg are both "dress". When one folder holds all there are no labels.
+    """
+
+    resolution: int
+    files: Files
+    classes: tuple[str, ...]
+    items: tuple[Item, ...]
+    channels: int = 3
+
+    @classmethod
+    def open(cls, config: DatasetConfig, scratch: Path) -> "Folder":
+        """List the photographs. Raises InputError when there are none."""
+        if config.label_attributes:
+            raise InputError("dataset.label_attributes: only celeba-wild has attributes; use [] with folder")
+        files = open_files(Path(config.path), scratch)
+        names = sorted(filter(is_photo, files.sizes))
+        if not names:
+            raise InputError(f"{config.path}: no JPEG, PNG or WebP files in it; check dataset.path")
+        classes = class_names(names, files.name)
+        labels = {name: label for label, name in enumerate(classes)}
+        items = (Item(name, labels.get(holder(name, files.name))) for name in names)
+        return cls(config.resolution, files, tuple(map(printable, classes)), tuple(items))
+
+    @property
+    def identity(self) -> str:
+        return self.files.identity
+
+    def load(self, item: Item) -> Picture:
+        photo = decode_photo(read_photo(self.files, item.name))
+        return Picture(square(photo, self.resolution), min(photo.size) < self.resolution)
+
+
+def holder(name: str, root_name: str) -> str:
+    """The name of the folder that directly holds the file; `root_name` for one at the top."""
+    return PurePosixPath(name).parent.name or root_name
+
+
+def class_names(names: Iterable[str], root_name: str) -> tuple[str, ...]:
+    """The holding folders' names, sorted; none when a single folder holds all files."""
+    folders = {PurePosixPath(name).parent for name in names}
+    if len(folders) == 1:
+        return ()
+    return tuple(sorted({folder.name or root_name for folder in folders}))
+
+
+def read_photo(files: Files, name: str) -> bytes:
+    """A file's bytes; UnusableImage when they cannot be read."""
+    if files.sizes[name] > MAX_FILE_BYTES:
+        raise UnusableImage(f"the file is larger than {MAX_FILE_BYTES >> 30} GiB")
+    try:
+        return files.read(name)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        raise UnusableImage(f"unreadable: {error}") from None
+
+
+def square(photo: Image.Image, resolution: int) -> np.ndarray:
+    """The largest centred square as uint8 [R,R,3]; an odd pixel too many is lost on the right or bottom."""
+    width, height = photo.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    crop = photo.crop((left, top, left + side, top + side))
+    return np.asarray(crop.resize((resolution, resolution), Image.Resampling.LANCZOS))

@@ -1,0 +1,99 @@
+"""`dataset.json`: what a built dataset holds, shard by shard, with digests."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from progan.config import phase_key
+from progan.files import digest_of
+
+MANIFEST_NAME = "dataset.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file; `file` is relative to the dataset's folder."""
+
+    file: str
+    images: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution. `digest` covers its shards' digests and counts: the data of a phase has this name."""
+
+    digest: str
+    shards: tuple[Shard, ...]
+
+    @classmethod
+    def of(cls, shards: Iterable[Shard]) -> "Level":
+        shards = tuple(shards)
+        return cls(digest_of([[shard.images, shard.sha256] for shard in shards]), shards)
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """A class and how many images it has; a label is the index of its class."""
+
+    name: str
+    images: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be used, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A built dataset. It says nothing about time or place: the same input gives the same bytes."""
+
+    format: int
+    source: str
+    name: str  # of the folder or archive that was read
+    parameters: dict[str, Any]  # resolution, seed, label_attributes, max_images
+    images: int
+    channels: int
+    classes: tuple[ClassCount, ...]  # empty: no labels
+    enlarged: int  # images that had fewer pixels than the highest resolution
+    skipped: int
+    skipped_items: tuple[Skipped, ...]  # the first of them
+    levels: dict[str, Level]  # by phase key, "r0004" first
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Lowest first."""
+        return tuple(int(key[1:]) for key in self.levels)
+
+    def level(self, resolution: int) -> Level:
+        """The shards of one resolution; KeyError when it was not built."""
+        return self.levels[phase_key(resolution)]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Manifest":
+        """The inverse of `to_json`; KeyError, TypeError, ValueError or AttributeError on anything else."""
+        if values["format"] != FORMAT:
+            raise ValueError(f"format {values['format']}, this version reads {FORMAT}")
+        nested = {
+            "classes": tuple(ClassCount(**value) for value in values["classes"]),
+            "skipped_items": tuple(Skipped(**value) for value in values["skipped_items"]),
+            "levels": {
+                key: Level(value["digest"], tuple(Shard(**shard) for shard in value["shards"]))
+                for key, value in values["levels"].items()
+            },
+        }
+        manifest = cls(**(values | nested))
+        for key, level in manifest.levels.items():
+            if sum(shard.images for shard in level.shards) != manifest.images:
+                raise ValueError(f"the shards of {key} do not hold {manifest.images} images")
+        return manifest

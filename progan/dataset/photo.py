@@ -1,0 +1,62 @@
+"""From a file's bytes to an upright 8-bit RGB image, whatever the camera or program made of it."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from progan.dataset.source import UnusableImage
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+# What such files turn out to be. Not every format Pillow knows: EPS, for one, would start Ghostscript.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_FILE_BYTES = 2**30
+
+
+def is_photo(name: str) -> bool:
+    """Whether a path looks like a photograph: by its suffix, neither hidden nor one of macOS's extras."""
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return not hidden and name.lower().endswith(SUFFIXES)
+
+
+def decode_photo(data: bytes, upright: bool = True) -> Image.Image:
+    """Decode to mode RGB: alpha over white, 16 bits scaled to 8, turned by EXIF if `upright`.
+
+    Raises UnusableImage for what is no image, truncated, or a decompression bomb.
+    """
+    if not data:
+        raise UnusableImage("the file is empty")
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            warnings.simplefilter("ignore")
+            image.load()
+            return to_rgb(ImageOps.exif_transpose(image) if upright else image)
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise anything at all on damaged bytes
+        raise UnusableImage(_reason(error)) from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as RGB. 16-bit values v become v / 257, rounded half-even."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values = np.clip(np.asarray(image).astype(np.float64), 0, 65535)
+        return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image))
+        values = values * 255 if values.max() <= 1 else values
+        return Image.fromarray(np.rint(np.clip(values, 0, 255)).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        see_through = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, see_through).convert("RGB")
+    return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return "decompression bomb: more pixels than any photograph"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image"
+    return " ".join(f"unreadable: {error}".split())[:200]

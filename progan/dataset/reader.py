@@ -1,0 +1,84 @@
+"""What a training phase reads: the manifest, and one resolution as one array."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from progan.dataset.manifest import MANIFEST_NAME, Manifest, Shard
+from progan.errors import InputError
+from progan.files import read_json
+
+
+def load_manifest(root: Path) -> Manifest:
+    """The manifest of the dataset in `root`; InputError when it is missing or ill-formed."""
+    path = root / MANIFEST_NAME
+    try:
+        return Manifest.from_json(read_json(path))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: not a dataset's manifest ({error}); run build-dataset again") from None
+
+
+def load_images(root: Path, resolution: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """All images of one resolution: uint8 [N,C,R,R], and their labels: int64 [N], or None without classes.
+
+    Every shard is checked against the manifest's digest first. Raises InputError: which file, what to do.
+    """
+    manifest = load_manifest(root)
+    if resolution not in manifest.resolutions:
+        built = ", ".join(map(str, manifest.resolutions))
+        raise InputError(
+            f"{root}: holds no {resolution} px, only {built}; raise dataset.resolution and rebuild"
+        )
+    shards = manifest.level(resolution).shards
+    images = np.empty((manifest.images, manifest.channels, resolution, resolution), np.uint8)
+    labels = np.empty(manifest.images, np.int64) if manifest.classes else None
+
+    def fill(shard: Shard, end: int) -> None:
+        begin = end - shard.images
+        _decode(root / shard.file, shard, images[begin:end], None if labels is None else labels[begin:end])
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(fill, shards, accumulate(shard.images for shard in shards)))
+    return images, labels
+
+
+def verified_bytes(path: Path, shard: Shard) -> bytes:
+    """A shard's bytes, when they are those the manifest names; InputError otherwise."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: this shard is missing; run build-dataset again") from None
+    if hashlib.sha256(data).hexdigest() != shard.sha256:
+        raise InputError(f"{path}: not the shard that {MANIFEST_NAME} describes; run build-dataset again")
+    return data
+
+
+def _decode(path: Path, shard: Shard, images: np.ndarray, labels: np.ndarray | None) -> None:
+    """Fill `images` [n,C,R,R] and `labels` [n] with a shard's rows."""
+    table = pq.ParquetFile(pa.BufferReader(verified_bytes(path, shard)))
+    if table.metadata.num_rows != shard.images:
+        raise InputError(
+            f"{path}: holds {table.metadata.num_rows} images, not {shard.images}; run build-dataset again"
+        )
+    pngs = _column(table, "image.bytes")
+    for place, png in zip(images, pngs, strict=True):
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            pixels = np.asarray(image)  # [R,R,3], or [R,R] when grey
+        place[...] = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
+    if labels is not None:
+        labels[...] = list(_column(table, "label"))
+
+
+def _column(table: pq.ParquetFile, name: str) -> Iterator:
+    for batch in table.iter_batches(batch_size=64, columns=[name]):
+        column = batch.column(0)
+        yield from (column.field("bytes") if pa.types.is_struct(column.type) else column).to_pylist()
