@@ -4,7 +4,6 @@ Nothing is ever unpacked by name, so members such as `../../etc/passwd` cannot w
 compressed tar has no random access: it is decompressed once, as a whole, into one plain tar.
 """
 
-import bz2
 import contextlib
 import functools
 import gzip
@@ -36,8 +35,6 @@ DECOMPRESSORS: dict[str, Callable[[Path], Any]] = {
     ".tgz": gzip.open,
     ".tar.xz": lzma.open,
     ".txz": lzma.open,
-    ".tar.bz2": bz2.open,
-    ".tbz2": bz2.open,
     ".tar.zst": _open_zstd,
     ".tzst": _open_zstd,
 }
@@ -63,7 +60,7 @@ class Files(Protocol):
 
 
 def open_files(path: Path, scratch: Path) -> Files:
-    """List the folder, .zip or .tar (.gz, .xz, .bz2, .zst) at `path`; unpack below `scratch` if need be.
+    """List the folder, .zip or .tar (.gz, .xz, .zst) at `path`; unpack below `scratch` if need be.
 
     Raises InputError when it is missing, of another kind, damaged or encrypted.
     """

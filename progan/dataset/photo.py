@@ -10,7 +10,7 @@ from progan.dataset.source import UnusableImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # What such files turn out to be. Not every format Pillow knows: EPS, for one, would start Ghostscript.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_FILE_BYTES = 2**30
 
 

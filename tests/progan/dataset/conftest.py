@@ -1,0 +1,41 @@
+"""Small made-up photographs and the parameters to build datasets of them."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from progan.config import DatasetConfig
+
+
+@pytest.fixture
+def config() -> Callable[..., DatasetConfig]:
+    """Parameters for the folder at `path`, with what a test wants changed."""
+    base = DatasetConfig("folder", "", 8, 123, (), None, 0.0)
+    return lambda path, **changes: dataclasses.replace(base, path=str(path), **changes)
+
+
+@pytest.fixture
+def photos() -> Callable[..., Path]:
+    """Write random PNGs of `side` pixels to root/<name>.png for every name; return root."""
+
+    def write(root: Path, names: list[str], side: int = 8) -> Path:
+        rng = np.random.default_rng(5)
+        for name in names:
+            file = root / f"{name}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)).save(file)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    """Every file below a folder, with its bytes."""
+    return lambda root: {
+        str(file.relative_to(root)): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()
+    }

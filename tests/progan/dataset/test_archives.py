@@ -1,0 +1,126 @@
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+
+import pytest
+import zstandard
+
+from progan.dataset.archives import open_files
+from progan.errors import InputError
+
+MEMBERS = {
+    "readme.txt": b"hello",
+    "train/dress/1.jpg": b"\1" * 700,
+    "train/hat/ü.jpg": b"",
+    "a.png": b"\2" * 9,
+}
+PACK = {
+    "tar": bytes,
+    "tar.gz": gzip.compress,
+    "tgz": gzip.compress,
+    "tar.xz": lzma.compress,
+    "tar.zst": zstandard.ZstdCompressor().compress,
+}
+
+
+def tar_bytes(members, prefix=""):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(prefix + name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def write_kind(folder, kind, members=MEMBERS, prefix=""):
+    path = folder / f"photos.{kind}" if kind else folder / "photos"
+    if not kind:
+        for name, data in members.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in members.items():
+                archive.writestr(prefix + name, data)
+    else:
+        path.write_bytes(PACK[kind](tar_bytes(members, prefix)))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["", "zip", *PACK])
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_a_folder_and_every_archive_look_alike(tmp_path, kind, prefix):
+    files = open_files(write_kind(tmp_path, kind, prefix=prefix), tmp_path / "scratch")
+    assert files.name == "photos"
+    assert files.sizes == {name: len(data) for name, data in MEMBERS.items()}
+    assert {name: files.read(name) for name in files.sizes} == MEMBERS
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.xz"])
+def test_members_that_point_outside_write_nowhere(tmp_path, kind):
+    root = tmp_path / "deep" / "er"
+    root.mkdir(parents=True)
+    members = {"../../evil.jpg": b"1", f"{tmp_path}/absolute.jpg": b"22", "..\\back.jpg": b"333"}
+    files = open_files(write_kind(root, kind, members), root / "scratch")
+    assert sorted(len(files.read(name)) for name in files.sizes) == [1, 2, 3]
+    assert not any(name.startswith(("/", "..")) for name in files.sizes if kind == "zip" or "\\" not in name)
+    assert not [path for path in tmp_path.rglob("*.jpg")]
+
+
+def test_a_hard_link_in_a_tar_is_the_file_it_names(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        info = tarfile.TarInfo("x.jpg")
+        info.size = 3
+        archive.addfile(info, io.BytesIO(b"abc"))
+        link = tarfile.TarInfo("y.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "x.jpg"
+        archive.addfile(link)
+        loose = tarfile.TarInfo("z.jpg")
+        loose.type, loose.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(loose)
+    files = open_files(tmp_path / "a.tar", tmp_path)
+    assert {name: files.read(name) for name in files.sizes} == {"x.jpg": b"abc", "y.jpg": b"abc"}
+
+
+def test_of_two_members_with_one_name_the_last_counts(tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar_bytes({"x": b"old"})[:1024] + tar_bytes({"x": b"newer"}))
+    assert open_files(tmp_path / "a.tar", tmp_path).read("x") == b"newer"
+
+
+def test_the_identity_changes_with_the_files(tmp_path):
+    path = write_kind(tmp_path, "")
+    before = open_files(path, tmp_path).identity
+    assert open_files(path, tmp_path).identity == before
+    (path / "a.png").write_bytes(b"\3" * 9)
+    assert open_files(path, tmp_path).identity != before
+
+
+@pytest.mark.parametrize("kind", ["zip", *PACK])
+def test_a_damaged_archive_is_one_clear_line(tmp_path, kind):
+    path = write_kind(tmp_path, kind, {"x.jpg": bytes(range(256)) * 400})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"photos\..*: damaged.*fetch it again"):
+        open_files(path, tmp_path / "scratch")
+    path.write_bytes(b"something else entirely" * 99)
+    with pytest.raises(InputError, match="damaged or not what its suffix says"):
+        open_files(path, tmp_path / "scratch")
+
+
+def test_what_is_no_archive(tmp_path):
+    with pytest.raises(InputError, match=r"gone: no such folder or archive"):
+        open_files(tmp_path / "gone", tmp_path)
+    (tmp_path / "a.rar").write_bytes(b"Rar!")
+    with pytest.raises(InputError, match=r"a\.rar: neither a folder nor an archive; use one of \.zip, \.tar"):
+        open_files(tmp_path / "a.rar", tmp_path)
+
+
+def test_an_encrypted_zip(tmp_path):
+    path = write_kind(tmp_path, "zip")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="encrypted"):
+        open_files(path, tmp_path)
