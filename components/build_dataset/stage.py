@@ -11,4 +11,4 @@ def build_dataset(config: Config, out: Path) -> None:
     """Build the dataset that params.yaml's `dataset` describes into the folder `out`."""
     with show_progress("build-dataset", "images") as advance:
         manifest = build(config.dataset, out, progress=advance)
-    print(f"{out}: {manifest.count:,} images at {len(manifest.resolutions)} resolutions")
+    print(f"{out}: {manifest.images:,} images at {len(manifest.resolutions)} resolutions")

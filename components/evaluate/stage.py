@@ -10,6 +10,7 @@ from torch import Tensor
 from components.score_network.stage import DESCRIPTION
 from progan.config import Config
 from progan.dataset.reader import load_images
+from progan.device import best_device
 from progan.errors import InputError
 from progan.files import read_json, write_json
 from progan.metrics import classifier, inception, swd
@@ -53,7 +54,7 @@ def _fakes_of(config: Config, checkpoint: Checkpoint) -> Fakes:
     """The checkpoint's averaged generator as a function that makes its first so many images."""
     generator, _ = build_networks(config.network, checkpoint.facts["resolution"])
     load_grown(generator, checkpoint.networks("ema"), str(checkpoint.folder))
-    generator.to("cuda" if torch.cuda.is_available() else "cpu")
+    generator.to(best_device())
     latent_size, seed = config.network.latent_size, config.measures.seed
     return lambda count: generate(generator, seeded_latents(count, latent_size, seed))
 
@@ -82,8 +83,8 @@ def _measure(config: Config, reals: Tensor, fakes: Fakes, score_network: Path) -
         "swd": swd.sliced_wasserstein(described, swd.describe(fakes(count), seed + 1), seed),
         "swd_floor": floor,
         "swd_images": count,
-        "ms_ssim": mean_ms_ssim(fakes(2 * measures.ms_ssim_pairs)),
-        "ms_ssim_reals": mean_ms_ssim(reals[: 2 * min(measures.ms_ssim_pairs, len(reals) // 2)].split(256)),
+        "ms_ssim": mean_ms_ssim(torch.cat(list(fakes(2 * measures.ms_ssim_pairs)))),
+        "ms_ssim_reals": mean_ms_ssim(reals[: 2 * min(measures.ms_ssim_pairs, len(reals) // 2)]),
         **_scores(config, reals, fakes, score_network),
     }
 
@@ -93,12 +94,13 @@ def _scores(config: Config, reals: Tensor, fakes: Fakes, score_network: Path) ->
     measures = config.measures
     facts = read_json(score_network / DESCRIPTION)
     if facts["kind"] == "classifier":
-        network = classifier.load(score_network / "classifier.safetensors")
+        network = classifier.load(score_network / "classifier.safetensors", best_device())
         return classifier.score(network, fakes(measures.score_images), measures.score_splits)
     if facts["kind"] == "inception":
         weights = Path(measures.inception_weights or "")
-        generated = torch.cat(list(fakes(measures.score_images)))
+        shown = reals[: measures.score_images].split(256)
+        splits, seed = measures.score_splits, measures.seed
         return inception.measure(
-            generated, reals[: measures.score_images], weights, facts["sha256"], measures.score_splits, measures.seed
+            fakes(measures.score_images), shown, weights, facts["sha256"], splits, seed, best_device()
         )
     return {}

@@ -6,6 +6,7 @@ import torch
 
 from progan.config import Config
 from progan.dataset.reader import load_images, load_manifest
+from progan.device import best_device
 from progan.files import atomic_folder, write_json
 from progan.metrics import classifier, inception
 from progan.progress import show_progress
@@ -23,20 +24,24 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
     manifest = load_manifest(dataset)
     with atomic_folder(out) as beside:
         if measures.inception_weights is not None:
-            inception.check_weights(Path(measures.inception_weights), measures.inception_sha256 or "")
+            inception.load_network(Path(measures.inception_weights), measures.inception_sha256 or "", best_device())
             facts = {"kind": "inception", "sha256": measures.inception_sha256}
         elif not manifest.classes:
             facts = {"kind": "none", "why": "the dataset has no labels and measures.inception_weights is null"}
         else:
-            resolution = max(config.phases.values(), key=lambda phase: phase.resolution).resolution
-            accuracy = _train_classifier(config, dataset, resolution, len(manifest.classes), beside)
-            facts = {"kind": "classifier", "resolution": resolution, "accuracy": accuracy, "classes": manifest.classes}
+            names = [label.name for label in manifest.classes]
+            accuracy = _train_classifier(config, dataset, len(names), beside)
+            facts = {"kind": "classifier", "accuracy": accuracy, "classes": names}
         write_json(beside / DESCRIPTION, facts)
     print(f"{out}: {facts['kind']}" + (f", accuracy {accuracy:.1%}" if facts["kind"] == "classifier" else ""))
 
 
-def _train_classifier(config: Config, dataset: Path, resolution: int, classes: int, folder: Path) -> float:
+def _train_classifier(config: Config, dataset: Path, classes: int, folder: Path) -> float:
+    """Train on the highest resolution up to 64 px; the accuracy on images held out."""
+    resolution = min(max(load_manifest(dataset).resolutions), classifier.LARGEST_SIDE)
     images, labels = load_images(dataset, resolution)
+    if labels is None:
+        raise AssertionError("a dataset with classes has labels")
     epochs, seed = config.measures.classifier_epochs, config.measures.seed
     with show_progress("score-network", "images") as advance:
         network, accuracy = classifier.train(

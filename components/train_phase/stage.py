@@ -16,6 +16,7 @@ from torch import Tensor
 from progan.config import Config
 from progan.cost import seconds_after
 from progan.dataset.reader import load_images, load_manifest
+from progan.device import best_device
 from progan.files import atomic_file
 from progan.metrics import swd
 from progan.networks import Generator
@@ -37,16 +38,15 @@ def train_phase(config: Config, key: str, dataset: Path, snapshots: Path, out: P
     init = read_checkpoint(Path(phase.init)) if Path(phase.init).parts[0] == "checkpoints" else None
     manifest = load_manifest(dataset)
     images, _ = load_images(dataset, phase.resolution)
-    digest = manifest.digest(phase.resolution)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = PhaseTrainer(config, phase, images, digest, init, device)
+    digest = manifest.level(phase.resolution).digest
+    trainer = PhaseTrainer(config, phase, images, digest, init, best_device())
     folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
     measure = _swd_against(torch.from_numpy(images), config)
     with _only_trainer_of(folder):
         with _stop_signals() as stop_requested, show_progress(key, "images") as advance:
             trainer.train(folder, Hooks(_with_rest(advance, config, key), measure, stop_requested))
         _write_history(history, trainer.history)
-        trainer.write_checkpoint(out, {"source": manifest.source, "digest": digest})
+        trainer.write_checkpoint(out, {"name": manifest.name, "images": manifest.images, "digest": digest})
     print(f"{out}: {key} trained, {trainer.images_shown / 1000:g} kimg in {duration(trainer.seconds)}")
 
 

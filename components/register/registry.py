@@ -1,0 +1,45 @@
+"""What is in the MLflow registry: champions, candidates and their measures."""
+
+import logging
+import os
+import warnings
+from typing import Any
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or the SQLite file in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_TRACKING_URI)
+
+
+def client() -> Any:
+    """An MlflowClient that keeps quiet about its own housekeeping."""
+    warnings.filterwarnings("ignore", module="(mlflow|sqlalchemy|alembic)")
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(tracking_uri())
+    return mlflow.MlflowClient()
+
+
+def champion_measures(model: str) -> dict[str, Any] | None:
+    """The measures of the version that is champion, from its tags; None when there is no champion."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = client().get_model_version_by_alias(model, CHAMPION)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return {"version": version.version, **{key: _number(value) for key, value in version.tags.items()}}
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

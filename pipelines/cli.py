@@ -1,0 +1,136 @@
+"""The `progan` command: how people, DVC, containers and CI all call a stage.
+
+Heavy imports are made inside the commands, so that `--help` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from progan.errors import InputError, Interrupted
+
+app = typer.Typer(
+    help="Progressive GANs: photographs in, a registered, served generator out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Params = Annotated[Path, typer.Option(help="The parameters: all that decides the result.")]
+Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]
+Key = Annotated[str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE")]
+PARAMS, DATASET = Path("params.yaml"), Path("data/multires")
+CHECKPOINTS, HISTORY, SNAPSHOTS = Path("checkpoints"), Path("history"), Path("snapshots")
+EVALUATIONS, SAMPLES, SCORE_NETWORK = Path("evaluation"), Path("samples"), Path("score_network")
+VERDICT, REGISTRATION, REPORT = Path("verdict.json"), Path("registration.json"), Path("report")
+
+
+@app.callback()
+def _main(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    pass
+
+
+@app.command()
+def paint(
+    name: Annotated[str, typer.Argument(help="A key of `paint` in params.yaml.")] = "toy-celeba",
+    params: Params = PARAMS,
+) -> None:
+    """Paint the faces of the embedded default into data/raw/NAME."""
+    from components.paint.stage import paint
+    from progan import config
+
+    paint(config.load(params), name, Path("data/raw") / name)
+
+
+@app.command()
+def build_dataset(params: Params = PARAMS, out: Dataset = DATASET) -> None:
+    """Make the multi-resolution dataset from the photographs that params.yaml names."""
+    from components.build_dataset.stage import build_dataset
+    from progan import config
+
+    build_dataset(config.load(params), out)
+
+
+@app.command()
+def score_network(params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
+    """Prepare the network that scores generators: Inception from a file, or a classifier of the labels."""
+    from components.score_network.stage import prepare_score_network
+    from progan import config
+
+    prepare_score_network(config.load(params), dataset, SCORE_NETWORK)
+
+
+@app.command()
+def train_phase(
+    key: Key,
+    params: Params = PARAMS,
+    dataset: Dataset = DATASET,
+    snapshots: Annotated[Path, typer.Option(help="Where state is kept to go on from after an interruption.")] = SNAPSHOTS,
+) -> None:
+    """Train one phase, going on from its newest snapshot if it was interrupted."""
+    from components.train_phase.stage import train_phase
+    from progan import config
+
+    out, history = CHECKPOINTS / key, HISTORY / f"{key}.csv"
+    train_phase(config.load(params), key, dataset, snapshots, out, history)
+
+
+@app.command()
+def evaluate(key: Key, params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
+    """Measure a finished phase: SWD, MS-SSIM and score; draw reals beside fakes."""
+    from components.evaluate.stage import evaluate
+    from progan import config
+
+    out, samples = EVALUATIONS / f"{key}.json", SAMPLES / f"{key}.png"
+    evaluate(config.load(params), key, CHECKPOINTS / key, dataset, SCORE_NETWORK, out, samples)
+
+
+@app.command()
+def gate(params: Params = PARAMS) -> None:
+    """Decide whether the last phase's generator is good enough, by the thresholds in params.yaml."""
+    from components.gate.stage import gate
+    from progan import config
+
+    gate(config.load(params), EVALUATIONS, VERDICT)
+
+
+@app.command()
+def register(params: Params = PARAMS) -> None:
+    """Log the run to MLflow; register the generator if the gate passed."""
+    from components.register.stage import RunFiles, register
+    from progan import config
+
+    files = RunFiles(CHECKPOINTS, HISTORY, EVALUATIONS, SAMPLES)
+    register(config.load(params), files, VERDICT, REGISTRATION)
+
+
+@app.command()
+def report(params: Params = PARAMS) -> None:
+    """Write the report: one HTML file, and the tables behind `dvc plots`."""
+    from components.report.stage import ReportFiles, report
+    from progan import config
+
+    files = ReportFiles(HISTORY, EVALUATIONS, SAMPLES, VERDICT, REGISTRATION, DATASET)
+    report(config.load(params), files, REPORT)
+
+
+@app.command()
+def summary(params: Params = PARAMS) -> None:
+    """Say what the run made and where to look."""
+    from components.report.summary import summary
+    from progan import config
+
+    summary(config.load(params), VERDICT, REGISTRATION, SAMPLES, REPORT)
+
+
+def main() -> None:
+    """Run the command; errors that people can cause become one line and their exit code."""
+    try:
+        app()
+    except (InputError, Interrupted) as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"progan: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
