@@ -168,9 +168,7 @@ def _parameters(config: DatasetConfig) -> dict[str, Any]:
 
 def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progress) -> list[Chunk]:
     """Make the chunks that are not finished yet; return all, in order."""
-    chunks = {
-        index: Chunk.read(job.receipt(index)) for index in range(job.chunks) if job.receipt(index).exists()
-    }
+    chunks = _finished_chunks(job)
     pending = [index for index in range(job.chunks) if index not in chunks]
     done = sum(len(job.items_of(index)) for index in chunks)
     progress(done, len(job.items))
@@ -187,6 +185,18 @@ def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progre
             _refuse_many_skipped(chunks, job, config)
     progress(len(job.items), len(job.items))
     return [chunks[index] for index in range(job.chunks)]
+
+
+def _finished_chunks(job: Job) -> dict[int, Chunk]:
+    """What an earlier run finished: chunks with a receipt whose shards are all still there."""
+    chunks = {}
+    for index in range(job.chunks):
+        if job.receipt(index).exists():
+            chunk = Chunk.read(job.receipt(index))
+            files = [(job.dataset / shard.file, shard.bytes) for shard in chunk.shards.values()]
+            if all(file.is_file() and file.stat().st_size == size for file, size in files):
+                chunks[index] = chunk
+    return chunks
 
 
 def _refuse_many_skipped(chunks: dict[int, Chunk], job: Job, config: DatasetConfig) -> None:

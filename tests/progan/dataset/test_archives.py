@@ -67,7 +67,7 @@ def test_members_that_point_outside_write_nowhere(tmp_path, kind):
     files = open_files(write_kind(root, kind, members), root / "scratch")
     assert sorted(len(files.read(name)) for name in files.sizes) == [1, 2, 3]
     assert not any(name.startswith(("/", "..")) for name in files.sizes if kind == "zip" or "\\" not in name)
-    assert not [path for path in tmp_path.rglob("*.jpg")]
+    assert not list(tmp_path.rglob("*.jpg"))
 
 
 def test_a_hard_link_in_a_tar_is_the_file_it_names(tmp_path):

@@ -1,0 +1,257 @@
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from progan.dataset import build as building
+from progan.dataset.build import build
+from progan.dataset.folder import square
+from progan.dataset.pyramid import pyramid
+from progan.dataset.reader import load_images, load_manifest
+from progan.errors import InputError, Interrupted
+
+NAMES = [f"{kind}/{number:02d}" for kind in ("cat", "dog", "eel") for number in range(9)]
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr(building, "images_per_shard", lambda resolution: 4)
+
+
+def test_order_labels_and_pixels(tmp_path, config, photos, small_shards):
+    root = photos(tmp_path / "p", NAMES, side=11)
+    manifest = build(config(root, seed=7), tmp_path / "out", workers=1)
+    order = np.arange(27)
+    np.random.RandomState(7).shuffle(order)
+    for resolution in (4, 8):
+        images, labels = load_images(tmp_path / "out", resolution)
+        assert images.shape == (27, 3, resolution, resolution)
+        assert labels.tolist() == [place // 9 for place in order]
+        for image, place in zip(images, order, strict=True):
+            top = square(Image.open(root / f"{NAMES[place]}.png"), 8)
+            np.testing.assert_array_equal(image.transpose(1, 2, 0), pyramid(top)[resolution])
+    assert manifest == load_manifest(tmp_path / "out")
+    assert [(count.name, count.images) for count in manifest.classes] == [("cat", 9), ("dog", 9), ("eel", 9)]
+    assert [shard.images for shard in manifest.level(8).shards] == [4] * 6 + [3]
+    assert manifest.resolutions == (4, 8)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "p"]
+
+
+def test_a_limit_takes_the_first_after_shuffling(tmp_path, config, photos, small_shards):
+    root = photos(tmp_path / "p", NAMES)
+    build(config(root), tmp_path / "all", workers=1)
+    manifest = build(config(root, max_images=10), tmp_path / "ten", workers=1)
+    assert manifest.images == 10
+    np.testing.assert_array_equal(
+        load_images(tmp_path / "ten", 8)[0], load_images(tmp_path / "all", 8)[0][:10]
+    )
+
+
+def test_without_classes_there_are_no_labels(tmp_path, config, photos):
+    manifest = build(config(photos(tmp_path / "p", ["1", "2"])), tmp_path / "out", workers=1)
+    images, labels = load_images(tmp_path / "out", 8)
+    assert (len(images), labels, manifest.classes) == (2, None, ())
+
+
+def test_the_number_of_workers_changes_no_byte(tmp_path, config, photos, contents):
+    root = photos(tmp_path / "p", [f"{number % 3}/{number}" for number in range(1100)], side=4)
+    (root / "0" / "broken.png").write_bytes(b"nothing")
+    seen = []
+    wanted = config(root, resolution=4, max_skipped=0.01)
+    one = build(wanted, tmp_path / "one", 1, lambda *step: seen.append(step))
+    assert (seen[0], seen[-1], len(set(seen))) == ((0, 1101), (1101, 1101), 1102)
+    seen.clear()
+    two = build(wanted, tmp_path / "two", 2, lambda *step: seen.append(step))
+    assert (seen[0], seen[-1], sorted(seen)) == ((0, 1101), (1101, 1101), seen)
+    assert one == two
+    assert len(one.level(4).shards) == 3
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_folder_and_its_archive_give_the_same_images(tmp_path, config, photos, contents):
+    root = photos(tmp_path / "p", NAMES)
+    with tarfile.open(tmp_path / "p.tar.xz", "w:xz") as archive:
+        archive.add(root, ".")
+    build(config(root), tmp_path / "a", workers=1)
+    build(config(tmp_path / "p.tar.xz"), tmp_path / "b", workers=1)
+    one, other = contents(tmp_path / "a"), contents(tmp_path / "b")
+    assert json.loads(one.pop("dataset.json")) | {"name": "p.tar.xz"} == json.loads(other.pop("dataset.json"))
+    assert one == other
+
+
+KILLED_BUILD = """
+import os, signal, sys
+from pathlib import Path
+from progan.config import DatasetConfig
+from progan.dataset.build import build
+
+def progress(done, total):
+    finished = list(Path(sys.argv[2]).parent.glob(".*.partial/*/finished/*.json"))
+    if finished and done > 600:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    config = DatasetConfig("folder", sys.argv[1], 4, 123, (), None, 0.0)
+    build(config, Path(sys.argv[2]), int(sys.argv[3]), progress)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, config, photos, contents, workers):
+    root = photos(tmp_path / "p", [f"{number % 3}/{number}" for number in range(1700)], side=4)
+    (tmp_path / "killed.py").write_text(KILLED_BUILD)
+    arguments = [sys.executable, "killed.py", "p", "out", str(workers)]
+    killed = subprocess.run(arguments, cwd=tmp_path, capture_output=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not (tmp_path / "out").exists()
+    seen = []
+    build(config(root, resolution=4), tmp_path / "out", 1, lambda *step: seen.append(step))
+    assert seen[0] in [(512, 1700), (1024, 1700)]
+    build(config(root, resolution=4), tmp_path / "whole", 1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert not list(tmp_path.glob(".*"))
+
+
+def stop_after(images):
+    def progress(done, total):
+        if done == images:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_changed_input_uses_no_stale_shard(tmp_path, config, photos, small_shards):
+    root = photos(tmp_path / "p", NAMES)
+    with pytest.raises(KeyboardInterrupt):
+        build(config(root), tmp_path / "out", 1, stop_after(10))
+    assert len(list(tmp_path.glob(".out.partial/*/finished/*.json"))) == 2
+    photos(root, NAMES[:1], side=9)
+    seen = []
+    build(config(root), tmp_path / "out", 1, lambda *step: seen.append(step))
+    assert seen[0] == (0, 27)
+    with pytest.raises(KeyboardInterrupt):
+        build(config(root), tmp_path / "out", 1, stop_after(10))
+    build(config(root, seed=5), tmp_path / "out", 1, lambda *step: seen.append(step))
+    assert load_manifest(tmp_path / "out").parameters["seed"] == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "p"]
+
+
+def test_a_receipt_without_its_shards_counts_for_nothing(tmp_path, config, photos, small_shards, contents):
+    root = photos(tmp_path / "p", NAMES)
+    with pytest.raises(KeyboardInterrupt):
+        build(config(root), tmp_path / "out", 1, stop_after(10))
+    next(tmp_path.glob(".out.partial/*/dataset/r0004/*00001*")).unlink()
+    seen = []
+    build(config(root), tmp_path / "out", 1, lambda *step: seen.append(step))
+    assert seen[0] == (4, 27)
+    build(config(root), tmp_path / "whole", 1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_unusable_images_are_counted_and_named(tmp_path, config, photos, small_shards):
+    root = photos(tmp_path / "p", NAMES, side=5)
+    (root / "cat" / "05.png").write_bytes(b"")
+    (root / "dog" / "x.jpg").write_bytes((root / "dog" / "01.png").read_bytes()[:60])
+    manifest = build(config(root, max_skipped=0.1), tmp_path / "out", workers=1)
+    assert (manifest.images, manifest.skipped, manifest.enlarged) == (26, 2, 26)
+    assert {skip.name: skip.why.split(":")[0] for skip in manifest.skipped_items} == {
+        "cat/05.png": "the file is empty",
+        "dog/x.jpg": "unreadable",
+    }
+    assert Counter({count.name: count.images for count in manifest.classes}) == {"cat": 8, "dog": 9, "eel": 9}
+    assert len(load_images(tmp_path / "out", 8)[0]) == 26
+    with pytest.raises(
+        InputError, match=r"p: \d of 28 images are unusable, more than .* allows \(0.01\): cat/05.png"
+    ):
+        build(config(root, max_skipped=0.01), tmp_path / "strict", workers=1)
+    assert not (tmp_path / "strict").exists()
+
+
+def test_nothing_but_unusable_images(tmp_path, config, photos):
+    root = photos(tmp_path / "p", [])
+    root.mkdir()
+    (root / "1.png").write_bytes(b"1")
+    with pytest.raises(InputError, match="1 of 1 images are unusable"):
+        build(config(root, max_skipped=1.0), tmp_path / "out", workers=1)
+
+
+def test_bad_input_leaves_nothing_behind(tmp_path, config, photos):
+    root = photos(tmp_path / "p", ["1"])
+    for wanted in (
+        config(tmp_path / "gone"),
+        config(root, source="nowhere"),
+        config(root, source="celeba-wild"),
+        config(root, seed=-1),
+    ):
+        with pytest.raises(InputError) as error:
+            build(wanted, tmp_path / "out", workers=1)
+        assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_only_a_dataset_is_replaced(tmp_path, config, photos):
+    root = photos(tmp_path / "p", ["1", "2"])
+    with pytest.raises(InputError, match="p: exists and is no dataset; choose another folder"):
+        build(config(root), root, workers=1)
+    (tmp_path / "out").mkdir()
+    build(config(root), tmp_path / "out", workers=1)
+    build(config(root, max_images=1), tmp_path / "out", workers=1)
+    assert load_manifest(tmp_path / "out").images == 1
+
+
+def test_two_builds_of_one_dataset_at_once(tmp_path, config, photos):
+    root = photos(tmp_path / "p", ["1", "2"])
+
+    def meanwhile(done, total):
+        with pytest.raises(InputError, match="out: another build is writing it"):
+            build(config(root), tmp_path / "out", workers=1)
+
+    assert build(config(root), tmp_path / "out", 1, meanwhile).images == 2
+
+
+def test_a_killed_worker_is_no_crash(tmp_path, config, photos):
+    root = photos(tmp_path / "p", [str(number) for number in range(1100)], side=4)
+
+    def kill_a_worker(done, total):
+        if done:
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    with pytest.raises(Interrupted, match="worker process was killed"):
+        build(config(root, resolution=4), tmp_path / "out", 2, kill_a_worker)
+    assert build(config(root, resolution=4), tmp_path / "out", 2).images == 1100
+
+
+def test_a_file_name_that_is_no_unicode(tmp_path, config, photos):
+    root = photos(tmp_path / "p", ["1"])
+    (root / "1.png").rename(os.fsdecode(bytes(root) + b"/\xff.png"))
+    (root / "2.png").write_bytes(b"")
+    assert build(config(root, max_skipped=0.5), tmp_path / "out", workers=1).images == 1
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True)
+    if mount.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_one_clear_line(tmp_path, config, photos, tiny_disk, workers):
+    root = photos(tmp_path / "p", [str(number) for number in range(600)], side=32)
+    with pytest.raises(InputError, match="no space left on the disk; free some and run again"):
+        build(config(root, resolution=32), tiny_disk / "out", workers)
+    assert not (tiny_disk / "out").exists()
+    assert not list(tiny_disk.rglob("*.partial/*/dataset/*/.*"))

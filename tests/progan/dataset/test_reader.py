@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pytest
+
+from progan.dataset.build import build
+from progan.dataset.reader import load_images, load_manifest
+from progan.errors import InputError
+
+
+@pytest.fixture
+def built(tmp_path, config, photos):
+    build(config(photos(tmp_path / "p", ["a/1", "a/2", "b/3"])), tmp_path / "out", workers=1)
+    return tmp_path / "out"
+
+
+def test_images_and_labels(built):
+    images, labels = load_images(built, 4)
+    assert (images.shape, images.dtype, images.flags.c_contiguous) == ((3, 3, 4, 4), np.uint8, True)
+    assert (labels.dtype, sorted(labels)) == (np.int64, [0, 0, 1])
+
+
+def test_a_shard_that_was_tampered_with_is_found(built):
+    shard = built / load_manifest(built).level(8).shards[0].file
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(
+        InputError, match=r"r0008/train-00000-of-00001.parquet: not the shard .* run build-dataset"
+    ):
+        load_images(built, 8)
+    load_images(built, 4)
+    shard.unlink()
+    with pytest.raises(InputError, match=r"this shard is missing; run build-dataset again"):
+        load_images(built, 8)
+
+
+def test_a_resolution_that_was_not_built(built):
+    with pytest.raises(InputError, match=r"holds no 16 px, only 4, 8; raise dataset.resolution and rebuild"):
+        load_images(built, 16)
+
+
+def test_manifests_that_are_none(tmp_path, built):
+    with pytest.raises(InputError, match=r"dataset.json: no such file"):
+        load_manifest(tmp_path / "nowhere")
+    file = built / "dataset.json"
+    good = json.loads(file.read_text())
+    levels = good["levels"]
+    shards = [levels["r0004"]["shards"][0] | {"images": 2}]
+    for bad in (
+        [],
+        {},
+        good | {"format": 99},
+        good | {"more": 1},
+        good | {"classes": [1]},
+        good | {"levels": levels | {"r0004": {"digest": "", "shards": shards}}},
+        {key: value for key, value in good.items() if key != "images"},
+    ):
+        file.write_text(json.dumps(bad))
+        with pytest.raises(
+            InputError, match=r"dataset.json: not a dataset's manifest .*; run build-dataset again"
+        ):
+            load_manifest(built)
+    file.write_text("{")
+    with pytest.raises(InputError, match=r"dataset.json: not valid JSON"):
+        load_manifest(built)
+
+
+def test_the_manifest_tells_no_time_or_place(built, tmp_path):
+    assert str(tmp_path) not in (built / "dataset.json").read_text()
