@@ -28,7 +28,9 @@ VERDICT, REGISTRATION, REPORT = Path("verdict.json"), Path("registration.json"),
 
 
 @app.callback()
-def _main(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+def _main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
     pass
 
 
@@ -67,7 +69,9 @@ def train_phase(
     key: Key,
     params: Params = PARAMS,
     dataset: Dataset = DATASET,
-    snapshots: Annotated[Path, typer.Option(help="Where state is kept to go on from after an interruption.")] = SNAPSHOTS,
+    snapshots: Annotated[
+        Path, typer.Option(help="Where state is kept to go on from after an interruption.")
+    ] = SNAPSHOTS,
 ) -> None:
     """Train one phase, going on from its newest snapshot if it was interrupted."""
     from components.train_phase.stage import train_phase

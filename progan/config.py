@@ -7,6 +7,7 @@ them with pydantic. There are no defaults: what decides a result stands in param
 import dataclasses
 import difflib
 import re
+import typing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -143,7 +144,8 @@ class MeasuresConfig:
         for name in ("swd_images", "ms_ssim_pairs", "score_images", "score_splits", "classifier_epochs"):
             _require(getattr(self, name) > 0, f"{name} must be positive")
         _require(
-            self.score_images >= self.score_splits, "score_images must be at least score_splits (one image a split)"
+            self.score_images >= self.score_splits,
+            "score_images must be at least score_splits (one image a split)",
         )
         _require(
             (self.inception_weights is None) == (self.inception_sha256 is None),
@@ -168,7 +170,10 @@ class RegisterConfig:
     model: str
 
     def __post_init__(self) -> None:
-        _require(bool(re.fullmatch(r"[\w.-]+", self.model)), f"model must be letters, digits, . _ -: {self.model!r}")
+        _require(
+            bool(re.fullmatch(r"[\w.-]+", self.model)),
+            f"model must be letters, digits, . _ -: {self.model!r}",
+        )
 
 
 @dataclass(frozen=True)
@@ -187,20 +192,25 @@ class Config:
     def __post_init__(self) -> None:
         _require(bool(self.phases), "phases: at least one phase is needed")
         for key, phase in self.phases.items():
-            _require(key == phase.key, f"phases.{key}: a phase at {phase.resolution} px must be named {phase.key}")
+            _require(
+                key == phase.key, f"phases.{key}: a phase at {phase.resolution} px must be named {phase.key}"
+            )
         phases = list(self.phases.values())
         first = phases[0]
         _require(
             first.resolution == 4 and first.fade_kimg == 0,
-            f"phases.{first.key}: the first phase must be r0004 with fade_kimg 0: there is nothing to fade from",
+            f"phases.{first.key}: the first phase is r0004 with fade_kimg 0: nothing is there to fade from",
         )
         for before, phase in pairwise(phases):
             where = f"phases.{phase.key}"
             _require(
-                phase.resolution == 2 * before.resolution, f"{where}: must follow {phase_key(phase.resolution // 2)}"
+                phase.resolution == 2 * before.resolution,
+                f"{where}: must follow {phase_key(phase.resolution // 2)}",
             )
             init = f"checkpoints/{before.key}"
-            _require(phase.init == init, f"{where}.init: must be {init}, the phase before it, not {phase.init}")
+            _require(
+                phase.init == init, f"{where}.init: must be {init}, the phase before it, not {phase.init}"
+            )
         last = phases[-1]
         _require(
             last.resolution <= self.dataset.resolution,
@@ -239,26 +249,29 @@ def parse(values: Any, where: str) -> Config:
         raise InputError(f"{where}: {key + ': ' if key else ''}{message[0].lower() + message[1:]}") from None
 
 
-def _refuse_unknown(cls: type, values: Any, where: str, prefix: str = "") -> None:
+def _refuse_unknown(cls: Any, values: Any, where: str, prefix: str = "") -> None:
     """Name a misspelt or unknown key, before pydantic complains that the right one is missing."""
     if not isinstance(values, dict):
-        raise InputError(f"{where}: {prefix.rstrip('.') or 'the file'}: a mapping of keys to values is expected")
+        raise InputError(
+            f"{where}: {prefix.rstrip('.') or 'the file'}: a mapping of keys to values is expected"
+        )
     fields = {field.name: field.type for field in dataclasses.fields(cls)}
     for key, value in values.items():
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(fields)}"
             raise InputError(f"{where}: {prefix}{key}: unknown parameter; {hint}")
-        if dataclasses.is_dataclass(fields[key]):
-            _refuse_unknown(fields[key], value, where, f"{prefix}{key}.")
-        elif (inner := _mapped_class(fields[key])) is not None and isinstance(value, dict):
+        annotation: Any = fields[key]
+        if dataclasses.is_dataclass(annotation):
+            _refuse_unknown(annotation, value, where, f"{prefix}{key}.")
+        elif (inner := _mapped_class(annotation)) is not None and isinstance(value, dict):
             for name, item in value.items():
                 if not isinstance(name, str):
                     raise InputError(f"{where}: {prefix}{key}.{name}: keys are strings here, such as r0004")
                 _refuse_unknown(inner, item, where, f"{prefix}{key}.{name}.")
 
 
-def _mapped_class(annotation: Any) -> type | None:
-    """The dataclass D of a `dict[str, D]` annotation."""
-    arguments = getattr(annotation, "__args__", ())
-    return arguments[1] if len(arguments) == 2 and dataclasses.is_dataclass(arguments[1]) else None
+def _mapped_class(annotation: Any) -> Any:
+    """The dataclass D of a `dict[str, D]` annotation, None for any other."""
+    key_and_value = typing.get_args(annotation)
+    return next((part for part in key_and_value if dataclasses.is_dataclass(part)), None)

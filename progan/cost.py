@@ -27,13 +27,12 @@ def iteration_flops(network: NetworkConfig, resolution: int) -> int:
     return GENERATOR_PASSES * made.get_total_flops() + DISCRIMINATOR_PASSES * judged.get_total_flops()
 
 
-def seconds_after(config: Config, key: str, seconds_per_image: float) -> float:
-    """How long the phases after `key` take, if speed goes by the arithmetic alone."""
+def images_after(config: Config, key: str) -> float:
+    """The phases after `key` in images of that phase, if time goes by the arithmetic alone."""
     now = config.phase(key)
     later = [phase for phase in config.phases.values() if phase.resolution > now.resolution]
     return sum(
         Schedule(phase).total_images
-        * seconds_per_image
         * iteration_flops(config.network, phase.resolution)
         / iteration_flops(config.network, now.resolution)
         for phase in later

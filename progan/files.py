@@ -93,7 +93,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"{path}: no space left on the disk; free some and run again") from error
         if error.errno in (errno.EACCES, errno.EROFS):
-            raise InputError(f"{path}: cannot write here ({error.strerror}); check its permissions") from error
+            raise InputError(
+                f"{path}: cannot write here ({error.strerror}); check its permissions"
+            ) from error
         raise
 
 

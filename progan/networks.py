@@ -187,10 +187,14 @@ class Generator(nn.Module):
         super().__init__()
         self.resolution = resolution
         start, *grown = levels = levels_up_to(resolution)
-        blocks: dict[str, nn.Module] = {level_key(start): GeneratorStart(latent_size + label_size, maps.at(start))}
+        blocks: dict[str, nn.Module] = {
+            level_key(start): GeneratorStart(latent_size + label_size, maps.at(start))
+        }
         blocks |= {level_key(level): GeneratorBlock(maps.at(level // 2), maps.at(level)) for level in grown}
         self.blocks = nn.ModuleDict(blocks)
-        self.to_rgb = nn.ModuleDict({level_key(level): Conv(maps.at(level), channels, 1, gain=1) for level in levels})
+        self.to_rgb = nn.ModuleDict(
+            {level_key(level): Conv(maps.at(level), channels, 1, gain=1) for level in levels}
+        )
 
     def forward(self, latents: Tensor, alpha: Tensor | None = None) -> Tensor:
         x, before = latents, latents
@@ -221,11 +225,15 @@ class Discriminator(nn.Module):
         super().__init__()
         self.resolution = resolution
         *grown, end = levels = levels_up_to(resolution)[::-1]
-        self.from_rgb = nn.ModuleDict({level_key(level): Conv(channels, maps.at(level), 1) for level in levels})
+        self.from_rgb = nn.ModuleDict(
+            {level_key(level): Conv(channels, maps.at(level), 1) for level in levels}
+        )
         blocks: dict[str, nn.Module] = {
             level_key(level): DiscriminatorBlock(maps.at(level), maps.at(level // 2)) for level in grown
         }
-        blocks[level_key(end)] = DiscriminatorEnd(maps.at(end), maps.after(0), 1 + label_size, mbstd_group_size)
+        blocks[level_key(end)] = DiscriminatorEnd(
+            maps.at(end), maps.after(0), 1 + label_size, mbstd_group_size
+        )
         self.blocks = nn.ModuleDict(blocks)
 
     def forward(self, images: Tensor, alpha: Tensor | None = None) -> Tensor:

@@ -2,9 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
@@ -13,17 +12,18 @@ from rich.text import Text
 LINE_SECONDS = 15.0
 
 
-class Advance(Protocol):
-    """Call with how much is done, of how much, and how long the work after this one will take."""
-
-    def __call__(self, done: int, total: int, rest_seconds: float | None = None) -> None: ...
+Advance = Callable[[int, int], None]  # how much is done, of how much
 
 
 @contextmanager
-def show_progress(label: str, unit: str) -> Iterator[Advance]:
-    """Show the progress of some work; the first call says where it starts."""
+def show_progress(label: str, unit: str, then: float = 0) -> Iterator[Advance]:
+    """Show the progress of some work; the first call says where it starts.
+
+    then: how much of the same work the rest of the run amounts to, for the time left in all.
+    """
     console = Console(stderr=True)
-    with _bar(console, label, unit) if console.is_terminal else _lines(label, unit) as advance:
+    meter = _Meter(unit, then)
+    with _bar(console, label, meter) if console.is_terminal else _lines(label, meter) as advance:
         yield advance
 
 
@@ -37,12 +37,12 @@ def duration(seconds: float) -> str:
 class _Meter:
     """Rate and time left since the work (re)started."""
 
-    def __init__(self, unit: str) -> None:
-        self.unit = unit
+    def __init__(self, unit: str, then: float) -> None:
+        self.unit, self.then = unit, then
         self.text = ""
         self._start: tuple[float, int] | None = None
 
-    def update(self, done: int, total: int, rest_seconds: float | None) -> None:
+    def update(self, done: int, total: int) -> None:
         now = time.monotonic()
         if self._start is None:
             self._start = (now, done)
@@ -52,8 +52,8 @@ class _Meter:
         rate = (done - start) / max(now - began, 1e-9)
         left = (total - done) / rate
         self.text = f"{rate:,.0f} {self.unit}/s · {duration(left)} left"
-        if rest_seconds is not None:
-            self.text += f" · whole run ≈ {duration(left + rest_seconds)}"
+        if self.then:
+            self.text += f" · whole run ≈ {duration(left + self.then / rate)} left"
 
 
 class _MeterColumn(ProgressColumn):
@@ -66,8 +66,7 @@ class _MeterColumn(ProgressColumn):
 
 
 @contextmanager
-def _bar(console: Console, label: str, unit: str) -> Iterator[Advance]:
-    meter = _Meter(unit)
+def _bar(console: Console, label: str, meter: _Meter) -> Iterator[Advance]:
     columns = (
         SpinnerColumn(),
         TextColumn("[bold]{task.description}"),
@@ -78,24 +77,23 @@ def _bar(console: Console, label: str, unit: str) -> Iterator[Advance]:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(label, total=None)
 
-        def advance(done: int, total: int, rest_seconds: float | None = None) -> None:
-            meter.update(done, total, rest_seconds)
+        def advance(done: int, total: int) -> None:
+            meter.update(done, total)
             progress.update(task, completed=done, total=total)
 
         yield advance
 
 
 @contextmanager
-def _lines(label: str, unit: str) -> Iterator[Advance]:
-    meter = _Meter(unit)
+def _lines(label: str, meter: _Meter) -> Iterator[Advance]:
     last_line = time.monotonic()
 
-    def advance(done: int, total: int, rest_seconds: float | None = None) -> None:
+    def advance(done: int, total: int) -> None:
         nonlocal last_line
-        meter.update(done, total, rest_seconds)
+        meter.update(done, total)
         now = time.monotonic()
         if now - last_line >= LINE_SECONDS or done == total:
             last_line = now
-            print(f"{label} {done:,} of {total:,} {unit} · {meter.text}", file=sys.stderr, flush=True)
+            print(f"{label} {done:,} of {total:,} {meter.unit} · {meter.text}", file=sys.stderr, flush=True)
 
     yield advance

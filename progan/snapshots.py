@@ -24,7 +24,9 @@ KEPT_SNAPSHOTS = 2
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`tensors` under names that begin with `prefix` and a dot; each a contiguous copy on the CPU."""
-    return {f"{prefix}.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    return {
+        f"{prefix}.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()
+    }
 
 
 def stripped(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,8 +89,8 @@ def load_grown(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
         if name not in own or own[name].shape != tensor.shape:
             has = tuple(own[name].shape) if name in own else "no such layer"
             raise InputError(
-                f"{where}: made with another network configuration ({name} is {tuple(tensor.shape)} there, {has} "
-                "by params.yaml); set network as it was, or train the phases before again"
+                f"{where}: made with another network configuration ({name}: {tuple(tensor.shape)}, not {has} "
+                "as by params.yaml); set network as it was, or train the phases before again"
             )
     module.load_state_dict(own | state)
 

@@ -87,7 +87,9 @@ class Models:
     sums: Tensor  # float [len(STATISTICS)]
 
     @classmethod
-    def build(cls, config: Config, phase: PhaseConfig, init: Checkpoint | None, device: torch.device) -> "Models":
+    def build(
+        cls, config: Config, phase: PhaseConfig, init: Checkpoint | None, device: torch.device
+    ) -> "Models":
         """Networks for `phase`: drawn from the seed, then whatever `init` has learnt already."""
         torch.manual_seed(config.training.seed + phase.resolution)
         generator, discriminator = build_networks(config.network, phase.resolution)
@@ -178,7 +180,7 @@ def critic_step(
     learning_rate: Tensor,
     training: TrainingConfig,
 ) -> None:
-    """One update of the discriminator and, with it, of the average (facts §2.1). images: uint8 [N, C, H, W]."""
+    """One update of the discriminator, and of the average with it. images: uint8 [N, C, H, W]."""
     reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha)
     loss, scores = critic_loss(models, reals, draws, alpha, training)
     adam = models.discriminator_adam
@@ -244,7 +246,7 @@ def _resident(images: Tensor, device: torch.device) -> Tensor:
 class Hooks:
     """What the loop calls back: nothing here can change the result."""
 
-    progress: Callable[[int, int, float | None], None]  # images shown, images in the phase, seconds an image
+    progress: Callable[[int, int], None]  # images shown, images in the phase
     measure: Callable[[Generator, Tensor | None], float]  # the average and alpha → SWD
     stop_requested: Callable[[], bool]
 
@@ -278,9 +280,13 @@ class PhaseTrainer:
         device: torch.device,
     ) -> None:
         if init is not None and init.facts["resolution"] * 2 != phase.resolution:
-            raise InputError(f"{init.folder}: holds {init.facts['phase']}, which {phase.key} cannot start from")
+            raise InputError(
+                f"{init.folder}: holds {init.facts['phase']}, which {phase.key} cannot start from"
+            )
         if phase.minibatch > len(images):
-            raise InputError(f"phases.{phase.key}.minibatch: {phase.minibatch} is more than the {len(images)} images")
+            raise InputError(
+                f"phases.{phase.key}.minibatch: {phase.minibatch} is more than the {len(images)} images"
+            )
         self.config, self.phase, self.device = config, phase, device
         self.schedule = Schedule(phase)
         self.fingerprint = fingerprint(config, phase, data_digest, init)
@@ -300,13 +306,13 @@ class PhaseTrainer:
         started = time.monotonic() - self.seconds
         if not self.history:
             self._tick(hooks, 0.0)
-        self._show(hooks)
+        hooks.progress(self.images_shown, self.schedule.total_images)
         while self.images_shown < self.schedule.total_images:
             if hooks.stop_requested():
                 self._snapshot(snapshots)
                 raise Interrupted(f"{self.phase.key}: stopped at {self.images_shown} images, state saved")
             self.iterate()
-            self._show(hooks)
+            hooks.progress(self.images_shown, self.schedule.total_images)
             if self.images_shown % self._tick_images == 0 or self.images_shown == self.schedule.total_images:
                 self.seconds = time.monotonic() - started
                 self._tick(hooks, self.seconds)
@@ -321,7 +327,9 @@ class PhaseTrainer:
         for _ in range(training.critic_steps):
             alpha = self._alpha()
             position = self.start_images + self.images_shown
-            draws = draw(training.seed, position, phase.minibatch, self.config.network.latent_size, self.device)
+            draws = draw(
+                training.seed, position, phase.minibatch, self.config.network.latent_size, self.device
+            )
             images = self.reals.at(position, phase.minibatch)
             critic_step(self.models, images, draws, alpha, self.learning_rate, training)
             was_stable = self.schedule.is_stable(self.images_shown)
@@ -379,10 +387,6 @@ class PhaseTrainer:
         }
         self.history.append(row)
 
-    def _show(self, hooks: Hooks) -> None:
-        rate = self.history[-1]["images_per_second"]
-        hooks.progress(self.images_shown, self.schedule.total_images, 1 / rate if rate else None)
-
     def _measure_due(self) -> bool:
         ticks = self.images_shown // self._tick_images
         return ticks % (TICKS_PER_PHASE // MEASURES_PER_PHASE) == 0 or (
@@ -390,7 +394,9 @@ class PhaseTrainer:
         )
 
     def _snapshot(self, snapshots: SnapshotFolder) -> None:
-        tensors = self.models.network_tensors() | self.models.optimizer_tensors() | {"sums": self.models.sums.cpu()}
+        tensors = (
+            self.models.network_tensors() | self.models.optimizer_tensors() | {"sums": self.models.sums.cpu()}
+        )
         facts = {"images_shown": self.images_shown, "history": self.history, "seconds": self.seconds}
         snapshots.write(self.images_shown, tensors, facts)
 
@@ -401,7 +407,11 @@ class PhaseTrainer:
         tensors, facts = found
         self.models.load(tensors)
         self.models.sums.copy_(tensors["sums"])
-        self.images_shown, self.history, self.seconds = facts["images_shown"], facts["history"], facts["seconds"]
+        self.images_shown, self.history, self.seconds = (
+            facts["images_shown"],
+            facts["history"],
+            facts["seconds"],
+        )
 
 
 def _tick_images(schedule: Schedule) -> int:

@@ -31,7 +31,9 @@ def evaluate(
     """Write the measures of `checkpoint` to `out` (JSON), and reals beside fakes to `samples` (PNG)."""
     finished = read_checkpoint(checkpoint)
     if finished.facts["phase"] != key:
-        raise InputError(f"{checkpoint}: holds phase {finished.facts['phase']}, not {key}; run that phase first")
+        raise InputError(
+            f"{checkpoint}: holds phase {finished.facts['phase']}, not {key}; run that phase first"
+        )
     resolution = config.phase(key).resolution
     reals = torch.from_numpy(load_images(dataset, resolution)[0])
     fakes = _fakes_of(config, finished)
@@ -44,10 +46,11 @@ def evaluate(
         "dataset": finished.facts["dataset"]["digest"],
         **_measure(config, _as_trained(reals, config), fakes, score_network),
     }
-    shown = [grid(images, GRID_PIXELS) for images in (reals[:64], torch.cat(list(fakes(64))))]
-    write_png(samples, beside(*shown))
+    fake_images = torch.cat(list(fakes(64)))
+    write_png(samples, beside(grid(reals[:64], GRID_PIXELS), grid(fake_images, GRID_PIXELS)))
     write_json(out, evaluation)
-    print(f"{out}: SWD {evaluation['swd']['average']:.1f} (real images among themselves: {evaluation['swd_floor']:.1f})")
+    distance, floor = evaluation["swd"]["average"], evaluation["swd_floor"]
+    print(f"{out}: SWD {distance:.1f}; real images among themselves {floor:.1f}")
 
 
 def _fakes_of(config: Config, checkpoint: Checkpoint) -> Fakes:

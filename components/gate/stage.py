@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from progan.config import Config, GateConfig
 from progan.files import read_json, write_json
@@ -59,14 +59,18 @@ def _at_most(measure: str, value: float | None, limit: float, what: str = "the l
 
 
 def _at_least(measure: str, value: float | None, limit: float) -> Reason:
-    return _judge(measure, value, limit, _finite(value) and value >= limit, f"at least {limit:.4g}, the limit")
+    return _judge(
+        measure, value, limit, _finite(value) and value >= limit, f"at least {limit:.4g}, the limit"
+    )
 
 
 def _judge(measure: str, value: float | None, limit: float, passed: bool, wanted: str) -> Reason:
     if not _finite(value):
         was = "is missing" if value is None else f"is {value}"
         return Reason(measure, None, limit, False, f"{measure} {was}; {wanted} is asked")
-    return Reason(measure, value, limit, passed, f"{measure} is {value:.4g}; {'' if passed else 'not '}{wanted}")
+    return Reason(
+        measure, value, limit, passed, f"{measure} is {value:.4g}; {'' if passed else 'not '}{wanted}"
+    )
 
 
 def _against_champion(candidate: Mapping[str, Any], champion: Mapping[str, Any], ratio: float) -> Reason:
@@ -76,11 +80,15 @@ def _against_champion(candidate: Mapping[str, Any], champion: Mapping[str, Any],
             return Reason(measure, None, None, True, f"{measure}: not asked, the champion has another {key}")
     best = champion.get("swd_average")
     if not _finite(best):
-        return Reason(measure, None, None, False, f"{measure}: the champion's SWD is not known; promote another")
-    return _at_most("swd_average", candidate.get("swd_average"), ratio * best, f"{ratio:g} × the champion's {best:.4g}")
+        return Reason(
+            measure, None, None, False, f"{measure}: the champion's SWD is not known; promote another"
+        )
+    return _at_most(
+        "swd_average", candidate.get("swd_average"), ratio * best, f"{ratio:g} × the champion's {best:.4g}"
+    )
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
@@ -102,5 +110,9 @@ def flat_measures(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """An evaluation with its nested measures flattened: {"swd": {"16": x}} → {"swd_16": x}."""
     flat: dict[str, Any] = {}
     for name, value in evaluation.items():
-        flat |= {f"{name}_{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+        flat |= (
+            {f"{name}_{key}": item for key, item in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
     return flat

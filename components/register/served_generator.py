@@ -36,7 +36,9 @@ class ServedGenerator(PythonModel):
         self.generator.load_state_dict(load_file(context.artifacts["weights"]))
         self.generator.requires_grad_(False).eval()
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(
+        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
+    ) -> Any:
         latents = self._latents(np.asarray(model_input))
         images = torch.cat([self.generator(some) for some in latents.split(IMAGES_AT_ONCE)])
         pixels = (images * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -48,7 +50,7 @@ class ServedGenerator(PythonModel):
         if given.ndim == 2 and given.shape[1] == 1 and (given >= 0).all() and (given % 1 == 0).all():
             return torch.stack([self._drawn(int(seed)) for seed in given[:, 0]])
         raise MlflowException(
-            f"expected latents [N, {self.latent_size}] or whole-numbered seeds [N, 1], not {list(given.shape)}",
+            f"expected latents [N, {self.latent_size}] or whole seeds [N, 1], not {list(given.shape)}",
             error_code=INVALID_PARAMETER_VALUE,
         )
 

@@ -19,7 +19,16 @@ from progan.files import canonical_json, read_json, write_json
 from progan.snapshots import Checkpoint, read_checkpoint
 
 RUN_KEY = "progan.fingerprint"  # the tag by which a run that was interrupted is found again
-CURVES = ("d_loss", "g_loss", "real_score", "fake_score", "gradient_norm", "alpha", "learning_rate", "minibatch")
+CURVES = (
+    "d_loss",
+    "g_loss",
+    "real_score",
+    "fake_score",
+    "gradient_norm",
+    "alpha",
+    "learning_rate",
+    "minibatch",
+)
 RATES = ("images_per_second", "seconds", "skipped", "swd")
 
 
@@ -46,9 +55,13 @@ def register(config: Config, files: RunFiles, verdict_file: Path, out: Path) -> 
     for key in config.phases:
         _log_phase(mlflow_client, config, key, parent, files)
     _log_parent(mlflow_client, parent, config, verdict, files, verdict_file)
-    version = _register_version(mlflow_client, config, parent, checkpoint, verdict) if verdict["passed"] else None
+    version = (
+        _register_version(mlflow_client, config, parent, checkpoint, verdict) if verdict["passed"] else None
+    )
     mlflow_client.set_terminated(parent)
-    write_json(out, {"model": config.register.model, "version": version, "run": parent, "passed": verdict["passed"]})
+    write_json(
+        out, {"model": config.register.model, "version": version, "run": parent, "passed": verdict["passed"]}
+    )
     print(
         f"{out}: {config.register.model} version {version}, alias {CANDIDATE}"
         if version
@@ -66,7 +79,9 @@ def _parent_run(mlflow_client: Any, config: Config, verdict: dict[str, Any]) -> 
     found = mlflow_client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{key}'")
     if found:
         return found[0].info.run_id
-    run = mlflow_client.create_run(experiment_id, run_name=f"{verdict['phase']}-{key[:8]}", tags={RUN_KEY: key})
+    run = mlflow_client.create_run(
+        experiment_id, run_name=f"{verdict['phase']}-{key[:8]}", tags={RUN_KEY: key}
+    )
     return run.info.run_id
 
 
@@ -91,7 +106,7 @@ def _log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files:
 
 
 def _curves(history: Path) -> Iterator[Any]:
-    """The rows of a phase's history as metrics; MLflow's step is the whole kimg, the last row of each counts."""
+    """A phase's history as metrics. MLflow's step is the whole kimg; of several rows the last counts."""
     with history.open(newline="") as file:
         rows = {round(float(row["kimg"])): row for row in csv.DictReader(file)}
     for kimg, row in rows.items():
@@ -119,10 +134,19 @@ def _params(values: dict[str, Any]) -> list[Any]:
 
 
 def _log_parent(
-    mlflow_client: Any, parent: str, config: Config, verdict: dict[str, Any], files: RunFiles, verdict_file: Path
+    mlflow_client: Any,
+    parent: str,
+    config: Config,
+    verdict: dict[str, Any],
+    files: RunFiles,
+    verdict_file: Path,
 ) -> None:
     measures = _metrics(verdict["candidate"], verdict["candidate"]["kimg"])
-    sections = {name: section for name, section in asdict(config).items() if name in ("network", "training", "dataset")}
+    sections = {
+        name: section
+        for name, section in asdict(config).items()
+        if name in ("network", "training", "dataset")
+    }
     params = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
     mlflow_client.log_batch(parent, metrics=measures, params=_params(params))
     mlflow_client.log_artifact(parent, str(verdict_file))
@@ -196,6 +220,8 @@ def _tags(verdict: dict[str, Any]) -> dict[str, str]:
 def _git_commit() -> str:
     """The commit that is checked out, "+" behind it when files differ from it; "none" outside git."""
     described = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=40", "--match=", "--dirty=+"], capture_output=True, text=True
+        ["git", "describe", "--always", "--abbrev=40", "--match=", "--dirty=+"],
+        capture_output=True,
+        text=True,
     )
     return described.stdout.strip() or "none"

@@ -61,7 +61,9 @@ def report(config: Config, files: ReportFiles, out: Path) -> None:
 def _history(path: Path, key: str) -> Rows:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return [{"phase": key} | {name: float(text) if text else None for name, text in row.items()} for row in rows]
+    return [
+        {"phase": key} | {name: float(text) if text else None for name, text in row.items()} for row in rows
+    ]
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: Rows) -> None:
@@ -105,7 +107,9 @@ def _curve(history: Rows, names: tuple[str, ...], label: str) -> str:
     for key in dict.fromkeys(row["phase"] for row in history):
         start = min(row["kimg"] for row in history if row["phase"] == key)
         axes.axvline(start, color="grey", linestyle=":", linewidth=0.8)
-        axes.annotate(key, (start, 1), xycoords=("data", "axes fraction"), fontsize=7, color="grey", va="bottom")
+        axes.annotate(
+            key, (start, 1), xycoords=("data", "axes fraction"), fontsize=7, color="grey", va="bottom"
+        )
     axes.set_xlabel("kimg")
     axes.set_ylabel(label)
     axes.spines[["top", "right"]].set_visible(False)
@@ -122,6 +126,8 @@ def _embedded(kind: str, content: bytes) -> str:
 
 def _template() -> Any:
     environment = Environment(
-        loader=PackageLoader("components.report", "."), autoescape=select_autoescape(["html"]), trim_blocks=True
+        loader=PackageLoader("components.report", "."),
+        autoescape=select_autoescape(["html"]),
+        trim_blocks=True,
     )
     return environment.get_template("report.html")

@@ -14,7 +14,9 @@ def summary(config: Config, verdict_file: Path, registration_file: Path, samples
     verdict, registration = read_json(verdict_file), read_json(registration_file)
     version = registration["version"]
     made = (
-        f"{registration['model']} version {version}, alias candidate" if version else "nothing: the gate failed"
+        f"{registration['model']} version {version}, alias candidate"
+        if version
+        else "nothing: the gate failed"
     )
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"\n[bold]{verdict['phase']}[/bold]: the gate {_word(verdict['passed'])}")

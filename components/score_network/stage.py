@@ -1,6 +1,7 @@
-"""The network whose answers the score is computed from: the 2015 Inception network, or a classifier of our own."""
+"""The network behind the score: the 2015 Inception network, or a classifier of the dataset's labels."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,10 +25,15 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
     manifest = load_manifest(dataset)
     with atomic_folder(out) as beside:
         if measures.inception_weights is not None:
-            inception.load_network(Path(measures.inception_weights), measures.inception_sha256 or "", best_device())
-            facts = {"kind": "inception", "sha256": measures.inception_sha256}
+            inception.load_network(
+                Path(measures.inception_weights), measures.inception_sha256 or "", best_device()
+            )
+            facts: dict[str, Any] = {"kind": "inception", "sha256": measures.inception_sha256}
         elif not manifest.classes:
-            facts = {"kind": "none", "why": "the dataset has no labels and measures.inception_weights is null"}
+            facts = {
+                "kind": "none",
+                "why": "the dataset has no labels and measures.inception_weights is null",
+            }
         else:
             names = [label.name for label in manifest.classes]
             accuracy = _train_classifier(config, dataset, len(names), beside)

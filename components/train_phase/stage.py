@@ -14,13 +14,13 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from progan.config import Config
-from progan.cost import seconds_after
+from progan.cost import images_after
 from progan.dataset.reader import load_images, load_manifest
 from progan.device import best_device
 from progan.files import atomic_file
 from progan.metrics import swd
 from progan.networks import Generator
-from progan.progress import Advance, duration, show_progress
+from progan.progress import duration, show_progress
 from progan.sampling import generate, seeded_latents
 from progan.snapshots import SnapshotFolder, read_checkpoint
 from progan.training import Hooks, PhaseTrainer
@@ -43,8 +43,8 @@ def train_phase(config: Config, key: str, dataset: Path, snapshots: Path, out: P
     folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
     measure = _swd_against(torch.from_numpy(images), config)
     with _only_trainer_of(folder):
-        with _stop_signals() as stop_requested, show_progress(key, "images") as advance:
-            trainer.train(folder, Hooks(_with_rest(advance, config, key), measure, stop_requested))
+        with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
+            trainer.train(folder, Hooks(advance, measure, stopped))
         _write_history(history, trainer.history)
         trainer.write_checkpoint(out, {"name": manifest.name, "images": manifest.images, "digest": digest})
     print(f"{out}: {key} trained, {trainer.images_shown / 1000:g} kimg in {duration(trainer.seconds)}")
@@ -66,16 +66,6 @@ def _swd_against(images: Tensor, config: Config) -> Callable[[Generator, Tensor 
     return measure
 
 
-def _with_rest(advance: Advance, config: Config, key: str) -> Callable[[int, int, float | None], None]:
-    """Show, beside the phase's own time left, that of the phases after it."""
-
-    def progress(images_shown: int, total: int, seconds_per_image: float | None) -> None:
-        rest = None if seconds_per_image is None else seconds_after(config, key, seconds_per_image)
-        advance(images_shown, total, rest)
-
-    return progress
-
-
 def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:
     with atomic_file(path) as beside, beside.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
@@ -90,7 +80,9 @@ def _only_trainer_of(folder: SnapshotFolder) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"another process is training {folder.folder.name}; waiting for it", file=sys.stderr, flush=True)
+        print(
+            f"another process is training {folder.folder.name}; waiting for it", file=sys.stderr, flush=True
+        )
         lock.acquire()
     with lock:
         yield
