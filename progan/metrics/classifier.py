@@ -1,0 +1,167 @@
+"""A score like the Inception score from a small classifier, trained on the labels of the dataset itself.
+
+For labelled datasets without the Inception weights: exp of the mean KL divergence between p(y|x) and p(y)
+(Salimans et al. 2016, section 4) under the classifier's p(y|x). It runs from 1 to the number of classes,
+high when the images are recognisable and the classes all occur. Comparable only under one classifier,
+so it never goes by the name of Inception score.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from progan.errors import InputError
+from progan.files import atomic_file, canonical_json
+
+LARGEST_SIDE = 64
+WIDTHS = (32, 64, 128)
+HELD_OUT = 0.1
+MINIBATCH = 64
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 1e-2
+IMAGES_AT_ONCE = 256
+
+
+class Classifier(nn.Module):
+    """Three convolutions with batch norm, each halving the side, then the mean over the places that are left.
+
+    classes: how many labels there are. resolution: the side, 8 to 64, at which it looks at images; others
+    are brought to it, by box averages if larger and by repeating pixels if smaller.
+    """
+
+    def __init__(self, classes: int, resolution: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.resolution = resolution
+        layers: list[nn.Module] = []
+        for before, after in zip((3, *WIDTHS[:-1]), WIDTHS, strict=True):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(after), nn.SiLU()]
+        self.features = nn.Sequential(*layers)
+        self.logits = nn.Linear(WIDTHS[-1], classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, float32 [N, classes], of uint8 [N, C, R, R] images: C 1 (grey) or 3, R a power of two."""
+        x = images.expand(-1, 3, -1, -1).float() / 127.5 - 1
+        x = F.interpolate(x, self.resolution, mode="area")  # an exact box average, or exact repetition
+        x = self.features(x)  # [N, 128, resolution / 8, resolution / 8]
+        return self.logits(x.mean(dim=(2, 3)))
+
+
+def train(
+    images: Tensor,
+    labels: Tensor,
+    classes: int,
+    epochs: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Classifier, float]:
+    """Train a classifier on nine tenths of the images; return it and its accuracy on the rest.
+
+    images: uint8 [N, C, R, R], C 1 or 3, R a power of two ≥ 8; the work is done on their device.
+    labels: int64 [N], 0 … classes - 1. seed: decides the initial weights, which images are held out and
+    their order; on the CPU the same arguments give the same weights.
+    progress: called after each minibatch with the number of minibatches done and of all.
+    Raises ValueError when images and labels do not fit each other or are fewer than 10.
+    """
+    if len(images) != len(labels) or len(images) < 1 / HELD_OUT:
+        raise ValueError(
+            f"{len(images)} images and {len(labels)} labels: as many are needed, and at least 10"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"labels must be from 0 to {classes - 1}, not {int(labels.min())} to {int(labels.max())}"
+        )
+    if images.shape[-1] < 2 ** len(WIDTHS):
+        raise ValueError(f"images must be at least 8 px, not {images.shape[-1]}")
+
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(images), generator=generator)
+    held_out, training = order.split([int(HELD_OUT * len(order)), len(order) - int(HELD_OUT * len(order))])
+    classifier = _initial(classes, min(images.shape[-1], LARGEST_SIDE), seed).to(images.device)
+    steps = epochs * math.ceil(len(training) / MINIBATCH)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+
+    done = 0
+    for _ in range(epochs):
+        for some in training[torch.randperm(len(training), generator=generator)].split(MINIBATCH):
+            loss = F.cross_entropy(classifier(images[some]), labels[some].to(images.device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            done += 1
+            if progress is not None:
+                progress(done, steps)
+
+    classifier.eval().requires_grad_(False)
+    guesses = torch.cat([classifier(images[some]).argmax(1).cpu() for some in held_out.split(IMAGES_AT_ONCE)])
+    return classifier, (guesses == labels[held_out].cpu()).double().mean().item()
+
+
+def score(classifier: Classifier, batches: Iterable[Tensor], splits: int) -> dict[str, float]:
+    """The classifier's score of images: mean and population deviation over `splits` parts, in order.
+
+    batches: minibatches of uint8 [N, C, R, R], C 1 or 3, R a power of two, on any device.
+    Keys: classifier_score (1 to the number of classes) and classifier_score_std.
+    Raises ValueError with fewer images than splits.
+    """
+    device = next(classifier.parameters()).device
+    with torch.inference_mode():
+        logits = torch.cat([classifier(batch.to(device)).double().cpu() for batch in batches])
+    if len(logits) < splits:
+        raise ValueError(f"{splits} splits need at least as many images, not {len(logits)}")
+    edges = [part * len(logits) // splits for part in range(splits + 1)]
+    values = torch.stack([_score(logits[a:b]) for a, b in pairwise(edges)])
+    return {
+        "classifier_score": values.mean().item(),
+        "classifier_score_std": values.std(correction=0).item(),
+    }
+
+
+def save(classifier: Classifier, path: Path) -> None:
+    """Write weights and shape of `classifier` to a safetensors file, atomically."""
+    shape = {"classes": classifier.classes, "resolution": classifier.resolution}
+    state = {name: value.contiguous() for name, value in classifier.state_dict().items()}
+    with atomic_file(path) as beside:
+        save_file(state, beside, metadata={"classifier": canonical_json(shape)})
+
+
+def load(path: Path, device: torch.device) -> Classifier:
+    """Read what `save` wrote, ready to score. Raises InputError when `path` is missing or something else."""
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            shape = json.loads(file.metadata()["classifier"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        classifier = Classifier(**shape).to(device)
+        classifier.load_state_dict(state)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that trains the score network") from None
+    except (SafetensorError, KeyError, TypeError, RuntimeError):
+        raise InputError(f"{path}: not a score network; delete it and run the stage that trains it") from None
+    return classifier.eval().requires_grad_(False)
+
+
+def _initial(classes: int, resolution: int, seed: int) -> Classifier:
+    """New weights drawn from `seed`; the process's own random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return Classifier(classes, resolution)
+
+
+def _score(logits: Tensor) -> Tensor:
+    """exp(mean KL(p(y|x) ‖ p(y))) of [N, classes] logits, with p(y) the mean of p(y|x)."""
+    log_p = logits.log_softmax(dim=1)
+    p = log_p.exp()
+    marginal = p.mean(dim=0)
+    divergence = (p * (log_p - marginal.log())).sum(dim=1)
+    return divergence.mean().exp()

@@ -1,0 +1,151 @@
+"""Inception score, FID and KID, in the network and the conventions that the literature reports.
+
+Salimans et al. 2016 (Inception score), Heusel et al. 2017 (FID), Bińkowski et al. 2018 (KID), through
+torch-fidelity with the TensorFlow weights of 2015-12-05. The weights are a local file whose digest is
+checked; nothing is downloaded. torch-fidelity is imported only when these measures are asked for.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from progan.errors import InputError
+
+KID_SUBSET_SIZE = 1000
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the Inception network says of a set of images, on the CPU.
+
+    pool: float32 [N, 2048], the last pooling layer (FID, KID).
+    logits: float32 [N, 1008], of the last layer without its bias, as in the 2015 graph (Inception score).
+    """
+
+    pool: Tensor
+    logits: Tensor
+
+
+def measure(
+    generated: Iterable[Tensor],
+    real: Iterable[Tensor],
+    weights: Path,
+    sha256: str,
+    splits: int,
+    seed: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Inception score of the generated images; FID and KID between them and the real ones.
+
+    generated, real: minibatches of uint8 [N, C, H, W], C 1 (tiled to RGB) or 3, on any device; the network
+    runs on `device`. See `load_network` for weights and sha256, `scores` for the rest.
+    """
+    network = load_network(weights, sha256, device)
+    return scores(extract(network, generated), extract(network, real), splits, seed)
+
+
+def load_network(weights: Path, sha256: str, device: torch.device) -> nn.Module:
+    """The 2015 Inception network of `weights`, a state dict as torch-fidelity publishes it.
+
+    sha256: the expected digest of the file, hex. Raises InputError when the file is missing, has another
+    digest or does not hold this network.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    buffer = _plain_weights(weights, sha256)
+    try:
+        network = FeatureExtractorInceptionV3(
+            "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=buffer
+        )
+    except (RuntimeError, TypeError):
+        raise InputError(
+            f"{weights}: holds other weights than the 2015 Inception network's; "
+            "fetch weights-inception-2015-12-05-6726825d.pth and set measures.inception_sha256 to its digest"
+        ) from None
+    return network.to(device)
+
+
+def extract(network: nn.Module, batches: Iterable[Tensor]) -> Features:
+    """Run `network` (of `load_network`) over minibatches of uint8 [N, C, H, W] images, C 1 or 3.
+
+    Only the features stay in memory: 12 kB an image.
+    """
+    device = next(network.parameters()).device
+    pool, logits = [], []
+    with torch.inference_mode():
+        for batch in batches:
+            features = network(batch.to(device).expand(-1, 3, -1, -1))
+            pool.append(features[0].cpu())
+            logits.append(features[1].cpu())
+    return Features(torch.cat(pool), torch.cat(logits))
+
+
+def scores(generated: Features, real: Features, splits: int, seed: int) -> dict[str, float]:
+    """Inception score, FID and KID from features.
+
+    splits: how many parts, in order, the generated images are cut into for the Inception score.
+    seed: draws the 100 subsets of KID; a subset has 1000 images, or half the smaller set if that is less.
+    Keys: inception_score and inception_score_std (mean and population deviation over the splits),
+    fid, kid and kid_std (mean and population deviation over the subsets).
+    Raises ValueError with fewer generated images than splits or fewer than 4 images on a side.
+    """
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_isc import isc_features_to_metric
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    fewest = min(len(generated.pool), len(real.pool))
+    if len(generated.pool) < splits or fewest < 4:
+        raise ValueError(
+            f"too few images: {len(generated.pool)} generated, {len(real.pool)} real, {splits} splits"
+        )
+
+    inception = isc_features_to_metric(generated.logits, splits, shuffle=False)
+    statistics = [fid_features_to_statistics(features.pool) for features in (generated, real)]
+    frechet = fid_statistics_to_metric(*statistics, verbose=False)
+    kernel = kid_features_to_metric(
+        generated.pool,
+        real.pool,
+        kid_subset_size=min(KID_SUBSET_SIZE, fewest // 2),
+        rng_seed=seed,
+        verbose=False,
+    )
+    return {
+        "inception_score": inception["inception_score_mean"],
+        "inception_score_std": inception["inception_score_std"],
+        "fid": frechet["frechet_inception_distance"],
+        "kid": kernel["kernel_inception_distance_mean"],
+        "kid_std": kernel["kernel_inception_distance_std"],
+    }
+
+
+def _plain_weights(path: Path, sha256: str) -> io.BytesIO:
+    """The state dict in `path`, written anew after a reading that cannot execute code.
+
+    torch-fidelity unpickles without restriction what it is given; so it is given a file of our own making.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot read the Inception weights ({error.strerror}); fetch the file, "
+            "or set measures.inception_weights to null"
+        ) from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise InputError(
+            f"{path}: SHA-256 is {found}, not {sha256}; "
+            "fetch the file again, or correct measures.inception_sha256"
+        )
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # the restricted unpickler stumbles over foreign bytes in many ways
+        raise InputError(f"{path}: not a PyTorch file of plain weights; fetch the file again") from None
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return buffer
