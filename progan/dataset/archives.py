@@ -66,12 +66,12 @@ def open_files(path: Path, scratch: Path) -> Files:
     """
     if not path.exists():
         raise InputError(f"{path}: no such folder or archive; check dataset.path")
-    if path.is_dir():
-        return _list_folder(path)
     suffix = _archive_suffix(path)
-    if suffix is None:
+    if suffix is None and not path.is_dir():
         raise InputError(f"{path}: neither a folder nor an archive; use one of {', '.join(SUFFIXES)}")
-    with _damaged_archive(path):
+    with _unreadable(path):
+        if path.is_dir():
+            return _list_folder(path)
         if suffix == ".zip":
             return _list_zip(path)
         return _list_tar(path, _decompress(path, suffix, scratch) if suffix in DECOMPRESSORS else path)
@@ -79,7 +79,7 @@ def open_files(path: Path, scratch: Path) -> Files:
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """Files below `root`. Links to files are followed, links to folders are not."""
+    """Files below `root`. Links to files are followed (a broken one fails in `read`), to folders not."""
 
     name: str
     root: Path
@@ -127,14 +127,21 @@ def _zip_in_this_process(path: Path) -> zipfile.ZipFile:
 
 def _list_folder(root: Path) -> FolderFiles:
     sizes, stamps = {}, []
-    for folder, _, names in os.walk(root):
+    for folder, _, names in os.walk(root, onerror=_fail):
         for name in names:
             file = Path(folder, name)
-            if file.is_file():
-                inside, facts = file.relative_to(root).as_posix(), file.stat()
+            if file.is_file() or file.is_symlink():
+                inside, facts = (
+                    file.relative_to(root).as_posix(),
+                    file.stat() if file.exists() else file.lstat(),
+                )
                 sizes[inside] = facts.st_size
                 stamps.append((ascii(inside), facts.st_size, facts.st_mtime_ns))
     return FolderFiles(root.resolve().name, root, sizes, digest_of(sorted(stamps)))
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def _list_zip(path: Path) -> ZipFiles:
@@ -193,7 +200,7 @@ def _clean(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _damaged_archive(path: Path) -> Iterator[None]:
+def _unreadable(path: Path) -> Iterator[None]:
     damage: list[type[Exception]] = [
         tarfile.TarError,
         zipfile.BadZipFile,
@@ -210,3 +217,5 @@ def _damaged_archive(path: Path) -> Iterator[None]:
         yield
     except tuple(damage) as error:
         raise InputError(f"{path}: damaged or not what its suffix says ({error}); fetch it again") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None

@@ -110,7 +110,7 @@ def build(
         for other in working.iterdir():
             if other not in (job.folder, working / "unpacked"):
                 shutil.rmtree(other)
-        chunks = _make_chunks(job, config, workers or len(os.sched_getaffinity(0)), progress)
+        chunks = _make_chunks(job, config, workers or os.cpu_count() or 1, progress)
         manifest = _manifest(config, job, chunks)
         write_json(job.dataset / MANIFEST_NAME, manifest.to_json())
         replace_folder(job.dataset, out)
@@ -134,6 +134,8 @@ def _working_folder(working: Path, out: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{out}: another build is writing it; wait for that one") from None
+        except OSError:
+            pass  # a file system without locks
         try:
             yield
         finally:
@@ -204,7 +206,7 @@ def _refuse_many_skipped(chunks: dict[int, Chunk], job: Job, config: DatasetConf
     if len(skipped) > config.max_skipped * len(job.items) or len(skipped) == len(job.items):
         first = "; ".join(f"{skip.name} ({skip.why})" for skip in skipped[:3])
         raise InputError(
-            f"{config.path}: {len(skipped)} of {len(job.items)} images are unusable, more than "
+            f"{config.path}: at least {len(skipped)} of {len(job.items)} images are unusable, more than "
             f"dataset.max_skipped allows ({config.max_skipped}): {first}{'; …' if len(skipped) > 3 else ''}; "
             "repair or remove them, or raise it"
         )

@@ -73,7 +73,8 @@ def read_photo(files: Files, name: str) -> bytes:
     try:
         return files.read(name)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
-        raise UnusableImage(f"unreadable: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else None  # without the path
+        raise UnusableImage(f"unreadable: {why or error}") from None
 
 
 def square(photo: Image.Image, resolution: int) -> np.ndarray:

@@ -31,7 +31,9 @@ def decode_photo(data: bytes, upright: bool = True) -> Image.Image:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             warnings.simplefilter("ignore")
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image) if upright else image)
+            if upright:
+                ImageOps.exif_transpose(image, in_place=True)
+            return to_rgb(image)
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything at all on damaged bytes

@@ -46,7 +46,7 @@ def load_images(root: Path, resolution: int) -> tuple[np.ndarray, np.ndarray | N
         begin = end - shard.images
         _decode(root / shard.file, shard, images[begin:end], None if labels is None else labels[begin:end])
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(fill, shards, accumulate(shard.images for shard in shards)))
     return images, labels
 

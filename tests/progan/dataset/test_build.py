@@ -159,17 +159,21 @@ def test_a_receipt_without_its_shards_counts_for_nothing(tmp_path, config, photo
 def test_unusable_images_are_counted_and_named(tmp_path, config, photos, small_shards):
     root = photos(tmp_path / "p", NAMES, side=5)
     (root / "cat" / "05.png").write_bytes(b"")
+    (root / "eel" / "link.png").symlink_to(root / "gone.png")
     (root / "dog" / "x.jpg").write_bytes((root / "dog" / "01.png").read_bytes()[:60])
-    manifest = build(config(root, max_skipped=0.1), tmp_path / "out", workers=1)
-    assert (manifest.images, manifest.skipped, manifest.enlarged) == (26, 2, 26)
+    manifest = build(config(root, max_skipped=0.11), tmp_path / "out", workers=1)
+    assert (manifest.images, manifest.skipped, manifest.enlarged) == (26, 3, 26)
     assert {skip.name: skip.why.split(":")[0] for skip in manifest.skipped_items} == {
         "cat/05.png": "the file is empty",
         "dog/x.jpg": "unreadable",
+        "eel/link.png": "unreadable",
     }
+    assert str(tmp_path) not in (tmp_path / "out" / "dataset.json").read_text()
     assert Counter({count.name: count.images for count in manifest.classes}) == {"cat": 8, "dog": 9, "eel": 9}
     assert len(load_images(tmp_path / "out", 8)[0]) == 26
     with pytest.raises(
-        InputError, match=r"p: \d of 28 images are unusable, more than .* allows \(0.01\): cat/05.png"
+        InputError,
+        match=r"p: at least \d of 29 images are unusable, more than .* allows \(0.01\): (cat|dog|eel)/",
     ):
         build(config(root, max_skipped=0.01), tmp_path / "strict", workers=1)
     assert not (tmp_path / "strict").exists()
@@ -179,7 +183,7 @@ def test_nothing_but_unusable_images(tmp_path, config, photos):
     root = photos(tmp_path / "p", [])
     root.mkdir()
     (root / "1.png").write_bytes(b"1")
-    with pytest.raises(InputError, match="1 of 1 images are unusable"):
+    with pytest.raises(InputError, match="at least 1 of 1 images are unusable"):
         build(config(root, max_skipped=1.0), tmp_path / "out", workers=1)
 
 
