@@ -134,9 +134,18 @@ def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
     planes = image.T  # [C,W,H], then [C,H,W]: the last axis is blurred
     for _ in ("down", "across"):
         mirrored = np.pad(planes.astype(np.float64), ((0, 0), (0, 0), (radius, radius)), "symmetric")
-        windows = np.lib.stride_tricks.sliding_window_view(mirrored, len(kernel), axis=2)
-        planes = (windows @ kernel).astype(np.float32).swapaxes(1, 2)
+        planes = _convolve(mirrored, kernel).astype(np.float32).swapaxes(1, 2)
     return np.ascontiguousarray(planes.T)
+
+
+def _convolve(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """float64 [C,H,W] * `kernel` [K] along the last axis, where it fits: [C,H,W-K+1]."""
+    width = planes.shape[-1]
+    if len(kernel) < 25:  # few enough to beat the FFT
+        return np.lib.stride_tricks.sliding_window_view(planes, len(kernel), axis=2) @ kernel
+    length = 1 << (width - 1).bit_length()
+    spectrum = np.fft.rfft(planes, length) * np.fft.rfft(kernel, length)
+    return np.fft.irfft(spectrum, length)[:, :, len(kernel) - 1 : width]
 
 
 def _cut_out(region: Region, resolution: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -28,9 +29,10 @@ import pyarrow as pa
 from progan import RESULTS_VERSION
 from progan.config import RESOLUTIONS, DatasetConfig, phase_key
 from progan.dataset.manifest import FORMAT, MANIFEST_NAME, ClassCount, Level, Manifest, Shard, Skipped
+from progan.dataset.png import encode_png
 from progan.dataset.pyramid import pyramid
 from progan.dataset.registry import open_source
-from progan.dataset.shards import encode_png, images_per_shard, shard_schema, shard_writer
+from progan.dataset.shards import images_per_shard, shard_schema, shard_writer
 from progan.dataset.source import Item, Source, UnusableImage, printable
 from progan.errors import InputError, Interrupted
 from progan.files import digest_of, disk_errors, read_json, replace_folder, sha256_file, write_json
@@ -148,13 +150,10 @@ def _working_folder(working: Path, out: Path) -> Iterator[None]:
 def _plan(config: DatasetConfig, source: Source, working: Path) -> Job:
     order = np.random.RandomState(config.seed).permutation(len(source.items))[: config.max_images]
     items = tuple(source.items[place] for place in order)
-    tools = {
-        "results": RESULTS_VERSION,
-        "format": FORMAT,
-        "pillow": PIL.__version__,
-        "pyarrow": pa.__version__,
-    }
-    fingerprint = digest_of([tools, config.source, _parameters(config), source.identity])
+    tools = [np.__version__, PIL.__version__, pa.__version__, zlib.ZLIB_RUNTIME_VERSION]
+    fingerprint = digest_of(
+        [RESULTS_VERSION, FORMAT, tools, config.source, _parameters(config), source.identity]
+    )
     return Job(source, items, config.resolution, working / fingerprint[:16])
 
 

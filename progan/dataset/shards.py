@@ -1,15 +1,12 @@
 """Parquet shards in the Hugging Face `Image` layout, byte for byte the same for the same images."""
 
 import contextlib
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from progan.files import atomic_file
 
@@ -19,13 +16,6 @@ ROW_GROUP_BYTES = 16 * 2**20
 def images_per_shard(resolution: int) -> int:
     """How many images of a dataset that ends at `resolution` share a shard: at most 403 MB of pixels."""
     return min(512, 2**27 // resolution**2)
-
-
-def encode_png(pixels: np.ndarray) -> bytes:
-    """uint8 [r,r,C], C 1 or 3, as PNG: lightly compressed, for it is read more often than it is sent."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def shard_schema(classes: tuple[str, ...]) -> pa.Schema:
