@@ -7,7 +7,7 @@ from torch import Tensor
 
 from progan.networks import Generator
 
-PIXELS_AT_ONCE = 2**20  # bounds memory: 256 images at 64×64, one at 1024×1024
+PIXELS_AT_ONCE = 2**21  # bounds memory: 256 images at 64×64, two at 1024×1024
 
 
 def seeded_latents(count: int, latent_size: int, seed: int) -> Tensor:
@@ -16,12 +16,12 @@ def seeded_latents(count: int, latent_size: int, seed: int) -> Tensor:
 
 
 def generate(generator: Generator, latents: Tensor, alpha: Tensor | None = None) -> Iterator[Tensor]:
-    """The images of `latents` in minibatches that fit into memory: uint8 [n, C, H, W], on the CPU.
+    """The images of `latents` in even minibatches that fit into memory: uint8 [n, C, H, W], on the CPU.
 
     Rounded as the reference does before it measures: round(127.5 x + 127.5), saturating.
     """
     device = next(generator.parameters()).device
-    minibatch = min(max(PIXELS_AT_ONCE // generator.resolution**2, 1), 256)
+    minibatch = min(PIXELS_AT_ONCE // generator.resolution**2, 256)
     for some in latents.split(minibatch):
         with torch.no_grad():
             yield to_uint8(generator(some.to(device), alpha)).cpu()

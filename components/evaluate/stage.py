@@ -86,8 +86,8 @@ def _measure(config: Config, reals: Tensor, fakes: Fakes, score_network: Path) -
         "swd": swd.sliced_wasserstein(described, swd.describe(fakes(count), seed + 1), seed),
         "swd_floor": floor,
         "swd_images": count,
-        "ms_ssim": mean_ms_ssim(torch.cat(list(fakes(2 * measures.ms_ssim_pairs)))),
-        "ms_ssim_reals": mean_ms_ssim(reals[: 2 * min(measures.ms_ssim_pairs, len(reals) // 2)]),
+        "ms_ssim": mean_ms_ssim(fakes(2 * measures.ms_ssim_pairs)),
+        "ms_ssim_reals": mean_ms_ssim(reals[: 2 * min(measures.ms_ssim_pairs, len(reals) // 2)].split(256)),
         **_scores(config, reals, fakes, score_network),
     }
 

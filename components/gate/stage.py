@@ -76,7 +76,7 @@ def _judge(measure: str, value: float | None, limit: float, passed: bool, wanted
 def _against_champion(candidate: Mapping[str, Any], champion: Mapping[str, Any], ratio: float) -> Reason:
     measure = "swd_vs_champion"
     for key in COMPARABLE:
-        if str(candidate.get(key)) != str(champion.get(key)):
+        if candidate.get(key) != champion.get(key):
             return Reason(measure, None, None, True, f"{measure}: not asked, the champion has another {key}")
     best = champion.get("swd_average")
     if not _finite(best):

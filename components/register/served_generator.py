@@ -1,12 +1,11 @@
 """The registered model: latents or seeds in, images out.
 
-MLflow runs this file as it is (models from code) with `networks.py` beside it; neither needs this
-project, only torch, numpy and safetensors.
+MLflow runs this file as it is (models from code) and ships progan/networks.py with it, so that serving
+needs torch, numpy and safetensors, and nothing else of this project.
 """
 
 import json
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -14,8 +13,9 @@ import torch
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
-from networks import FeatureMaps, Generator
 from safetensors.torch import load_file
+
+from progan.networks import FeatureMaps, Generator
 
 IMAGES_AT_ONCE = 16
 
@@ -36,9 +36,7 @@ class ServedGenerator(PythonModel):
         self.generator.load_state_dict(load_file(context.artifacts["weights"]))
         self.generator.requires_grad_(False).eval()
 
-    def predict(
-        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
-    ) -> Any:
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         latents = self._latents(np.asarray(model_input))
         images = torch.cat([self.generator(some) for some in latents.split(IMAGES_AT_ONCE)])
         pixels = (images * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -1,6 +1,7 @@
 """Log the run to MLflow and, when the gate passed, register its generator."""
 
 import csv
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -11,9 +12,9 @@ from typing import Any
 import safetensors.torch
 from safetensors.torch import save_file
 
-import progan.networks
 from components.gate.stage import flat_measures
 from components.register.registry import CANDIDATE, client
+from progan import networks
 from progan.config import Config
 from progan.files import canonical_json, read_json, write_json
 from progan.snapshots import Checkpoint, read_checkpoint
@@ -193,7 +194,7 @@ def _log_model(model: str, checkpoint: Checkpoint) -> str:
             name="generator",
             python_model=str(Path(__file__).with_name("served_generator.py")),
             artifacts={"weights": str(weights), "facts": str(facts)},
-            code_paths=[progan.networks.__file__],
+            code_paths=[str(_shipped_code(Path(folder)))],
             signature=ModelSignature(inputs=latents, outputs=images),
             pip_requirements=[
                 f"mlflow=={mlflow.__version__}",
@@ -204,6 +205,16 @@ def _log_model(model: str, checkpoint: Checkpoint) -> str:
             registered_model_name=model,
         )
     return str(info.registered_model_version)
+
+
+def _shipped_code(folder: Path) -> Path:
+    """A copy of the package `progan` that holds its networks alone."""
+    package = folder / "progan"
+    package.mkdir()
+    source = Path(networks.__file__)
+    for file in (source, source.with_name("__init__.py")):
+        shutil.copy(file, package)
+    return package
 
 
 def _tags(verdict: dict[str, Any]) -> dict[str, str]:

@@ -5,6 +5,8 @@ variant that Odena et al. 2017 and Karras et al. 2018 (table 1) report: the filt
 and only windows that lie inside it count, so that images below 176 px can be measured at all.
 """
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,15 +44,19 @@ def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     return product
 
 
-def mean_ms_ssim(images: Tensor) -> float:
-    """Mean `ms_ssim` over the pairs (0, 1), (2, 3), … of uint8 [2K, C, H, W]; lower means more variation.
+def mean_ms_ssim(batches: Iterable[Tensor]) -> float:
+    """Mean `ms_ssim` over the pairs (0, 1), (2, 3), … within each minibatch; lower means more variation.
 
-    Raises ValueError when the number of images is odd or 0.
+    batches: uint8 [2K, C, H, W]. Raises ValueError when a minibatch is odd or there is none.
     """
-    if len(images) == 0 or len(images) % 2:
-        raise ValueError(f"pairs need a positive, even number of images, not {len(images)}")
-    pairs_at_once = max(1, VALUES_AT_ONCE // images[0].numel())
-    scores = [ms_ssim(some[::2], some[1::2]) for some in images.split(2 * pairs_at_once)]
+    scores = []
+    for images in batches:
+        if len(images) % 2:
+            raise ValueError(f"pairs need a positive, even number of images, not {len(images)}")
+        pairs_at_once = max(1, VALUES_AT_ONCE // images[0].numel())
+        scores += [ms_ssim(some[::2], some[1::2]) for some in images.split(2 * pairs_at_once)]
+    if not scores:
+        raise ValueError("pairs need a positive, even number of images, not 0")
     return torch.cat(scores).mean().item()
 
 

@@ -1,0 +1,92 @@
+"""The gate: every way to pass and every way to fail."""
+
+import math
+
+import pytest
+
+from components.gate.stage import decide, flat_measures
+from progan.config import GateConfig
+
+THRESHOLDS = GateConfig(swd_max=50.0, ms_ssim_max=0.5, score_min=2.0, swd_vs_champion=1.1)
+GOOD = {"swd_average": 40.0, "ms_ssim": 0.3, "classifier_score": 3.0, "dataset": "abc", "resolution": 32}
+
+
+def failed(verdict):
+    return [reason.measure for reason in verdict.reasons if not reason.passed]
+
+
+def test_a_good_candidate_passes_with_every_reason_given():
+    verdict = decide(GOOD, None, THRESHOLDS)
+    assert verdict.passed
+    assert [reason.measure for reason in verdict.reasons] == ["swd_average", "ms_ssim", "classifier_score"]
+
+
+def test_limits_are_inclusive():
+    edge = GOOD | {"swd_average": 50.0, "ms_ssim": 0.5, "classifier_score": 2.0}
+    assert decide(edge, None, THRESHOLDS).passed
+
+
+@pytest.mark.parametrize(
+    ("change", "measure"),
+    [
+        ({"swd_average": 50.1}, "swd_average"),
+        ({"ms_ssim": 0.51}, "ms_ssim"),
+        ({"classifier_score": 1.9}, "classifier_score"),
+    ],
+)
+def test_one_measure_beyond_its_limit_fails(change, measure):
+    verdict = decide(GOOD | change, None, THRESHOLDS)
+    assert not verdict.passed
+    assert failed(verdict) == [measure]
+
+
+@pytest.mark.parametrize("measure", ["swd_average", "ms_ssim", "classifier_score"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, "40"])
+def test_what_is_no_number_fails(measure, value):
+    verdict = decide(GOOD | {measure: value}, None, THRESHOLDS)
+    assert failed(verdict) == [measure]
+
+
+@pytest.mark.parametrize("measure", ["swd_average", "ms_ssim"])
+def test_a_missing_measure_fails(measure):
+    assert failed(decide({k: v for k, v in GOOD.items() if k != measure}, None, THRESHOLDS)) == [measure]
+
+
+def test_a_missing_score_fails_unless_it_is_not_asked():
+    without = {k: v for k, v in GOOD.items() if k != "classifier_score"}
+    assert failed(decide(without, None, THRESHOLDS)) == ["inception_score"]
+    assert decide(without, None, GateConfig(50.0, 0.5, None, 1.1)).passed
+
+
+def test_the_inception_score_is_preferred():
+    both = GOOD | {"inception_score": 1.0}
+    assert failed(decide(both, None, THRESHOLDS)) == ["inception_score"]
+
+
+def test_against_the_champion():
+    champion = GOOD | {"swd_average": 40.0}
+    assert decide(GOOD | {"swd_average": 43.9}, champion, THRESHOLDS).passed
+    assert failed(decide(GOOD | {"swd_average": 44.1}, champion, THRESHOLDS)) == ["swd_average"]
+    assert not decide(GOOD, champion | {"swd_average": math.nan}, THRESHOLDS).passed
+
+
+@pytest.mark.parametrize("change", [{"dataset": "other"}, {"resolution": 64.0}])
+def test_a_champion_of_something_else_is_no_measure(change):
+    verdict = decide(GOOD, GOOD | {"swd_average": 1.0} | change, THRESHOLDS)
+    assert verdict.passed
+    assert f"another {next(iter(change))}" in verdict.reasons[-1].text
+
+
+def test_a_champion_from_tags_has_the_same_resolution():
+    """Tags are text; the resolution comes back from them as 32.0."""
+    assert failed(decide(GOOD, GOOD | {"swd_average": 1.0, "resolution": 32.0}, THRESHOLDS)) == [
+        "swd_average"
+    ]
+
+
+def test_flat_measures():
+    assert flat_measures({"swd": {"16": 1.0, "average": 2.0}, "ms_ssim": 0.5}) == {
+        "swd_16": 1.0,
+        "swd_average": 2.0,
+        "ms_ssim": 0.5,
+    }

@@ -1,0 +1,75 @@
+"""Small made-up things that many tests need."""
+
+import copy
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from progan import config
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in several processes at once
+
+ROOT = Path(__file__).parents[1]
+
+SMALL = {
+    "paint": {"toy-celeba": {"images": 48, "seed": 1}},
+    "dataset": {"resolution": 16, "max_skipped": 0.2},
+    "network": {"latent_size": 8, "fmap_base": 64, "fmap_max": 8},
+    "measures": {
+        "swd_images": 16,
+        "ms_ssim_pairs": 8,
+        "score_images": 16,
+        "score_splits": 2,
+        "classifier_epochs": 1,
+    },
+    "gate": {"swd_max": 1e6, "ms_ssim_max": 1.0, "score_min": 1.0},
+    "phases": {
+        "r0004": {"stable_kimg": 0.08, "minibatch": 8},
+        "r0008": {"fade_kimg": 0.08, "stable_kimg": 0.08, "minibatch": 8},
+        "r0016": {"fade_kimg": 0.08, "stable_kimg": 0.08, "minibatch": 8},
+    },
+}
+
+
+def merged(values, changes):
+    """`values` with the nested `changes` made."""
+    result = copy.deepcopy(values)
+    for key, change in changes.items():
+        result[key] = merged(result[key], change) if isinstance(change, dict) and key in result else change
+    return result
+
+
+@pytest.fixture
+def small_params():
+    """The project's own params.yaml, shrunk to seconds of work: a plain dict to change at will."""
+    values = merged(yaml.safe_load((ROOT / "params.yaml").read_text()), SMALL)
+    del values["phases"]["r0032"]
+    return values
+
+
+@pytest.fixture
+def small_config(small_params):
+    return config.parse(small_params, "params.yaml")
+
+
+@pytest.fixture
+def noise():
+    """uint8 [64, 3, 8, 8] images that differ."""
+    return np.random.default_rng(0).integers(0, 256, (64, 3, 8, 8), np.uint8)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of 40 smooth colourful 20×24 pictures, half of them in each of two class folders."""
+    random = np.random.default_rng(0)
+    folder = tmp_path / "photographs"
+    for number in range(40):
+        path = folder / ("cats" if number % 2 else "dogs") / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rough = random.integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(rough).resize((20, 24), Image.Resampling.BICUBIC).save(path)
+    return folder

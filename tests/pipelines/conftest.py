@@ -1,0 +1,64 @@
+"""A project folder of its own: dvc.yaml as it is, params.yaml shrunk."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Project:
+    root: Path
+
+    @property
+    def environment(self):
+        commands = str(Path(sys.executable).parent)
+        return {
+            **os.environ,
+            "PATH": f"{commands}:{os.environ['PATH']}",
+            "MLFLOW_TRACKING_URI": self.registry,
+        }
+
+    @property
+    def registry(self):
+        return f"sqlite:///{self.root}/mlflow.db"
+
+    def start(self, *command, **options):
+        """A process in a session of its own, so that all of it can be killed."""
+        return subprocess.Popen(
+            command, cwd=self.root, env=self.environment, start_new_session=True, **options
+        )
+
+    def run(self, *command):
+        """A finished process with its output as text."""
+        return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True)
+
+    def change(self, **sections):
+        values = yaml.safe_load((self.root / "params.yaml").read_text())
+        for section, changes in sections.items():
+            values[section] |= changes
+        (self.root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+@pytest.fixture
+def new_project(tmp_path, small_params):
+    del small_params["phases"]["r0016"]
+
+    def make(name="project"):
+        root = tmp_path / name
+        (root / "progan").mkdir(parents=True)
+        for file in ("dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", "progan/__init__.py"):
+            (root / file).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / file, root / file)
+        (root / "params.yaml").write_text(yaml.safe_dump(small_params, sort_keys=False))
+        subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+        return Project(root)
+
+    return make

@@ -1,0 +1,143 @@
+"""The command: help at once, and one clear line with exit code 2 for what people get wrong."""
+
+import subprocess
+import sys
+
+import pytest
+
+from progan import config
+from progan.dataset.build import build
+
+
+def error_of(done):
+    """The one line of an input error."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_help_imports_nothing_heavy():
+    code = """
+import sys
+from pipelines import cli
+try:
+    cli.app(["--help"])
+except SystemExit:
+    pass
+print(sorted({"torch", "mlflow", "numpy", "pydantic", "yaml"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "train-phase" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"training": {"ema_decy": 0.9}},
+            "params.yaml: training.ema_decy: unknown parameter; did you mean ema_decay?",
+        ),
+        (
+            {"dataset": {"resolution": 48}},
+            "params.yaml: dataset: resolution must be a power of two from 4 to 1024, not 48",
+        ),
+        ({"network": {"fmap_max": "wide"}}, "params.yaml: network.fmap_max: input should be a valid integer"),
+        ({"dataset": {"source": "flder"}}, "flder"),
+        ({"dataset": {"path": "data/raw/nowhere"}}, "nowhere"),
+    ],
+)
+def test_wrong_parameters(new_project, changes, line):
+    project = new_project()
+    project.change(**changes)
+    told = error_of(project.run("progan", "build-dataset"))
+    assert line in told
+    assert not (project.root / "data/multires").exists()
+
+
+def test_phases_that_do_not_chain(new_project):
+    project = new_project()
+    project.change(
+        phases={
+            "r0008": {
+                "resolution": 8,
+                "init": "checkpoints/r0002",
+                "fade_kimg": 1,
+                "stable_kimg": 1,
+                "minibatch": 8,
+                "learning_rate": 0.001,
+            }
+        }
+    )
+    told = error_of(project.run("progan", "train-phase", "r0008"))
+    assert "phases.r0008.init: must be checkpoints/r0004, the phase before it, not checkpoints/r0002" in told
+
+
+def test_whole_numbers_as_phase_keys(new_project):
+    project = new_project()
+    project.change(phases={8: {"resolution": 8}})
+    assert "phases.8: keys are strings here, such as r0004" in error_of(project.run("progan", "gate"))
+
+
+def test_no_params(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "from pipelines.cli import main; main()", "gate"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert error_of(done) == "progan: params.yaml: no such file; run in the project's root, or give --params"
+
+
+def test_phases_and_datasets_that_are_not_there(new_project, photographs):
+    project = new_project()
+    assert "phase r0064: not in params.yaml; there are r0004, r0008" in error_of(
+        project.run("progan", "train-phase", "r0064")
+    )
+    assert "data/multires/dataset.json: no such file; run the stage that makes it" in error_of(
+        project.run("progan", "train-phase", "r0004")
+    )
+    project.change(
+        dataset={"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
+    )
+    loaded = config.load(project.root / "params.yaml")
+    build(loaded.dataset, project.root / "data/multires", workers=1)
+    assert "checkpoints/r0004/checkpoint.json: no such file" in error_of(
+        project.run("progan", "train-phase", "r0008")
+    )
+    shard = next((project.root / "data/multires/r0004").glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes() + b"x")
+    told = error_of(project.run("progan", "train-phase", "r0004"))
+    assert f"data/multires/r0004/{shard.name}: not the shard that dataset.json describes" in told
+    assert not (project.root / "checkpoints").exists()
+
+
+def test_debug_shows_the_traceback(new_project):
+    done = new_project().run("progan", "--debug", "train-phase", "r0064")
+    assert "Traceback" in done.stderr
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder with 200 kB of space, where the system lets us make one."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_no_space_left(new_project, photographs, full_disk):
+    project = new_project()
+    project.change(
+        dataset={"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
+    )
+    build(config.load(project.root / "params.yaml").dataset, project.root / "data/multires", workers=1)
+    told = error_of(project.run("progan", "train-phase", "r0004", "--snapshots", str(full_disk / "s")))
+    assert "no space left on the disk; free some and run again" in told
+    assert not (project.root / "checkpoints/r0004").exists()

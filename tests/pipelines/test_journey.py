@@ -1,0 +1,101 @@
+"""The whole journey as a newcomer meets it: `dvc repro`, again, with a failing gate, and killed."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import pytest
+import yaml
+
+from progan.files import read_json, sha256_file
+
+
+def test_a_stage_for_every_step_and_phase(new_project):
+    listed = new_project().run("dvc", "stage", "list", "--name-only").stdout.split()
+    assert listed == [
+        "paint@toy-celeba",
+        "build-dataset",
+        "score-network",
+        "train@r0004",
+        "train@r0008",
+        "evaluate@r0004",
+        "evaluate@r0008",
+        "gate",
+        "register",
+        "report",
+    ]
+
+
+def test_a_later_phase_does_not_make_an_earlier_one_stale(new_project):
+    project = new_project()
+    params = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]["train"]["do"]["params"]
+    assert "phases.${key}" in params
+    assert "phases" not in params
+
+
+def test_the_journey(new_project):
+    project = new_project()
+    done = project.run("dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    registration = read_json(project.root / "registration.json")
+    assert registration["version"] == "1"
+    report = (project.root / "report/report.html").read_text()
+    assert "registered as version 1" in report
+    assert report.count("data:image/png;base64,") == 2
+    assert "http" not in report.replace("http://www.w3.org", "")
+    assert "r0008" in project.run("dvc", "metrics", "show").stdout
+    assert project.run("dvc", "plots", "show").returncode == 0
+
+    summary = project.run("progan", "summary").stdout
+    for told in ("the gate passed", "report/report.html", "samples/r0008.png", "version 1", "mlflow ui"):
+        assert told in summary
+
+    again = project.run("dvc", "repro")
+    assert "Data and pipelines are up to date." in again.stdout
+    assert "Running stage" not in again.stdout
+
+    project.change(gate={"ms_ssim_max": 0.0})
+    failed = project.run("dvc", "repro")
+    assert failed.returncode == 0, failed.stdout + failed.stderr
+    assert "FAILED, nothing will be registered" in failed.stdout
+    assert "train-phase" not in failed.stdout
+    assert read_json(project.root / "registration.json")["version"] is None
+    assert "nothing: the gate failed" in project.run("progan", "summary").stdout
+    assert "Failed" in (project.root / "report/report.html").read_text()
+
+
+def networks_of(project):
+    return {
+        key: sha256_file(project.root / f"checkpoints/{key}/networks.safetensors")
+        for key in ("r0004", "r0008")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole_tree", [True, False])
+def test_killed_anywhere_it_goes_on(new_project, whole_tree):
+    """SIGKILL of everything, or of dvc alone (its child lives on), at random moments."""
+    undisturbed, killed = new_project("undisturbed"), new_project("killed")
+    for project in (undisturbed, killed):
+        project.change(phases={"r0004": {**phase(project, "r0004"), "stable_kimg": 10.0}})
+    assert undisturbed.start("dvc", "repro").wait() == 0
+    moments = random.Random(1)
+    for _ in range(5):
+        process = killed.start("dvc", "repro")
+        time.sleep(moments.uniform(2, 25))
+        if whole_tree:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+    last = killed.run("dvc", "repro")
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert networks_of(killed) == networks_of(undisturbed)
+    assert read_json(killed.root / "registration.json")["version"] == "1"
+    assert json.loads((killed.root / "verdict.json").read_text())["passed"]
+
+
+def phase(project, key):
+    return yaml.safe_load((project.root / "params.yaml").read_text())["phases"][key]

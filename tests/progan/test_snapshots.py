@@ -1,0 +1,104 @@
+"""Snapshots and checkpoints: what is whole is read, what is not is known."""
+
+import json
+
+import pytest
+import torch
+
+from progan.errors import InputError
+from progan.snapshots import SnapshotFolder, prefixed, read_checkpoint, stripped, write_checkpoint
+
+
+def tensors(value):
+    return {"a.weight": torch.full((2, 3), float(value)), "a.count": torch.tensor(value)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return SnapshotFolder(tmp_path, "r0008", "0123456789abcdef-and-more")
+
+
+def test_newest_of_the_last_two(folder):
+    assert folder.read() is None
+    for images in (8, 16, 24):
+        folder.write(images, tensors(images), {"images_shown": images})
+    assert len(list(folder.folder.glob("*.safetensors"))) == 2
+    read, facts = folder.read()
+    assert facts == {"images_shown": 24}
+    assert torch.equal(read["a.weight"], tensors(24)["a.weight"])
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
+def test_a_damaged_snapshot_gives_way_to_the_one_before(folder, damage):
+    folder.write(8, tensors(8), {"images_shown": 8})
+    folder.write(16, tensors(16), {"images_shown": 16})
+    newest = max(folder.folder.glob("*.safetensors"))
+    newest.write_bytes(damage(newest.read_bytes()))
+    assert folder.read()[1] == {"images_shown": 8}
+
+
+def test_a_write_that_was_cut_off_is_not_seen(folder):
+    folder.write(8, tensors(8), {"images_shown": 8})
+    (folder.folder / ".000000000016-abc.safetensors.partial").write_bytes(b"half")
+    assert folder.read()[1] == {"images_shown": 8}
+
+
+def test_a_snapshot_without_its_pointer_still_counts(folder):
+    """Killed between the rename and LATEST: the pointer names the older one, which is whole too."""
+    folder.write(8, tensors(8), {"images_shown": 8})
+    pointer = (folder.folder / "LATEST").read_text()
+    folder.write(16, tensors(16), {"images_shown": 16})
+    (folder.folder / "LATEST").write_text(pointer)
+    assert folder.read()[1] == {"images_shown": 8}
+    (folder.folder / "LATEST").unlink()
+    assert folder.read()[1] == {"images_shown": 16}
+
+
+def test_other_fingerprints_are_not_read(folder, tmp_path):
+    folder.write(8, tensors(8), {"images_shown": 8})
+    assert SnapshotFolder(tmp_path, "r0008", "fedcba9876543210-and-more").read() is None
+
+
+def test_prefixes():
+    named = prefixed("generator", tensors(1)) | prefixed("generator_adam", tensors(2))
+    assert {name: value.tolist() for name, value in stripped("generator", named).items()} == {
+        name: value.tolist() for name, value in tensors(1).items()
+    }
+
+
+def test_checkpoint_round_trip(tmp_path):
+    write_checkpoint(tmp_path / "r0004", prefixed("ema", tensors(1)), tensors(2), {"phase": "r0004"})
+    checkpoint = read_checkpoint(tmp_path / "r0004")
+    assert checkpoint.facts["phase"] == "r0004"
+    assert torch.equal(checkpoint.networks("ema")["a.weight"], tensors(1)["a.weight"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r0004"]
+
+
+@pytest.mark.parametrize("name", ["networks.safetensors", "optimizers.safetensors"])
+def test_damaged_checkpoints_are_refused(tmp_path, name):
+    write_checkpoint(tmp_path / "r0004", tensors(1), tensors(2), {"phase": "r0004"})
+    file = tmp_path / "r0004" / name
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(
+        InputError, match=f"{name}: missing or damaged; delete .*r0004 and run its phase again"
+    ):
+        read_checkpoint(tmp_path / "r0004")
+    file.unlink()
+    with pytest.raises(InputError, match="missing or damaged"):
+        read_checkpoint(tmp_path / "r0004")
+
+
+def test_no_checkpoint(tmp_path):
+    with pytest.raises(InputError, match=r"checkpoint.json: no such file; run the stage that makes it"):
+        read_checkpoint(tmp_path / "r0004")
+
+
+def test_the_same_tensors_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_checkpoint(tmp_path / name, tensors(1), tensors(2), {"phase": "r0004"})
+    for file in ("networks.safetensors", "optimizers.safetensors", "checkpoint.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert json.loads((tmp_path / "a" / "checkpoint.json").read_text())["files"].keys() == {
+        "networks.safetensors",
+        "optimizers.safetensors",
+    }

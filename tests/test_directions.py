@@ -1,0 +1,48 @@
+"""Imports run downwards only, and the science runs where nothing of the pipeline is installed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ABOVE = {
+    "progan": {"components", "pipelines", "kfp", "mlflow", "dvc", "kubernetes", "boto3"},
+    "components": {"pipelines", "kfp", "dvc", "kubernetes"},
+}
+NOT_ON_A_BARE_GPU_MACHINE = ["pydantic", "torch_fidelity", "mlflow", "dvc", "kfp", "boto3", "jinja2", "scipy"]
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("room", ABOVE)
+def test_imports_run_downwards(room):
+    files = list((ROOT / room).rglob("*.py"))
+    assert len(files) > 5
+    wrong = {str(path.relative_to(ROOT)): set(imported(path)) & ABOVE[room] for path in files}
+    assert {path: names for path, names in wrong.items() if names} == {}
+
+
+def test_the_science_needs_nothing_of_the_pipeline():
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "progan").rglob("*.py")
+        if path.name != "__init__.py"
+    ]
+    code = f"""
+import importlib, sys
+for name in {NOT_ON_A_BARE_GPU_MACHINE}:
+    sys.modules[name] = None
+for name in {modules}:
+    importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
