@@ -143,11 +143,7 @@ def _log_parent(
     verdict_file: Path,
 ) -> None:
     measures = _metrics(verdict["candidate"], verdict["candidate"]["kimg"])
-    sections = {
-        name: section
-        for name, section in asdict(config).items()
-        if name in ("network", "training", "dataset")
-    }
+    sections = {name: section for name, section in asdict(config).items() if name in ("network", "training")}
     params = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
     mlflow_client.log_batch(parent, metrics=measures, params=_params(params))
     mlflow_client.log_artifact(parent, str(verdict_file))

@@ -25,7 +25,7 @@ from progan.sampling import generate, seeded_latents
 from progan.snapshots import SnapshotFolder, read_checkpoint
 from progan.training import Hooks, PhaseTrainer
 
-CURVE_IMAGES = 512  # images on each side of the SWD that is measured during training
+CURVE_IMAGES = 256  # images on each side of the SWD that is measured during training
 
 
 def train_phase(config: Config, key: str, dataset: Path, snapshots: Path, out: Path, history: Path) -> None:
