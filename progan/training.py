@@ -221,7 +221,7 @@ class RealImages:
 
     def at(self, position: int, count: int) -> Tensor:
         """The images at those positions on the training device: uint8 [count, C, H, W]."""
-        chosen = self.indices(position, count).to(self.images.device)
+        chosen = self.indices(position, count).to(self.images.device, non_blocking=True)
         return self.images[chosen].to(self.device, non_blocking=True)
 
     def _index(self, epoch: int, place: int) -> int:
@@ -364,7 +364,7 @@ class PhaseTrainer:
     def _alpha(self) -> Tensor | None:
         if self.schedule.is_stable(self.images_shown):
             return None
-        return torch.tensor(self.schedule.alpha(self.images_shown), device=self.device)
+        return torch.full((), self.schedule.alpha(self.images_shown), device=self.device)
 
     def _tick(self, hooks: Hooks, seconds: float) -> None:
         """Add a row to the history: the means since the last one, and at times the SWD."""

@@ -49,7 +49,7 @@ def _train_classifier(config: Config, dataset: Path, classes: int, folder: Path)
     if labels is None:
         raise AssertionError("a dataset with classes has labels")
     epochs, seed = config.measures.classifier_epochs, config.measures.seed
-    with show_progress("score-network", "images") as advance:
+    with show_progress("score-network", "steps") as advance:
         network, accuracy = classifier.train(
             torch.from_numpy(images), torch.from_numpy(labels), classes, epochs, seed, progress=advance
         )

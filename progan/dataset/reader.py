@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import math
 import os
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
@@ -15,7 +17,7 @@ from PIL import Image
 
 from progan.dataset.manifest import MANIFEST_NAME, Manifest, Shard
 from progan.errors import InputError
-from progan.files import read_json
+from progan.files import disk_errors, read_json
 
 
 def load_manifest(root: Path) -> Manifest:
@@ -39,7 +41,7 @@ def load_images(root: Path, resolution: int) -> tuple[np.ndarray, np.ndarray | N
             f"{root}: holds no {resolution} px, only {built}; raise dataset.resolution and rebuild"
         )
     shards = manifest.level(resolution).shards
-    images = np.empty((manifest.images, manifest.channels, resolution, resolution), np.uint8)
+    images = _allocate((manifest.images, manifest.channels, resolution, resolution), root)
     labels = np.empty(manifest.images, np.int64) if manifest.classes else None
 
     def fill(shard: Shard, end: int) -> None:
@@ -49,6 +51,18 @@ def load_images(root: Path, resolution: int) -> tuple[np.ndarray, np.ndarray | N
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(fill, shards, accumulate(shard.images for shard in shards)))
     return images, labels
+
+
+def _allocate(shape: tuple[int, ...], folder: Path) -> np.ndarray:
+    """A uint8 array in memory; in an unnamed file in `folder` when it takes over half of what is free."""
+    if math.prod(shape) <= _free_memory() // 2:
+        return np.empty(shape, np.uint8)
+    with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
+def _free_memory() -> int:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def verified_bytes(path: Path, shard: Shard) -> bytes:

@@ -1,4 +1,4 @@
-"""The training stage as a process: killed at random moments, it ends in the same bits as one left alone."""
+"""The training stage as a process: killed in its fade, it ends in the same bits as one left alone."""
 
 import csv
 import os
@@ -7,39 +7,45 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
+from components.train_phase.stage import train_phase
+from progan import config
 from progan.dataset.build import build
 from progan.snapshots import read_checkpoint
 
 TRAIN = """
-import sys
+import os, sys
 from pathlib import Path
 from components.train_phase.stage import train_phase
 from progan import config, training
 
 training.SNAPSHOT_SECONDS = 0.0  # one after nearly every iteration, so that some are cut off
 root = Path(sys.argv[1])
-out, history = root / "checkpoints/r0004", root / "history.csv"
-train_phase(config.load(root / "params.yaml"), "r0004", root / "multires", root / "snapshots", out, history)
+os.chdir(root)
+out, history = Path("checkpoints/r0008"), Path("history.csv")
+train_phase(config.load(), "r0008", Path("multires"), Path("snapshots"), out, history)
 """
 
 
 @pytest.fixture
-def project(tmp_path, small_params, photographs):
-    """A folder with params.yaml and a built dataset; returns a function that makes another beside it."""
+def project(tmp_path, small_params, photographs, monkeypatch):
+    """Returns a function that makes a folder with params.yaml, a built dataset and a finished r0004."""
 
     def make(name):
         root = tmp_path / name
         root.mkdir()
+        monkeypatch.chdir(root)
         small_params["dataset"] |= {"source": "folder", "path": str(photographs), "label_attributes": []}
-        small_params["phases"] = {"r0004": small_params["phases"]["r0004"] | {"stable_kimg": 12.0}}
-        (root / "params.yaml").write_text(yaml.safe_dump(small_params))
-        from progan import config
-
-        build(config.load(root / "params.yaml").dataset, root / "multires", workers=1)
+        small_params["phases"]["r0008"] |= {"fade_kimg": 4.0, "stable_kimg": 1.0}
+        Path("params.yaml").write_text(yaml.safe_dump(small_params))
+        loaded = config.load()
+        build(loaded.dataset, Path("multires"), workers=1)
+        files = Path("multires"), Path("snapshots"), Path("checkpoints/r0004"), Path("r0004.csv")
+        train_phase(loaded, "r0004", *files)
         return root
 
     return make
@@ -51,16 +57,16 @@ def start(root):
 
 
 def bytes_of(root):
-    return {path.name: path.read_bytes() for path in (root / "checkpoints/r0004").iterdir()}
+    return {path.name: path.read_bytes() for path in (root / "checkpoints/r0008").iterdir()}
 
 
 def snapshot_count(root):
     """The images shown by the newest snapshot, or 0."""
-    names = [path.name for path in (root / "snapshots").glob("*/[0-9]*.safetensors")]
+    names = [path.name for path in (root / "snapshots").glob("r0008-*/[0-9]*.safetensors")]
     return max((int(name.split("-")[0]) for name in names), default=0)
 
 
-def test_killed_at_random_moments(project):
+def test_killed_at_random_moments_of_the_fade(project):
     whole, killed = project("whole"), project("killed")
     assert start(whole).wait() == 0
     moments = random.Random(0)
@@ -73,8 +79,8 @@ def test_killed_at_random_moments(project):
         time.sleep(moments.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not (killed / "checkpoints/r0004").exists(), "too quick to be killed: nothing was tested"
-        assert snapshot_count(killed) > seen
+        assert not (killed / "checkpoints/r0008").exists(), "too quick to be killed: nothing was tested"
+        assert seen < snapshot_count(killed) < 4000, "the fade was over: nothing was tested"
         seen = snapshot_count(killed)
     assert start(killed).wait() == 0
     assert bytes_of(killed) == bytes_of(whole)
@@ -88,14 +94,14 @@ def test_sigterm_saves_and_exits_75_and_two_at_once_do_not_clash(project):
         time.sleep(0.01)
     other = start(root)
     line = other.stderr.readline().decode()
-    while "another process is training r0004" not in line:
+    while "another process is training r0008" not in line:
         assert line, "the second process did not wait"
         line = other.stderr.readline().decode()
     process.send_signal(signal.SIGTERM)
     assert process.wait() != 0
     assert "stopped at" in process.stderr.read().decode()
     assert other.wait() == 0
-    assert read_checkpoint(root / "checkpoints/r0004").facts["images_shown"] == 12_000
+    assert read_checkpoint(root / "checkpoints/r0008").facts["images_shown"] == 80 + 5000
     with (root / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["kimg"]) for row in rows] == sorted({float(row["kimg"]) for row in rows})

@@ -68,3 +68,15 @@ def test_manifests_that_are_none(tmp_path, built):
 
 def test_the_manifest_tells_no_time_or_place(built, tmp_path):
     assert str(tmp_path) not in (built / "dataset.json").read_text()
+
+
+def test_images_that_do_not_fit_into_memory(built, monkeypatch):
+    """They are decoded into an unnamed file instead: nothing stays behind in the folder."""
+    images, labels = load_images(built, 8)
+    before = sorted(built.rglob("*"))
+    monkeypatch.setattr("progan.dataset.reader._free_memory", lambda: images.nbytes)
+    mapped, same_labels = load_images(built, 8)
+    assert isinstance(mapped, np.memmap)
+    assert sorted(built.rglob("*")) == before
+    np.testing.assert_array_equal(mapped, images)
+    assert (labels is None and same_labels is None) or np.array_equal(labels, same_labels)
