@@ -104,11 +104,12 @@ def gate(params: Params = PARAMS) -> None:
 @app.command()
 def register(params: Params = PARAMS) -> None:
     """Log the run to MLflow; register the generator if the gate passed."""
-    from components.register.stage import RunFiles, register
+    from components.register.runs import RunFiles
+    from components.register.stage import register
     from progan import config
 
-    files = RunFiles(CHECKPOINTS, HISTORY, EVALUATIONS, SAMPLES)
-    register(config.load(params), files, VERDICT, REGISTRATION)
+    files = RunFiles(CHECKPOINTS, HISTORY, EVALUATIONS, SAMPLES, VERDICT)
+    register(config.load(params), files, REGISTRATION)
 
 
 @app.command()

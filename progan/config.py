@@ -126,6 +126,11 @@ class PhaseConfig:
     def key(self) -> str:
         return phase_key(self.resolution)
 
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing comes before: there are no layers to fade in and no checkpoint to start from."""
+        return self.resolution == RESOLUTIONS[0]
+
 
 @dataclass(frozen=True)
 class MeasuresConfig:
@@ -198,7 +203,7 @@ class Config:
         phases = list(self.phases.values())
         first = phases[0]
         _require(
-            first.resolution == 4 and first.fade_kimg == 0,
+            first.is_first and first.fade_kimg == 0,
             f"phases.{first.key}: the first phase is r0004 with fade_kimg 0: nothing is there to fade from",
         )
         for before, phase in pairwise(phases):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def write_json(path: Path, value: Any) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success flush it to disk and rename it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
+    beside = _beside(path)
     with disk_errors(path):
         try:
             yield beside
@@ -63,9 +64,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success flush its files and let it take `path`'s place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
+    beside = _beside(path)
     with disk_errors(path):
-        shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
         try:
             yield beside
@@ -97,6 +97,28 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"{path}: cannot write here ({error.strerror}); check its permissions"
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def alone(lock: Path, work: str) -> Iterator[None]:
+    """Hold `lock`; wait while another process has it, such as one that lost its parent and goes on."""
+    from filelock import FileLock, Timeout
+
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        print(f"another process {work}; waiting for it", file=sys.stderr, flush=True)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _beside(path: Path) -> Path:
+    """A name of this process's own in the same folder; .gitignore and .dvcignore know it."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def _flush(file: Path) -> None:

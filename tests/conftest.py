@@ -2,6 +2,7 @@
 
 import copy
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,15 @@ def merged(values, changes):
     return result
 
 
+def pytest_collection_modifyitems(items):
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+
+
 @pytest.fixture
 def small_params():
     """The project's own params.yaml, shrunk to seconds of work: a plain dict to change at will."""
@@ -73,3 +83,22 @@ def photographs(tmp_path):
         rough = random.integers(0, 256, (4, 4, 3), np.uint8)
         Image.fromarray(rough).resize((20, 24), Image.Resampling.BICUBIC).save(path)
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Returns a function that makes a folder with only so much space ("1m"), where the system lets us."""
+    made = []
+
+    def make(size):
+        disk = tmp_path / f"disk-{len(made)}"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]
+        if subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("mounting a small disk needs root")
+        made.append(disk)
+        return disk
+
+    yield make
+    for disk in made:
+        subprocess.run(["umount", "--lazy", disk], check=True)

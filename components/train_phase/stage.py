@@ -2,7 +2,6 @@
 
 import csv
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,13 @@ from types import FrameType
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from progan.config import Config
 from progan.cost import images_after
 from progan.dataset.reader import load_images, load_manifest
 from progan.device import best_device
-from progan.files import atomic_file
+from progan.files import alone, atomic_file
 from progan.metrics import swd
 from progan.networks import Generator
 from progan.progress import duration, show_progress
@@ -35,14 +33,14 @@ def train_phase(config: Config, key: str, dataset: Path, snapshots: Path, out: P
     CSV file `history` (which also holds times). Raises Interrupted, with all saved, on SIGTERM or SIGINT.
     """
     phase = config.phase(key)
-    init = read_checkpoint(Path(phase.init)) if Path(phase.init).parts[0] == "checkpoints" else None
+    init = None if phase.is_first else read_checkpoint(Path(phase.init))
     manifest = load_manifest(dataset)
     images, _ = load_images(dataset, phase.resolution)
     digest = manifest.level(phase.resolution).digest
     trainer = PhaseTrainer(config, phase, images, digest, init, best_device())
     folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
     measure = _swd_against(torch.from_numpy(images), config)
-    with _only_trainer_of(folder):
+    with alone(folder.folder / "lock", f"is training {key}"):
         with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
             trainer.train(folder, Hooks(advance, measure, stopped))
         _write_history(history, trainer.history)
@@ -53,7 +51,7 @@ def train_phase(config: Config, key: str, dataset: Path, snapshots: Path, out: P
 def _swd_against(images: Tensor, config: Config) -> Callable[[Generator, Tensor | None], float]:
     """A function that measures a generator against the first of the real `images` (uint8 [N, C, R, R])."""
     count = min(CURVE_IMAGES, len(images))
-    seed = config.measures.seed
+    seed = config.training.seed
     latents = seeded_latents(count, config.network.latent_size, seed)
     reals: list[swd.Descriptors] = []
 
@@ -71,21 +69,6 @@ def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-@contextmanager
-def _only_trainer_of(folder: SnapshotFolder) -> Iterator[None]:
-    """Wait while another process trains this very phase: a run that lost its parent may still be at it."""
-    lock = FileLock(folder.folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(
-            f"another process is training {folder.folder.name}; waiting for it", file=sys.stderr, flush=True
-        )
-        lock.acquire()
-    with lock:
-        yield
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import torch
 
 from components.gate.stage import gate
 from components.register.registry import champion_measures, client
-from components.register.stage import RunFiles, register
+from components.register.runs import RunFiles
+from components.register.stage import register
 from progan.files import read_json, write_json
 from progan.snapshots import SnapshotFolder, read_checkpoint
 from progan.training import Hooks, PhaseTrainer, build_networks
@@ -55,8 +56,8 @@ def run(tmp_path, monkeypatch, small_config, noise):
 
 def run_gate_and_register(config):
     gate(config, Path("evaluation"), Path("verdict.json"))
-    files = RunFiles(*map(Path, ("checkpoints", "history", "evaluation", "samples")))
-    register(config, files, Path("verdict.json"), Path("registration.json"))
+    files = RunFiles(*map(Path, ("checkpoints", "history", "evaluation", "samples", "verdict.json")))
+    register(config, files, Path("registration.json"))
     return read_json(Path("registration.json"))
 
 
@@ -73,7 +74,7 @@ def test_a_passing_generator_is_registered_once(run):
     assert first["version"] == "1"
     registry = client()
     version = registry.get_model_version_by_alias(run.register.model, "candidate")
-    assert version.version == "1"
+    assert str(version.version) == "1"
     assert version.tags["gate"] == "passed"
     assert version.tags["swd_average"] == "50.0"
     assert version.tags["dataset"] == "data"
@@ -82,7 +83,8 @@ def test_a_passing_generator_is_registered_once(run):
     experiment = registry.get_experiment_by_name(run.register.model).experiment_id
     runs = registry.search_runs([experiment])
     assert len(runs) == 2
-    child = next(found for found in runs if found.data.tags.get("phase") == "r0004")
+    child = next(found for found in runs if "mlflow.parentRunId" in found.data.tags)
+    assert child.data.tags["phase"] == "r0004"
     assert child.data.tags["mlflow.parentRunId"] == first["run"]
     assert child.data.params["minibatch"] == "8"
     losses = registry.get_metric_history(child.info.run_id, "d_loss")
@@ -94,11 +96,12 @@ def test_a_child_run_that_was_cut_off_is_logged_anew(run):
     first = run_gate_and_register(run)
     registry = client()
     experiment = registry.get_experiment_by_name(run.register.model).experiment_id
-    child = registry.search_runs([experiment], "tags.phase = 'r0004'")[0]
+    children_of_run = f"tags.`mlflow.parentRunId` = '{first['run']}'"
+    child = registry.search_runs([experiment], children_of_run)[0]
     registry.update_run(child.info.run_id, "RUNNING")
     registry.delete_model_version_tag(run.register.model, "1", "gate")
     assert run_gate_and_register(run) == first
-    children = registry.search_runs([experiment], "tags.phase = 'r0004'")
+    children = registry.search_runs([experiment], children_of_run)
     assert [found.info.status for found in children] == ["FINISHED"]
     assert children[0].info.run_id != child.info.run_id
     assert registry.get_model_version(run.register.model, "1").tags["gate"] == "passed"
