@@ -16,9 +16,10 @@ def tracking_uri() -> str:
 
 def client() -> Any:
     """An MlflowClient that keeps quiet about its own housekeeping."""
-    warnings.filterwarnings("ignore", module="(mlflow|sqlalchemy|alembic)")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
+    warnings.filterwarnings("ignore", module="mlflow|sqlalchemy|alembic")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(tracking_uri())
