@@ -200,6 +200,11 @@ class Config:
             _require(
                 key == phase.key, f"phases.{key}: a phase at {phase.resolution} px must be named {phase.key}"
             )
+            group = min(self.network.mbstd_group_size, phase.minibatch) or 1
+            _require(
+                phase.minibatch % group == 0,
+                f"phases.{key}.minibatch: must be a multiple of network.mbstd_group_size, {group}",
+            )
         phases = list(self.phases.values())
         first = phases[0]
         _require(

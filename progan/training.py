@@ -221,8 +221,10 @@ class RealImages:
 
     def at(self, position: int, count: int) -> Tensor:
         """The images at those positions on the training device: uint8 [count, C, H, W]."""
-        chosen = self.indices(position, count).to(self.images.device, non_blocking=True)
-        return self.images[chosen].to(self.device, non_blocking=True)
+        images = self.images[self.indices(position, count).to(self.images.device, non_blocking=True)]
+        if images.device == self.device:
+            return images
+        return images.pin_memory().to(self.device, non_blocking=True)
 
     def _index(self, epoch: int, place: int) -> int:
         if epoch != self._epoch:
@@ -231,11 +233,10 @@ class RealImages:
 
 
 def _resident(images: Tensor, device: torch.device) -> Tensor:
-    """On the GPU when the images take less than half of its free memory, else pinned, else as they are."""
-    if device.type != "cuda":
-        return images
-    free, _ = torch.cuda.mem_get_info(device)
-    return images.to(device) if images.nbytes < free // 2 else images.pin_memory()
+    """On the GPU when they take less than half of its free memory, else where they are."""
+    if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
+        return images.to(device)
+    return images
 
 
 # ------------------------------------------------------------------------------------------------
@@ -297,7 +298,6 @@ class PhaseTrainer:
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.learning_rate = torch.tensor(phase.learning_rate, device=device)
-        self._tick_images = _tick_images(self.schedule)
 
     def train(self, snapshots: SnapshotFolder, hooks: Hooks) -> None:
         """Go on from the newest snapshot to the end of the phase. Raises Interrupted when asked to stop."""
@@ -307,13 +307,13 @@ class PhaseTrainer:
         if not self.history:
             self._tick(hooks, 0.0)
         hooks.progress(self.images_shown, self.schedule.total_images)
-        while self.images_shown < self.schedule.total_images:
+        while not self._finished():
             if hooks.stop_requested():
                 self._snapshot(snapshots)
                 raise Interrupted(f"{self.phase.key}: stopped at {self.images_shown} images, state saved")
             self.iterate()
             hooks.progress(self.images_shown, self.schedule.total_images)
-            if self.images_shown % self._tick_images == 0 or self.images_shown == self.schedule.total_images:
+            if self._tick_due():
                 self.seconds = time.monotonic() - started
                 self._tick(hooks, self.seconds)
             if clock.due():
@@ -368,30 +368,40 @@ class PhaseTrainer:
 
     def _tick(self, hooks: Hooks, seconds: float) -> None:
         """Add a row to the history: the means since the last one, and at times the SWD."""
-        before = self.history[-1] if self.history else {"images": 0, "seconds": 0.0}
-        iterations = max((self.images_shown - before["images"]) // self.phase.minibatch, 1)
-        means = (self.models.sums / iterations).tolist()
+        before: dict[str, Any] = self.history[-1] if self.history else {"images": 0, "seconds": 0.0}
+        shown, elapsed = self.images_shown - before["images"], seconds - before["seconds"]
+        means = (self.models.sums / self._updates(shown)).tolist() if shown else [None] * len(STATISTICS)
         self.models.sums.zero_()
-        elapsed = seconds - before["seconds"]
         row = {
             "kimg": (self.start_images + self.images_shown) / 1000,
             "images": self.images_shown,
             "alpha": self.schedule.alpha(self.images_shown),
             "learning_rate": self.phase.learning_rate,
             "minibatch": self.phase.minibatch,
-            **(dict(zip(STATISTICS, means, strict=True)) if self.images_shown else dict.fromkeys(STATISTICS)),
+            **dict(zip(STATISTICS, means, strict=True)),
             "skipped": int(self.models.generator_adam.skipped + self.models.discriminator_adam.skipped),
             "seconds": seconds,
-            "images_per_second": (self.images_shown - before["images"]) / elapsed if elapsed else None,
+            "images_per_second": shown / elapsed if elapsed else None,
             "swd": hooks.measure(self.models.ema, self._alpha()) if self._measure_due() else None,
         }
         self.history.append(row)
 
+    def _updates(self, shown: int) -> Tensor:
+        """How many updates each of STATISTICS has been summed over: float [len(STATISTICS)]."""
+        critic = shown / self.phase.minibatch
+        generator = critic / self.config.training.critic_steps
+        updates = [generator if name == "g_loss" else critic for name in STATISTICS]
+        return torch.tensor(updates, device=self.device)
+
+    def _tick_due(self) -> bool:
+        tick = self.schedule.total_images / TICKS_PER_PHASE
+        return self._finished() or self.images_shown - self.history[-1]["images"] >= tick
+
     def _measure_due(self) -> bool:
-        ticks = self.images_shown // self._tick_images
-        return ticks % (TICKS_PER_PHASE // MEASURES_PER_PHASE) == 0 or (
-            self.images_shown == self.schedule.total_images
-        )
+        return self._finished() or len(self.history) % (TICKS_PER_PHASE // MEASURES_PER_PHASE) == 0
+
+    def _finished(self) -> bool:
+        return self.images_shown >= self.schedule.total_images
 
     def _snapshot(self, snapshots: SnapshotFolder) -> None:
         tensors = (
@@ -412,12 +422,6 @@ class PhaseTrainer:
             facts["history"],
             facts["seconds"],
         )
-
-
-def _tick_images(schedule: Schedule) -> int:
-    """Images in a tick: a fortieth of the phase, in whole minibatches."""
-    iterations = schedule.total_images // schedule.phase.minibatch
-    return max(iterations // TICKS_PER_PHASE, 1) * schedule.phase.minibatch
 
 
 class SnapshotClock:

@@ -6,6 +6,7 @@ needs torch, numpy and safetensors, and nothing else of this project.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -36,7 +37,9 @@ class ServedGenerator(PythonModel):
         self.generator.load_state_dict(load_file(context.artifacts["weights"]))
         self.generator.requires_grad_(False).eval()
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(
+        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
+    ) -> np.ndarray:
         latents = self._latents(np.asarray(model_input))
         images = torch.cat([self.generator(some) for some in latents.split(IMAGES_AT_ONCE)])
         pixels = (images * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)

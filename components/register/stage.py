@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -72,13 +71,12 @@ def _git_commit() -> str:
 
 def _find_or_make_version(mlflow_client: Any, model: str, run: str, checkpoint: Checkpoint) -> str:
     """The version of `model` that holds this run's generator."""
-    import mlflow.pyfunc
+    import mlflow
 
     versions = mlflow_client.search_model_versions(f"name = '{model}' and run_id = '{run}'")
     if versions:
         return str(versions[0].version)
-    with mlflow.start_run(run_id=run), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow wants type hints, and has none for an array
+    with mlflow.start_run(run_id=run):
         return _log_model(model, checkpoint)
 
 

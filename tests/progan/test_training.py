@@ -115,6 +115,7 @@ def test_critic_steps(small_config, noise):
     trainer = make_trainer(config, noise, dataclasses.replace(FADING, fade_kimg=0.0))
     trainer.iterate()
     assert trainer.images_shown == 24
+    assert trainer._updates(24).tolist() == [3, 1, 3, 3, 3]
     assert trainer.models.discriminator_adam.updates == 3
     assert trainer.models.generator_adam.updates == 1
 
@@ -255,3 +256,14 @@ def test_results_version(small_config, noise):
 
 
 GOLDEN = [0.4349796, 0.7085202, 6.705722, -0.1653131, 0.06084669, 0.1662332, 0.1914439]
+
+
+def test_critic_steps_that_do_not_divide_the_phase(small_config, noise, tmp_path):
+    """128 images in iterations of 3 × 8: the phase ends with the first that reaches them, and says so."""
+    config = dataclasses.replace(
+        small_config, training=dataclasses.replace(small_config.training, critic_steps=3)
+    )
+    trainer = make_trainer(config, noise)
+    trainer.train(SnapshotFolder(tmp_path, "r0008", trainer.fingerprint), hooks())
+    assert trainer.history[-1]["images"] == trainer.images_shown == 144
+    assert trainer.history[-1]["swd"] is not None

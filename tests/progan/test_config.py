@@ -1,0 +1,107 @@
+"""params.yaml: what is accepted, and that every error names the key and what to do."""
+
+import pytest
+import yaml
+
+from progan import config
+from progan.errors import InputError
+
+
+def error_of(values):
+    with pytest.raises(InputError) as caught:
+        config.parse(values, "params.yaml")
+    return str(caught.value)
+
+
+def test_the_projects_own_file():
+    loaded = config.load()
+    assert list(loaded.phases) == ["r0004", "r0008", "r0016", "r0032"]
+    assert loaded.phases["r0008"].fade_kimg == 1.0
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "told"),
+    [
+        ("training", "ema_decy", 0.9, "training.ema_decy: unknown parameter; did you mean ema_decay?"),
+        ("training", "xyz", 0.9, "training.xyz: unknown parameter; known here: seed, adam_betas"),
+        ("training", "ema_decay", 1.0, "training: ema_decay must be in [0, 1), not 1.0"),
+        ("training", "adam_betas", [0.0, 1.0], "training: adam_betas: beta2 must be in [0, 1), not 1.0"),
+        ("training", "mirror", "perhaps", "training.mirror: input should be a valid boolean"),
+        ("dataset", "resolution", 48, "dataset: resolution must be a power of two from 4 to 1024, not 48"),
+        (
+            "dataset",
+            "resolution",
+            2048,
+            "dataset: resolution must be a power of two from 4 to 1024, not 2048",
+        ),
+        ("dataset", "resolution", 8, "phases.r0016: the dataset ends at 8 px; raise dataset.resolution"),
+        ("dataset", "max_skipped", 2, "dataset: max_skipped is a fraction from 0 to 1, not 2.0"),
+        ("network", "fmap_max", "wide", "network.fmap_max: input should be a valid integer"),
+        ("network", "channels", 2, "network: channels must be 1 (grey) or 3 (RGB), not 2"),
+        (
+            "network",
+            "mbstd_group_size",
+            3,
+            "phases.r0004.minibatch: must be a multiple of network.mbstd_group_size",
+        ),
+        ("measures", "score_splits", 100, "measures: score_images must be at least score_splits"),
+        (
+            "measures",
+            "inception_weights",
+            "x.pth",
+            "measures: inception_weights and inception_sha256 go together",
+        ),
+        ("register", "model", "a/b", "register: model must be letters, digits"),
+    ],
+)
+def test_errors_name_the_key(small_params, section, key, value, told):
+    small_params[section][key] = value
+    assert error_of(small_params).startswith(f"params.yaml: {told}")
+
+
+def test_a_missing_key_is_named(small_params):
+    del small_params["training"]["seed"]
+    assert error_of(small_params) == "params.yaml: training.seed: field required"
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "told"),
+    [
+        ("r0004", {"fade_kimg": 1.0}, "phases.r0004: the first phase is r0004 with fade_kimg 0"),
+        ("r0008", {"resolution": 16}, "phases.r0008: a phase at 16 px must be named r0016"),
+        ("r0008", {"init": "checkpoints/r0016"}, "phases.r0008.init: must be checkpoints/r0004"),
+        ("r0008", {"fade_kimg": -1.0}, "phases.r0008: fade_kimg must not be negative"),
+        ("r0008", {"minibatch": 0}, "phases.r0008: minibatch must be positive"),
+    ],
+)
+def test_phases_that_do_not_chain(small_params, key, change, told):
+    small_params["phases"][key] |= change
+    assert told in error_of(small_params)
+
+
+def test_a_phase_left_out(small_params):
+    del small_params["phases"]["r0008"]
+    assert "phases.r0016: must follow r0008" in error_of(small_params)
+
+
+def test_whole_numbers_as_keys_are_refused(small_params):
+    """DVC would silently make no stage of them."""
+    small_params["phases"][8] = small_params["phases"].pop("r0008")
+    assert error_of(small_params) == "params.yaml: phases.8: keys are strings here, such as r0004"
+
+
+@pytest.mark.parametrize("text", ["a: [", "\x00", "- a list", ""])
+def test_what_is_no_parameter_file(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"params\.yaml: (not valid YAML|the file: a mapping)"):
+        config.load(path)
+
+
+def test_values_are_frozen(small_config):
+    with pytest.raises(AttributeError):
+        small_config.training.seed = 2
+
+
+def test_a_small_change_in_yaml_is_the_same_value(small_params, small_config):
+    assert config.parse(yaml.safe_load(yaml.safe_dump(small_params)), "params.yaml") == small_config

@@ -1,0 +1,85 @@
+"""What people look at: grids, samples, progress, and what a run will take."""
+
+import numpy as np
+import pytest
+import torch
+
+from progan.cost import images_after, iteration_flops
+from progan.networks import FeatureMaps, Generator
+from progan.progress import duration, show_progress
+from progan.render import GAP, beside, grid
+from progan.sampling import generate, seeded_latents, to_uint8
+
+
+def test_a_grid_shows_every_pixel_in_its_place():
+    images = torch.randint(0, 256, (4, 3, 4, 4), dtype=torch.uint8)
+    sheet = np.asarray(grid(images, 64))  # 8 px an image: each pixel twice as wide
+    assert sheet.shape == (2 * (8 + GAP) + GAP, 2 * (8 + GAP) + GAP, 3)
+    for number in range(4):
+        row, column = divmod(number, 2)
+        top, left = row * 10 + GAP, column * 10 + GAP
+        tile = sheet[top : top + 8 : 2, left : left + 8 : 2]
+        np.testing.assert_array_equal(tile, images[number].permute(1, 2, 0))
+
+
+@pytest.mark.parametrize(("side", "count", "columns"), [(4, 64, 8), (128, 64, 4), (1024, 64, 2), (4, 4, 2)])
+def test_a_grid_shows_as_many_as_fit(side, count, columns):
+    sheet = grid(torch.zeros(count, 1, side, side, dtype=torch.uint8), 512)
+    tile = max(64 // side, 1) * side
+    assert sheet.width == sheet.height == columns * (tile + GAP) + GAP
+
+
+def test_beside():
+    one = grid(torch.zeros(4, 3, 4, 4, dtype=torch.uint8), 64)
+    both = beside(one, one)
+    assert both.size == (2 * one.width + 24, one.height)
+    assert both.getpixel((one.width + 5, 5)) == (255, 255, 255)
+
+
+def test_rounding_saturates():
+    images = torch.tensor([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0])
+    assert to_uint8(images).tolist() == [0, 0, 128, 191, 255, 255]
+
+
+def test_generated_images_do_not_depend_on_how_many_are_asked_for():
+    generator = Generator(4, 8, FeatureMaps(64, 1.0, 8))
+    latents = seeded_latents(600, 8, 1)
+    batches = list(generate(generator, latents))
+    assert [len(batch) for batch in batches] == [256, 256, 88]
+    assert torch.equal(
+        torch.cat(batches)[:10], torch.cat(list(generate(generator, seeded_latents(10, 8, 1))))
+    )
+
+
+def test_flops_against_the_layers_by_hand(small_config):
+    """Multiply and add of every layer that a forward pass runs; 4 of the generator's, 14 of the critic's."""
+    network = small_config.network  # 8 maps everywhere at 4 and 8 px
+    dense, conv4, conv8 = 8 * 128, 8 * 8 * 9 * 16, 8 * 8 * 9 * 64
+    made = dense + conv4 + 2 * conv8 + 8 * 3 * 64
+    judged = 3 * 8 * 64 + 2 * conv8 + 9 * 8 * 9 * 16 + 128 * 8 + 8
+    assert iteration_flops(network, 8) == 2 * (4 * made + 14 * judged)
+
+
+def test_the_rest_of_the_run_in_images_of_this_phase(small_config):
+    cost = {resolution: iteration_flops(small_config.network, resolution) for resolution in (8, 16)}
+    assert images_after(small_config, "r0008") == pytest.approx(160 * cost[16] / cost[8])
+    assert images_after(small_config, "r0016") == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5s"), (83, "1m 23s"), (3723, "1h 02m"), (90000, "25h 00m")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_progress_in_a_log(capsys, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("progan.progress.time.monotonic", lambda: clock[0])
+    with show_progress("r0008", "images", then=200) as advance:
+        for clock[0], done in ((0.0, 100), (20.0, 200), (40.0, 400)):
+            advance(done, 500)
+    assert capsys.readouterr().err.splitlines() == [
+        "r0008 200 of 500 images · 5 images/s · 1m 00s left · whole run ≈ 1m 40s left",
+        "r0008 400 of 500 images · 8 images/s · 13s left · whole run ≈ 40s left",
+    ]
