@@ -18,7 +18,7 @@ setup: .venv/ready
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c '$(SUPPORTED)'
 	@echo "Installing into .venv (about 5 GB, some minutes) …"
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 	@$(INSTALL) --require-hashes --requirement requirements.lock
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
