@@ -102,3 +102,28 @@ def small_disk(tmp_path):
     yield make
     for disk in made:
         subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.fixture(scope="session")
+def inception_weights(tmp_path_factory):
+    """A file of random weights for the 2015 network, in the form torch-fidelity publishes."""
+    import torch
+    from torch_fidelity import feature_extractor_inceptionv3 as architecture
+
+    class Skeleton(architecture.FeatureExtractorInceptionV3):
+        def load_state_dict(self, state_dict):
+            return None
+
+    empty = tmp_path_factory.mktemp("weights") / "empty.pth"
+    torch.save({}, empty)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Skeleton("random", ["2048"], feature_extractor_weights_path=empty)
+    state = network.state_dict()
+    for name, value in state.items():  # keep the signal alive through the depth, so that features differ
+        if name.endswith("conv.weight"):
+            torch.nn.init.kaiming_normal_(value, generator=torch.Generator().manual_seed(len(name)))
+    state["fc.weight"] *= 30  # and the logits apart
+    path = empty.with_name("random.pth")
+    torch.save(state, path)
+    return path

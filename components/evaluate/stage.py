@@ -20,9 +20,10 @@ from progan.sampling import generate, seeded_latents
 from progan.snapshots import Checkpoint, load_grown, read_checkpoint
 from progan.training import build_networks
 
+REALS_AT_ONCE = 64
 GRID_PIXELS = 512  # side of the grids of reals and fakes: 8 × 8 images up to 64 px, fewer above
 
-Fakes = Callable[[int], Iterator[Tensor]]  # how many → minibatches, uint8 [n, C, R, R]
+Images = Callable[[int, int], Iterator[Tensor]]  # from which image to which → minibatches, uint8 [n, C, R, R]
 
 
 def evaluate(
@@ -35,8 +36,8 @@ def evaluate(
             f"{checkpoint}: holds phase {finished.facts['phase']}, not {key}; run that phase first"
         )
     resolution = config.phase(key).resolution
-    reals = torch.from_numpy(load_images(dataset, resolution)[0])
-    fakes = _fakes_of(config, finished)
+    images = torch.from_numpy(load_images(dataset, resolution)[0])
+    reals, fakes = _reals_of(images, config), _fakes_of(config, finished)
     evaluation = {
         "phase": key,
         "resolution": resolution,
@@ -44,66 +45,71 @@ def evaluate(
         "fingerprint": finished.facts["fingerprint"],
         "checkpoint": finished.digest,
         "dataset": finished.facts["dataset"]["digest"],
-        **_measure(config, _as_trained(reals, config), fakes, score_network),
+        **_measure(config, reals, len(images), fakes, score_network),
     }
-    fake_images = torch.cat(list(fakes(64)))
-    write_png(samples, beside(grid(reals[:64], GRID_PIXELS), grid(fake_images, GRID_PIXELS)))
+    fake_images = torch.cat(list(fakes(0, 64)))
+    write_png(samples, beside(grid(images[:64], GRID_PIXELS), grid(fake_images, GRID_PIXELS)))
     write_json(out, evaluation)
     distance, floor = evaluation["swd"]["average"], evaluation["swd_floor"]
     print(f"{out}: SWD {distance:.1f}; real images among themselves {floor:.1f}")
 
 
-def _fakes_of(config: Config, checkpoint: Checkpoint) -> Fakes:
-    """The checkpoint's averaged generator as a function that makes its first so many images."""
+def _fakes_of(config: Config, checkpoint: Checkpoint) -> Images:
+    """What the checkpoint's averaged generator makes of seeded latents."""
     generator, _ = build_networks(config.network, checkpoint.facts["resolution"])
     load_grown(generator, checkpoint.networks("ema"), str(checkpoint.folder))
     generator.to(best_device())
     latent_size, seed = config.network.latent_size, config.measures.seed
-    return lambda count: generate(generator, seeded_latents(count, latent_size, seed))
+    return lambda begin, end: generate(generator, seeded_latents(end, latent_size, seed)[begin:])
 
 
-def _as_trained(reals: Tensor, config: Config) -> Tensor:
-    """Mirror half of the images where training did (facts §5)."""
-    if not config.training.mirror:
-        return reals
+def _reals_of(images: Tensor, config: Config) -> Images:
+    """The real images (uint8 [N, C, R, R]), half of them mirrored where training did that (facts §5)."""
     random = torch.Generator().manual_seed(config.measures.seed)
-    mirror = torch.rand(len(reals), 1, 1, 1, generator=random) < 0.5
-    return torch.where(mirror, reals.flip(3), reals)
+    mirror = torch.rand(len(images), generator=random) < (0.5 if config.training.mirror else 0.0)
+
+    def batches(begin: int, end: int) -> Iterator[Tensor]:
+        for some in torch.arange(begin, end).split(REALS_AT_ONCE):
+            yield torch.where(mirror[some].view(-1, 1, 1, 1), images[some].flip(3), images[some])
+
+    return batches
 
 
-def _measure(config: Config, reals: Tensor, fakes: Fakes, score_network: Path) -> dict[str, Any]:
-    """SWD, MS-SSIM and the score of `fakes` against `reals`, uint8 [N, C, R, R].
+def _measure(
+    config: Config, reals: Images, real_count: int, fakes: Images, score_network: Path
+) -> dict[str, Any]:
+    """SWD, MS-SSIM and the score of `fakes` against the `real_count` `reals`.
 
     SWD is taken on `swd_images` a side, or on half the reals if that is fewer, so that its floor, real
     images against other real images, is between sets of the same size.
     """
     measures = config.measures
     seed = measures.seed
-    count = min(measures.swd_images, len(reals) // 2)
-    described = swd.describe(reals[:count].split(256), seed)
-    floor = swd.noise_floor(described, swd.describe(reals[count : 2 * count].split(256), seed + 1), seed)
+    count = min(measures.swd_images, real_count // 2)
+    described = swd.describe(reals(0, count), seed)
+    floor = swd.noise_floor(described, swd.describe(reals(count, 2 * count), seed + 1), seed)
+    pairs = min(measures.ms_ssim_pairs, real_count // 2)
     return {
-        "swd": swd.sliced_wasserstein(described, swd.describe(fakes(count), seed + 1), seed),
+        "swd": swd.sliced_wasserstein(described, swd.describe(fakes(0, count), seed + 1), seed),
         "swd_floor": floor,
         "swd_images": count,
-        "ms_ssim": mean_ms_ssim(fakes(2 * measures.ms_ssim_pairs)),
-        "ms_ssim_reals": mean_ms_ssim(reals[: 2 * min(measures.ms_ssim_pairs, len(reals) // 2)].split(256)),
-        **_scores(config, reals, fakes, score_network),
+        "ms_ssim": mean_ms_ssim(fakes(0, 2 * measures.ms_ssim_pairs)),
+        "ms_ssim_reals": mean_ms_ssim(reals(0, 2 * pairs)),
+        **_scores(config, reals(0, min(measures.score_images, real_count)), fakes, score_network),
     }
 
 
-def _scores(config: Config, reals: Tensor, fakes: Fakes, score_network: Path) -> dict[str, float]:
+def _scores(config: Config, reals: Iterator[Tensor], fakes: Images, score_network: Path) -> dict[str, float]:
     """What the score network says, under its own name; nothing when there is none."""
     measures = config.measures
     facts = read_json(score_network / DESCRIPTION)
+    generated = fakes(0, measures.score_images)
     if facts["kind"] == "classifier":
         network = classifier.load(score_network / "classifier.safetensors", best_device())
-        return classifier.score(network, fakes(measures.score_images), measures.score_splits)
+        return classifier.score(network, generated, measures.score_splits)
     if facts["kind"] == "inception":
-        weights = Path(measures.inception_weights or "")
-        shown = reals[: measures.score_images].split(256)
-        splits, seed = measures.score_splits, measures.seed
+        weights, splits = Path(measures.inception_weights or ""), measures.score_splits
         return inception.measure(
-            fakes(measures.score_images), shown, weights, facts["sha256"], splits, seed, best_device()
+            generated, reals, weights, facts["sha256"], splits, measures.seed, best_device()
         )
     return {}

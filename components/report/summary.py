@@ -1,6 +1,7 @@
 """The few lines at the end of `make run`: what was made and where to look."""
 
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from rich.console import Console
 
@@ -26,10 +27,19 @@ def summary(config: Config, verdict_file: Path, registration_file: Path, samples
         "report": report / "report.html",
         "samples": samples / f"{verdict['phase']}.png",
         "registered": made,
-        "registry": f".venv/bin/mlflow ui --backend-store-uri {tracking_uri()}",
+        "registry": _how_to_open(tracking_uri()),
     }
     for name, value in lines.items():
         console.print(f"  {name:<11} {value}")
+
+
+def _how_to_open(uri: str) -> str:
+    """The page of an MLflow server, or the command that serves one; never a password."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https"):
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    shown = uri if parts.scheme == "sqlite" else '"$MLFLOW_TRACKING_URI"'
+    return f".venv/bin/mlflow ui --backend-store-uri {shown}"
 
 
 def _word(passed: bool) -> str:

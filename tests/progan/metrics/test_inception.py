@@ -28,30 +28,6 @@ def _features(count, seed, shift=0.0):
     )
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A file of random weights for the 2015 network, in the form torch-fidelity publishes."""
-    from torch_fidelity import feature_extractor_inceptionv3 as architecture
-
-    class Skeleton(architecture.FeatureExtractorInceptionV3):
-        def load_state_dict(self, state_dict):
-            return None
-
-    empty = tmp_path_factory.mktemp("weights") / "empty.pth"
-    torch.save({}, empty)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = Skeleton("random", ["2048"], feature_extractor_weights_path=empty)
-    state = network.state_dict()
-    for name, value in state.items():  # keep the signal alive through the depth, so that features differ
-        if name.endswith("conv.weight"):
-            torch.nn.init.kaiming_normal_(value, generator=torch.Generator().manual_seed(len(name)))
-    state["fc.weight"] *= 30  # and the logits apart
-    path = empty.with_name("random.pth")
-    torch.save(state, path)
-    return path
-
-
 class _Pictures(torch.utils.data.Dataset):
     def __init__(self, images):
         self.images = images
@@ -63,14 +39,20 @@ class _Pictures(torch.utils.data.Dataset):
         return self.images[index]
 
 
-def test_measure_is_torch_fidelitys_own_answer(weights):
+def test_measure_is_torch_fidelitys_own_answer(inception_weights):
     from torch_fidelity import calculate_metrics
 
     generator = torch.Generator().manual_seed(1)
     noise = torch.randint(256, (24, 3, 32, 32), generator=generator, dtype=torch.uint8)
     generated, real = (noise // torch.arange(1, 25)[:, None, None, None]).to(torch.uint8).split(12)
     measured = inception.measure(
-        generated.split(6), real.split(6), weights, _sha256(weights), splits=3, seed=5, device=CPU
+        generated.split(6),
+        real.split(6),
+        inception_weights,
+        _sha256(inception_weights),
+        splits=3,
+        seed=5,
+        device=CPU,
     )
     expected = calculate_metrics(
         input1=_Pictures(generated),
@@ -84,7 +66,7 @@ def test_measure_is_torch_fidelitys_own_answer(weights):
         kid_subset_size=6,
         samples_shuffle=False,
         rng_seed=5,
-        feature_extractor_weights_path=str(weights),
+        feature_extractor_weights_path=str(inception_weights),
         save_cpu_ram=True,
         cache=False,
         verbose=False,
@@ -101,8 +83,8 @@ def test_measure_is_torch_fidelitys_own_answer(weights):
     assert measured["fid"] > 1e-3
 
 
-def test_features_do_not_depend_on_the_batch_size_and_grey_is_tiled(weights):
-    network = inception.load_network(weights, _sha256(weights), CPU)
+def test_features_do_not_depend_on_the_batch_size_and_grey_is_tiled(inception_weights):
+    network = inception.load_network(inception_weights, _sha256(inception_weights), CPU)
     grey = torch.randint(256, (3, 1, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     whole = inception.extract(network, [grey])
     parts = inception.extract(network, grey.repeat(1, 3, 1, 1).split(2))
@@ -186,16 +168,16 @@ def test_a_wrong_file_is_refused_in_one_line_and_never_executed(tmp_path):
     _assert_refused(bomb, _sha256(bomb), "not a PyTorch file of plain weights")
 
 
-def test_nothing_is_ever_downloaded(weights, monkeypatch, tmp_path):
+def test_nothing_is_ever_downloaded(inception_weights, monkeypatch, tmp_path):
     from torch_fidelity import feature_extractor_inceptionv3 as architecture
 
     def refuse(*arguments, **keywords):
         raise AssertionError("a download was tried")
 
     monkeypatch.setattr(architecture, "load_state_dict_from_url", refuse)
-    inception.load_network(weights, _sha256(weights), CPU)
+    inception.load_network(inception_weights, _sha256(inception_weights), CPU)
     with pytest.raises(InputError):
-        inception.load_network(tmp_path / "absent.pth", _sha256(weights), CPU)
+        inception.load_network(tmp_path / "absent.pth", _sha256(inception_weights), CPU)
 
 
 def test_torch_fidelity_is_imported_only_when_asked_for():
