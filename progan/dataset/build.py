@@ -114,6 +114,8 @@ def build(
                 shutil.rmtree(other)
         chunks = _make_chunks(job, config, workers or os.cpu_count() or 1, progress)
         manifest = _manifest(config, job, chunks)
+        for cut_off in job.dataset.rglob(".*.partial"):
+            cut_off.unlink()
         write_json(job.dataset / MANIFEST_NAME, manifest.to_json())
         replace_folder(job.dataset, out)
         shutil.rmtree(job.folder)
