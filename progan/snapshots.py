@@ -110,7 +110,9 @@ class SnapshotFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, images_shown: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Write a snapshot, point LATEST at it, and remove all but the last two."""
+        """Write a snapshot, point LATEST at it, and remove all but the last two and what a kill cut off."""
+        for cut_off in self.folder.glob(".*.partial"):
+            cut_off.unlink()
         content = safetensors.torch.save(tensors, metadata={"facts": json.dumps(facts)})
         path = self.folder / f"{images_shown:012d}-{_digest(content)}.safetensors"
         with atomic_file(path) as beside:

@@ -39,8 +39,11 @@ def test_a_damaged_snapshot_gives_way_to_the_one_before(folder, damage):
 
 def test_a_write_that_was_cut_off_is_not_seen(folder):
     folder.write(8, tensors(8), {"images_shown": 8})
-    (folder.folder / ".000000000016-abc.safetensors.partial").write_bytes(b"half")
+    half = folder.folder / ".000000000016-abc.safetensors.123.partial"
+    half.write_bytes(b"half")
     assert folder.read()[1] == {"images_shown": 8}
+    folder.write(24, tensors(24), {"images_shown": 24})
+    assert not half.exists()
 
 
 def test_a_snapshot_without_its_pointer_still_counts(folder):
