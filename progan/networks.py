@@ -248,7 +248,7 @@ class Discriminator(nn.Module):
 
 
 def fade_reals(images: Tensor, alpha: Tensor | None) -> Tensor:
-    """Fade real images as the networks are faded: between half resolution and full (facts §2.6).
+    """Fade real images as the networks are faded: between half resolution and full (as in the authors' code).
 
     images: float [N, C, H, W] → the same shape.
     """

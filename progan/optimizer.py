@@ -42,7 +42,7 @@ class Adam:
         self.skipped = self.values.new_zeros(())
 
     def reset(self) -> None:
-        """Forget the moments, as at the start and the end of a fade (facts §2.4)."""
+        """Forget the moments, as at the start and the end of a fade (as in the authors' code)."""
         for tensor in (self.first_moment, self.second_moment, self.updates):
             tensor.zero_()
 

@@ -10,7 +10,7 @@ from progan.config import PhaseConfig
 class Schedule:
     """When a phase fades, stabilises and ends, counted in real images shown within the phase.
 
-    The phase's minibatch and learning rate hold from the start of its fade (facts §2.2).
+    The phase's minibatch and learning rate hold from the start of its fade, as in the authors' code.
     """
 
     phase: PhaseConfig

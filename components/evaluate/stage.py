@@ -64,7 +64,7 @@ def _fakes_of(config: Config, checkpoint: Checkpoint) -> Images:
 
 
 def _reals_of(images: Tensor, config: Config) -> Images:
-    """The real images (uint8 [N, C, R, R]), half of them mirrored where training did that (facts §5)."""
+    """The real images (uint8 [N, C, R, R]), half of them mirrored where training did that."""
     random = torch.Generator().manual_seed(config.measures.seed)
     mirror = torch.rand(len(images), generator=random) < (0.5 if config.training.mirror else 0.0)
 

@@ -39,7 +39,7 @@ def assert_same(first, second):
 
 
 class PlainTrainer:
-    """The same iteration spelt with modules, backward() and torch's Adam, following facts §2."""
+    """The same iteration spelt with modules, backward() and torch's Adam."""
 
     def __init__(self, models, config, phase):
         self.g, self.d = copy.deepcopy(models.generator), copy.deepcopy(models.discriminator)
