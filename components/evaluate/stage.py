@@ -1,5 +1,6 @@
 """Measure the generator of a finished phase, and show it beside the real images."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,16 @@ def evaluate(
     }
     fake_images = torch.cat(list(fakes(0, 64)))
     write_png(samples, beside(grid(images[:64], GRID_PIXELS), grid(fake_images, GRID_PIXELS)))
-    write_json(out, evaluation)
+    write_json(out, _finite_or_null(evaluation))
     distance, floor = evaluation["swd"]["average"], evaluation["swd_floor"]
     print(f"{out}: SWD {distance:.1f}; real images among themselves {floor:.1f}")
+
+
+def _finite_or_null(value: Any) -> Any:
+    """`value` with null for every NaN and infinity, which JSON has not: the gate fails on them."""
+    if isinstance(value, dict):
+        return {key: _finite_or_null(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _fakes_of(config: Config, checkpoint: Checkpoint) -> Images:

@@ -66,7 +66,7 @@ def _at_least(measure: str, value: float | None, limit: float) -> Reason:
 
 def _judge(measure: str, value: float | None, limit: float, passed: bool, wanted: str) -> Reason:
     if not _finite(value):
-        was = "is missing" if value is None else f"is {value}"
+        was = "is missing or no finite number" if value is None else f"is {value}"
         return Reason(measure, None, limit, False, f"{measure} {was}; {wanted} is asked")
     return Reason(
         measure, value, limit, passed, f"{measure} is {value:.4g}; {'' if passed else 'not '}{wanted}"

@@ -124,10 +124,16 @@ def _embedded(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def _number(value: float | None, digits: int) -> str:
+    """A measure for the tables; a dash where it was no finite number."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
 def _template() -> Any:
     environment = Environment(
         loader=PackageLoader("components.report", "."),
         autoescape=select_autoescape(["html"]),
         trim_blocks=True,
     )
+    environment.filters["number"] = _number
     return environment.get_template("report.html")

@@ -8,6 +8,10 @@ import pytest
 from PIL import Image
 
 from components.evaluate.stage import evaluate
+from components.gate.stage import gate
+from components.register.runs import RunFiles
+from components.register.stage import register
+from components.report.stage import ReportFiles, report
 from components.score_network.stage import prepare_score_network
 from components.train_phase.stage import train_phase
 from progan.dataset.build import build
@@ -83,3 +87,28 @@ def test_a_checkpoint_of_another_phase(trained):
     with pytest.raises(InputError, match="holds phase r0004, not r0008; run that phase first"):
         evaluate(trained, "r0008", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES)
     assert not OUT.exists()
+
+
+def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, monkeypatch):
+    """From the evaluation to the verdict and the report."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db")
+    monkeypatch.setattr("components.evaluate.stage.mean_ms_ssim", lambda batches: float("nan"))
+    phases = {"r0004": trained.phases["r0004"]}
+    config = replace(trained, phases=phases)
+    prepare_score_network(config, DATASET, NETWORK)
+    folders = Path("history"), Path("evaluation"), Path("samples"), Path("verdict.json")
+    history, evaluations, samples, verdict = folders
+    history.mkdir()
+    Path("history.csv").rename(history / "r0004.csv")
+    evaluate(config, "r0004", CHECKPOINT, DATASET, NETWORK, evaluations / "r0004.json", samples / "r0004.png")
+    gate(config, evaluations, verdict)
+    register(config, RunFiles(Path("checkpoints"), *folders), Path("registration.json"))
+    files = ReportFiles(history, evaluations, samples, verdict, Path("registration.json"), DATASET)
+    report(config, files, Path("report"))
+    assert read_json(evaluations / "r0004.json")["ms_ssim"] is None
+    assert read_json(Path("registration.json"))["version"] is None
+    reasons = read_json(verdict)["reasons"]
+    assert [reason["measure"] for reason in reasons if not reason["passed"]] == ["ms_ssim"]
+    page = Path("report/report.html").read_text()
+    assert "ms_ssim is missing or no finite number; at most 1, the limit is asked" in page
+    assert "<td>–</td>" in page
