@@ -28,13 +28,6 @@ def test_a_stage_for_every_step_and_phase(new_project):
     ]
 
 
-def test_a_later_phase_does_not_make_an_earlier_one_stale(new_project):
-    project = new_project()
-    params = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]["train"]["do"]["params"]
-    assert "phases.${key}" in params
-    assert "phases" not in params
-
-
 def test_the_journey(new_project):
     project = new_project()
     done = project.run("dvc", "repro")
@@ -64,6 +57,11 @@ def test_the_journey(new_project):
     assert read_json(project.root / "registration.json")["version"] is None
     assert "nothing: the gate failed" in project.run("progan", "summary").stdout
     assert "Failed" in (project.root / "report/report.html").read_text()
+
+    project.change(phases={"r0008": {**phase(project, "r0008"), "stable_kimg": 0.5}})
+    planned = project.run("dvc", "repro", "--dry").stdout
+    assert "Stage 'train@r0004' didn't change, skipping" in planned
+    assert "Running stage 'train@r0008'" in planned
 
 
 def networks_of(project):
