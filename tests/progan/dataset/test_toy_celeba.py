@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from progan.dataset import toy_celeba
-from progan.dataset.toy_celeba import Easel, Face, paint, paint_face, portrait
+from progan.dataset import toy_celeba, toy_face
+from progan.dataset.toy_celeba import paint, portrait
+from progan.dataset.toy_face import Easel, Face, paint_face
 
 # fmt: off
 CELEBA_ATTRIBUTES = [  # in CelebA's order
@@ -168,7 +169,7 @@ def test_the_left_eye_is_the_one_on_the_pictures_left(portraits):
 def plain_face(**traits) -> Face:
     face = Face.draw(np.random.default_rng(3))
     bare = replace(face, beard="none", moustache=False, glasses="none", hat="none", earrings=False, turn=0.0)
-    coloured = replace(bare, skin=toy_celeba.SKINS["fair"], hair_name="Brown", hair=toy_celeba.HAIRS["Brown"])
+    coloured = replace(bare, skin=toy_face.SKINS["fair"], hair_name="Brown", hair=toy_face.HAIRS["Brown"])
     calm = replace(coloured, smile=0.02, gape=0.0, lips=(200, 130, 120), lipstick=False, blush=False)
     return replace(replace(calm, style="short", fringe="back"), **traits)
 
@@ -183,10 +184,10 @@ def plain_face(**traits) -> Face:
         ("Eyeglasses", {"glasses": "sun"}, -0.4, 0.5),
         ("Bald", {"style": "bald"}, -2.0, 0.4),
         ("Bangs", {"fringe": "bangs"}, -1.6, -0.2),
-        ("Blond_Hair", {"hair_name": "Blond", "hair": toy_celeba.HAIRS["Blond"]}, -2.0, 0.4),
+        ("Blond_Hair", {"hair_name": "Blond", "hair": toy_face.HAIRS["Blond"]}, -2.0, 0.4),
         ("Smiling", {"smile": 0.2}, 0.7, 1.6),
         ("Mouth_Slightly_Open", {"gape": 0.2}, 0.8, 1.8),
-        ("Wearing_Lipstick", {"lipstick": True, "lips": toy_celeba.LIPSTICKS[0]}, 0.8, 1.5),
+        ("Wearing_Lipstick", {"lipstick": True, "lips": toy_face.LIPSTICKS[0]}, 0.8, 1.5),
         ("Mustache", {"moustache": True}, 0.6, 1.4),
         ("No_Beard", {"beard": "full"}, 0.2, 2.2),
         ("Rosy_Cheeks", {"blush": True}, 0.2, 1.0),
