@@ -11,7 +11,7 @@ import typing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -51,16 +51,29 @@ class DatasetConfig:
 
     source: str
     path: str
+    lowest_resolution: int
     resolution: int
-    seed: int
+    seed: int | None
     label_attributes: tuple[str, ...]
     max_images: int | None
     max_skipped: float
+    verify: Literal["strict", "report"]
 
     def __post_init__(self) -> None:
         _require_resolution(self.resolution, "resolution")
+        _require_resolution(self.lowest_resolution, "lowest_resolution")
+        _require(
+            self.lowest_resolution <= self.resolution,
+            f"lowest_resolution must not be above resolution, {self.resolution}",
+        )
+        _require(self.seed is None or 0 <= self.seed < 2**32, f"seed must be null or from 0 to {2**32 - 1}")
         _require(0 <= self.max_skipped <= 1, f"max_skipped is a fraction from 0 to 1, not {self.max_skipped}")
         _require(self.max_images is None or self.max_images > 0, "max_images must be positive or null")
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """The levels that are built, lowest first."""
+        return tuple(r for r in RESOLUTIONS if self.lowest_resolution <= r <= self.resolution)
 
 
 @dataclass(frozen=True)
@@ -221,6 +234,11 @@ class Config:
             _require(
                 phase.init == init, f"{where}.init: must be {init}, the phase before it, not {phase.init}"
             )
+        _require(
+            first.resolution >= self.dataset.lowest_resolution,
+            f"phases.{first.key}: the dataset begins at {self.dataset.lowest_resolution} px; lower "
+            "dataset.lowest_resolution",
+        )
         last = phases[-1]
         _require(
             last.resolution <= self.dataset.resolution,

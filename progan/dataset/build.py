@@ -6,6 +6,7 @@ lies in which shard depends on neither the workers nor on images that turn out t
 """
 
 import contextlib
+import csv
 import dataclasses
 import fcntl
 import multiprocessing
@@ -27,15 +28,32 @@ import PIL
 import pyarrow as pa
 
 from progan import RESULTS_VERSION
-from progan.config import RESOLUTIONS, DatasetConfig, phase_key
-from progan.dataset.manifest import FORMAT, MANIFEST_NAME, ClassCount, Level, Manifest, Shard, Skipped
+from progan.config import DatasetConfig, phase_key
+from progan.dataset.manifest import (
+    CHECKS_NAME,
+    FORMAT,
+    MANIFEST_NAME,
+    ClassCount,
+    Level,
+    Manifest,
+    Shard,
+    Skipped,
+)
 from progan.dataset.png import encode_png
 from progan.dataset.pyramid import pyramid
-from progan.dataset.registry import open_source
 from progan.dataset.shards import images_per_shard, shard_schema, shard_writer
-from progan.dataset.source import Item, Source, UnusableImage, printable
+from progan.dataset.sources.registry import open_source
+from progan.dataset.sources.source import Item, Source, UnusableImage, printable
 from progan.errors import InputError, Interrupted
-from progan.files import digest_of, disk_errors, read_json, replace_folder, sha256_file, write_json
+from progan.files import (
+    atomic_file,
+    digest_of,
+    disk_errors,
+    read_json,
+    replace_folder,
+    sha256_file,
+    write_json,
+)
 
 MAX_LISTED_SKIPPED = 100
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -47,12 +65,12 @@ class Job:
 
     source: Source
     items: tuple[Item, ...]  # in the dataset's order
-    resolution: int
+    resolutions: tuple[int, ...]  # lowest first
     folder: Path  # of this build's finished chunks and of the dataset as far as it has come
 
     @property
     def chunk_size(self) -> int:
-        return images_per_shard(self.resolution)
+        return images_per_shard(self.resolutions[-1])
 
     @property
     def chunks(self) -> int:
@@ -81,13 +99,14 @@ class Chunk:
     labels: dict[str, int]  # images by label, as text
     skipped: list[Skipped]
     enlarged: int
+    checks: list[tuple[str, str, str]]  # image, result, detail
 
     @classmethod
     def read(cls, path: Path) -> "Chunk":
         values = read_json(path)
         shards = {key: Shard(**shard) for key, shard in values["shards"].items()}
         skipped = [Skipped(**skip) for skip in values["skipped"]]
-        return cls(shards, values["labels"], skipped, values["enlarged"])
+        return cls(**(values | {"shards": shards, "skipped": skipped}))
 
 
 def build(
@@ -103,8 +122,6 @@ def build(
     max_skipped unusable images, or a full disk; Interrupted when a worker process was killed.
     """
     _refuse_foreign(out)
-    if not 0 <= config.seed < 2**32:
-        raise InputError(f"dataset.seed: {config.seed}: must be from 0 to {2**32 - 1}")
     working = out.with_name(f".{out.name}.partial")
     with disk_errors(out), _working_folder(working, out):
         source = open_source(config, working / "unpacked")
@@ -116,6 +133,7 @@ def build(
         manifest = _manifest(config, job, chunks)
         for cut_off in job.dataset.rglob(".*.partial"):
             cut_off.unlink()
+        _write_checks(job.dataset / CHECKS_NAME, chunks)
         write_json(job.dataset / MANIFEST_NAME, manifest.to_json())
         replace_folder(job.dataset, out)
         shutil.rmtree(job.folder)
@@ -150,22 +168,32 @@ def _working_folder(working: Path, out: Path) -> Iterator[None]:
 
 
 def _plan(config: DatasetConfig, source: Source, working: Path) -> Job:
-    order = np.random.RandomState(config.seed).permutation(len(source.items))[: config.max_images]
-    items = tuple(source.items[place] for place in order)
+    _refuse_duplicates(config, source)
+    count = len(source.items)
+    order = range(count) if config.seed is None else np.random.RandomState(config.seed).permutation(count)
+    items = tuple(source.items[place] for place in order[: config.max_images])
     tools = [np.__version__, PIL.__version__, pa.__version__, zlib.ZLIB_RUNTIME_VERSION]
     fingerprint = digest_of(
         [RESULTS_VERSION, FORMAT, tools, config.source, _parameters(config), source.identity]
     )
-    return Job(source, items, config.resolution, working / fingerprint[:16])
+    return Job(source, items, config.resolutions, working / fingerprint[:16])
+
+
+def _refuse_duplicates(config: DatasetConfig, source: Source) -> None:
+    twice = [name for name, times in Counter(item.name for item in source.items).items() if times > 1]
+    if twice:
+        raise InputError(f"{config.path}: two images are called {printable(twice[0])}; rename one")
 
 
 def _parameters(config: DatasetConfig) -> dict[str, Any]:
     """What decides the result. Where the photographs lie and how many may be missing does not."""
     return {
+        "lowest_resolution": config.lowest_resolution,
         "resolution": config.resolution,
         "seed": config.seed,
         "label_attributes": list(config.label_attributes),
         "max_images": config.max_images,
+        "verify": config.verify,
     }
 
 
@@ -218,7 +246,8 @@ def _manifest(config: DatasetConfig, job: Job, chunks: list[Chunk]) -> Manifest:
     for chunk in chunks:
         labels.update(chunk.labels)
     skipped = [skip for chunk in chunks for skip in chunk.skipped]
-    keys = [phase_key(resolution) for resolution in RESOLUTIONS if resolution <= job.resolution]
+    checks = Counter(result for chunk in chunks for _, result, _ in chunk.checks)
+    keys = [phase_key(resolution) for resolution in job.resolutions]
     return Manifest(
         format=FORMAT,
         source=config.source,
@@ -230,6 +259,7 @@ def _manifest(config: DatasetConfig, job: Job, chunks: list[Chunk]) -> Manifest:
         enlarged=sum(chunk.enlarged for chunk in chunks),
         skipped=len(skipped),
         skipped_items=tuple(skipped[:MAX_LISTED_SKIPPED]),
+        checks=dict(sorted(checks.items())),
         levels={key: Level.of(chunk.shards[key] for chunk in chunks) for key in keys},
     )
 
@@ -239,29 +269,42 @@ Chunks = Generator[tuple[int, Chunk], None, None]  # as they are finished
 
 def make_chunk(job: Job, index: int, tick: Callable[[], None]) -> Chunk:
     """Decode each image of a chunk once, write its shards of all resolutions; `tick` after every image."""
-    resolutions = [resolution for resolution in RESOLUTIONS if resolution <= job.resolution]
-    files = {resolution: job.shard_file(index, resolution) for resolution in resolutions}
+    files = {resolution: job.shard_file(index, resolution) for resolution in job.resolutions}
     schema = shard_schema(job.source.classes)
     labels: Counter[str] = Counter()
     skipped, enlarged = [], 0
+    checks: list[tuple[str, str, str]] = []
     with contextlib.ExitStack() as stack:
-        writers = {r: stack.enter_context(shard_writer(job.dataset / files[r], schema)) for r in resolutions}
+        writers = {r: stack.enter_context(shard_writer(job.dataset / files[r], schema)) for r in files}
         for item in job.items_of(index):
             name = printable(item.name)
             try:
                 picture = job.source.load(item)
             except UnusableImage as error:
+                check = error.check
                 skipped.append(Skipped(name, str(error)))
             else:
+                check = picture.check
                 enlarged += picture.enlarged
                 labels[str(item.label)] += 1
-                for resolution, pixels in pyramid(picture.pixels).items():
-                    writers[resolution].add(encode_png(pixels), name, item.label)
+                levels = pyramid(picture.pixels)
+                for resolution, writer in writers.items():
+                    writer.add(encode_png(levels[resolution]), name, item.label)
+            if check is not None:
+                checks.append((name, check.result, check.detail))
             tick()
-    shards = {phase_key(r): _shard(job.dataset, files[r], writers[r].images) for r in resolutions}
-    chunk = Chunk(shards, dict(labels), skipped, enlarged)
+    shards = {phase_key(r): _shard(job.dataset, files[r], writers[r].images) for r in files}
+    chunk = Chunk(shards, dict(labels), skipped, enlarged, checks)
     write_json(job.receipt(index), dataclasses.asdict(chunk))
     return chunk
+
+
+def _write_checks(path: Path, chunks: list[Chunk]) -> None:
+    rows = [row for chunk in chunks for row in chunk.checks]
+    if rows:
+        with atomic_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerows([("image", "result", "detail"), *rows])
 
 
 def _shard(dataset: Path, file: str, images: int) -> Shard:

@@ -9,7 +9,8 @@ from progan.config import phase_key
 from progan.files import digest_of
 
 MANIFEST_NAME = "dataset.json"
-FORMAT = 1
+CHECKS_NAME = "checks.csv"  # beside the manifest: image, result, detail
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,17 @@ class Manifest:
     format: int
     source: str
     name: str  # of the folder or archive that was read
-    parameters: dict[str, Any]  # resolution, seed, label_attributes, max_images
+    parameters: dict[str, Any]  # those of `dataset` in params.yaml that decide the images
     images: int
     channels: int
     classes: tuple[ClassCount, ...]  # empty: no labels
     enlarged: int  # images that had fewer pixels than the highest resolution
     skipped: int
     skipped_items: tuple[Skipped, ...]  # the first of them
-    levels: dict[str, Level]  # by phase key, "r0004" first
+    checks: dict[
+        str, int
+    ]  # images by check result; empty where nothing is reconstructed; else see CHECKS_NAME
+    levels: dict[str, Level]  # by phase key, the lowest first
 
     @property
     def resolutions(self) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from progan.config import DatasetConfig
 @pytest.fixture
 def config() -> Callable[..., DatasetConfig]:
     """Parameters for the folder at `path`, with what a test wants changed."""
-    base = DatasetConfig("folder", "", 8, 123, (), None, 0.0)
+    base = DatasetConfig("folder", "", 4, 8, 123, (), None, 0.0, "report")
     return lambda path, **changes: dataclasses.replace(base, path=str(path), **changes)
 
 

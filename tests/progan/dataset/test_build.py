@@ -1,3 +1,5 @@
+import csv
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -13,9 +15,11 @@ from PIL import Image
 
 from progan.dataset import build as building
 from progan.dataset.build import build
-from progan.dataset.folder import square
 from progan.dataset.pyramid import pyramid
 from progan.dataset.reader import load_images, load_manifest
+from progan.dataset.sources.folder import square
+from progan.dataset.sources.registry import SOURCES
+from progan.dataset.sources.source import Check, Item, Picture, UnusableImage
 from progan.errors import InputError, Interrupted
 
 NAMES = [f"{kind}/{number:02d}" for kind in ("cat", "dog", "eel") for number in range(9)]
@@ -53,6 +57,72 @@ def test_a_limit_takes_the_first_after_shuffling(tmp_path, config, photos, small
     np.testing.assert_array_equal(
         load_images(tmp_path / "ten", 8)[0], load_images(tmp_path / "all", 8)[0][:10]
     )
+
+
+def test_without_a_seed_the_order_is_the_sources(tmp_path, config, photos, small_shards):
+    root = photos(tmp_path / "p", NAMES)
+    build(config(root, seed=None, max_images=12), tmp_path / "out", workers=1)
+    images, _ = load_images(tmp_path / "out", 8)
+    expected = [np.asarray(Image.open(root / f"{name}.png")).transpose(2, 0, 1) for name in NAMES[:12]]
+    np.testing.assert_array_equal(images, expected)
+
+
+def test_only_the_wanted_levels_are_built(tmp_path, config, photos, contents):
+    """And they are the same as if all were: means of the unrounded level above, wherever the top is."""
+    root = photos(tmp_path / "p", NAMES, side=32)
+    build(config(root, resolution=32), tmp_path / "all", workers=1)
+    manifest = build(config(root, resolution=32, lowest_resolution=8), tmp_path / "some", workers=1)
+    assert manifest.resolutions == (8, 16, 32)
+    everything, some = contents(tmp_path / "all"), contents(tmp_path / "some")
+    some.pop("dataset.json")
+    assert some
+    assert all(everything[name] == data for name, data in some.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstructed:
+    """A source of larger squares that says of each image how well it was reconstructed."""
+
+    items: tuple[Item, ...]
+    classes: tuple[str, ...] = ()
+    identity: str = ""
+    channels: int = 3
+
+    def load(self, item):
+        number = int(item.name)
+        if number % 4 == 3:
+            raise UnusableImage("no delta", Check("failed", "no delta"))
+        check = Check("close", "largest difference 2") if number % 4 == 2 else Check("exact", "")
+        return Picture(np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8), check=check)
+
+
+def test_checks_are_summed_up_and_listed(tmp_path, config, small_shards, monkeypatch):
+    source = Reconstructed(tuple(Item(str(number), None) for number in range(12)))
+    monkeypatch.setitem(SOURCES, "known", lambda config, scratch: source)
+    wanted = config("x", source="known", resolution=8, seed=None, max_skipped=0.25)
+    manifest = build(wanted, tmp_path / "out", workers=1)
+    assert manifest.checks == {"close": 3, "exact": 6, "failed": 3}
+    assert load_manifest(tmp_path / "out") == manifest
+    rows = list(csv.DictReader((tmp_path / "out" / "checks.csv").open()))
+    assert [(row["image"], row["result"]) for row in rows[:4]] == [
+        ("0", "exact"),
+        ("1", "exact"),
+        ("2", "close"),
+        ("3", "failed"),
+    ]
+    assert [row["detail"] for row in rows[2:4]] == ["largest difference 2", "no delta"]
+    top = source.load(source.items[0]).pixels
+    for resolution in (4, 8):
+        first = load_images(tmp_path / "out", resolution)[0][0].transpose(1, 2, 0)
+        np.testing.assert_array_equal(first, pyramid(top)[resolution])
+
+
+def test_two_images_of_one_name(tmp_path, config, monkeypatch):
+    source = Reconstructed((Item("1", None), Item("2", None), Item("1", None)))
+    monkeypatch.setitem(SOURCES, "known", lambda config, scratch: source)
+    with pytest.raises(InputError, match="x: two images are called 1; rename one"):
+        build(config("x", source="known"), tmp_path / "out", workers=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_classes_there_are_no_labels(tmp_path, config, photos):
@@ -99,7 +169,7 @@ def progress(done, total):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
-    config = DatasetConfig("folder", sys.argv[1], 4, 123, (), None, 0.0)
+    config = DatasetConfig("folder", sys.argv[1], 4, 4, 123, (), None, 0.0, "report")
     build(config, Path(sys.argv[2]), int(sys.argv[3]), progress)
 """
 
@@ -193,7 +263,6 @@ def test_bad_input_leaves_nothing_behind(tmp_path, config, photos):
         config(tmp_path / "gone"),
         config(root, source="nowhere"),
         config(root, source="celeba-wild"),
-        config(root, seed=-1),
     ):
         with pytest.raises(InputError) as error:
             build(wanted, tmp_path / "out", workers=1)

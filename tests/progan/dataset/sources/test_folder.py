@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from progan.dataset.folder import Folder
-from progan.dataset.registry import open_source
+from progan.dataset.sources.folder import Folder
+from progan.dataset.sources.registry import open_source
 from progan.errors import InputError
 
 
@@ -54,7 +54,7 @@ def test_what_cannot_be_a_source(tmp_path, config, photos):
     with pytest.raises(InputError, match=r"empty: no JPEG, PNG or WebP files in it; check dataset.path"):
         Folder.open(config(tmp_path / "empty"), tmp_path)
     root = photos(tmp_path / "p", ["1"])
-    with pytest.raises(InputError, match=r"label_attributes: only celeba-wild has attributes; use \[\]"):
+    with pytest.raises(InputError, match=r"label_attributes: folder has no attributes; use \[\]; use \[\]"):
         Folder.open(config(root, label_attributes=("Smiling",)), tmp_path)
     with pytest.raises(InputError, match=r"dataset.source: foldr: no such source; did you mean folder\?"):
         open_source(config(root, source="foldr"), tmp_path)

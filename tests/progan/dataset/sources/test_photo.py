@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from progan.dataset.photo import decode_photo, is_photo
-from progan.dataset.source import UnusableImage
+from progan.dataset.sources.photo import decode_photo, is_photo
+from progan.dataset.sources.source import UnusableImage
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 GREY = RGB[:, :, 0]

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from progan.config import DatasetConfig
-from progan.dataset.celeba_wild import CelebaWild
-from progan.dataset.folder import Folder
-from progan.dataset.source import Source
+from progan.dataset.sources.celeba_wild import CelebaWild
+from progan.dataset.sources.folder import Folder
+from progan.dataset.sources.source import Source
 from progan.errors import InputError
 
 # Each is called with the parameters and a folder for what must be unpacked, and raises InputError.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from progan.dataset.source import Picture, UnusableImage
+from progan.dataset.sources.source import Picture, UnusableImage
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@ import gzip
 import io
 import lzma
 import tarfile
+import warnings
 import zipfile
 
 import pytest
 import zstandard
 
-from progan.dataset.archives import open_files
+from progan.dataset.sources.archives import open_files
 from progan.errors import InputError
 
 MEMBERS = {
@@ -85,9 +86,17 @@ def test_a_hard_link_in_a_tar_is_the_file_it_names(tmp_path):
     assert {name: files.read(name) for name in files.sizes} == {"x.jpg": b"abc", "y.jpg": b"abc"}
 
 
-def test_of_two_members_with_one_name_the_last_counts(tmp_path):
-    (tmp_path / "a.tar").write_bytes(tar_bytes({"x": b"old"})[:1024] + tar_bytes({"x": b"newer"}))
-    assert open_files(tmp_path / "a.tar", tmp_path).read("x") == b"newer"
+@pytest.mark.parametrize("again", ["x", "./x", "../x"])
+def test_two_members_with_one_name_are_refused(tmp_path, again):
+    (tmp_path / "a.tar").write_bytes(tar_bytes({"x": b"old"})[:1024] + tar_bytes({again: b"newer"}))
+    with pytest.raises(InputError, match="a.tar: holds x twice; pack it anew"):
+        open_files(tmp_path / "a.tar", tmp_path)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("x", b"old")
+        archive.writestr(again, b"newer")
+    with pytest.raises(InputError, match="a.zip: holds x twice; pack it anew"):
+        open_files(tmp_path / "a.zip", tmp_path)
 
 
 def test_the_identity_changes_with_the_files(tmp_path):

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from progan.config import DatasetConfig
-from progan.dataset.archives import Files, open_files
-from progan.dataset.photo import MAX_FILE_BYTES, decode_photo, is_photo
-from progan.dataset.source import Item, Picture, UnusableImage, printable
+from progan.dataset.sources.archives import Files, open_files
+from progan.dataset.sources.photo import MAX_FILE_BYTES, decode_photo, is_photo
+from progan.dataset.sources.source import Item, Picture, UnusableImage, printable, refuse_attributes
 from progan.errors import InputError
 
 
@@ -33,8 +33,7 @@ class Folder:
     @classmethod
     def open(cls, config: DatasetConfig, scratch: Path) -> "Folder":
         """List the photographs. Raises InputError when there are none."""
-        if config.label_attributes:
-            raise InputError("dataset.label_attributes: only celeba-wild has attributes; use [] with folder")
+        refuse_attributes(config)
         files = open_files(Path(config.path), scratch)
         names = sorted(filter(is_photo, files.sizes))
         if not names:

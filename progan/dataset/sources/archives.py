@@ -14,7 +14,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -145,7 +145,8 @@ def _fail(error: OSError) -> None:
 
 
 def _list_zip(path: Path) -> ZipFiles:
-    members, sizes, stamps = {}, {}, []
+    members: dict[str, str] = {}
+    sizes, stamps = {}, []
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.is_dir():
@@ -153,6 +154,7 @@ def _list_zip(path: Path) -> ZipFiles:
             if info.flag_bits & 0x1:
                 raise InputError(f"{path}: {info.filename} is encrypted; unpack it and give the folder")
             name = _clean(info.filename.replace("\\", "/"))
+            _refuse_second(path, name, members)
             members[name], sizes[name] = info.filename, info.file_size
             stamps.append((ascii(name), info.file_size, info.CRC))
     return ZipFiles(_bare_name(path), path, members, sizes, digest_of(stamps))
@@ -165,6 +167,7 @@ def _list_tar(path: Path, plain: Path) -> TarFiles:
     with tarfile.open(plain, "r:") as archive:
         for member in archive:
             name = _clean(member.name)
+            _refuse_second(path, name, offsets)
             if member.islnk() and _clean(member.linkname) in offsets:
                 offsets[name], sizes[name] = offsets[_clean(member.linkname)], sizes[_clean(member.linkname)]
             elif member.isreg() and not member.issparse():
@@ -192,6 +195,11 @@ def _archive_suffix(path: Path) -> str | None:
 
 def _bare_name(path: Path) -> str:
     return path.name[: -len(_archive_suffix(path) or "")]
+
+
+def _refuse_second(path: Path, name: str, members: Collection[str]) -> None:
+    if name in members:
+        raise InputError(f"{path}: holds {name} twice; pack it anew")
 
 
 def _clean(name: str) -> str:

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
-from progan.dataset.source import UnusableImage
+from progan.dataset.sources.source import UnusableImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # What such files turn out to be. Not every format Pillow knows: EPS, for one, would start Ghostscript.

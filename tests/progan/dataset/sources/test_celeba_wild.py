@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from progan.dataset.align import align_face
-from progan.dataset.celeba_wild import CelebaWild, combination_names
+from progan.dataset.sources.align import align_face
+from progan.dataset.sources.celeba_lists import combination_names
+from progan.dataset.sources.celeba_wild import CelebaWild
 from progan.errors import InputError
 
 POINTS = "30 40 70 40 50 60 36 80 64 80"

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from progan.dataset.align import align_face, face_quad, gaussian_blur, pad_picture
-from progan.dataset.source import UnusableImage
+from progan.dataset.sources.align import align_face, face_quad, gaussian_blur, pad_picture
+from progan.dataset.sources.source import UnusableImage
 
 # A face upright and unturned, relative to the middle of its eyes: eyes 2 apart, the mouth 2.4 below.
 FACE = np.array([(-1, 0), (1, 0), (0, 1.2), (-0.7, 2.4), (0.7, 2.4)], float)
