@@ -54,7 +54,7 @@ def test_what_cannot_be_a_source(tmp_path, config, photos):
     with pytest.raises(InputError, match=r"empty: no JPEG, PNG or WebP files in it; check dataset.path"):
         Folder.open(config(tmp_path / "empty"), tmp_path)
     root = photos(tmp_path / "p", ["1"])
-    with pytest.raises(InputError, match=r"label_attributes: folder has no attributes; use \[\]; use \[\]"):
+    with pytest.raises(InputError, match=r"label_attributes: folder has no attributes; use \[\]"):
         Folder.open(config(root, label_attributes=("Smiling",)), tmp_path)
     with pytest.raises(InputError, match=r"dataset.source: foldr: no such source; did you mean folder\?"):
         open_source(config(root, source="foldr"), tmp_path)
