@@ -6,8 +6,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from progan.config import Config, NetworkConfig
+from progan.models import build_networks
 from progan.phases import Schedule
-from progan.training import build_networks
 
 # One iteration in forward passes: the gradient penalty's double backward is half of the critic's step.
 DISCRIMINATOR_PASSES, GENERATOR_PASSES = 14, 4
@@ -18,7 +18,7 @@ def iteration_flops(network: NetworkConfig, resolution: int) -> int:
     """Floating-point operations of one training iteration per image, about."""
     with torch.device("meta"):
         generator, discriminator = build_networks(network, resolution)
-        latents = torch.empty(1, network.latent_size)
+        latents = torch.empty(1, network.latent_size + network.label_size)
         image = torch.empty(1, network.channels, resolution, resolution)
         with FlopCounterMode(display=False) as made, torch.no_grad():
             generator(latents)
