@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from components.evaluate.stage import evaluate
+from components.evaluate.stage import _fakes_of, _generator_of, _row, evaluate
 from components.gate.stage import gate
 from components.register.runs import RunFiles
 from components.register.stage import register
@@ -18,20 +19,34 @@ from progan.dataset.build import build
 from progan.dataset.reader import load_images
 from progan.errors import InputError
 from progan.files import read_json, sha256_file
+from progan.models import build_networks
+from progan.sampling import generate, seeded_latents
+from progan.snapshots import read_checkpoint
 
 DATASET, CHECKPOINT, NETWORK = Path("multires"), Path("checkpoints/r0004"), Path("score_network")
 OUT, SAMPLES = Path("evaluation.json"), Path("samples.png")
 
 
 @pytest.fixture
-def trained(tmp_path, monkeypatch, small_config, photographs):
-    """The configuration of a folder with two classes and a finished phase r0004."""
+def made(tmp_path, monkeypatch, small_config, photographs):
+    """Returns a function that builds a folder of two classes, trains r0004 and gives the configuration."""
     monkeypatch.chdir(tmp_path)
     dataset = replace(small_config.dataset, source="folder", path=str(photographs), label_attributes=())
-    config = replace(small_config, dataset=dataset)
-    build(config.dataset, DATASET, workers=1)
-    train_phase(config, "r0004", DATASET, Path("snapshots"), CHECKPOINT, Path("history.csv"))
-    return config
+
+    def make(label_size):
+        network = replace(small_config.network, label_size=label_size)
+        config = replace(small_config, dataset=dataset, network=network)
+        build(config.dataset, DATASET, workers=1)
+        train_phase(config, "r0004", DATASET, Path("snapshots"), CHECKPOINT, Path("history.csv"))
+        return config
+
+    return make
+
+
+@pytest.fixture
+def trained(made):
+    """An unconditional generator."""
+    return made(0)
 
 
 def evaluated(config):
@@ -51,6 +66,62 @@ def test_with_labels(trained):
     reals = load_images(DATASET, 4)[0]
     sheet = np.asarray(Image.open(SAMPLES))
     np.testing.assert_array_equal(sheet[2 : 2 + 64 : 16, 2 : 2 + 64 : 16], reals[0].transpose(1, 2, 0))
+
+
+def test_a_conditional_generator_shows_a_row_for_each_class(made):
+    """Reals and fakes alike; each class's fakes are what the generator makes of its label."""
+    config = made(2)
+    first = evaluated(config)
+    assert evaluated(config) == first
+    assert np.isfinite([first["swd"]["average"], first["ms_ssim"], first["classifier_score"]]).all()
+    reals, labels = load_images(DATASET, 4)
+    sheet = np.asarray(Image.open(SAMPLES))
+    assert sheet.shape == (2 * 66 + 2, 2 * (8 * 66 + 2) + 24, 3)  # two rows of eight 64 px tiles on each side
+
+    def tile(row, column, left=0):
+        top, left = 2 + 66 * row, left + 2 + 66 * column
+        return sheet[top : top + 64 : 16, left : left + 64 : 16].transpose(2, 0, 1)
+
+    generator, _ = build_networks(config.network, 4)
+    generator.load_state_dict(read_checkpoint(CHECKPOINT).networks("ema"))
+    latents = seeded_latents(16, 8, config.measures.seed)
+    for row in range(2):
+        of_class = reals[labels == row]
+        label = torch.eye(2)[row].expand(8, 2)
+        inputs = torch.cat([latents[8 * row : 8 * row + 8], label], 1)
+        fakes = torch.cat(list(generate(generator, inputs)))
+        for column in range(8):
+            np.testing.assert_array_equal(tile(row, column), of_class[column])
+            np.testing.assert_array_equal(tile(row, column, 8 * 66 + 2 + 24), fakes[column])
+
+
+def test_rows_that_a_class_cannot_fill_stay_white():
+    images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
+    assert _row(images, 5).amax(dim=(1, 2, 3)).tolist() == [0, 0, 0, 255, 255]
+    assert len(_row(images, 2)) == 2
+
+
+def test_fakes_have_the_labels_of_the_reals_in_order(made):
+    config = made(2)
+    labels = torch.from_numpy(load_images(DATASET, 4)[1])
+    generator = _generator_of(config, read_checkpoint(CHECKPOINT))
+    fakes = torch.cat(list(_fakes_of(generator, labels, config)(3, 50)))
+    latents = seeded_latents(50, 8, config.measures.seed)
+    wanted = torch.cat([labels, labels])[3:50]  # 40 reals
+    expected = generate(generator, torch.cat([latents[3:], torch.eye(2)[wanted]], 1))
+    assert torch.equal(fakes, torch.cat(list(expected)))
+
+
+def test_checkpoints_name_the_classes(made):
+    made(2)
+    facts = read_checkpoint(CHECKPOINT).facts
+    assert facts["dataset"]["classes"] == ["cats", "dogs"]
+    assert facts["network"]["label_size"] == 2
+
+
+def test_another_number_of_classes_is_refused(made):
+    with pytest.raises(InputError, match="network.label_size: is 8, but multires has 2 classes; set it to 2"):
+        made(8)
 
 
 def test_with_inception_weights(trained, inception_weights):
