@@ -134,7 +134,7 @@ class TrainingConfig:
 
     def _check_loss(self) -> None:
         """Compare `loss_parameters` with the arguments of the function that `loss` names."""
-        _require(self.loss in LOSSES, f"loss: {self.loss} is none; {_hint(self.loss, LOSSES)}")
+        _require(self.loss in LOSSES, f"loss: none is called {self.loss}; {_hint(self.loss, LOSSES)}")
         known = inspect.signature(LOSSES[self.loss]).parameters
         for key in self.loss_parameters:
             hint = _hint(key, known) if known else "it has none"
