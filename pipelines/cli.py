@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines import dataset
 from progan.errors import InputError, Interrupted
 
 app = typer.Typer(
@@ -18,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(dataset.app, name="dataset")
 
 Params = Annotated[Path, typer.Option(help="The parameters: all that decides the result.")]
 Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]

@@ -214,7 +214,6 @@ def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progre
         for index, chunk in made:
             chunks[index] = chunk
             _refuse_many_skipped(chunks, job, config)
-    progress(len(job.items), len(job.items))
     return [chunks[index] for index in range(job.chunks)]
 
 
