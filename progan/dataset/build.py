@@ -342,7 +342,7 @@ def _in_processes(job: Job, pending: list[int], workers: int, advance: Callable[
             ) from None
         finally:
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 _worker: tuple[Job, Any, Any]  # in a worker process: the job, the shared count of images, the signal to stop
