@@ -69,7 +69,7 @@ def open_files(path: Path, scratch: Path) -> Files:
     suffix = _archive_suffix(path)
     if suffix is None and not path.is_dir():
         raise InputError(f"{path}: neither a folder nor an archive; use one of {', '.join(SUFFIXES)}")
-    with _unreadable(path):
+    with unreadable(path):
         if path.is_dir():
             return _list_folder(path)
         if suffix == ".zip":
@@ -208,7 +208,8 @@ def _clean(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _unreadable(path: Path) -> Iterator[None]:
+def unreadable(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged or forbidden file raises into one clear line about `path`."""
     damage: list[type[Exception]] = [
         tarfile.TarError,
         zipfile.BadZipFile,

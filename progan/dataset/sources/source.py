@@ -1,5 +1,6 @@
 """What a source of photographs is: a list of items in a fixed order, each of which becomes one image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -53,7 +54,7 @@ class Source(Protocol):
         """Class names in the order of their labels; empty when the source has no labels."""
 
     @property
-    def items(self) -> tuple[Item, ...]:
+    def items(self) -> Sequence[Item]:
         """All images, under different names, in an order that does not depend on the machine."""
 
     @property
