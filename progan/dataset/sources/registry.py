@@ -9,6 +9,7 @@ from progan.dataset.sources.celeba_hq_images import CelebaHqImages
 from progan.dataset.sources.celeba_wild import CelebaWild
 from progan.dataset.sources.folder import Folder
 from progan.dataset.sources.source import Source
+from progan.dataset.sources.tfrecords import TfRecords
 from progan.errors import InputError
 
 # Each is called with the parameters and a folder for what must be unpacked, and raises InputError.
@@ -16,6 +17,7 @@ SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
     "celeba-hq-images": CelebaHqImages.open,
     "celeba-wild": CelebaWild.open,
     "folder": Folder.open,
+    "tfrecords": TfRecords.open,
 }
 
 
