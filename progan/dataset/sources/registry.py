@@ -8,6 +8,7 @@ from progan.config import DatasetConfig
 from progan.dataset.sources.celeba_hq_images import CelebaHqImages
 from progan.dataset.sources.celeba_wild import CelebaWild
 from progan.dataset.sources.folder import Folder
+from progan.dataset.sources.lsun import Lsun
 from progan.dataset.sources.source import Source
 from progan.dataset.sources.tfrecords import TfRecords
 from progan.errors import InputError
@@ -17,6 +18,7 @@ SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
     "celeba-hq-images": CelebaHqImages.open,
     "celeba-wild": CelebaWild.open,
     "folder": Folder.open,
+    "lsun": Lsun.open,
     "tfrecords": TfRecords.open,
 }
 
