@@ -9,6 +9,7 @@ import pytest
 
 from progan.dataset.sources.archives import open_files
 from progan.dataset.sources.parquet import Shard, open_parquet
+from progan.dataset.sources.photo import decode_photo
 from progan.errors import InputError
 
 RNG = np.random.default_rng(3)
@@ -235,8 +236,6 @@ def test_what_datasets_itself_writes(tmp_path, unpack):
     (tmp_path / "p").mkdir()
     datasets.Dataset.from_dict(rows, features).to_parquet(tmp_path / "p" / "a.parquet")
     images, classes = unpack(tmp_path / "p")
-    from progan.dataset.sources.photo import decode_photo
-
     for image, picture in zip(images.values(), pictures, strict=True):
         np.testing.assert_array_equal(np.asarray(decode_photo(image)), picture)
     assert classes.names == ("female", "male")
