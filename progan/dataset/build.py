@@ -64,7 +64,7 @@ class Job:
     """All that a worker process needs to make any chunk."""
 
     source: Source
-    order: np.ndarray  # of the source's items in the dataset: their places in the source
+    order: np.ndarray  # int64 [N], the place of the dataset's n-th image among the source's
     resolutions: tuple[int, ...]  # lowest first
     folder: Path  # of this build's finished chunks and of the dataset as far as it has come
 
@@ -84,9 +84,12 @@ class Job:
     def dataset(self) -> Path:
         return self.folder / "dataset"
 
-    def items_of(self, chunk: int) -> list[Item]:
-        places = self.order[chunk * self.chunk_size : (chunk + 1) * self.chunk_size]
-        return [self.source.items[place] for place in places]
+    def places_of(self, chunk: int) -> list[int]:
+        return self.order[chunk * self.chunk_size : (chunk + 1) * self.chunk_size].tolist()
+
+    def items_of(self, chunk: int) -> Iterator[Item]:
+        items = self.source.items
+        return (items[place] for place in self.places_of(chunk))
 
     def shard_file(self, chunk: int, resolution: int) -> str:
         return f"{phase_key(resolution)}/train-{chunk:05d}-of-{self.chunks:05d}.parquet"
@@ -129,6 +132,8 @@ def build(
     _refuse_foreign(out)
     working = out.with_name(f".{out.name}.partial")
     with disk_errors(out), _working_folder(working, out):
+        for cut_off in working.glob("unpacked/.*.partial"):
+            shutil.rmtree(cut_off) if cut_off.is_dir() else cut_off.unlink()
         source = open_source(config, working / "unpacked")
         job = _plan(config, source, working)
         for other in working.iterdir():
@@ -184,6 +189,9 @@ def _plan(config: DatasetConfig, source: Source, working: Path) -> Job:
 
 
 def _refuse_duplicates(config: DatasetConfig, source: Source) -> None:
+    hashes = np.fromiter((hash(item.name) for item in source.items), np.int64, len(source.items))
+    if len(np.unique(hashes)) == len(hashes):
+        return
     twice = [name for name, times in Counter(item.name for item in source.items).items() if times > 1]
     if twice:
         raise InputError(f"{config.path}: two images are called {printable(twice[0])}; rename one")
@@ -205,7 +213,7 @@ def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progre
     """Make the chunks that are not finished yet; return all, in order."""
     chunks = _finished_chunks(job)
     pending = [index for index in range(job.chunks) if index not in chunks]
-    done = sum(len(job.items_of(index)) for index in chunks)
+    done = sum(len(job.places_of(index)) for index in chunks)
     progress(done, job.images)
 
     def advance(made: int) -> None:

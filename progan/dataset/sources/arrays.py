@@ -2,7 +2,7 @@
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ Read = Callable[[Path], tuple[np.ndarray, ArrayLike, Sequence[str]]]
 
 
 @dataclass(frozen=True)
-class NumberedItems(Sequence[Item]):
+class NumberedItems:
     """Items named by their place and made when asked for, so that a million take two megabytes."""
 
     labels: np.ndarray  # int16 [N]
@@ -28,8 +28,11 @@ class NumberedItems(Sequence[Item]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, place: int) -> Item:  # type: ignore[override]  # no slices
+    def __getitem__(self, place: int) -> Item:
         return Item(f"{place:06d}", int(self.labels[place]))
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self.__getitem__, range(len(self)))
 
 
 @dataclass(frozen=True)
