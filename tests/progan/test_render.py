@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from progan.cost import images_after, iteration_flops
-from progan.networks import FeatureMaps, Generator
+from progan.networks import Generator
 from progan.progress import duration, show_progress
 from progan.render import GAP, beside, grid
 from progan.sampling import generate, seeded_latents, to_uint8
@@ -41,8 +41,8 @@ def test_rounding_saturates():
     assert to_uint8(images).tolist() == [0, 0, 128, 191, 255, 255]
 
 
-def test_generated_images_do_not_depend_on_how_many_are_asked_for():
-    generator = Generator(4, 8, FeatureMaps(64, 1.0, 8))
+def test_generated_images_do_not_depend_on_how_many_are_asked_for(small_config):
+    generator = Generator(small_config.network, 4)
     latents = seeded_latents(600, 8, 1)
     batches = list(generate(generator, latents))
     assert [len(batch) for batch in batches] == [256, 256, 88]
