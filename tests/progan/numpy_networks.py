@@ -1,8 +1,10 @@
-"""The networks once more in float64 numpy, written from the paper and sharing no code with progan."""
+"""The networks once more in float64 numpy, written from the paper, and what comparing with them takes."""
 
+import dataclasses
 import math
 
 import numpy as np
+import torch
 
 from progan.config import NetworkConfig
 
@@ -25,6 +27,30 @@ PAPER = NetworkConfig(
     convs_per_block=2,
     discriminator_divisor=1,
 )
+SMALL = dataclasses.replace(PAPER, latent_size=6, fmap_base=32, fmap_max=5)
+
+
+def assert_equal(ours, theirs):
+    np.testing.assert_allclose(ours.detach(), theirs, rtol=1e-10, atol=1e-10)
+
+
+def normal(seed, *shape):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def parameter_count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def randomised(network, seed=5):
+    """`network` in float64 and eval mode, with values everywhere, so that the order of operations shows."""
+    generator = torch.Generator().manual_seed(seed)
+    network.double().eval()
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            drawn = torch.randn(value.shape, dtype=value.dtype, generator=generator)
+            value.copy_(drawn.abs() + 0.1 if name.endswith("running_var") else drawn)
+    return network
 
 
 def loop_conv(x, weight, bias):

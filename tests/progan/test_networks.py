@@ -26,24 +26,23 @@ from progan.networks import (
     upsample,
 )
 from tests.progan import numpy_networks
-from tests.progan.numpy_networks import PAPER, NumpyNetwork, doubled, halved, leaky, loop_conv
+from tests.progan.numpy_networks import (
+    PAPER,
+    SMALL,
+    NumpyNetwork,
+    assert_equal,
+    doubled,
+    halved,
+    leaky,
+    loop_conv,
+    normal,
+    parameter_count,
+    randomised,
+)
 
-SMALL = dataclasses.replace(PAPER, latent_size=6, fmap_base=32, fmap_max=5)
 GENERATOR = LayerForm(equalized_lr=True, activation="leaky-relu", norm="pixel")
 LINEAR = LayerForm(equalized_lr=True, activation="linear", norm="none")
 SEEDS = range(3)
-
-
-def assert_equal(ours, theirs):
-    np.testing.assert_allclose(ours.detach(), theirs, rtol=1e-10, atol=1e-10)
-
-
-def normal(seed, *shape):
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def parameter_count(module):
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(
@@ -152,17 +151,6 @@ def test_minibatch_stddev_wants_whole_groups():
     assert minibatch_stddev(torch.zeros(2, 1, 4, 4), 4).shape == (2, 2, 4, 4)
     with pytest.raises(ValueError, match="minibatch 6 is not a multiple"):
         minibatch_stddev(torch.zeros(6, 1, 4, 4), 4)
-
-
-def randomised(network, seed=5):
-    """`network` in float64 and eval mode, with values everywhere, so that the order of operations shows."""
-    generator = torch.Generator().manual_seed(seed)
-    network.double().eval()
-    for name, value in network.state_dict().items():
-        if value.is_floating_point():
-            drawn = torch.randn(value.shape, dtype=value.dtype, generator=generator)
-            value.copy_(drawn.abs() + 0.1 if name.endswith("running_var") else drawn)
-    return network
 
 
 @pytest.mark.parametrize("seed", SEEDS)
