@@ -68,6 +68,19 @@ def test_parameter_counts_of_the_authors_code(resolution, changes, generator, di
         assert parameter_count(Discriminator(network, resolution)) == discriminator
 
 
+def test_the_channel_rule_by_hand():
+    """Stage s has ⌊64 / 2^(s/2)⌋ maps: 64, 45, 32, 22 (then 40 at most); 2^r pixels are stage r - 1."""
+    network = dataclasses.replace(SMALL, fmap_base=64, fmap_decay=0.5, fmap_max=40)
+    state = Discriminator(network, 16).state_dict()
+    shapes = {
+        name: tuple(state[f"blocks.{name}.weight"].shape[:2]) for name in ("r0016.conv1", "r0008.conv1")
+    }
+    assert shapes == {"r0016.conv1": (32, 22), "r0008.conv1": (40, 32)}
+    wide = Discriminator(dataclasses.replace(network, fmap_max=512), 4).state_dict()
+    assert wide["blocks.r0004.conv.weight"].shape[:2] == (45, 46)
+    assert wide["blocks.r0004.dense0.weight"].shape == (64, 16 * 45)
+
+
 @pytest.mark.parametrize(
     ("layer", "multiplier"),
     [
