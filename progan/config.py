@@ -65,7 +65,7 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The form of generator and discriminator (paper §3, §4, Table 1, appendices A and D)."""
+    """The form of generator and discriminator (paper §3, §4, Table 1, appendix A)."""
 
     channels: int
     latent_size: int

@@ -3,7 +3,7 @@
 Both are built for one phase's resolution out of per-level modules whose state keys never change
 (`blocks.r0008.conv0.weight`, `to_rgb.r0004.bias`, …), so a finished phase loads into the next by name.
 `network` is that section of params.yaml: a NetworkConfig, or anything with its attributes. The parts that
-only the forms need which the paper compares its final networks with (Table 1, appendix D) come last.
+only the forms need which the paper compares its final networks with (Table 1, the MNIST-1K test) come last.
 This file needs torch alone: a registered model ships it beside its weights.
 """
 

@@ -289,7 +289,7 @@ def test_the_first_phase_calibrates_by_its_real_images(small_config, noise):
 
 @pytest.mark.parametrize(("divisor", "about"), [(2, 2000), (4, 500)])
 def test_crippled_discriminators_are_as_small_as_the_papers(divisor, about):
-    """About 2000 and 500 parameters (paper, appendix D), besides the lower levels' from_rgb."""
+    """About 2000 and 500 parameters, as the paper says, besides the lower levels' from_rgb."""
     network = dataclasses.replace(
         PAPER, fmap_base=64, latent_size=256, convs_per_block=1, discriminator_divisor=divisor
     )
