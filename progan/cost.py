@@ -18,7 +18,7 @@ def iteration_flops(network: NetworkConfig, resolution: int) -> int:
     """Floating-point operations of one training iteration per image, about."""
     with torch.device("meta"):
         generator, discriminator = build_networks(network, resolution)
-        latents = torch.empty(1, network.latent_size)
+        latents = torch.empty(1, network.latent_size + network.label_size)
         image = torch.empty(1, network.channels, resolution, resolution)
         with FlopCounterMode(display=False) as made, torch.no_grad():
             generator(latents)

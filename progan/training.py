@@ -21,7 +21,7 @@ from progan import RESULTS_VERSION, __version__, losses
 from progan.config import Config, NetworkConfig, PhaseConfig, TrainingConfig
 from progan.errors import InputError, Interrupted
 from progan.files import digest_of
-from progan.networks import Discriminator, FeatureMaps, Generator, fade_reals
+from progan.networks import Discriminator, Generator, fade_reals
 from progan.optimizer import Adam, flatten
 from progan.phases import Schedule
 from progan.snapshots import (
@@ -37,16 +37,20 @@ TICKS_PER_PHASE = 40  # rows of the history: losses and rates
 MEASURES_PER_PHASE = 4  # SWD during training, besides the one at the start
 SNAPSHOT_COST = 0.02  # the fraction of the time that writing snapshots may take …
 SNAPSHOT_SECONDS = 10.0  # … but never more often than this
+CALIBRATION_IMAGES = 500  # real images that minibatch discrimination starts from, as in the authors' code
 STATISTICS = ("d_loss", "g_loss", "real_score", "fake_score", "gradient_norm")
 
 
 def build_networks(network: NetworkConfig, resolution: int) -> tuple[Generator, Discriminator]:
     """Freshly drawn networks for a phase at `resolution`."""
-    maps = FeatureMaps(network.fmap_base, network.fmap_decay, network.fmap_max)
-    return (
-        Generator(resolution, network.latent_size, maps, network.channels),
-        Discriminator(resolution, maps, network.channels, mbstd_group_size=network.mbstd_group_size),
-    )
+    return Generator(network, resolution), Discriminator(network, resolution)
+
+
+def share_buffers(ema: Generator, generator: Generator) -> None:
+    """Let `ema` read the running statistics of `generator` itself: they are copied, not averaged again."""
+    for average, own in zip(ema.modules(), generator.modules(), strict=True):
+        for name, buffer in own.named_buffers(recurse=False):
+            setattr(average, name, buffer)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -102,7 +106,8 @@ class Models:
             load_grown(ema, init.networks("ema"), str(init.folder))
         for network in (generator, discriminator, ema):
             network.to(device)
-        ema.requires_grad_(False)
+        ema.requires_grad_(False).eval()
+        share_buffers(ema, generator)
         betas, epsilon = config.training.adam_betas, config.training.adam_epsilon
         return cls(
             generator,
@@ -298,6 +303,9 @@ class PhaseTrainer:
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.learning_rate = torch.tensor(phase.learning_rate, device=device)
+        if init is None and config.network.minibatch_discrimination:
+            some = self.reals.at(0, min(CALIBRATION_IMAGES, len(self.reals)))
+            self.models.discriminator.calibrate(prepare_reals(some, None, None))
 
     def train(self, snapshots: SnapshotFolder, hooks: Hooks) -> None:
         """Go on from the newest snapshot to the end of the phase. Raises Interrupted when asked to stop."""

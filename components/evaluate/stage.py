@@ -66,7 +66,7 @@ def _fakes_of(config: Config, checkpoint: Checkpoint) -> Images:
     """What the checkpoint's averaged generator makes of seeded latents."""
     generator, _ = build_networks(config.network, checkpoint.facts["resolution"])
     load_grown(generator, checkpoint.networks("ema"), str(checkpoint.folder))
-    generator.to(best_device())
+    generator.to(best_device()).eval()
     latent_size, seed = config.network.latent_size, config.measures.seed
     return lambda begin, end: generate(generator, seeded_latents(end, latent_size, seed)[begin:])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.evaluate.stage import evaluate
+from components.evaluate.stage import _fakes_of, evaluate
 from components.gate.stage import gate
 from components.register.runs import RunFiles
 from components.register.stage import register
@@ -18,6 +18,7 @@ from progan.dataset.build import build
 from progan.dataset.reader import load_images
 from progan.errors import InputError
 from progan.files import read_json, sha256_file
+from progan.snapshots import read_checkpoint
 
 DATASET, CHECKPOINT, NETWORK = Path("multires"), Path("checkpoints/r0004"), Path("score_network")
 OUT, SAMPLES = Path("evaluation.json"), Path("samples.png")
@@ -87,6 +88,14 @@ def test_a_checkpoint_of_another_phase(trained):
     with pytest.raises(InputError, match="holds phase r0004, not r0008; run that phase first"):
         evaluate(trained, "r0008", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES)
     assert not OUT.exists()
+
+
+def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
+    config = replace(trained, network=replace(trained.network, generator_norm="batch"))
+    train_phase(config, "r0004", DATASET, Path("snapshots"), Path("batch"), Path("batch.csv"))
+    fakes = _fakes_of(config, read_checkpoint(Path("batch")))
+    (eight,), (last,) = fakes(0, 8), fakes(6, 8)
+    np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
 
 
 def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, monkeypatch):
