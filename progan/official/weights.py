@@ -1,0 +1,107 @@
+"""The authors' released weights as networks of this project."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from progan.config import NetworkConfig
+from progan.errors import InputError
+from progan.official.network import OfficialNetwork
+from progan.official.tensorflow import from_tensorflow
+from progan.official.theano import from_theano
+from progan.official.unpickling import NetworkRecord, read_pickle
+from progan.training import build_networks
+
+NAMES = {"G": "generator", "D": "discriminator", "Gs": "ema"}  # the authors', in the order of their tuple
+NOT_THEIRS = {"discriminator_norm": "none", "output": "linear", "minibatch_discrimination": 0} | {
+    "convs_per_block": 2,
+    "discriminator_divisor": 1,
+}
+
+
+@dataclass(frozen=True)
+class OfficialWeights:
+    """Generator, discriminator and averaged generator of an official file, at the resolution they reached."""
+
+    network: NetworkConfig
+    resolution: int
+    generator: nn.Module
+    discriminator: nn.Module
+    ema: nn.Module
+
+
+def read_official(path: Path) -> OfficialWeights:
+    """Read a pickle of the authors' TensorFlow or Theano branch: a tuple (G, D, Gs).
+
+    Raises InputError, one line, when it is no such file or has parts without a counterpart here.
+    """
+    content = read_pickle(path)
+    if (
+        not isinstance(content, tuple)
+        or len(content) != len(NAMES)
+        or not all(isinstance(part, NetworkRecord) and isinstance(part.state, dict) for part in content)
+    ):
+        raise InputError(
+            f"{path}: not the networks (G, D, Gs) that the authors' code writes; name such a file"
+        )
+    official = {}
+    for name, part in zip(NAMES, content, strict=True):
+        try:
+            official[name] = _network(part.state)
+            if official[name].is_generator == (name == "D"):
+                raise InputError("not what is expected in this place of (G, D, Gs)")
+        except InputError as error:
+            raise InputError(f"{path}: {name}: {error}") from None
+    fields = _agreed(official, path)
+    resolution = fields.pop("resolution")
+    try:
+        network = NetworkConfig(**fields, **NOT_THEIRS)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    modules = {
+        NAMES[name]: _loaded(part, network, resolution, f"{path}: {name}") for name, part in official.items()
+    }
+    return OfficialWeights(network, resolution, **modules)
+
+
+def _network(state: dict[str, Any]) -> OfficialNetwork:
+    return from_tensorflow(state) if "version" in state else from_theano(state)
+
+
+def _agreed(official: dict[str, OfficialNetwork], path: Path) -> dict[str, Any]:
+    """What the networks decide together. Raises InputError when two of them disagree."""
+    fields: dict[str, Any] = {}
+    for name, part in official.items():
+        for field, value in part.fields.items():
+            if fields.setdefault(field, value) != value:
+                raise InputError(
+                    f"{path}: {name}: {field} is {value}, but {fields[field]} in another of its networks"
+                )
+    return fields
+
+
+def _loaded(part: OfficialNetwork, network: NetworkConfig, resolution: int, where: str) -> nn.Module:
+    """The module with the weights of `part`, each of which must have its place, its shape and finite values."""
+    try:
+        with torch.device("meta"):  # nothing is allocated for what the options merely claim
+            generator, discriminator = build_networks(network, resolution)
+    except (ArithmeticError, RuntimeError):
+        raise InputError(f"{where}: its options make no network") from None
+    module = generator if part.is_generator else discriminator
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    for name, weight in part.weights.items():
+        if weight.shape != shapes[name]:
+            raise InputError(f"{where}: {name} is {weight.shape}, not {shapes[name]} as its options say")
+        if not np.isfinite(weight).all():
+            raise InputError(f"{where}: {name} holds numbers that are not finite")
+    module.load_state_dict({name: _tensor(weight) for name, weight in part.weights.items()}, assign=True)
+    return module
+
+
+def _tensor(weight: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(weight, np.float32, order="C"))
