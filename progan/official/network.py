@@ -17,7 +17,7 @@ Layout = tuple[
 
 @dataclass(frozen=True)
 class OfficialNetwork:
-    """Its function, what it decides of NetworkConfig (and "resolution"), and its weights by our state keys."""
+    """What it decides of NetworkConfig ("resolution" besides), and its weights by our state keys."""
 
     is_generator: bool
     fields: dict[str, Any]

@@ -8,10 +8,13 @@ from progan.official.unpickling import Record, array_of
 
 TENSORFLOW, THEANO = "TensorFlow", "Theano"
 DEFAULT_MAPS = {TENSORFLOW: (8192, 512), THEANO: (4096, 256)}  # fmap_base, fmap_max of the branches
-WITHOUT_EFFECT = ("dtype", "structure", "is_template_graph", "use_gdrop")  # on weights and finished images
+LARGEST = 2**31  # a whole number that an option can be
+WITHOUT_EFFECT = ("dtype", "structure", "is_template_graph", "use_gdrop")  # on the function, but for rounding
 # The authors' functions ignore each other's options.
-GENERATORS = ("latent_size", "normalize_latents", "use_pixelnorm", "pixelnorm_epsilon", "use_leakyrelu")
-GENERATORS += ("use_batchnorm", "tanh_at_end")
+GENERATORS = (
+    *("latent_size", "normalize_latents", "use_pixelnorm", "pixelnorm_epsilon", "use_leakyrelu"),
+    *("use_batchnorm", "tanh_at_end"),
+)
 DISCRIMINATORS = ("mbstd_group_size", "mbstat_func", "mbstat_avg", "mbdisc_kernels", "use_layernorm")
 
 
@@ -45,9 +48,7 @@ class Options:
         """Refuse what was not taken, unless it is `ignored` or switched off."""
         for name, value in self._left.items():
             if name not in ignored and value not in (None, False):
-                raise InputError(
-                    f"option {ascii(name[:40])} is {_short(value)}: not known, cannot be imported"
-                )
+                raise InputError(f"option {name[:40]!a} is {_short(value)}: not known, cannot be imported")
 
 
 def network_fields(options: Options, is_generator: bool, branch: str) -> dict[str, Any]:
@@ -105,12 +106,14 @@ def _mbstd_group_size(options: Options, branch: str) -> int:
 
 def _plain(value: Any) -> Any:
     """`value`, with a NumPy number as Python's."""
-    if not isinstance(value, Record):
-        return value
-    array = array_of(value)
-    if array.size != 1:
-        raise InputError("the options of a network must be numbers, texts and truth values")
-    return array.item()
+    if isinstance(value, Record):
+        array = array_of(value)
+        if array.size != 1:
+            raise InputError("the options of a network must be numbers, texts and truth values")
+        value = array.item()
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise InputError("an option of a network is larger than any can be")
+    return value
 
 
 def _short(value: Any) -> str:

@@ -18,7 +18,7 @@ from progan.official.options import TENSORFLOW, Options, network_fields
 from progan.official.unpickling import array_of, number_of
 
 VERSIONS = (2, 3)  # of the state; 3 is the successor's, where a network may have parts
-FUNCTIONS = {"G_paper": True, "D_paper": False}  # is it a generator?
+GENERATOR, DISCRIMINATOR = "G_paper", "D_paper"
 
 # Stored with the maps last, [height, width, in, out] or [in, out]; the kernel of a fused upscaling
 # [height, width, out, in], and turned by 180° against that of the convolution that it stands for.
@@ -38,9 +38,9 @@ def from_tensorflow(state: dict[str, Any]) -> OfficialNetwork:
     if state.get("version") not in VERSIONS or state.get("components"):
         raise InputError("a network of format version 2 or 3 without components is expected")
     function = state.get("build_func_name")
-    if function not in FUNCTIONS:
-        raise InputError(f"built by another function than {' or '.join(FUNCTIONS)}: cannot be imported")
-    is_generator = FUNCTIONS[function]
+    if function not in (GENERATOR, DISCRIMINATOR):
+        raise InputError(f"built by another function than {GENERATOR} or {DISCRIMINATOR}: cannot be imported")
+    is_generator = function == GENERATOR
     fields = network_fields(Options(state.get("static_kwargs")), is_generator, TENSORFLOW)
     variables = _variables(state.get("variables"))
     if is_generator:
@@ -51,7 +51,7 @@ def from_tensorflow(state: dict[str, Any]) -> OfficialNetwork:
     if missing := sorted(expected - variables.keys()):
         raise InputError(f"{missing[0]}: no such variable, though its options ask for it")
     if unknown := sorted(variables.keys() - expected):
-        raise InputError(f"{ascii(unknown[0][:80])}: a variable that its options leave no place for")
+        raise InputError(f"{unknown[0][:80]!a}: a variable that its options leave no place for")
     level = finished_level(fields["resolution"], number_of(variables["lod"]))
     weights = {}
     for layer in layers:

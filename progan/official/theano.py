@@ -20,7 +20,7 @@ from progan.official.network import (
 from progan.official.options import THEANO, Options, network_fields
 from progan.official.unpickling import array_of, number_of
 
-FUNCTIONS = {"G_paper": True, "G_progressive_8": True, "D_paper": False, "D_progressive_8": False}
+GENERATORS, DISCRIMINATORS = ("G_paper", "G_progressive_8"), ("D_paper", "D_progressive_8")
 
 # Stored with the maps first, and kernels turned by 180°, as a true convolution turns them back. The first
 # layer is a 4×4 convolution over a single padded pixel, whose kernel is the picture that the pixel paints;
@@ -39,10 +39,13 @@ GAINS: dict[Kind, float] = {"first": math.sqrt(2) / 4, "to_rgb": 1.0, "dense1": 
 def from_theano(state: dict[str, Any]) -> OfficialNetwork:
     """The network that `state` describes. Raises InputError for what cannot be imported."""
     given = state.get("build_func_spec")
-    function = given.get("func") if isinstance(given, dict) else None
-    if function not in FUNCTIONS:
-        raise InputError(f"built by another function than {', '.join(FUNCTIONS)}: cannot be imported")
-    is_generator = FUNCTIONS[function]
+    if not isinstance(given, dict):
+        raise InputError("a dict of options (build_func_spec) is expected")
+    function = given.get("func")
+    if function not in GENERATORS + DISCRIMINATORS:
+        known = ", ".join(GENERATORS + DISCRIMINATORS)
+        raise InputError(f"built by another function than {known}: cannot be imported")
+    is_generator = function in GENERATORS
     options = Options({name: value for name, value in given.items() if name != "func"})
     fields = network_fields(options, is_generator, THEANO)
     if is_generator:
@@ -54,9 +57,9 @@ def from_theano(state: dict[str, Any]) -> OfficialNetwork:
     level = finished_level(fields["resolution"], number_of(_lod(state)))
     weights: dict[str, np.ndarray] = {}
     for layer, weight, bias in _layers(state.get("param_values"), layers, fields["equalized_lr"]):
-        if layer.name == "labels":  # their own dense layer beside the scores' there, one with it here
-            weight = np.concatenate([weights[f"{layer.key}.weight"], weight])
-            bias = np.concatenate([weights[f"{layer.key}.bias"], bias])
+        if layer.name == "labels":  # a dense layer beside the scores' there, one with it here
+            weight = _joined(weights[f"{layer.key}.weight"], weight)
+            bias = _joined(weights[f"{layer.key}.bias"], bias)
         if layer.level <= level:
             weights |= {f"{layer.key}.weight": weight, f"{layer.key}.bias": bias}
     return OfficialNetwork(is_generator, fields | {"resolution": level}, weights)
@@ -76,8 +79,14 @@ def _layers(
         if scale:
             gain = GAINS.get(layer.kind, math.sqrt(2))
             fan_in = math.prod(weight.shape[1:])
-            weight = weight * (number_of(scale[0]) * math.sqrt(fan_in) / gain)
+            weight = weight.astype(np.float64) * (number_of(scale[0]) * math.sqrt(fan_in) / gain)
         yield layer, weight, array_of(bias)
+
+
+def _joined(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    if scores.shape[1:] != labels.shape[1:]:
+        raise InputError("the layers of scores and labels do not have the same inputs")
+    return np.concatenate([scores, labels])
 
 
 def _lod(state: dict[str, Any]) -> Any:

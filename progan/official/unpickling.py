@@ -110,7 +110,7 @@ def _check_operations(content: bytes) -> None:
             raise InputError(
                 f"uses the pickle operation {operation.name}, which no official file does; refused"
             )
-        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > number:
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > number:
             raise ValueError(f"memo {argument} after {number} operations")
 
 
@@ -126,13 +126,11 @@ def array_of(value: Any) -> np.ndarray:
     if isinstance(value, ArrayRecord) and isinstance(value.state, tuple) and len(value.state) == 5:
         _, shape, kind, fortran, content = value.state
         return _array(shape, kind, bool(fortran), content)
-    raise InputError(f"a {type(value).__name__} stands where an array is expected")
+    raise InputError("no array stands where one is expected")
 
 
 def number_of(value: Any) -> float:
-    """The single number that `value` is or records."""
-    if type(value) in (int, float):
-        return float(value)
+    """The single number that `value` records. Raises InputError as `array_of` does, or for more than one."""
     array = array_of(value)
     if array.size != 1:
         raise InputError(f"an array of {array.size:,} elements stands where a number is expected")

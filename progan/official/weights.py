@@ -1,13 +1,12 @@
 """The authors' released weights as networks of this project."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from progan.config import NetworkConfig
 from progan.errors import InputError
@@ -18,7 +17,10 @@ from progan.official.unpickling import NetworkRecord, read_pickle
 from progan.training import build_networks
 
 NAMES = {"G": "generator", "D": "discriminator", "Gs": "ema"}  # the authors', in the order of their tuple
-NOT_THEIRS = {"discriminator_norm": "none", "output": "linear", "minibatch_discrimination": 0} | {
+FINAL_FORM: dict[str, Any] = {  # of the paper's networks, in what they cannot choose
+    "discriminator_norm": "none",
+    "output": "linear",
+    "minibatch_discrimination": 0,
     "convs_per_block": 2,
     "discriminator_divisor": 1,
 }
@@ -60,7 +62,7 @@ def read_official(path: Path) -> OfficialWeights:
     fields = _agreed(official, path)
     resolution = fields.pop("resolution")
     try:
-        network = NetworkConfig(**fields, **NOT_THEIRS)
+        network = NetworkConfig(**fields, **FINAL_FORM)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     modules = {
@@ -86,7 +88,7 @@ def _agreed(official: dict[str, OfficialNetwork], path: Path) -> dict[str, Any]:
 
 
 def _loaded(part: OfficialNetwork, network: NetworkConfig, resolution: int, where: str) -> nn.Module:
-    """The module with the weights of `part`, each of which must have its place, its shape and finite values."""
+    """The module with the weights of `part`, each of which must have the right shape and finite values."""
     try:
         with torch.device("meta"):  # nothing is allocated for what the options merely claim
             generator, discriminator = build_networks(network, resolution)
@@ -94,14 +96,13 @@ def _loaded(part: OfficialNetwork, network: NetworkConfig, resolution: int, wher
         raise InputError(f"{where}: its options make no network") from None
     module = generator if part.is_generator else discriminator
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    tensors = {}
     for name, weight in part.weights.items():
         if weight.shape != shapes[name]:
             raise InputError(f"{where}: {name} is {weight.shape}, not {shapes[name]} as its options say")
-        if not np.isfinite(weight).all():
+        with np.errstate(over="ignore"):
+            tensors[name] = torch.from_numpy(np.array(weight, np.float32, order="C"))
+        if not tensors[name].isfinite().all():
             raise InputError(f"{where}: {name} holds numbers that are not finite")
-    module.load_state_dict({name: _tensor(weight) for name, weight in part.weights.items()}, assign=True)
+    module.load_state_dict(tensors, assign=True)
     return module
-
-
-def _tensor(weight: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(weight, np.float32, order="C"))

@@ -1,6 +1,6 @@
 """Files as the authors' code writes them, made up, and what their networks compute in float64 numpy.
 
-All is done on the arrays as they are stored, in the authors' layouts and order; nothing is shared with progan.
+All is done on the arrays as they are stored, in the authors' layouts; no code is shared with progan.
 """
 
 import math
@@ -126,7 +126,7 @@ class TensorFlowNetwork:
         return correlated(x, weight, stride=1) + bias[:, None, None]
 
     def images(self, latents):
-        """Images at the resolution that the level of detail says: [N, C, R, R]."""
+        """Images at the resolution that the lod says: [N, C, R, R]."""
         o = self.options
         act = leaky if o.get("use_leakyrelu", True) else lambda x: np.maximum(x, 0)
         norm = pixel_norm if o.get("use_pixelnorm", True) else lambda x: x
@@ -146,7 +146,7 @@ class TensorFlowNetwork:
         return self.conv(x, f"ToRGB_lod{lod}", 1)
 
     def scores(self, images):
-        """Scores and class logits of images at the resolution that the level of detail says: [N, 1 + labels]."""
+        """Scores and class logits of images at the resolution that the lod says: [N, 1 + labels]."""
         lod = int(self.variables["lod"])
         x = leaky(self.conv(images, f"FromRGB_lod{lod}"))
         for r in range(self.top - lod, 2, -1):
@@ -204,7 +204,7 @@ def transposed(x, weight):
 
 
 class TheanoNetwork:
-    """A network of the Theano branch: unnamed parameters, which `images` and `scores` use up in their order."""
+    """A network of the Theano branch with weights drawn from `seed`; the file holds them without names."""
 
     def __init__(self, function, options, seed=0, lod=0.0):
         self.function, self.options, self.lod = function, options, lod
@@ -224,7 +224,7 @@ class TheanoNetwork:
         }
 
     def _add(self, name, weight_shape, outputs, gain=ROOT2):
-        """He-normal weights and a bias; with wscale, weights of unit mean square, their measured scale, a bias."""
+        """He-normal weights and a bias; with wscale, of unit mean square, and the scale between them."""
         fan_in = weight_shape[0] if len(weight_shape) == 2 else math.prod(weight_shape[1:])
         weight = self.random.standard_normal(weight_shape) * gain / math.sqrt(fan_in)
         bias = self.random.standard_normal(outputs).astype(np.float32) / 4

@@ -199,5 +199,5 @@ def test_things_without_end_cost_nothing(file):
     """Each level refers to the one before ten times: 10^60 elements, if one were to look at them all."""
     content = b"\x80\x04]\x94" + b"".join(b"]\x94(" + b"h%c" % number * 10 + b"e" for number in range(60))
     file.write_bytes(content + b".")
-    with pytest.raises(InputError, match="a list stands where an array is expected"):
+    with pytest.raises(InputError, match="no array stands where one is expected"):
         array_of(read_pickle(file))
