@@ -53,5 +53,5 @@ def import_official(file: Path, kimg: float, out: Path) -> None:
         "discriminator_adam", discriminator_adam.state_dict()
     )
     write_checkpoint(out, networks, optimizers, facts)
-    print(f"{out}: {facts['phase']} imported; params.yaml must say of it")
+    print(f"{out}: {facts['phase']} imported; params.yaml must have with it:")
     print(yaml.safe_dump({"network": facts["network"]}, sort_keys=False), end="")

@@ -10,9 +10,8 @@ from progan.errors import InputError
 from progan.networks import level_key, levels_up_to
 
 Kind = Literal["first", "conv", "up", "to_rgb", "from_rgb", "dense0", "dense1"]
-Layout = tuple[
-    int, Callable[[np.ndarray], np.ndarray]
-]  # dimensions of a stored weight, and how it becomes ours
+# How many dimensions a stored weight has, and how it takes our layout.
+Layout = tuple[int, Callable[[np.ndarray], np.ndarray]]
 
 
 @dataclass(frozen=True)

@@ -42,23 +42,7 @@ def read_official(path: Path) -> OfficialWeights:
 
     Raises InputError, one line, when it is no such file or has parts without a counterpart here.
     """
-    content = read_pickle(path)
-    if (
-        not isinstance(content, tuple)
-        or len(content) != len(NAMES)
-        or not all(isinstance(part, NetworkRecord) and isinstance(part.state, dict) for part in content)
-    ):
-        raise InputError(
-            f"{path}: not the networks (G, D, Gs) that the authors' code writes; name such a file"
-        )
-    official = {}
-    for name, part in zip(NAMES, content, strict=True):
-        try:
-            official[name] = _network(part.state)
-            if official[name].is_generator == (name == "D"):
-                raise InputError("not what is expected in this place of (G, D, Gs)")
-        except InputError as error:
-            raise InputError(f"{path}: {name}: {error}") from None
+    official = _networks(path)
     fields = _agreed(official, path)
     resolution = fields.pop("resolution")
     try:
@@ -71,8 +55,26 @@ def read_official(path: Path) -> OfficialWeights:
     return OfficialWeights(network, resolution, **modules)
 
 
-def _network(state: dict[str, Any]) -> OfficialNetwork:
-    return from_tensorflow(state) if "version" in state else from_theano(state)
+def _networks(path: Path) -> dict[str, OfficialNetwork]:
+    """G, D and Gs by these names."""
+    content = read_pickle(path)
+    if not isinstance(content, tuple) or len(content) != len(NAMES):
+        raise InputError(f"{path}: not the networks (G, D, Gs) of the authors' code; name such a file")
+    official = {}
+    for name, part in zip(NAMES, content, strict=True):
+        try:
+            official[name] = _network(part)
+            if official[name].is_generator == (name == "D"):
+                raise InputError("not what is expected in this place of (G, D, Gs)")
+        except InputError as error:
+            raise InputError(f"{path}: {name}: {error}") from None
+    return official
+
+
+def _network(part: Any) -> OfficialNetwork:
+    if not isinstance(part, NetworkRecord) or not isinstance(part.state, dict):
+        raise InputError("not a network of the authors' code")
+    return from_tensorflow(part.state) if "version" in part.state else from_theano(part.state)
 
 
 def _agreed(official: dict[str, OfficialNetwork], path: Path) -> dict[str, Any]:

@@ -261,3 +261,22 @@ def test_networks_in_another_order(file):
         read_official(write_tensorflow(file, [discriminator, generator, ema]))
     with pytest.raises(InputError, match="not the networks"):
         read_official(write_tensorflow(file, [generator, discriminator]))
+
+
+@pytest.mark.parametrize(
+    ("make", "write"), [(tensorflow_networks, write_tensorflow), (theano_networks, write_theano)]
+)
+def test_damaged_files_end_in_one_line_or_are_read(file, make, write):
+    content = write(file, make(SMALL | {"resolution": 4, "fmap_max": 2})).read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(content)
+        damaged[random.integers(len(content))] = random.integers(256)
+        file.write_bytes(damaged)
+        try:
+            read_official(file)
+        except InputError as error:
+            assert str(error).isprintable()
+            refused += 1
+    assert 10 < refused < 60
