@@ -96,6 +96,20 @@ def evaluate(key: Key, params: Params = PARAMS, dataset: Dataset = DATASET) -> N
 
 
 @app.command()
+def import_official(
+    file: Annotated[Path, typer.Argument(help="A pickle of the authors': the networks (G, D, Gs).")],
+    out: Annotated[Path, typer.Option(help="The checkpoint folder to make, such as checkpoints/r1024.")],
+    kimg: Annotated[
+        float, typer.Option(help="Thousands of images they were trained with, if you know it.")
+    ] = 0.0,
+) -> None:
+    """Make a checkpoint of the authors' released weights, executing nothing that stands in their file."""
+    from components.import_official.stage import import_official
+
+    import_official(file, kimg, out)
+
+
+@app.command()
 def gate(params: Params = PARAMS) -> None:
     """Decide whether the last phase's generator is good enough, by the thresholds in params.yaml."""
     from components.gate.stage import gate
