@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines import dataset
 from progan.errors import InputError, Interrupted
 
 app = typer.Typer(
@@ -18,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(dataset.app, name="dataset")
 
 Params = Annotated[Path, typer.Option(help="The parameters: all that decides the result.")]
 Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]
@@ -90,6 +93,20 @@ def evaluate(key: Key, params: Params = PARAMS, dataset: Dataset = DATASET) -> N
 
     out, samples = EVALUATIONS / f"{key}.json", SAMPLES / f"{key}.png"
     evaluate(config.load(params), key, CHECKPOINTS / key, dataset, SCORE_NETWORK, out, samples)
+
+
+@app.command()
+def import_official(
+    file: Annotated[Path, typer.Argument(help="A pickle of the authors': the networks (G, D, Gs).")],
+    out: Annotated[Path, typer.Option(help="The checkpoint folder to make, such as checkpoints/r1024.")],
+    kimg: Annotated[
+        float, typer.Option(help="Thousands of images they were trained with, if you know it.")
+    ] = 0.0,
+) -> None:
+    """Make a checkpoint of the authors' released weights, executing nothing that stands in their file."""
+    from components.import_official.stage import import_official
+
+    import_official(file, kimg, out)
 
 
 @app.command()

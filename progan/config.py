@@ -87,7 +87,7 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The shape of generator and discriminator (paper, appendix A)."""
+    """The form of generator and discriminator (paper §3, §4, Table 1, appendix A)."""
 
     channels: int
     latent_size: int
@@ -96,13 +96,32 @@ class NetworkConfig:
     fmap_max: int
     mbstd_group_size: int
     label_size: int
+    latent_norm: Literal["none", "before-labels", "with-labels"]
+    equalized_lr: bool
+    generator_norm: Literal["pixel", "batch", "none"]
+    discriminator_norm: Literal["none", "layer"]
+    generator_activation: Literal["leaky-relu", "relu"]
+    output: Literal["linear", "tanh"]
+    minibatch_discrimination: int
+    fused_scaling: bool
+    convs_per_block: Literal[1, 2]
+    discriminator_divisor: int
 
     def __post_init__(self) -> None:
         _require(self.channels in (1, 3), f"channels must be 1 (grey) or 3 (RGB), not {self.channels}")
-        for name in ("latent_size", "fmap_base", "fmap_max"):
+        for name in ("latent_size", "fmap_base", "fmap_max", "discriminator_divisor"):
             _require(getattr(self, name) > 0, f"{name} must be positive")
-        _require(self.mbstd_group_size >= 0, "mbstd_group_size must be 0 (none) or more")
-        _require(self.label_size >= 0, "label_size must be 0 (no labels) or the number of classes")
+        for name in ("mbstd_group_size", "label_size", "minibatch_discrimination"):
+            _require(getattr(self, name) >= 0, f"{name} must be 0 (none) or more")
+        _require(
+            self.mbstd_group_size <= 1 or not self.minibatch_discrimination,
+            "minibatch_discrimination takes the place of minibatch stddev: set mbstd_group_size to 0",
+        )
+
+    def fewest_maps(self, resolution: int) -> int:
+        """Feature maps of the thinnest layer of networks that end at `resolution`."""
+        maps = int(self.fmap_base / 2 ** ((resolution.bit_length() - 2) * self.fmap_decay))
+        return min(maps, self.fmap_max) // self.discriminator_divisor
 
 
 @dataclass(frozen=True)
@@ -177,8 +196,8 @@ class PhaseConfig:
 
     @property
     def is_first(self) -> bool:
-        """Whether nothing comes before: there are no layers to fade in and no checkpoint to start from."""
-        return self.resolution == RESOLUTIONS[0]
+        """Whether no checkpoint comes before, at whatever resolution: then no layers are faded in."""
+        return not self.init.startswith("checkpoints/")
 
 
 @dataclass(frozen=True)
@@ -258,7 +277,8 @@ class Config:
         first = phases[0]
         _require(
             first.is_first and first.fade_kimg == 0,
-            f"phases.{first.key}: the first phase is r0004 with fade_kimg 0: nothing is there to fade from",
+            f"phases.{first.key}: the first phase has fade_kimg 0 and init data/multires/{first.key}: "
+            "nothing is there to fade from",
         )
         for before, phase in pairwise(phases):
             where = f"phases.{phase.key}"
@@ -276,6 +296,10 @@ class Config:
             "dataset.lowest_resolution",
         )
         last = phases[-1]
+        _require(
+            self.network.fewest_maps(last.resolution) > 0,
+            f"network: no feature maps are left at {last.resolution} px; raise fmap_base",
+        )
         _require(
             last.resolution <= self.dataset.resolution,
             f"phases.{last.key}: the dataset ends at {self.dataset.resolution} px; raise dataset.resolution",

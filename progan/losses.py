@@ -34,7 +34,7 @@ def wgan_gp(*, penalty: float, target: float, drift: float) -> Loss:
     """Wasserstein distance with a gradient penalty (Gulrajani et al. 2017; paper, appendix A.1).
 
     Critic: E[D(G(z)) - D(x) + λ/γ² (‖∇D(x̂)‖ - γ)² + ε D(x)²], where x̂ lies between x and G(z);
-    generator: -E[D(G(z))]. λ is `penalty`, γ `target` (750 for CIFAR-10: appendix D), ε `drift`.
+    generator: -E[D(G(z))]. λ is `penalty`, γ `target` (750 in the paper's CIFAR-10), ε `drift`.
     """
     if target <= 0:
         raise ValueError("target must be positive")
@@ -71,7 +71,7 @@ def non_saturating(*, r1: float) -> Loss:
 
 
 def least_squares() -> Loss:
-    """Reals to 0 and fakes to 1, with instance noise (paper, appendix B; weights as in the authors' code).
+    """Reals to 0 and fakes to 1, with instance noise (paper, appendix on LSGAN; weights: authors' code).
 
     Critic: E[D(x)² + 0.1 (D(G(z)) - 1)²]; generator: E[D(G(z))²].
     """

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from progan.config import Config, NetworkConfig, PhaseConfig
-from progan.networks import Discriminator, FeatureMaps, Generator
+from progan.networks import Discriminator, Generator
 from progan.noise import InstanceNoise
 from progan.optimizer import Adam, flatten
 from progan.snapshots import Checkpoint, load_grown, prefixed, stripped
@@ -16,11 +16,14 @@ STATISTICS = ("d_loss", "g_loss", "real_score", "fake_score", "gradient_norm")
 
 def build_networks(network: NetworkConfig, resolution: int) -> tuple[Generator, Discriminator]:
     """Freshly drawn networks for a phase at `resolution`."""
-    maps = FeatureMaps(network.fmap_base, network.fmap_decay, network.fmap_max)
-    return (
-        Generator(resolution, network.latent_size, maps, network.channels, network.label_size),
-        Discriminator(resolution, maps, network.channels, network.label_size, network.mbstd_group_size),
-    )
+    return Generator(network, resolution), Discriminator(network, resolution)
+
+
+def share_buffers(ema: Generator, generator: Generator) -> None:
+    """Let `ema` read the running statistics of `generator` itself: they are copied, not averaged again."""
+    for average, own in zip(ema.modules(), generator.modules(), strict=True):
+        for name, buffer in own.named_buffers(recurse=False):
+            setattr(average, name, buffer)
 
 
 @dataclass
@@ -52,7 +55,8 @@ class Models:
             load_grown(ema, init.networks("ema"), str(init.folder))
         for network in (generator, discriminator, ema):
             network.to(device)
-        ema.requires_grad_(False)
+        ema.requires_grad_(False).eval()
+        share_buffers(ema, generator)
         betas, epsilon = config.training.adam_betas, config.training.adam_epsilon
         return cls(
             generator,

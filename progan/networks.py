@@ -2,14 +2,20 @@
 
 Both are built for one phase's resolution out of per-level modules whose state keys never change
 (`blocks.r0008.conv0.weight`, `to_rgb.r0004.bias`, …), so a finished phase loads into the next by name.
+`network` is that section of params.yaml: a NetworkConfig, or anything with its attributes. The parts that
+only the forms need which the paper compares its final networks with (Table 1, the MNIST-1K test) come last.
 This file needs torch alone: a registered model ships it beside its weights.
 """
 
 import math
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from progan.config import NetworkConfig
 
 LEAKY_SLOPE = 0.2
 
@@ -60,151 +66,220 @@ def minibatch_stddev(x: Tensor, group_size: int) -> Tensor:
     return torch.cat([x, statistic.view(n, 1, 1, 1).expand(n, 1, h, w)], dim=1)
 
 
-class EqualizedLayer(nn.Module):
-    """Weights drawn from N(0, 1) and multiplied by gain / √fan_in at run time (paper §4.1)."""
+# ------------------------------------------------------------------------------------------------
+# Layers
 
-    def __init__(self, weight_shape: tuple[int, ...], biases: int, gain: float = math.sqrt(2)) -> None:
+
+class LayerForm(NamedTuple):
+    """What the layers of a network have in common."""
+
+    equalized_lr: bool
+    activation: str  # leaky-relu | relu | linear
+    norm: str  # pixel | batch | layer | none
+
+
+class Layer(nn.Module):
+    """Weights drawn from N(0, 1) and multiplied by gain / √fan_in at run time (paper §4.1), and what follows.
+
+    Without equalised learning rate the weights are drawn that small instead (He et al. 2015). Pixel norm
+    follows the activation; batch and layer norm precede it, and their bias takes the place of the layer's.
+    """
+
+    def __init__(
+        self, weight_shape: tuple[int, ...], outputs: int, form: LayerForm, gain: float = math.sqrt(2)
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(weight_shape))
-        self.bias = nn.Parameter(torch.zeros(biases))
-        self.multiplier = gain / math.sqrt(math.prod(weight_shape[1:]))
+        scale = gain / math.sqrt(math.prod(weight_shape[1:]))
+        self.multiplier = scale if form.equalized_lr else 1.0
+        self.weight = nn.Parameter(torch.randn(weight_shape) * (scale / self.multiplier))
+        self.form = form
+        self.bias: nn.Parameter | None = None
+        if form.norm in ("batch", "layer"):
+            self.norm = nn.BatchNorm2d(outputs, eps=1e-4) if form.norm == "batch" else LayerNorm(outputs)
+        else:
+            self.bias = nn.Parameter(torch.zeros(outputs))
 
     def scaled_weight(self) -> Tensor:
         return self.weight * self.multiplier
 
+    def finish(self, x: Tensor) -> Tensor:
+        """Activation and normalisation of the biased sums. x: [N, outputs, …] → the same shape."""
+        if self.bias is None:
+            x = self.norm(x)
+        if self.form.activation != "linear":
+            x = leaky_relu(x) if self.form.activation == "leaky-relu" else torch.relu(x)
+        return pixel_norm(x) if self.form.norm == "pixel" else x
 
-class Conv(EqualizedLayer):
-    """A convolution with equalised learning rate that keeps the size. [N, in, H, W] → [N, out, H, W]."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float = math.sqrt(2)) -> None:
-        super().__init__((outputs, inputs, kernel, kernel), outputs, gain)
+class Conv(Layer):
+    """A convolution that keeps the size. [N, inputs, H, W] → [N, outputs, H, W]."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, form: LayerForm, gain: float = math.sqrt(2)
+    ) -> None:
+        super().__init__((outputs, inputs, kernel, kernel), outputs, form, gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.scaled_weight(), self.bias, padding=self.weight.shape[-1] // 2)
+        return self.finish(F.conv2d(x, self.scaled_weight(), self.bias, padding=self.weight.shape[-1] // 2))
 
 
-class Dense(EqualizedLayer):
-    """A fully connected layer with equalised learning rate. [N, in] → [N, out]."""
-
-    def __init__(self, inputs: int, outputs: int, gain: float = math.sqrt(2)) -> None:
-        super().__init__((outputs, inputs), outputs, gain)
+class UpConv(Conv):
+    """Double the size, then convolve. [N, inputs, H, W] → [N, outputs, 2H, 2W]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.scaled_weight(), self.bias)
+        return super().forward(upsample(x))
 
 
-class FirstDense(EqualizedLayer):
-    """Latents to the first 4×4 maps, one bias a map. [N, latent] → [N, maps, 4, 4]."""
+class DownConv(Conv):
+    """Convolve, then halve the size. [N, inputs, H, W] → [N, outputs, H/2, W/2]."""
 
-    def __init__(self, inputs: int, maps: int) -> None:
-        super().__init__((maps * 16, inputs), maps, gain=math.sqrt(2) / 4)
+    def forward(self, x: Tensor) -> Tensor:
+        return downsample(super().forward(x))
+
+
+class Dense(Layer):
+    """A fully connected layer. [N, …] → [N, outputs]."""
+
+    def __init__(self, inputs: int, outputs: int, form: LayerForm, gain: float = math.sqrt(2)) -> None:
+        super().__init__((outputs, inputs), outputs, form, gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.finish(F.linear(x.flatten(1), self.scaled_weight(), self.bias))
+
+
+class FirstDense(Layer):
+    """Latents to the first 4×4 maps, one bias a map. [N, inputs] → [N, maps, 4, 4]."""
+
+    def __init__(self, inputs: int, maps: int, form: LayerForm) -> None:
+        super().__init__((maps * 16, inputs), maps, form, gain=math.sqrt(2) / 4)
 
     def forward(self, x: Tensor) -> Tensor:
         maps = F.linear(x, self.scaled_weight()).view(x.shape[0], -1, 4, 4)
-        return maps + self.bias.view(1, -1, 1, 1)
+        return self.finish(maps if self.bias is None else maps + self.bias.view(1, -1, 1, 1))
 
 
-class GeneratorStart(nn.Module):
-    """The 4×4 block: [N, latent] → [N, maps, 4, 4]."""
+class MinibatchStddev(nn.Module):
+    """`minibatch_stddev` as a layer. [N, C, H, W] → [N, C + 1, H, W]."""
 
-    def __init__(self, inputs: int, maps: int) -> None:
+    def __init__(self, group_size: int) -> None:
         super().__init__()
-        self.dense = FirstDense(inputs, maps)
-        self.conv = Conv(maps, maps, 3)
-
-    def forward(self, latents: Tensor) -> Tensor:
-        x = pixel_norm(leaky_relu(self.dense(pixel_norm(latents))))
-        return pixel_norm(leaky_relu(self.conv(x)))
-
-
-class GeneratorBlock(nn.Module):
-    """Double the size: [N, inputs, H, W] → [N, outputs, 2H, 2W]."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv0 = Conv(inputs, outputs, 3)
-        self.conv1 = Conv(outputs, outputs, 3)
+        self.group_size = group_size
 
     def forward(self, x: Tensor) -> Tensor:
-        x = pixel_norm(leaky_relu(self.conv0(upsample(x))))
-        return pixel_norm(leaky_relu(self.conv1(x)))
+        return minibatch_stddev(x, self.group_size)
 
 
-class DiscriminatorBlock(nn.Module):
-    """Halve the size: [N, inputs, H, W] → [N, outputs, H/2, W/2]."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv0 = Conv(inputs, inputs, 3)
-        self.conv1 = Conv(inputs, outputs, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = leaky_relu(self.conv0(x))
-        return downsample(leaky_relu(self.conv1(x)))
-
-
-class DiscriminatorEnd(nn.Module):
-    """The 4×4 block: minibatch stddev, then [N, maps, 4, 4] → [N, 1 + labels]."""
-
-    def __init__(self, maps: int, hidden: int, outputs: int, mbstd_group_size: int) -> None:
-        super().__init__()
-        self.mbstd_group_size = mbstd_group_size
-        self.conv = Conv(maps + (mbstd_group_size > 1), maps, 3)
-        self.dense0 = Dense(maps * 16, hidden)
-        self.dense1 = Dense(hidden, outputs, gain=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.mbstd_group_size > 1:
-            x = minibatch_stddev(x, self.mbstd_group_size)
-        x = leaky_relu(self.conv(x))
-        return self.dense1(leaky_relu(self.dense0(x.flatten(1))))
+# ------------------------------------------------------------------------------------------------
+# Networks
 
 
 class FeatureMaps:
     """The channel rule: min(⌊base / 2^(stage · decay)⌋, max) maps after a stage (paper, appendix A)."""
 
-    def __init__(self, base: int, decay: float, maximum: int) -> None:
-        self.base, self.decay, self.maximum = base, decay, maximum
+    def __init__(self, network: "NetworkConfig", divisor: int = 1) -> None:
+        self.network, self.divisor = network, divisor
 
     def after(self, stage: int) -> int:
-        return min(int(self.base / 2 ** (stage * self.decay)), self.maximum)
+        maps = int(self.network.fmap_base / 2 ** (stage * self.network.fmap_decay))
+        return min(maps, self.network.fmap_max) // self.divisor
 
     def at(self, resolution: int) -> int:
         """Maps of the block at `resolution` = 2^r: those after stage r - 1."""
         return self.after(resolution.bit_length() - 2)
 
 
+class GeneratorStart(nn.Sequential):
+    """The 4×4 block: [N, latent_size + label_size] → [N, maps, 4, 4]."""
+
+    def __init__(self, network: "NetworkConfig", maps: int, form: LayerForm) -> None:
+        super().__init__()
+        self.dense = FirstDense(network.latent_size + network.label_size, maps, form)
+        if network.convs_per_block > 1:
+            self.conv = Conv(maps, maps, 3, form)
+
+
+class GeneratorBlock(nn.Sequential):
+    """Double the size: [N, inputs, H, W] → [N, outputs, 2H, 2W]."""
+
+    def __init__(self, network: "NetworkConfig", inputs: int, outputs: int, form: LayerForm) -> None:
+        super().__init__()
+        self.conv0 = (FusedUpConv if network.fused_scaling else UpConv)(inputs, outputs, 3, form)
+        if network.convs_per_block > 1:
+            self.conv1 = Conv(outputs, outputs, 3, form)
+
+
+class DiscriminatorBlock(nn.Sequential):
+    """Halve the size: [N, inputs, H, W] → [N, outputs, H/2, W/2]."""
+
+    def __init__(self, network: "NetworkConfig", inputs: int, outputs: int, form: LayerForm) -> None:
+        super().__init__()
+        if network.convs_per_block > 1:
+            self.conv0 = Conv(inputs, inputs, 3, form)
+        self.conv1 = (FusedDownConv if network.fused_scaling else DownConv)(inputs, outputs, 3, form)
+
+
+class DiscriminatorEnd(nn.Sequential):
+    """The 4×4 block: [N, maps, 4, 4] → [N, 1 + label_size]."""
+
+    def __init__(self, network: "NetworkConfig", maps: int, hidden: int, form: LayerForm) -> None:
+        super().__init__()
+        inputs = maps
+        if network.mbstd_group_size > 1:
+            self.mbstd = MinibatchStddev(network.mbstd_group_size)
+            inputs = maps + 1
+        features = inputs * 16
+        if network.convs_per_block > 1:
+            self.conv = Conv(inputs, maps, 3, form)
+            self.dense0 = Dense(maps * 16, hidden, form)
+            features = hidden
+        if network.minibatch_discrimination:
+            self.mbdisc = MinibatchDiscrimination(features, network.minibatch_discrimination)
+            features += network.minibatch_discrimination
+        linear = form._replace(activation="linear", norm="none")
+        self.dense1 = Dense(features, 1 + network.label_size, linear, gain=1)
+
+
 class Generator(nn.Module):
     """Latents to images at `resolution`, the newest layers faded in by `alpha` (paper §2).
 
-    forward: latents float [N, latent_size + label_size], alpha a 0-d tensor in [0, 1] or None once the
-    fade is over → images float [N, channels, resolution, resolution], about [-1, 1], not clipped.
+    forward: latents float [N, latent_size + label_size], one-hot labels last, alpha a 0-d tensor in [0, 1]
+    or None once the fade is over → images float [N, channels, resolution, resolution], about [-1, 1],
+    not clipped.
     """
 
-    def __init__(
-        self, resolution: int, latent_size: int, maps: FeatureMaps, channels: int = 3, label_size: int = 0
-    ) -> None:
+    def __init__(self, network: "NetworkConfig", resolution: int) -> None:
         super().__init__()
-        self.resolution = resolution
+        self.network, self.resolution = network, resolution
+        form = LayerForm(network.equalized_lr, network.generator_activation, network.generator_norm)
+        linear = form._replace(activation="linear", norm="none")
+        maps = FeatureMaps(network)
         start, *grown = levels = levels_up_to(resolution)
-        blocks: dict[str, nn.Module] = {
-            level_key(start): GeneratorStart(latent_size + label_size, maps.at(start))
-        }
-        blocks |= {level_key(level): GeneratorBlock(maps.at(level // 2), maps.at(level)) for level in grown}
+        blocks: dict[str, nn.Module] = {level_key(start): GeneratorStart(network, maps.at(start), form)}
+        for level in grown:
+            blocks[level_key(level)] = GeneratorBlock(network, maps.at(level // 2), maps.at(level), form)
         self.blocks = nn.ModuleDict(blocks)
         self.to_rgb = nn.ModuleDict(
-            {level_key(level): Conv(maps.at(level), channels, 1, gain=1) for level in levels}
+            {level_key(level): Conv(maps.at(level), network.channels, 1, linear, gain=1) for level in levels}
         )
 
     def forward(self, latents: Tensor, alpha: Tensor | None = None) -> Tensor:
-        x, before = latents, latents
+        x = before = self.normalized(latents)
         for block in self.blocks.values():
             x, before = block(x), x
         images = self.to_rgb[level_key(self.resolution)](x)
-        if alpha is None:
-            return images
-        previous = upsample(self.to_rgb[level_key(self.resolution // 2)](before))
-        return torch.lerp(previous, images, alpha)
+        if alpha is not None:
+            previous = upsample(self.to_rgb[level_key(self.resolution // 2)](before))
+            images = torch.lerp(previous, images, alpha)
+        return torch.tanh(images) if self.network.output == "tanh" else images
+
+    def normalized(self, latents: Tensor) -> Tensor:
+        """`latents` as the first layer takes them: pixel norm on latents alone, on labels too, or on none."""
+        if self.network.latent_norm == "none":
+            return latents
+        if self.network.latent_norm == "with-labels":
+            return pixel_norm(latents)
+        latents, labels = latents.split([self.network.latent_size, self.network.label_size], dim=1)
+        return torch.cat([pixel_norm(latents), labels], dim=1)
 
 
 class Discriminator(nn.Module):
@@ -214,37 +289,39 @@ class Discriminator(nn.Module):
     → float [N, 1 + label_size]: column 0 the score, the rest class logits.
     """
 
-    def __init__(
-        self,
-        resolution: int,
-        maps: FeatureMaps,
-        channels: int = 3,
-        label_size: int = 0,
-        mbstd_group_size: int = 4,
-    ) -> None:
+    def __init__(self, network: "NetworkConfig", resolution: int) -> None:
         super().__init__()
         self.resolution = resolution
+        form = LayerForm(network.equalized_lr, "leaky-relu", network.discriminator_norm)
+        plain = form._replace(norm="none")
+        maps = FeatureMaps(network, network.discriminator_divisor)
         *grown, end = levels = levels_up_to(resolution)[::-1]
         self.from_rgb = nn.ModuleDict(
-            {level_key(level): Conv(channels, maps.at(level), 1) for level in levels}
+            {level_key(level): Conv(network.channels, maps.at(level), 1, plain) for level in levels}
         )
-        blocks: dict[str, nn.Module] = {
-            level_key(level): DiscriminatorBlock(maps.at(level), maps.at(level // 2)) for level in grown
-        }
-        blocks[level_key(end)] = DiscriminatorEnd(
-            maps.at(end), maps.after(0), 1 + label_size, mbstd_group_size
-        )
+        blocks: dict[str, nn.Module] = {}
+        for level in grown:
+            blocks[level_key(level)] = DiscriminatorBlock(network, maps.at(level), maps.at(level // 2), form)
+        blocks[level_key(end)] = DiscriminatorEnd(network, maps.at(end), maps.after(0), form)
         self.blocks = nn.ModuleDict(blocks)
 
     def forward(self, images: Tensor, alpha: Tensor | None = None) -> Tensor:
         newest, *rest = self.blocks.values()
-        x = newest(leaky_relu(self.from_rgb[level_key(self.resolution)](images)))
+        x = newest(self.from_rgb[level_key(self.resolution)](images))
         if alpha is not None:
-            previous = leaky_relu(self.from_rgb[level_key(self.resolution // 2)](downsample(images)))
+            previous = self.from_rgb[level_key(self.resolution // 2)](downsample(images))
             x = torch.lerp(previous, x, alpha)
         for block in rest:
             x = block(x)
         return x
+
+    def calibrate(self, images: Tensor) -> None:
+        """Start minibatch discrimination from real `images`, as forward takes them once the fade is over."""
+        last = next(layer for layer in self.modules() if isinstance(layer, MinibatchDiscrimination))
+        hook = last.register_forward_pre_hook(lambda layer, inputs: layer.calibrate(*inputs))
+        with torch.no_grad():
+            self(images)
+        hook.remove()
 
 
 def fade_reals(images: Tensor, alpha: Tensor | None) -> Tensor:
@@ -260,3 +337,80 @@ def fade_reals(images: Tensor, alpha: Tensor | None) -> Tensor:
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """Labels from 0 to `classes` - 1 as the generator takes them: int64 [N] → float [N, classes]."""
     return (labels[:, None] == torch.arange(classes, device=labels.device)).to(torch.get_default_dtype())
+
+
+# ------------------------------------------------------------------------------------------------
+# What the paper's final networks are compared with
+
+
+class FusedUpConv(Conv):
+    """UpConv as one transposed convolution: the same function, from the same weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = 4 * fused_kernel(self.scaled_weight().flip(2, 3)).transpose(0, 1)
+        return self.finish(F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1))
+
+
+class FusedDownConv(Conv):
+    """Convolve and halve in one strided convolution; unlike in DownConv, bias and activation follow both."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.finish(F.conv2d(x, fused_kernel(self.scaled_weight()), self.bias, stride=2, padding=1))
+
+
+def fused_kernel(weight: Tensor) -> Tensor:
+    """The kernel of a 3×3 convolution and a 2×2 mean behind it. [out, in, 3, 3] → [out, in, 4, 4]."""
+    return F.avg_pool2d(weight, 2, stride=1, padding=1)
+
+
+class LayerNorm(nn.Module):
+    """Give each image's features mean 0 and variance 1, then one gain and, for each map, a bias.
+
+    [N, maps, …] → the same shape. The gain is one number a layer, as in the authors' code.
+    """
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+        self.bias = nn.Parameter(torch.zeros(maps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, 1, self.gain.expand_as(self.bias), self.bias, eps=1e-4)
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Append to each image's features how near it is to the others of the minibatch (Salimans et al. 2016).
+
+    [N, …] → [N, features + kernels]: for each kernel Σ exp(-distance) over the other images, plus a bias;
+    the distance is L1 between 5 projections whose directions and scales are learnt.
+    """
+
+    DIMENSIONS = 5
+
+    def __init__(self, features: int, kernels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.05 * torch.randn(features, kernels, self.DIMENSIONS))
+        self.log_scale = nn.Parameter(torch.zeros(kernels, self.DIMENSIONS))
+        self.bias = nn.Parameter(torch.full((kernels,), -1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        return torch.cat([x, torch.exp(-self.distances(x)).sum(dim=1) + self.bias], dim=1)
+
+    def distances(self, x: Tensor) -> Tensor:
+        """[N, features] → [N, N, kernels]; an image is too far from itself to count."""
+        weight = self.weight * torch.exp(self.log_scale) / self.weight.square().sum(dim=0).sqrt()
+        projected = torch.tensordot(x, weight, 1)  # [N, kernels, 5]
+        distances = (projected[:, None] - projected[None]).abs().sum(dim=3)
+        return distances + 1e6 * torch.eye(len(x), dtype=x.dtype, device=x.device)[:, :, None]
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor) -> None:
+        """Make half the distance to the nearest other image 1 and what is appended 0, on average over `x`.
+
+        x: [N, …], features of real images (data-dependent initialisation, as in Salimans et al.'s code).
+        """
+        distances = self.distances(x.flatten(1))
+        unit = distances.amin(dim=1).mean(dim=0) / 2  # [kernels]
+        self.log_scale.sub_(unit.log()[:, None])
+        self.bias.copy_(-torch.exp(-distances / unit).sum(dim=1).mean(dim=0))

@@ -24,12 +24,13 @@ from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
 from progan.snapshots import Checkpoint, SnapshotFolder, write_checkpoint
-from progan.step import critic_step, draw, generator_step, joint_step, stream_seed
+from progan.step import critic_step, draw, generator_step, joint_step, prepare_reals, stream_seed
 
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
 MEASURES_PER_PHASE = 4  # SWD during training, besides the one at the start
 SNAPSHOT_COST = 0.02  # the fraction of the time that writing snapshots may take …
 SNAPSHOT_SECONDS = 10.0  # … but never more often than this
+CALIBRATION_IMAGES = 500  # real images that minibatch discrimination starts from, as in the authors' code
 NOISE = 1  # tells the stream of the discriminator's noise from that of the draws
 
 
@@ -143,6 +144,9 @@ class PhaseTrainer:
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.learning_rate = torch.tensor(phase.learning_rate, device=device)
+        if init is None and config.network.minibatch_discrimination:
+            some, _ = self.reals.at(0, min(CALIBRATION_IMAGES, len(self.reals)))
+            self.models.discriminator.calibrate(prepare_reals(some, None, None))
 
     def train(self, snapshots: SnapshotFolder, hooks: Hooks) -> None:
         """Go on from the newest snapshot to the end of the phase. Raises Interrupted when asked to stop."""

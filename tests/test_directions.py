@@ -12,7 +12,18 @@ ABOVE = {
     "progan": {"components", "pipelines", "kfp", "mlflow", "dvc", "kubernetes", "boto3"},
     "components": {"pipelines", "kfp", "dvc", "kubernetes"},
 }
-NOT_ON_A_BARE_GPU_MACHINE = ["pydantic", "torch_fidelity", "mlflow", "dvc", "kfp", "boto3", "jinja2", "scipy"]
+NOT_ON_A_BARE_GPU_MACHINE = [
+    "pydantic",
+    "torch_fidelity",
+    "mlflow",
+    "dvc",
+    "kfp",
+    "boto3",
+    "jinja2",
+    "scipy",
+    "lmdb",
+    "google_crc32c",
+]
 
 
 def imported(path):

@@ -70,7 +70,7 @@ def _generator_of(config: Config, checkpoint: Checkpoint) -> Generator:
     """The checkpoint's averaged generator."""
     generator, _ = build_networks(config.network, checkpoint.facts["resolution"])
     load_grown(generator, checkpoint.networks("ema"), str(checkpoint.folder))
-    return generator.to(best_device())
+    return generator.to(best_device()).eval()
 
 
 def _fakes_of(generator: Generator, labels: Tensor | None, config: Config) -> Images:

@@ -77,7 +77,12 @@ def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: 
 
 
 def _curves(history: Path) -> Iterator[Any]:
-    """A phase's history as metrics. MLflow's step is the whole kimg; of several rows the last counts."""
+    """A phase's history as metrics. MLflow's step is the whole kimg; of several rows the last counts.
+
+    Imported weights have no history.
+    """
+    if not history.exists():
+        return
     with history.open(newline="") as file:
         rows = {round(float(row["kimg"])): row for row in csv.DictReader(file)}
     for kimg, row in rows.items():

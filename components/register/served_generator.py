@@ -6,6 +6,7 @@ needs torch, numpy and safetensors, and nothing else of this project.
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -16,7 +17,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from safetensors.torch import load_file
 
-from progan.networks import FeatureMaps, Generator, one_hot
+from progan.networks import Generator, one_hot
 
 IMAGES_AT_ONCE = 16
 
@@ -31,12 +32,9 @@ class ServedGenerator(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         facts = json.loads(Path(context.artifacts["facts"]).read_text())
-        network = facts["network"]
-        maps = FeatureMaps(network["fmap_base"], network["fmap_decay"], network["fmap_max"])
-        self.latent_size, self.label_size = network["latent_size"], network["label_size"]
-        self.generator = Generator(
-            facts["resolution"], self.latent_size, maps, network["channels"], self.label_size
-        )
+        network: Any = SimpleNamespace(**facts["network"])
+        self.latent_size, self.label_size = network.latent_size, network.label_size
+        self.generator = Generator(network, facts["resolution"])
         self.generator.load_state_dict(load_file(context.artifacts["weights"]))
         self.generator.requires_grad_(False).eval()
 

@@ -64,9 +64,13 @@ class Job:
     """All that a worker process needs to make any chunk."""
 
     source: Source
-    items: tuple[Item, ...]  # in the dataset's order
+    order: np.ndarray  # int64 [N], the place of the dataset's n-th image among the source's
     resolutions: tuple[int, ...]  # lowest first
     folder: Path  # of this build's finished chunks and of the dataset as far as it has come
+
+    @property
+    def images(self) -> int:
+        return len(self.order)
 
     @property
     def chunk_size(self) -> int:
@@ -74,14 +78,18 @@ class Job:
 
     @property
     def chunks(self) -> int:
-        return -(-len(self.items) // self.chunk_size)
+        return -(-self.images // self.chunk_size)
 
     @property
     def dataset(self) -> Path:
         return self.folder / "dataset"
 
-    def items_of(self, chunk: int) -> tuple[Item, ...]:
-        return self.items[chunk * self.chunk_size : (chunk + 1) * self.chunk_size]
+    def places_of(self, chunk: int) -> list[int]:
+        return self.order[chunk * self.chunk_size : (chunk + 1) * self.chunk_size].tolist()
+
+    def items_of(self, chunk: int) -> Iterator[Item]:
+        items = self.source.items
+        return (items[place] for place in self.places_of(chunk))
 
     def shard_file(self, chunk: int, resolution: int) -> str:
         return f"{phase_key(resolution)}/train-{chunk:05d}-of-{self.chunks:05d}.parquet"
@@ -124,6 +132,8 @@ def build(
     _refuse_foreign(out)
     working = out.with_name(f".{out.name}.partial")
     with disk_errors(out), _working_folder(working, out):
+        for cut_off in working.glob("unpacked/.*.partial"):
+            shutil.rmtree(cut_off) if cut_off.is_dir() else cut_off.unlink()
         source = open_source(config, working / "unpacked")
         job = _plan(config, source, working)
         for other in working.iterdir():
@@ -170,16 +180,18 @@ def _working_folder(working: Path, out: Path) -> Iterator[None]:
 def _plan(config: DatasetConfig, source: Source, working: Path) -> Job:
     _refuse_duplicates(config, source)
     count = len(source.items)
-    order = range(count) if config.seed is None else np.random.RandomState(config.seed).permutation(count)
-    items = tuple(source.items[place] for place in order[: config.max_images])
+    order = np.arange(count) if config.seed is None else np.random.RandomState(config.seed).permutation(count)
     tools = [np.__version__, PIL.__version__, pa.__version__, zlib.ZLIB_RUNTIME_VERSION]
     fingerprint = digest_of(
         [RESULTS_VERSION, FORMAT, tools, config.source, _parameters(config), source.identity]
     )
-    return Job(source, items, config.resolutions, working / fingerprint[:16])
+    return Job(source, order[: config.max_images], config.resolutions, working / fingerprint[:16])
 
 
 def _refuse_duplicates(config: DatasetConfig, source: Source) -> None:
+    hashes = np.fromiter((hash(item.name) for item in source.items), np.int64, len(source.items))
+    if len(np.unique(hashes)) == len(hashes):
+        return
     twice = [name for name, times in Counter(item.name for item in source.items).items() if times > 1]
     if twice:
         raise InputError(f"{config.path}: two images are called {printable(twice[0])}; rename one")
@@ -201,11 +213,11 @@ def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progre
     """Make the chunks that are not finished yet; return all, in order."""
     chunks = _finished_chunks(job)
     pending = [index for index in range(job.chunks) if index not in chunks]
-    done = sum(len(job.items_of(index)) for index in chunks)
-    progress(done, len(job.items))
+    done = sum(len(job.places_of(index)) for index in chunks)
+    progress(done, job.images)
 
     def advance(made: int) -> None:
-        progress(done + made, len(job.items))
+        progress(done + made, job.images)
 
     workers = min(workers, len(pending))
     made = _in_processes(job, pending, workers, advance) if workers > 1 else _in_turn(job, pending, advance)
@@ -214,7 +226,6 @@ def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progre
         for index, chunk in made:
             chunks[index] = chunk
             _refuse_many_skipped(chunks, job, config)
-    progress(len(job.items), len(job.items))
     return [chunks[index] for index in range(job.chunks)]
 
 
@@ -232,10 +243,10 @@ def _finished_chunks(job: Job) -> dict[int, Chunk]:
 
 def _refuse_many_skipped(chunks: dict[int, Chunk], job: Job, config: DatasetConfig) -> None:
     skipped = [skip for index in sorted(chunks) for skip in chunks[index].skipped]
-    if len(skipped) > config.max_skipped * len(job.items) or len(skipped) == len(job.items):
+    if len(skipped) > config.max_skipped * job.images or len(skipped) == job.images:
         first = "; ".join(f"{skip.name} ({skip.why})" for skip in skipped[:3])
         raise InputError(
-            f"{config.path}: at least {len(skipped)} of {len(job.items)} images are unusable, more than "
+            f"{config.path}: at least {len(skipped)} of {job.images} images are unusable, more than "
             f"dataset.max_skipped allows ({config.max_skipped}): {first}{'; …' if len(skipped) > 3 else ''}; "
             "repair or remove them, or raise it"
         )
@@ -253,7 +264,7 @@ def _manifest(config: DatasetConfig, job: Job, chunks: list[Chunk]) -> Manifest:
         source=config.source,
         name=Path(config.path).resolve().name,
         parameters=_parameters(config),
-        images=len(job.items) - len(skipped),
+        images=job.images - len(skipped),
         channels=job.source.channels,
         classes=tuple(ClassCount(name, labels[str(label)]) for label, name in enumerate(job.source.classes)),
         enlarged=sum(chunk.enlarged for chunk in chunks),
@@ -343,7 +354,7 @@ def _in_processes(job: Job, pending: list[int], workers: int, advance: Callable[
             ) from None
         finally:
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 _worker: tuple[Job, Any, Any]  # in a worker process: the job, the shared count of images, the signal to stop

@@ -66,6 +66,25 @@ def load_training_set(root: Path, resolution: int, label_size: int) -> tuple[np.
     return images, labels if label_size else None
 
 
+def first_images(root: Path, manifest: Manifest, resolution: int) -> Iterator[tuple[np.ndarray, int | None]]:
+    """The images of one resolution from the first on, uint8 [R,R,C], and their labels; read as they are used.
+
+    Raises InputError when a shard cannot be read; `verify` says whether it is the right one.
+    """
+    columns = ["image.bytes", "label"] if manifest.classes else ["image.bytes"]
+    for shard in manifest.level(resolution).shards:
+        try:
+            with pq.ParquetFile(root / shard.file) as table:
+                for batch in table.iter_batches(batch_size=8, columns=columns):
+                    for row in batch.to_pylist():
+                        yield _pixels(row["image"]["bytes"]), row.get("label")
+        except (OSError, pa.ArrowException, SyntaxError) as error:
+            why = str(error).splitlines()[0]
+            raise InputError(
+                f"{root / shard.file}: cannot be read ({why}); run build-dataset again"
+            ) from None
+
+
 def _allocate(shape: tuple[int, ...], folder: Path) -> np.ndarray:
     """A uint8 array in memory; in an unnamed file in `folder` when it takes over half of what is free."""
     if math.prod(shape) <= _free_memory() // 2:
@@ -96,13 +115,17 @@ def _decode(path: Path, shard: Shard, images: np.ndarray, labels: np.ndarray | N
         raise InputError(
             f"{path}: holds {table.metadata.num_rows} images, not {shard.images}; run build-dataset again"
         )
-    pngs = _column(table, "image.bytes")
-    for place, png in zip(images, pngs, strict=True):
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-            pixels = np.asarray(image)  # [R,R,3], or [R,R] when grey
-        place[...] = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
+    for place, png in zip(images, _column(table, "image.bytes"), strict=True):
+        place[...] = _pixels(png).transpose(2, 0, 1)
     if labels is not None:
         labels[...] = list(_column(table, "label"))
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    """uint8 [R,R,C]."""
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        pixels = np.asarray(image)  # [R,R,3], or [R,R] when grey
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _column(table: pq.ParquetFile, name: str) -> Iterator:

@@ -160,6 +160,14 @@ def test_a_checkpoint_of_another_phase(trained):
     assert not OUT.exists()
 
 
+def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
+    config = replace(trained, network=replace(trained.network, generator_norm="batch"))
+    train_phase(config, "r0004", DATASET, Path("snapshots"), Path("batch"), Path("batch.csv"))
+    fakes = _fakes_of(_generator_of(config, read_checkpoint(Path("batch"))), None, config)
+    (eight,), (last,) = fakes(0, 8), fakes(6, 8)
+    np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
+
+
 def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, monkeypatch):
     """From the evaluation to the verdict and the report."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db")

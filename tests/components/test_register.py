@@ -4,17 +4,20 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from components.gate.stage import gate
 from components.register.registry import champion_measures, client
 from components.register.runs import RunFiles
+from components.register.served_generator import ServedGenerator
 from components.register.stage import register
 from progan.files import read_json, write_json
 from progan.models import build_networks
@@ -136,6 +139,31 @@ def test_the_champion_is_what_candidates_are_measured_against(run):
     verdict = read_json(Path("verdict.json"))
     assert not verdict["passed"]
     assert "1.1 × the champion's 50" in verdict["reasons"][-1]["text"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"generator_norm": "batch", "generator_activation": "relu", "output": "tanh", "latent_norm": "none"},
+        {"equalized_lr": False, "generator_norm": "none", "fused_scaling": True, "convs_per_block": 1},
+    ],
+    ids=["final", "row a", "others"],
+)
+def test_every_form_of_generator_is_served(small_config, tmp_path, changes):
+    network = replace(small_config.network, **changes)
+    trained, _ = build_networks(network, 8)
+    with torch.no_grad():
+        trained(torch.randn(16, 8))  # leaves its mark on running statistics
+    save_file(trained.state_dict(), tmp_path / "weights")
+    write_json(tmp_path / "facts", {"network": asdict(network), "resolution": 8})
+    model = ServedGenerator()
+    model.load_context(SimpleNamespace(artifacts={name: tmp_path / name for name in ("weights", "facts")}))
+    latents = torch.randn(3, 8)
+    with torch.no_grad():
+        images = trained.eval()(latents).permute(0, 2, 3, 1).numpy()
+    served = model.predict(None, latents.numpy())
+    np.testing.assert_array_equal(served, (images * 127.5 + 127.5).round().clip(0, 255))
 
 
 LOAD_ELSEWHERE = """

@@ -51,6 +51,18 @@ def project(tmp_path, small_params, photographs, monkeypatch):
     return make
 
 
+def test_a_first_phase_of_any_resolution_needs_no_checkpoint(project, small_params):
+    root = project("at once")
+    first = {"init": "data/multires/r0008", "fade_kimg": 0.0, "stable_kimg": 0.016}
+    small_params["phases"] = {"r0008": small_params["phases"]["r0008"] | first}
+    loaded = config.parse(small_params, "params.yaml")
+    out = Path("checkpoints/r0008")
+    (root / "checkpoints/r0004/checkpoint.json").unlink()
+    train_phase(loaded, "r0008", Path("multires"), Path("snapshots"), out, Path("r0008.csv"))
+    facts = read_checkpoint(out).facts
+    assert (facts["resolution"], facts["images_shown"]) == (8, 16)
+
+
 def start(root):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-c", TRAIN, str(root)], env=environment, stderr=subprocess.PIPE)

@@ -7,6 +7,8 @@ import pytest
 
 from progan import config
 from progan.dataset.build import build
+from progan.snapshots import read_checkpoint
+from tests.progan.official.released import write_tensorflow
 
 
 def error_of(done):
@@ -130,3 +132,12 @@ def test_no_space_left(new_project, photographs, small_disk):
     )
     assert "no space left on the disk; free some and run again" in told
     assert not (project.root / "checkpoints/r0004").exists()
+
+
+def test_official_weights(new_project):
+    project = new_project()
+    file = write_tensorflow(project.root / "released.pkl")
+    done = project.run("progan", "import-official", file, "--out", "checkpoints/r0016", "--kimg", "12")
+    assert done.returncode == 0, done.stderr
+    assert "checkpoints/r0016: r0016 imported" in done.stdout
+    assert read_checkpoint(project.root / "checkpoints/r0016").facts["kimg"] == 12

@@ -34,7 +34,6 @@ def test_the_projects_own_file():
         ("training", "loss", "l", "training: loss: none is called l; known here: wgan-gp, non-saturating"),
         ("training", "update", "both", "training.update: input should be 'alternating' or 'joint'"),
         ("training", "label_weight", -1, "training: label_weight must not be negative"),
-        ("network", "label_size", -1, "network: label_size must be 0 (no labels) or the number of classes"),
         ("dataset", "resolution", 48, "dataset: resolution must be a power of two from 4 to 1024, not 48"),
         (
             "dataset",
@@ -56,6 +55,17 @@ def test_the_projects_own_file():
             3,
             "phases.r0004.minibatch: must be a multiple of network.mbstd_group_size",
         ),
+        ("network", "latent_norm", "always", "network.latent_norm: input should be 'none', 'before-labels'"),
+        ("network", "convs_per_block", 3, "network.convs_per_block: input should be 1 or 2"),
+        ("network", "discriminator_divisor", 0, "network: discriminator_divisor must be positive"),
+        (
+            "network",
+            "discriminator_divisor",
+            16,
+            "network: no feature maps are left at 16 px; raise fmap_base",
+        ),
+        ("network", "label_size", -1, "network: label_size must be 0 (none) or more"),
+        ("network", "minibatch_discrimination", 100, "network: minibatch_discrimination takes the place of"),
         ("measures", "score_splits", 100, "measures: score_images must be at least score_splits"),
         (
             "measures",
@@ -125,7 +135,12 @@ def test_a_missing_key_is_named(small_params):
 @pytest.mark.parametrize(
     ("key", "change", "told"),
     [
-        ("r0004", {"fade_kimg": 1.0}, "phases.r0004: the first phase is r0004 with fade_kimg 0"),
+        (
+            "r0004",
+            {"fade_kimg": 1.0},
+            "phases.r0004: the first phase has fade_kimg 0 and init data/multires/r0004: nothing is there",
+        ),
+        ("r0004", {"init": "checkpoints/r0002"}, "phases.r0004: the first phase has fade_kimg 0 and init"),
         ("r0008", {"resolution": 16}, "phases.r0008: a phase at 16 px must be named r0016"),
         ("r0008", {"init": "checkpoints/r0016"}, "phases.r0008.init: must be checkpoints/r0004"),
         ("r0008", {"fade_kimg": -1.0}, "phases.r0008: fade_kimg must not be negative"),
@@ -140,6 +155,21 @@ def test_phases_that_do_not_chain(small_params, key, change, told):
 def test_a_phase_left_out(small_params):
     del small_params["phases"]["r0008"]
     assert "phases.r0016: must follow r0008" in error_of(small_params)
+
+
+def test_growing_may_begin_at_any_resolution(small_params):
+    """As all levels at once do, without growing: row (a) of the paper's Table 1."""
+    for key in ("r0004", "r0008"):
+        del small_params["phases"][key]
+    small_params["phases"]["r0016"] |= {"init": "data/multires/r0016", "fade_kimg": 0.0}
+    (only,) = config.parse(small_params, "params.yaml").phases.values()
+    assert only.is_first
+    small_params["phases"]["r0016"]["fade_kimg"] = 1.0
+    assert "phases.r0016: the first phase has fade_kimg 0" in error_of(small_params)
+
+
+def test_only_the_first_phase_has_nothing_before_it(small_config):
+    assert [phase.is_first for phase in small_config.phases.values()] == [True, False, False]
 
 
 def test_whole_numbers_as_keys_are_refused(small_params):

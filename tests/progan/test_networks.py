@@ -1,5 +1,9 @@
-"""The networks against the reference's parameter counts and small cases worked out by hand."""
+"""The paper's final networks against its parameter counts and against float64 numpy.
 
+Networks and layers are compared in float64, where both sides agree within 1e-10.
+"""
+
+import dataclasses
 import math
 
 import numpy as np
@@ -10,9 +14,11 @@ from progan.networks import (
     Conv,
     Dense,
     Discriminator,
-    FeatureMaps,
+    DownConv,
     FirstDense,
     Generator,
+    LayerForm,
+    UpConv,
     downsample,
     fade_reals,
     minibatch_stddev,
@@ -20,44 +26,70 @@ from progan.networks import (
     pixel_norm,
     upsample,
 )
+from tests.progan import numpy_networks
+from tests.progan.numpy_networks import (
+    PAPER,
+    SMALL,
+    NumpyNetwork,
+    assert_equal,
+    doubled,
+    halved,
+    leaky,
+    loop_conv,
+    normal,
+    parameter_count,
+    randomised,
+)
 
-
-def parameter_count(module):
-    return sum(parameter.numel() for parameter in module.parameters())
+GENERATOR = LayerForm(equalized_lr=True, activation="leaky-relu", norm="pixel")
+LINEAR = LayerForm(equalized_lr=True, activation="linear", norm="none")
+SEEDS = range(3)
 
 
 @pytest.mark.parametrize(
-    ("resolution", "base", "maximum", "latent", "channels", "labels", "generator", "discriminator"),
+    ("resolution", "changes", "generator", "discriminator"),
     [
-        (1024, 8192, 512, 512, 3, 0, 23_079_115, 23_087_249),
-        (512, 8192, 512, 512, 3, 0, 23_072_120, 23_080_225),
-        (256, 8192, 512, 512, 3, 0, 23_044_309, 23_052_353),
-        (128, 8192, 512, 512, 3, 0, 22_933_394, 22_941_313),
-        (64, 8192, 512, 512, 3, 0, 22_490_383, 22_498_049),
-        (32, 8192, 512, 512, 3, 0, 20_719_628, 20_726_785),
-        (32, 8192, 512, 512, 3, 10, 20_801_548, 20_731_915),
-        (32, 4096, 128, 128, 3, 0, 1_296_908, 1_298_689),
-        (128, 2048, 512, 512, 3, 0, 13_629_810, 13_636_897),
-        (32, 8192, 512, 512, 1, 0, 20_715_524, 20_722_689),
+        (1024, {}, 23_079_115, 23_087_249),
+        (512, {}, 23_072_120, 23_080_225),
+        (256, {}, 23_044_309, 23_052_353),
+        (128, {}, 22_933_394, 22_941_313),
+        (64, {}, 22_490_383, 22_498_049),
+        (32, {}, 20_719_628, 20_726_785),
+        (32, {"label_size": 10}, 20_801_548, 20_731_915),
+        (32, {"fmap_base": 4096, "fmap_max": 128, "latent_size": 128}, 1_296_908, 1_298_689),
+        (128, {"fmap_base": 2048}, 13_629_810, 13_636_897),
+        (32, {"channels": 1}, 20_715_524, 20_722_689),
+        (1024, {"fused_scaling": True}, 23_079_115, 23_087_249),
     ],
 )
-def test_parameter_counts_of_the_reference(
-    resolution, base, maximum, latent, channels, labels, generator, discriminator
-):
-    maps = FeatureMaps(base, 1.0, maximum)
+def test_parameter_counts_of_the_authors_code(resolution, changes, generator, discriminator):
+    network = dataclasses.replace(PAPER, **changes)
     with torch.device("meta"):
-        assert parameter_count(Generator(resolution, latent, maps, channels, labels)) == generator
-        assert parameter_count(Discriminator(resolution, maps, channels, labels)) == discriminator
+        assert parameter_count(Generator(network, resolution)) == generator
+        assert parameter_count(Discriminator(network, resolution)) == discriminator
+
+
+def test_the_channel_rule_by_hand():
+    """Stage s has ⌊64 / 2^(s/2)⌋ maps: 64, 45, 32, 22 (then 40 at most); 2^r pixels are stage r - 1."""
+    network = dataclasses.replace(SMALL, fmap_base=64, fmap_decay=0.5, fmap_max=40)
+    state = Discriminator(network, 16).state_dict()
+    shapes = {
+        name: tuple(state[f"blocks.{name}.weight"].shape[:2]) for name in ("r0016.conv1", "r0008.conv1")
+    }
+    assert shapes == {"r0016.conv1": (32, 22), "r0008.conv1": (40, 32)}
+    wide = Discriminator(dataclasses.replace(network, fmap_max=512), 4).state_dict()
+    assert wide["blocks.r0004.conv.weight"].shape[:2] == (45, 46)
+    assert wide["blocks.r0004.dense0.weight"].shape == (64, 16 * 45)
 
 
 @pytest.mark.parametrize(
     ("layer", "multiplier"),
     [
-        (Conv(8, 4, 3), math.sqrt(2 / 72)),
-        (Conv(8, 3, 1, gain=1), math.sqrt(1 / 8)),
-        (Dense(32, 5), math.sqrt(2 / 32)),
-        (Dense(32, 1, gain=1), math.sqrt(1 / 32)),
-        (FirstDense(16, 4), math.sqrt(2) / 4 / math.sqrt(16)),
+        (Conv(8, 4, 3, GENERATOR), math.sqrt(2 / 72)),
+        (Conv(8, 3, 1, LINEAR, gain=1), math.sqrt(1 / 8)),
+        (Dense(32, 5, GENERATOR), math.sqrt(2 / 32)),
+        (Dense(32, 1, LINEAR, gain=1), math.sqrt(1 / 32)),
+        (FirstDense(16, 4, GENERATOR), math.sqrt(2) / 4 / math.sqrt(16)),
     ],
 )
 def test_gains(layer, multiplier):
@@ -71,11 +103,9 @@ def test_one_hot_by_hand():
 
 
 def test_which_layers_have_which_gain():
-    maps = FeatureMaps(64, 1.0, 16)
-    generator, discriminator = Generator(16, 16, maps), Discriminator(16, maps)
     gains = {
         name: layer.multiplier * math.sqrt(math.prod(layer.weight.shape[1:]))
-        for network in (generator, discriminator)
+        for network in (Generator(SMALL, 16), Discriminator(SMALL, 16))
         for name, layer in network.named_modules()
         if hasattr(layer, "multiplier")
     }
@@ -89,7 +119,7 @@ def test_which_layers_have_which_gain():
 
 def test_weights_are_drawn_from_the_unit_normal():
     torch.manual_seed(0)
-    weight = Conv(64, 64, 3).weight.detach()
+    weight = Conv(64, 64, 3, GENERATOR).weight.detach()
     assert weight.mean().abs() < 0.02
     assert weight.std() == pytest.approx(1, abs=0.02)
 
@@ -97,12 +127,19 @@ def test_weights_are_drawn_from_the_unit_normal():
 def test_equalised_layers_keep_the_variance():
     torch.manual_seed(0)
     x = torch.randn(64, 256)
-    assert Dense(256, 512, gain=1)(x).detach().std() == pytest.approx(1, abs=0.05)
+    assert Dense(256, 512, LINEAR, gain=1)(x).detach().std() == pytest.approx(1, abs=0.05)
 
 
 def test_pixel_norm_by_hand():
     x = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)  # mean square 12.5
     np.testing.assert_allclose(pixel_norm(x).flatten(), [3 / math.sqrt(12.5), 4 / math.sqrt(12.5)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("shape", [(4, 7), (2, 5, 4, 4)])
+def test_pixel_norm_against_numpy(seed, shape):
+    x = normal(seed, *shape) * 1e-3  # small, so that the epsilon shows
+    assert_equal(pixel_norm(x), numpy_networks.pixel_norm(x.numpy()))
 
 
 def test_resampling_by_hand():
@@ -122,13 +159,11 @@ def test_minibatch_stddev_groups_are_strided():
     np.testing.assert_allclose(out[1::2, 2], 1e-4, rtol=1e-4)
 
 
-def test_minibatch_stddev_against_numpy():
-    x = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    values = x.double().numpy()
-    for i in range(2):
-        members = values[[i, i + 2, i + 4]]
-        expected = np.sqrt(((members - members.mean(0)) ** 2).mean(0) + 1e-8).mean()
-        np.testing.assert_allclose(minibatch_stddev(x, 3)[i, 3], expected, rtol=1e-5)
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("images", "group"), [(8, 2), (6, 3), (8, 4), (4, 4), (16, 16), (4, 16)])
+def test_minibatch_stddev_against_numpy(seed, images, group):
+    x = normal(seed, images, 3, 4, 4)
+    assert_equal(minibatch_stddev(x, group), numpy_networks.with_stddev(x.numpy(), group))
 
 
 def test_minibatch_stddev_wants_whole_groups():
@@ -137,113 +172,107 @@ def test_minibatch_stddev_wants_whole_groups():
         minibatch_stddev(torch.zeros(6, 1, 4, 4), 4)
 
 
-def numpy_conv(x, weight, bias):
-    """A 'same' convolution as nested loops. x: [C, H, W]."""
-    outputs, _, kernel, _ = weight.shape
-    padded = np.pad(x, ((0, 0), (kernel // 2,) * 2, (kernel // 2,) * 2))
-    height, width = x.shape[1:]
-    out = np.zeros((outputs, height, width))
-    for o in range(outputs):
-        for i in range(height):
-            for j in range(width):
-                out[o, i, j] = (padded[:, i : i + kernel, j : j + kernel] * weight[o]).sum() + bias[o]
-    return out
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("resample", [None, "up", "down"])
+def test_convolutions_against_loops(seed, kernel, resample):
+    made = {None: Conv, "up": UpConv, "down": DownConv}[resample]
+    layer = randomised(made(3, 2, kernel, GENERATOR._replace(norm="none")), seed)
+    x = normal(seed, 2, 3, 4, 4)
+    before = doubled(x.numpy()) if resample == "up" else x.numpy()
+    weight = layer.weight.detach().numpy() * math.sqrt(2 / (3 * kernel * kernel))
+    expected = np.stack([leaky(loop_conv(image, weight, layer.bias.detach().numpy())) for image in before])
+    assert_equal(layer(x), halved(expected) if resample == "down" else expected)
 
 
-def leaky(x):
-    return np.where(x > 0, x, 0.2 * x)
+def test_the_convolution_of_the_numpy_networks_against_loops():
+    x, weight = normal(0, 2, 3, 4, 5).numpy(), normal(1, 2, 3, 3, 3).numpy()
+    expected = [loop_conv(image, weight, np.zeros(2)) for image in x]
+    np.testing.assert_allclose(numpy_networks.conv(x, weight), expected, rtol=1e-12, atol=1e-12)
 
 
-def normalised(x):
-    return x / np.sqrt((x**2).mean(0) + 1e-8)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_first_dense_against_loops(seed):
+    """Output m of place (i, j) is row 16 m + 4 i + j of the weights; one bias a map."""
+    layer = randomised(FirstDense(6, 3, LINEAR), seed)
+    x = normal(seed, 2, 6)
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    expected = np.empty((2, 3, 4, 4))
+    for n, m, i, j in np.ndindex(expected.shape):
+        row = weight[16 * m + 4 * i + j] * math.sqrt(2 / 6) / 4
+        expected[n, m, i, j] = row @ x[n].numpy() + bias[m]
+    assert_equal(layer(x), expected)
 
 
-class Layers:
-    """Numpy views of a network's layers, scaled by a formula of their own."""
-
-    def __init__(self, network):
-        self.state = {name: value.double().numpy() for name, value in network.state_dict().items()}
-
-    def conv(self, name, x, gain=math.sqrt(2)):
-        weight = self.state[f"{name}.weight"]
-        fan_in = weight[0].size
-        return numpy_conv(x, weight * gain / math.sqrt(fan_in), self.state[f"{name}.bias"])
-
-    def dense(self, name, x, gain=math.sqrt(2)):
-        weight = self.state[f"{name}.weight"]
-        return weight @ x * gain / math.sqrt(weight.shape[1]) + self.state[f"{name}.bias"]
+@pytest.mark.parametrize("seed", SEEDS)
+def test_dense_against_numpy(seed):
+    layer = randomised(Dense(12, 5, LINEAR, gain=1), seed)
+    x = normal(seed, 2, 3, 2, 2)
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    assert_equal(layer(x), x.numpy().reshape(2, 12) @ weight.T / math.sqrt(12) + bias)
 
 
-def randomised(network):
-    """Give the biases values, so that their place in the order of operations shows."""
-    generator = torch.Generator().manual_seed(5)
-    for parameter in network.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator)
-    return network
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0, None])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"mbstd_group_size": 2},
+        {"mbstd_group_size": 16},
+        {"channels": 1, "mbstd_group_size": 0},
+        {"label_size": 3},
+        {"label_size": 3, "latent_norm": "with-labels"},
+        {"label_size": 3, "latent_norm": "none"},
+    ],
+    ids=str,
+)
+def test_whole_networks_against_numpy(seed, alpha, changes):
+    network = dataclasses.replace(SMALL, **changes)
+    faded = None if alpha is None else torch.tensor(alpha, dtype=torch.float64)
+    labels = torch.eye(3, dtype=torch.float64)[[0, 2, 1, 2], : network.label_size]
+    latents = torch.cat([normal(seed, 4, 6), labels], dim=1)
+    generator = randomised(Generator(network, 16), seed)
+    images = generator(latents, faded)
+    assert images.shape == (4, network.channels, 16, 16)
+    assert_equal(images, NumpyNetwork(generator, network).images(latents.numpy(), alpha))
+
+    discriminator = randomised(Discriminator(network, 16), seed)
+    images = normal(seed, *images.shape)
+    scores = discriminator(images, faded)
+    assert scores.shape == (4, 1 + network.label_size)
+    assert_equal(scores, NumpyNetwork(discriminator, network).scores(images.numpy(), alpha))
 
 
 @pytest.mark.parametrize("alpha", [0.3, None])
-def test_generator_against_numpy(alpha):
-    maps = FeatureMaps(16, 1.0, 4)
-    network = randomised(Generator(8, 4, maps))
-    latent = torch.randn(1, 4, generator=torch.Generator().manual_seed(1))
-    n = Layers(network)
-
-    z = normalised(latent[0].double().numpy())
-    x = (n.state["blocks.r0004.dense.weight"] @ z * math.sqrt(2) / 4 / math.sqrt(4)).reshape(-1, 4, 4)
-    x = normalised(leaky(x + n.state["blocks.r0004.dense.bias"][:, None, None]))
-    x4 = normalised(leaky(n.conv("blocks.r0004.conv", x)))
-    x = x4.repeat(2, axis=1).repeat(2, axis=2)
-    x = normalised(leaky(n.conv("blocks.r0008.conv0", x)))
-    x = normalised(leaky(n.conv("blocks.r0008.conv1", x)))
-    expected = n.conv("to_rgb.r0008", x, gain=1)
-    if alpha is not None:
-        before = n.conv("to_rgb.r0004", x4, gain=1).repeat(2, axis=1).repeat(2, axis=2)
-        expected = alpha * expected + (1 - alpha) * before
-
-    image = network(latent, None if alpha is None else torch.tensor(alpha))
-    np.testing.assert_allclose(image[0].detach(), expected, rtol=1e-4, atol=1e-5)
+def test_whole_networks_in_single_precision(alpha):
+    """What training runs, within float32's rounding."""
+    generator, discriminator = randomised(Generator(SMALL, 16)), randomised(Discriminator(SMALL, 16))
+    faded = None if alpha is None else torch.tensor(alpha)
+    latents = normal(1, 4, 6)
+    images = NumpyNetwork(generator, SMALL).images(latents.numpy(), alpha)
+    made = generator.float()(latents.float(), faded).detach()
+    np.testing.assert_allclose(made, images, rtol=1e-4, atol=1e-5)
+    scores = NumpyNetwork(discriminator, SMALL).scores(images, alpha)
+    judged = discriminator.float()(torch.from_numpy(images).float(), faded).detach()
+    np.testing.assert_allclose(judged, scores, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("alpha", [0.3, None])
-def test_discriminator_against_numpy(alpha):
-    maps = FeatureMaps(16, 1.0, 4)
-    network = randomised(Discriminator(8, maps, mbstd_group_size=2))
-    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    n = Layers(network)
-
-    def pooled(x):
-        return x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2).mean(axis=(2, 4))
-
-    features = []
-    for image in images.double().numpy():
-        x = leaky(n.conv("from_rgb.r0008", image))
-        x = leaky(n.conv("blocks.r0008.conv0", x))
-        x = pooled(leaky(n.conv("blocks.r0008.conv1", x)))
-        if alpha is not None:
-            x = alpha * x + (1 - alpha) * leaky(n.conv("from_rgb.r0004", pooled(image)))
-        features.append(x)
-    deviation = np.sqrt(np.var(features, axis=0) + 1e-8).mean()
-    expected = []
-    for x in features:
-        x = np.concatenate([x, np.full((1, 4, 4), deviation)])
-        x = leaky(n.conv("blocks.r0004.conv", x))
-        x = leaky(n.dense("blocks.r0004.dense0", x.ravel()))
-        expected.append(n.dense("blocks.r0004.dense1", x, gain=1))
-
-    scores = network(images, None if alpha is None else torch.tensor(alpha))
-    np.testing.assert_allclose(scores.detach(), expected, rtol=1e-4, atol=1e-5)
+def test_labels_make_other_images():
+    network = dataclasses.replace(SMALL, label_size=2)
+    generator, latents = Generator(network, 8), torch.randn(1, 6).expand(2, 6)
+    first, second = generator(torch.cat([latents, torch.eye(2)], dim=1))
+    assert not torch.allclose(first, second)
 
 
 def test_a_fade_that_begins_changes_nothing():
     """At alpha 0 the grown networks are the ones before them, and the reals are those of half the size."""
-    maps = FeatureMaps(32, 1.0, 8)
-    small, grown = Generator(8, 8, maps), Generator(16, 8, maps)
+    small, grown = Generator(SMALL, 8), Generator(SMALL, 16)
     grown.load_state_dict(grown.state_dict() | small.state_dict())
-    latents, zero = torch.randn(4, 8), torch.tensor(0.0)
+    latents, zero = torch.randn(4, 6), torch.tensor(0.0)
     torch.testing.assert_close(grown(latents, zero), upsample(small(latents)))
 
-    small_critic, grown_critic = Discriminator(8, maps), Discriminator(16, maps)
+    small_critic, grown_critic = Discriminator(SMALL, 8), Discriminator(SMALL, 16)
     grown_critic.load_state_dict(grown_critic.state_dict() | small_critic.state_dict())
     images = torch.randn(4, 3, 16, 16)
     torch.testing.assert_close(grown_critic(images, zero), small_critic(downsample(images)))
@@ -251,19 +280,44 @@ def test_a_fade_that_begins_changes_nothing():
 
 
 def test_a_fade_that_ends_changes_nothing():
-    maps = FeatureMaps(32, 1.0, 8)
     one = torch.tensor(1.0)
-    generator, latents = Generator(16, 8, maps), torch.randn(4, 8)
+    generator, latents = Generator(SMALL, 16), torch.randn(4, 6)
     torch.testing.assert_close(generator(latents, one), generator(latents))
-    critic, images = Discriminator(16, maps), torch.randn(4, 3, 16, 16)
+    critic, images = Discriminator(SMALL, 16), torch.randn(4, 3, 16, 16)
     torch.testing.assert_close(critic(images, one), critic(images))
     torch.testing.assert_close(fade_reals(images, one), images)
 
 
-def test_state_keys_never_change_as_networks_grow():
-    maps = FeatureMaps(64, 1.0, 8)
-    for make in (lambda r: Generator(r, 8, maps), lambda r: Discriminator(r, maps)):
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_faded_reals_against_numpy(alpha):
+    images = normal(0, 2, 3, 8, 8)
+    expected = alpha * images.numpy() + (1 - alpha) * doubled(halved(images.numpy()))
+    assert_equal(fade_reals(images, torch.tensor(alpha, dtype=torch.float64)), expected)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"generator_norm": "batch", "discriminator_norm": "layer", "fused_scaling": True}],
+    ids=["final", "row a"],
+)
+def test_state_keys_never_change_as_networks_grow(changes):
+    network = dataclasses.replace(SMALL, **changes)
+    for made in (Generator, Discriminator):
         for resolution in (4, 8, 16):
-            small, grown = make(resolution).state_dict(), make(2 * resolution).state_dict()
+            small, grown = made(network, resolution).state_dict(), made(network, 2 * resolution).state_dict()
             assert small.keys() < grown.keys()
             assert all(small[name].shape == grown[name].shape for name in small)
+
+
+def test_the_state_keys_of_checkpoints():
+    layers = {
+        Generator: "blocks.r0004.dense blocks.r0004.conv blocks.r0008.conv0 blocks.r0008.conv1 "
+        "to_rgb.r0004 to_rgb.r0008",
+        Discriminator: "from_rgb.r0008 from_rgb.r0004 blocks.r0008.conv0 blocks.r0008.conv1 "
+        "blocks.r0004.conv blocks.r0004.dense0 blocks.r0004.dense1",
+    }
+    for made, names in layers.items():
+        expected = [f"{name}.{part}" for name in names.split() for part in ("weight", "bias")]
+        assert list(made(SMALL, 8).state_dict()) == expected
+        fused = dataclasses.replace(SMALL, fused_scaling=True)
+        assert list(made(fused, 8).state_dict()) == expected

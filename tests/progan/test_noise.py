@@ -1,5 +1,6 @@
 """The noise of least squares against a forward pass that spells out where it goes and how strong it is."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,15 +8,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from progan.networks import Discriminator, FeatureMaps, minibatch_stddev
+from progan.networks import Discriminator, minibatch_stddev
 from progan.noise import InstanceNoise
+from tests.progan.numpy_networks import SMALL
 
 
 @pytest.fixture
 def discriminator():
     """8 maps at 8 px, 16 at 4 px, in float64."""
     torch.manual_seed(0)
-    return Discriminator(8, FeatureMaps(64, 1.0, 16), label_size=2, mbstd_group_size=4).double()
+    return Discriminator(dataclasses.replace(SMALL, label_size=2, fmap_max=16), 8).double()
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def by_hand(discriminator, images, strength, random):
         return x * (1 + strength * math.sqrt(maps) * draw)
 
     block, end = discriminator.blocks["r0008"], discriminator.blocks["r0004"]
-    x = F.leaky_relu(discriminator.from_rgb["r0008"](images), 0.2)
+    x = discriminator.from_rgb["r0008"](images)
     for conv in (block.conv0, block.conv1):
         x = F.leaky_relu(F.conv2d(noisy(x), conv.scaled_weight(), conv.bias, padding=1), 0.2)
     x = minibatch_stddev(F.avg_pool2d(x, 2), 4)

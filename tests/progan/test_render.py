@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from progan.cost import images_after, iteration_flops
-from progan.networks import FeatureMaps, Generator
+from progan.networks import Generator
 from progan.progress import duration, show_progress
 from progan.render import GAP, beside, grid, images_across
 from progan.sampling import generate, seeded_inputs, seeded_latents, to_uint8
@@ -52,8 +52,8 @@ def test_rounding_saturates():
     assert to_uint8(images).tolist() == [0, 0, 128, 191, 255, 255]
 
 
-def test_generated_images_do_not_depend_on_how_many_are_asked_for():
-    generator = Generator(4, 8, FeatureMaps(64, 1.0, 8))
+def test_generated_images_do_not_depend_on_how_many_are_asked_for(small_config):
+    generator = Generator(small_config.network, 4)
     latents = seeded_latents(600, 8, 1)
     batches = list(generate(generator, latents))
     assert [len(batch) for batch in batches] == [256, 256, 88]
@@ -72,16 +72,14 @@ def test_inputs_of_conditional_generators(small_config):
     assert torch.equal(seeded_inputs(5, small_config.network, 1, None), seeded_latents(5, 8, 1))
 
 
-def test_flops_against_the_layers_by_hand(small_config):
+@pytest.mark.parametrize("labels", [0, 5])
+def test_flops_against_the_layers_by_hand(small_config, labels):
     """Multiply and add of every layer that a forward pass runs; 4 of the generator's, 14 of the critic's."""
-    network = small_config.network  # 8 maps everywhere at 4 and 8 px
-    dense, conv4, conv8 = 8 * 128, 8 * 8 * 9 * 16, 8 * 8 * 9 * 64
+    network = dataclasses.replace(small_config.network, label_size=labels)  # 8 maps at 4 and 8 px
+    dense, conv4, conv8 = (8 + labels) * 128, 8 * 8 * 9 * 16, 8 * 8 * 9 * 64
     made = dense + conv4 + 2 * conv8 + 8 * 3 * 64
-    judged = 3 * 8 * 64 + 2 * conv8 + 9 * 8 * 9 * 16 + 128 * 8 + 8
+    judged = 3 * 8 * 64 + 2 * conv8 + 9 * 8 * 9 * 16 + 128 * 8 + 8 * (1 + labels)
     assert iteration_flops(network, 8) == 2 * (4 * made + 14 * judged)
-    conditional = dataclasses.replace(network, label_size=5)  # 5 inputs and 5 outputs more
-    more = 4 * 5 * 128 + 14 * 5 * 8
-    assert iteration_flops(conditional, 8) == 2 * (4 * made + 14 * judged + more)
 
 
 def test_the_rest_of_the_run_in_images_of_this_phase(small_config):

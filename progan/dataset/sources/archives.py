@@ -39,6 +39,8 @@ DECOMPRESSORS: dict[str, Callable[[Path], Any]] = {
     ".tzst": _open_zstd,
 }
 SUFFIXES = (".zip", ".tar", *DECOMPRESSORS)
+# What `Files.read` raises.
+READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)
 
 
 class Files(Protocol):
@@ -56,7 +58,7 @@ class Files(Protocol):
         """A digest of names, sizes and times (in a zip: checksums)."""
 
     def read(self, name: str) -> bytes:
-        """A file's bytes. Raises OSError, or zipfile.BadZipFile and its like for a damaged member."""
+        """A file's bytes. Raises one of READ_ERRORS."""
 
 
 def open_files(path: Path, scratch: Path) -> Files:
@@ -69,7 +71,7 @@ def open_files(path: Path, scratch: Path) -> Files:
     suffix = _archive_suffix(path)
     if suffix is None and not path.is_dir():
         raise InputError(f"{path}: neither a folder nor an archive; use one of {', '.join(SUFFIXES)}")
-    with _unreadable(path):
+    with unreadable(path):
         if path.is_dir():
             return _list_folder(path)
         if suffix == ".zip":
@@ -105,8 +107,8 @@ class ZipFiles:
 
 
 @dataclass(frozen=True)
-class TarFiles:
-    """Members of a plain tar. `offsets`: the clean name → where its bytes begin."""
+class StoredFiles:
+    """Files that lie in a plain one, such as a tar. `offsets`: the clean name → where its bytes begin."""
 
     name: str
     path: Path
@@ -160,7 +162,7 @@ def _list_zip(path: Path) -> ZipFiles:
     return ZipFiles(_bare_name(path), path, members, sizes, digest_of(stamps))
 
 
-def _list_tar(path: Path, plain: Path) -> TarFiles:
+def _list_tar(path: Path, plain: Path) -> StoredFiles:
     offsets: dict[str, int] = {}
     sizes: dict[str, int] = {}
     stamps = []
@@ -176,7 +178,7 @@ def _list_tar(path: Path, plain: Path) -> TarFiles:
                 continue
             stamps.append((ascii(name), sizes[name], offsets[name], member.mtime))
             archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
-    return TarFiles(_bare_name(path), plain, offsets, sizes, digest_of([path.stat().st_mtime_ns, stamps]))
+    return StoredFiles(_bare_name(path), plain, offsets, sizes, digest_of([path.stat().st_mtime_ns, stamps]))
 
 
 def _decompress(path: Path, suffix: str, scratch: Path) -> Path:
@@ -208,7 +210,8 @@ def _clean(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _unreadable(path: Path) -> Iterator[None]:
+def unreadable(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged or forbidden file raises into one clear line about `path`."""
     damage: list[type[Exception]] = [
         tarfile.TarError,
         zipfile.BadZipFile,

@@ -3,10 +3,10 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from progan.config import DatasetConfig
-from progan.dataset.sources.archives import Files
+from progan.dataset.sources.archives import Files, unreadable
 from progan.errors import InputError
 
 LANDMARKS, ATTRIBUTES = "list_landmarks_celeba.txt", "list_attr_celeba.txt"
@@ -85,7 +85,8 @@ def read_table(config: DatasetConfig, files: Files, file_name: str, width: int |
     where = f"{config.path}/{found[0] if found else file_name}"
     if not found:
         raise InputError(f"{where}: no such file; it comes with CelebA's annotations")
-    lines = files.read(found[0]).decode(errors="replace").splitlines()
+    with unreadable(Path(where)):
+        lines = files.read(found[0]).decode(errors="replace").splitlines()
     if len(lines) < 2:
         raise InputError(f"{where}: a count, a line of column names and rows are expected; fetch it again")
     columns = tuple(lines[1].split())

@@ -1,7 +1,5 @@
 """Source `folder`: photographs of any size in a folder, a zip or a tar; their folders are classes."""
 
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from progan.config import DatasetConfig
-from progan.dataset.sources.archives import Files, open_files
+from progan.dataset.sources.archives import READ_ERRORS, Files, open_files
 from progan.dataset.sources.photo import MAX_FILE_BYTES, decode_photo, is_photo
 from progan.dataset.sources.source import Item, Picture, UnusableImage, printable, refuse_attributes
 from progan.errors import InputError
@@ -33,8 +31,12 @@ class Folder:
     @classmethod
     def open(cls, config: DatasetConfig, scratch: Path) -> "Folder":
         """List the photographs. Raises InputError when there are none."""
+        return cls.of(config, open_files(Path(config.path), scratch))
+
+    @classmethod
+    def of(cls, config: DatasetConfig, files: Files) -> "Folder":
+        """The photographs among `files`. Raises InputError when there are none."""
         refuse_attributes(config)
-        files = open_files(Path(config.path), scratch)
         names = sorted(filter(is_photo, files.sizes))
         if not names:
             raise InputError(f"{config.path}: no JPEG, PNG or WebP files in it; check dataset.path")
@@ -71,7 +73,7 @@ def read_photo(files: Files, name: str) -> bytes:
         raise UnusableImage(f"the file is larger than {MAX_FILE_BYTES >> 30} GiB")
     try:
         return files.read(name)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+    except READ_ERRORS as error:
         why = error.strerror if isinstance(error, OSError) else None  # without the path
         raise UnusableImage(f"unreadable: {why or error}") from None
 

@@ -15,9 +15,13 @@ MAX_FILE_BYTES = 2**30
 
 
 def is_photo(name: str) -> bool:
-    """Whether a path looks like a photograph: by its suffix, neither hidden nor one of macOS's extras."""
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-    return not hidden and name.lower().endswith(SUFFIXES)
+    """Whether a path looks like a photograph: by its suffix, and not hidden."""
+    return not is_hidden(name) and name.lower().endswith(SUFFIXES)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a path leads through a hidden folder or file, or one of macOS's extras."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def decode_photo(data: bytes, upright: bool = True) -> Image.Image:

@@ -5,15 +5,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 from progan.config import DatasetConfig
+from progan.dataset.sources.celeba import Celeba
+from progan.dataset.sources.celeba_hq_images import CelebaHqImages
 from progan.dataset.sources.celeba_wild import CelebaWild
+from progan.dataset.sources.cifar import open_cifar10, open_cifar100
 from progan.dataset.sources.folder import Folder
+from progan.dataset.sources.lsun import Lsun
+from progan.dataset.sources.mnist import MnistRgb, open_mnist
 from progan.dataset.sources.source import Source
+from progan.dataset.sources.svhn import open_svhn
+from progan.dataset.sources.tfrecords import TfRecords
 from progan.errors import InputError
 
 # Each is called with the parameters and a folder for what must be unpacked, and raises InputError.
 SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
+    "celeba": Celeba.open,
+    "celeba-hq-images": CelebaHqImages.open,
     "celeba-wild": CelebaWild.open,
+    "cifar10": open_cifar10,
+    "cifar100": open_cifar100,
     "folder": Folder.open,
+    "lsun": Lsun.open,
+    "mnist": open_mnist,
+    "mnistrgb": MnistRgb.open,
+    "svhn": open_svhn,
+    "tfrecords": TfRecords.open,
 }
 
 

@@ -1,5 +1,6 @@
 """What a source of photographs is: a list of items in a fixed order, each of which becomes one image."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -33,6 +34,16 @@ class Item:
     label: int | None
 
 
+class Items(Protocol):
+    """A tuple of items will do; millions of them are better made one by one, when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> Item: ...
+
+    def __iter__(self) -> Iterator[Item]: ...
+
+
 @dataclass(frozen=True)
 class Picture:
     """An image as it enters the pyramid, of whose levels the dataset keeps those that are wanted."""
@@ -53,7 +64,7 @@ class Source(Protocol):
         """Class names in the order of their labels; empty when the source has no labels."""
 
     @property
-    def items(self) -> tuple[Item, ...]:
+    def items(self) -> Items:
         """All images, under different names, in an order that does not depend on the machine."""
 
     @property

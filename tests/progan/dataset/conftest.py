@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 
 from progan.config import DatasetConfig
+from progan.dataset.build import build
+from progan.dataset.sources.registry import SOURCES
+from progan.dataset.sources.source import Item, Picture
 
 
 @pytest.fixture
@@ -39,3 +42,23 @@ def contents() -> Callable[[Path], dict[str, bytes]]:
     return lambda root: {
         str(file.relative_to(root)): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()
     }
+
+
+@pytest.fixture
+def grey_dataset(tmp_path, config, monkeypatch) -> Path:
+    """A built dataset of 16 grey noise images at 4 and 8 px."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Grey:
+        items: tuple[Item, ...]
+        classes: tuple[str, ...] = ()
+        identity: str = ""
+        channels: int = 1
+
+        def load(self, item: Item) -> Picture:
+            return Picture(np.random.default_rng(int(item.name)).integers(0, 256, (8, 8, 1), np.uint8))
+
+    items = tuple(Item(str(number), None) for number in range(16))
+    monkeypatch.setitem(SOURCES, "grey", lambda config, scratch: Grey(items))
+    build(config("x", source="grey"), tmp_path / "grey", workers=1)
+    return tmp_path / "grey"

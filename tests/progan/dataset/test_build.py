@@ -117,6 +117,27 @@ def test_checks_are_summed_up_and_listed(tmp_path, config, small_shards, monkeyp
         np.testing.assert_array_equal(first, pyramid(top)[resolution])
 
 
+def test_each_image_is_decoded_once(tmp_path, config, small_shards, monkeypatch):
+    source = Reconstructed(tuple(Item(str(number), None) for number in range(0, 40, 4)))
+    loaded = []
+    load = Reconstructed.load
+    monkeypatch.setattr(
+        Reconstructed, "load", lambda self, item: loaded.append(item.name) or load(self, item)
+    )
+    monkeypatch.setitem(SOURCES, "known", lambda config, scratch: source)
+    build(config("x", source="known", resolution=32), tmp_path / "out", workers=1)
+    assert sorted(loaded) == sorted(item.name for item in source.items)
+
+
+def test_no_worker_is_left_when_a_build_ends(tmp_path, config, photos, small_shards):
+    root = photos(tmp_path / "p", NAMES)
+    build(config(root), tmp_path / "out", workers=2)
+    assert not multiprocessing.active_children()
+    with pytest.raises(KeyboardInterrupt):
+        build(config(root, seed=1), tmp_path / "out", 2, stop_after(27))
+    assert not multiprocessing.active_children()
+
+
 def test_two_images_of_one_name(tmp_path, config, monkeypatch):
     source = Reconstructed((Item("1", None), Item("2", None), Item("1", None)))
     monkeypatch.setitem(SOURCES, "known", lambda config, scratch: source)

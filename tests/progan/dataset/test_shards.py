@@ -51,16 +51,6 @@ def test_the_metadata_is_what_datasets_writes(tmp_path):
     }
 
 
-def test_datasets_shows_pictures_and_class_names(tmp_path):
-    datasets = pytest.importorskip("datasets")
-    file = str(write(tmp_path / "s.parquet"))
-    loaded = datasets.load_dataset(
-        "parquet", data_files=file, split="train", cache_dir=str(tmp_path / "cache")
-    )
-    np.testing.assert_array_equal(np.asarray(loaded[1]["image"]), IMAGES[1])
-    assert loaded.features["label"].int2str(loaded[1]["label"]) == "dog"
-
-
 def test_the_same_rows_give_the_same_bytes(tmp_path):
     assert write(tmp_path / "1.parquet").read_bytes() == write(tmp_path / "2.parquet").read_bytes()
 

@@ -1,0 +1,39 @@
+"""Sources `cifar10` and `cifar100`: 50,000 photographs of 32 px in 10 classes, or in 100 (the fine ones).
+
+The files are pickles, which could run anything when they are loaded. So all of them are compared with
+their published MD5s before torchvision loads a copy of them, after comparing once more: nothing but what
+the authors of CIFAR published is ever unpickled.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from progan.config import DatasetConfig
+from progan.dataset.sources.arrays import ArraySource
+from progan.dataset.sources.originals import Published
+
+
+def open_cifar10(config: DatasetConfig, scratch: Path) -> ArraySource:
+    """The training images, batch after batch."""
+    from torchvision.datasets import CIFAR10
+
+    return _open(config, scratch, CIFAR10)
+
+
+def open_cifar100(config: DatasetConfig, scratch: Path) -> ArraySource:
+    """The training images."""
+    from torchvision.datasets import CIFAR100
+
+    return _open(config, scratch, CIFAR100)
+
+
+def _open(config: DatasetConfig, scratch: Path, dataset: Any) -> ArraySource:
+    """Read with torchvision's class `dataset`, which also checks the test images, so they must be there."""
+    files = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], dataset.meta["md5"])]
+    published = {f"{dataset.base_folder}/{name}": Published(dataset.url, md5) for name, md5 in files}
+
+    def read(folder: Path) -> tuple[Any, Any, Any]:
+        training = dataset(folder, train=True)
+        return training.data, training.targets, training.classes
+
+    return ArraySource.open(config, scratch, published, read)

@@ -1,0 +1,150 @@
+"""Source `lsun`: photographs in LMDB environments, as LSUN is distributed.
+
+`dataset.path` is an environment (a folder with data.mdb) or a folder of several, each of which is a class:
+bedroom_train_lmdb and bedroom_val_lmdb are both "bedroom". The values are encoded images.
+"""
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from progan.config import DatasetConfig
+from progan.dataset.sources.folder import square
+from progan.dataset.sources.photo import MAX_FILE_BYTES, decode_photo
+from progan.dataset.sources.source import Item, Picture, UnusableImage, printable, refuse_attributes
+from progan.errors import InputError
+from progan.files import digest_of
+
+if TYPE_CHECKING:
+    import lmdb
+
+DATA = "data.mdb"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one environment, an item each, named `prefix` + key."""
+
+    keys: pa.Array  # binary [N]
+    prefix: str
+    label: int | None
+
+    def item(self, key: pa.Scalar) -> Item:
+        return Item(self.prefix + key.as_py().decode(errors="surrogateescape"), self.label)
+
+
+@dataclass(frozen=True)
+class KeyedItems:
+    """Items made of keys when they are asked for: LSUN's three million bedrooms take 130 MB, not 500."""
+
+    environments: tuple[Keys, ...]
+
+    def __len__(self) -> int:
+        return sum(len(environment.keys) for environment in self.environments)
+
+    def __getitem__(self, place: int) -> Item:
+        for environment in self.environments:
+            if place < len(environment.keys):
+                return environment.item(environment.keys[place])
+            place -= len(environment.keys)
+        raise IndexError(place)
+
+    def __iter__(self) -> Iterator[Item]:
+        return (environment.item(key) for environment in self.environments for key in environment.keys)
+
+
+@dataclass(frozen=True)
+class Lsun:
+    """Each photograph's largest centred square, resized (Lanczos), in the order of the keys."""
+
+    resolution: int
+    path: Path
+    single: bool  # `path` itself is the environment
+    classes: tuple[str, ...]
+    items: KeyedItems
+    identity: str
+    channels: int = 3
+
+    @classmethod
+    def open(cls, config: DatasetConfig, scratch: Path) -> "Lsun":
+        """List the keys. Raises InputError when there is no environment, or one is damaged or empty."""
+        refuse_attributes(config)
+        path = Path(config.path)
+        folders = find_environments(path)
+        names = [class_name(folder.name) for folder in folders]
+        classes = sorted(set(names)) if len(set(names)) > 1 else []
+        single = folders == [path]
+        labels = [classes.index(name) if classes else None for name in names]
+        prefixes = [""] if single else [f"{folder.name}/" for folder in folders]
+        items = KeyedItems(tuple(map(Keys, map(read_keys, folders), prefixes, labels)))
+        stamps = [(ascii(folder.name), (folder / DATA).stat()) for folder in folders]
+        identity = digest_of([len(items), [(name, f.st_size, f.st_mtime_ns) for name, f in stamps]])
+        return cls(config.resolution, path, single, tuple(map(printable, classes)), items, identity)
+
+    def load(self, item: Item) -> Picture:
+        folder, key = ("", item.name) if self.single else item.name.split("/", 1)
+        photo = decode_photo(read_value(self.path / folder, key.encode(errors="surrogateescape")))
+        return Picture(square(photo, self.resolution), min(photo.size) < self.resolution)
+
+
+def class_name(folder: str) -> str:
+    """The category of LSUN's folder: bedroom_train_lmdb, bedroom_val_lmdb and bedroom are all "bedroom"."""
+    return re.sub(r"(_train|_val|_test)?(_lmdb)?$", "", folder)
+
+
+def find_environments(path: Path) -> list[Path]:
+    """`path` when it is an environment, else those directly in it, by name."""
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; unzip LSUN's archive and give the folder with {DATA}")
+    if (path / DATA).is_file():
+        return [path]
+    found = sorted(folder for folder in path.iterdir() if (folder / DATA).is_file())
+    if not found:
+        raise InputError(f"{path}: no {DATA}, nor folders that hold one; unzip LSUN's archives there")
+    return found
+
+
+def read_keys(folder: Path) -> pa.Array:
+    """All keys, binary [N]; InputError when the environment is empty or damaged."""
+    import lmdb
+
+    data = folder / DATA
+    try:
+        environment = _environment(folder)
+        pages, page_bytes = environment.info()["last_pgno"] + 1, environment.stat()["psize"]
+        if data.stat().st_size < pages * page_bytes:  # reading behind the end would kill the process
+            raise InputError(f"{data}: the file ends too early; fetch it again")
+        with environment.begin() as transaction:
+            keys = pa.array(transaction.cursor().iternext(values=False), pa.binary())
+    except lmdb.Error as error:
+        raise InputError(f"{data}: damaged, or no LMDB environment ({error}); fetch it again") from None
+    if len(keys) == 0:
+        raise InputError(f"{data}: is empty; fetch it again")
+    return keys
+
+
+def read_value(folder: Path, key: bytes) -> bytes:
+    """The value of `key`; empty when there is none any more. Raises UnusableImage."""
+    import lmdb
+
+    try:
+        with _environment(folder).begin(buffers=True) as transaction:
+            value = transaction.get(key, b"")
+            if len(value) > MAX_FILE_BYTES:
+                raise UnusableImage(f"the value is larger than {MAX_FILE_BYTES >> 30} GiB")
+            return bytes(value)
+    except lmdb.Error as error:
+        raise UnusableImage(f"unreadable: {error}") from None
+
+
+@functools.cache
+def _environment(folder: Path) -> "lmdb.Environment":
+    """One environment a process, for LMDB allows no more."""
+    import lmdb
+
+    return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)

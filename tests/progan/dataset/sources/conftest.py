@@ -1,0 +1,40 @@
+"""What every source of a fixed size is asked."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from progan.dataset.build import build
+from progan.dataset.reader import load_images
+
+
+@pytest.fixture
+def assert_built(tmp_path, contents):
+    """Build with one worker and with two; compare with whole images uint8 [N,S,S,C] in the source's order."""
+
+    def check(config, tops, labels):
+        manifest = build(config, tmp_path / "one", workers=1)
+        assert build(config, tmp_path / "two", workers=2) == manifest
+        assert len(manifest.level(config.resolution).shards) > 1  # enough for two workers
+        assert contents(tmp_path / "one") == contents(tmp_path / "two")
+        order = np.arange(len(tops))
+        if config.seed is not None:
+            np.random.RandomState(config.seed).shuffle(order)
+        order = order[: config.max_images]
+        for resolution in config.resolutions:
+            images, built_labels = load_images(tmp_path / "one", resolution)
+            side, size = tops.shape[1], tops.shape[1] // resolution
+            blocks = tops[order].reshape(-1, side // size, size, side // size, size, tops.shape[-1])
+            expected = np.rint(blocks.mean(axis=(2, 4), dtype=np.float64))
+            np.testing.assert_array_equal(images.transpose(0, 2, 3, 1), expected)
+            assert built_labels.tolist() == np.asarray(labels)[order].tolist()
+        assert sorted(path.name for path in tmp_path.glob(".*")) == []
+        return manifest
+
+    return check
+
+
+@pytest.fixture
+def md5_of():
+    return lambda path: hashlib.md5(path.read_bytes()).hexdigest()
