@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines import dataset
+from pipelines import dataset, presets
 from progan.errors import InputError, Interrupted
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(presets.app, name="presets")
 
 Params = Annotated[Path, typer.Option(help="The parameters: all that decides the result.")]
 Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]

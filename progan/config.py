@@ -212,10 +212,12 @@ class MeasuresConfig:
     inception_weights: str | None
     inception_sha256: str | None
     classifier_epochs: int
+    mode_samples: int | None
 
     def __post_init__(self) -> None:
         for name in ("swd_images", "ms_ssim_pairs", "score_images", "score_splits", "classifier_epochs"):
             _require(getattr(self, name) > 0, f"{name} must be positive")
+        _require(self.mode_samples is None or self.mode_samples > 0, "mode_samples must be positive or null")
         _require(
             self.score_images >= self.score_splits,
             "score_images must be at least score_splits (one image a split)",

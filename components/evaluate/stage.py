@@ -15,7 +15,7 @@ from progan.dataset.reader import load_training_set
 from progan.device import best_device
 from progan.errors import InputError
 from progan.files import read_json, write_json
-from progan.metrics import classifier, inception, swd
+from progan.metrics import classifier, inception, modes, swd
 from progan.metrics.ms_ssim import mean_ms_ssim
 from progan.models import build_networks
 from progan.networks import Generator
@@ -24,6 +24,7 @@ from progan.sampling import generate, seeded_inputs
 from progan.snapshots import Checkpoint, load_grown, read_checkpoint
 
 REALS_AT_ONCE = 64
+MODE_ROUNDS = 10  # of `mode_samples` images each, as in the paper
 GRID_PIXELS = 512  # side of the grids of reals and fakes: 8 × 8 images up to 64 px, fewer above
 
 Images = Callable[[int, int], Iterator[Tensor]]  # from which image to which → minibatches, uint8 [n, C, R, R]
@@ -145,6 +146,10 @@ def _scores(config: Config, reals: Iterator[Tensor], fakes: Images, score_networ
     if facts["kind"] == "classifier":
         network = classifier.load(score_network / "classifier.safetensors", best_device())
         return classifier.score(network, generated, measures.score_splits)
+    if facts["kind"] == "digits":
+        network = classifier.load(score_network / "classifier.safetensors", best_device())
+        samples = measures.mode_samples or 0
+        return modes.measure(network, fakes(0, MODE_ROUNDS * samples), samples)
     if facts["kind"] == "inception":
         weights, splits = Path(measures.inception_weights or ""), measures.score_splits
         return inception.measure(

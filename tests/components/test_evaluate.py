@@ -1,5 +1,7 @@
 """A finished phase measured: with a classifier of the labels, with Inception weights, with neither."""
 
+import math
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +11,13 @@ import torch
 from PIL import Image
 
 from components.evaluate.stage import _fakes_of, _generator_of, _row, evaluate
-from components.gate.stage import gate
+from components.gate.stage import decide, gate
 from components.register.runs import RunFiles
 from components.register.stage import register
 from components.report.stage import ReportFiles, report
 from components.score_network.stage import prepare_score_network
 from components.train_phase.stage import train_phase
+from progan.config import GateConfig
 from progan.dataset.build import build
 from progan.dataset.reader import load_images
 from progan.errors import InputError
@@ -191,3 +194,33 @@ def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, 
     page = Path("report/report.html").read_text()
     assert "ms_ssim is missing or no finite number; at most 1, the limit is asked" in page
     assert "<td>–</td>" in page
+
+
+def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
+    """From files such as MNIST's to the number of modes, which the gate takes for the score."""
+    monkeypatch.chdir(tmp_path)
+    random, digits = np.random.default_rng(0), np.arange(200, dtype=np.uint8) % 10
+    images = random.integers(0, 40, (200, 28, 28), np.uint8)
+    for image, digit in zip(images, digits, strict=True):
+        image[2 * digit + 2 : 2 * digit + 6] = 250
+    Path("train-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
+    Path("train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, len(digits)) + digits.tobytes())
+    dataset = replace(small_config.dataset, source="mnistrgb", path=".", label_attributes=(), max_images=400)
+    measures = replace(small_config.measures, mode_samples=50, classifier_epochs=4)
+    config = replace(small_config, dataset=dataset, measures=measures)
+    build(config.dataset, DATASET, workers=1)
+    train_phase(config, "r0004", DATASET, Path("snapshots"), CHECKPOINT, Path("history.csv"))
+    found = evaluated(config)
+    assert read_json(NETWORK / "score_network.json")["kind"] == "digits"
+    assert read_json(NETWORK / "score_network.json")["accuracy"] > 0.9
+    assert 1 <= found["modes"] <= 50
+    assert math.log(1000 / 50) <= found["modes_kl"] <= math.log(1000)
+    verdict = decide({"modes": found["modes"]}, None, GateConfig(None, None, 51.0, None))
+    assert verdict.reasons[0].text.startswith("modes")
+    assert not verdict.passed
+
+
+def test_modes_are_counted_in_stacked_digits_only(trained):
+    config = replace(trained, measures=replace(trained.measures, mode_samples=10))
+    with pytest.raises(InputError, match="measures.mode_samples: modes are counted in images of the source"):
+        prepare_score_network(config, DATASET, NETWORK)
