@@ -13,6 +13,8 @@ from PIL import Image
 from progan.dataset.sources.resampling import resize, sample_quad
 from progan.dataset.sources.source import Picture, UnusableImage
 
+LINES = 16  # that are blurred at once: few enough to stay in the processor's cache
+
 
 @dataclass(frozen=True)
 class Region:
@@ -54,7 +56,7 @@ def align_face(image: Image.Image, landmarks: np.ndarray, resolution: int) -> Pi
 
 
 def face_quad(landmarks: np.ndarray) -> tuple[np.ndarray, float]:
-    """The square around a face, as in `Region`, and its side: both follow the eyes' and the mouth's distances.
+    """The square around a face, as in `Region`, and its side; the eyes and the mouth decide.
 
     Raises UnusableImage when the landmarks have no extent.
     """
@@ -128,15 +130,22 @@ def pad_picture(image: np.ndarray, pads: np.ndarray, sigma: float) -> np.ndarray
     The mask is 1 at the new edge and 0 at the old: blurred fully from 0 on, the median's colour at 1.
     """
     left, top, right, bottom = (int(pad) for pad in pads)
-    padded = np.pad(image.astype(np.float32), ((top, bottom), (left, right), (0, 0)), "reflect")
+    padded = np.pad(image, ((top, bottom), (left, right), (0, 0)), "reflect").astype(np.float32)
     height, width, _ = padded.shape
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     inwards_x = np.minimum(x / left, x[::-1] / right)
     inwards_y = np.minimum(y / top, y[::-1] / bottom)
     mask = (1 - np.minimum(inwards_x, inwards_y))[:, :, None]  # [H,W,1]
-    padded += (gaussian_blur(padded, sigma) - padded) * np.clip(3 * mask + 1, 0, 1)
-    padded += (np.median(padded, axis=(0, 1)) - padded) * np.clip(mask, 0, 1)
-    return np.clip(np.rint(padded), 0, 255).astype(np.uint8)
+    _blend(padded, gaussian_blur(padded, sigma), 3 * mask + 1)
+    _blend(padded, np.median(padded, axis=(0, 1)), mask)
+    return np.clip(np.rint(padded, out=padded), 0, 255, out=padded).astype(np.uint8)
+
+
+def _blend(image: np.ndarray, other: np.ndarray, share: np.ndarray) -> None:
+    """Replace a share, of 0 to 1 (and no more than that), of the image by the other."""
+    change = other - image
+    change *= np.clip(share, 0, 1)
+    image += change
 
 
 def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -144,18 +153,25 @@ def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
     radius = int(4 * sigma + 0.5)
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel /= kernel.sum()
-    planes = image.T  # [C,W,H], then [C,H,W]: the last axis is blurred
-    for _ in ("down", "across"):
-        mirrored = np.pad(planes.astype(np.float64), ((0, 0), (0, 0), (radius, radius)), "symmetric")
-        planes = _convolve(mirrored, kernel).astype(np.float32).swapaxes(1, 2)
-    return np.ascontiguousarray(planes.T)
+    down = _convolve(image.transpose(1, 2, 0), kernel)  # [W,C,H]
+    across = _convolve(down.transpose(2, 1, 0), kernel)  # [H,C,W]
+    return across.transpose(0, 2, 1)
 
 
-def _convolve(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """float64 [C,H,W] * `kernel` [K] along the last axis, where it fits: [C,H,W-K+1]."""
-    width = planes.shape[-1]
-    if len(kernel) < 25:  # few enough to beat the FFT
-        return np.lib.stride_tricks.sliding_window_view(planes, len(kernel), axis=2) @ kernel
-    length = 1 << (width - 1).bit_length()
-    spectrum = np.fft.rfft(planes, length) * np.fft.rfft(kernel, length)
-    return np.fft.irfft(spectrum, length)[:, :, len(kernel) - 1 : width]
+def _convolve(lines: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """float32 [N,C,L] * `kernel` [2r+1] along the last axis, mirrored at the ends: float32 [N,C,L]."""
+    length, radius = lines.shape[2], len(kernel) // 2
+    period = _fast_length(length + 2 * radius)
+    spectrum = np.fft.rfft(kernel, period)
+    result = np.empty(lines.shape, np.float32)
+    for begin in range(0, len(lines), LINES):
+        some = np.pad(lines[begin : begin + LINES], ((0, 0), (0, 0), (radius, radius)), "symmetric")
+        product = np.fft.rfft(some.astype(np.float64), period)
+        product *= spectrum
+        result[begin : begin + LINES] = np.fft.irfft(product, period)[:, :, 2 * radius :][:, :, :length]
+    return result
+
+
+def _fast_length(least: int) -> int:
+    """The next length whose only prime factors are 2, 3 and 5, nearly: what the FFT is good at."""
+    return min(odd << (-(-least // odd) - 1).bit_length() for odd in (1, 3, 5, 9, 15))

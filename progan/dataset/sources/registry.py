@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from progan.config import DatasetConfig
+from progan.dataset.sources.celeba_hq import CelebaHq
 from progan.dataset.sources.celeba_wild import CelebaWild
 from progan.dataset.sources.folder import Folder
 from progan.dataset.sources.source import Source
@@ -12,6 +13,7 @@ from progan.errors import InputError
 
 # Each is called with the parameters and a folder for what must be unpacked, and raises InputError.
 SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
+    "celeba-hq": CelebaHq.open,
     "celeba-wild": CelebaWild.open,
     "folder": Folder.open,
 }

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 LANCZOS_SUPPORT = np.float32(3)
-BLOCK = 4096  # values of a row that are summed at once: few enough to stay in the processor's cache
+BLOCK = 1024  # pixels of a row that are summed at once: few enough to stay in the processor's cache
 
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -40,10 +40,9 @@ def sample_quad(pixels: np.ndarray, quad: np.ndarray, side: int) -> np.ndarray:
 def _resample_rows(rows: np.ndarray, size: int) -> np.ndarray:
     """uint8 [N,M,C] → uint8 [size,M,C]. Each sum is made in single precision, from the first term on."""
     first, weights = _lanczos_weights(len(rows), size)
-    flat = rows.reshape(len(rows), -1)
-    result = np.empty((size, flat.shape[1]), np.uint8)
-    for begin in range(0, flat.shape[1], BLOCK):
-        block = flat[:, begin : begin + BLOCK].astype(np.float32)
+    result = np.empty((size, *rows.shape[1:]), np.uint8)
+    for begin in range(0, rows.shape[1], BLOCK):
+        block = rows[:, begin : begin + BLOCK].astype(np.float32, order="C")
         total, term = np.empty_like(block[0]), np.empty_like(block[0])
         for place in range(size):
             total.fill(0.5)
@@ -51,7 +50,7 @@ def _resample_rows(rows: np.ndarray, size: int) -> np.ndarray:
                 np.multiply(row, weight, out=term)
                 np.add(total, term, out=total)
             result[place, begin : begin + BLOCK] = np.clip(total, 0, 255, out=total)
-    return result.reshape(size, *rows.shape[1:])
+    return result
 
 
 def _lanczos_weights(length: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +73,7 @@ def _lanczos_weights(length: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _lanczos(x: np.ndarray) -> np.ndarray:
     """float32 → float32."""
-    inside = (-LANCZOS_SUPPORT <= x) & (x < LANCZOS_SUPPORT)
+    inside = (x >= -LANCZOS_SUPPORT) & (x < LANCZOS_SUPPORT)
     return np.where(inside, _sinc(x) * _sinc(x / LANCZOS_SUPPORT), np.float32(0))
 
 
