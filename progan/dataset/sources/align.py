@@ -142,7 +142,7 @@ def pad_picture(image: np.ndarray, pads: np.ndarray, sigma: float) -> np.ndarray
 
 
 def _blend(image: np.ndarray, other: np.ndarray, share: np.ndarray) -> None:
-    """Replace a share, of 0 to 1 (and no more than that), of the image by the other."""
+    """Replace a share of the image, held between 0 and 1, by the other, in place."""
     change = other - image
     change *= np.clip(share, 0, 1)
     image += change
@@ -168,7 +168,8 @@ def _convolve(lines: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         some = np.pad(lines[begin : begin + LINES], ((0, 0), (0, 0), (radius, radius)), "symmetric")
         product = np.fft.rfft(some.astype(np.float64), period)
         product *= spectrum
-        result[begin : begin + LINES] = np.fft.irfft(product, period)[:, :, 2 * radius :][:, :, :length]
+        blurred = np.fft.irfft(product, period)[:, :, 2 * radius : 2 * radius + length]
+        result[begin : begin + LINES] = blurred
     return result
 
 
