@@ -82,17 +82,11 @@ class CelebaHq:
     def load(self, item: Item) -> Picture:
         face = self.faces[item.name]
         try:
-            aligned, delta = self.read(face)
+            pixels, check = rebuild(face.listed, *self.read(face))
         except UnusableImage as error:
             raise UnusableImage(str(error), Check("failed", str(error))) from None
-        pixels = aligned + delta  # modulo 256
-        check = compare(face.listed, aligned, pixels)
-        if check.result == "failed":
-            raise UnusableImage(check.detail, check)
-        if check.result == "close":
-            if self.strict:
-                raise UnusableImage(f"not exact: {check.detail}", check)
-            pixels = undo_wrapping(pixels, aligned)
+        if check.result == "close" and self.strict:
+            raise UnusableImage(f"not exact: {check.detail}", check)
         return Picture(pixels, check=check)
 
     def read(self, face: Face) -> tuple[np.ndarray, np.ndarray]:
@@ -145,16 +139,18 @@ def archive_name(index: int) -> str:
     return f"deltas{first_index(index):05d}.zip"
 
 
-def compare(listed: ListedImage, aligned: np.ndarray, pixels: np.ndarray) -> Check:
-    """How the rebuilt image, uint8 [S,S,3], compares with the digests; `aligned`: before the delta."""
+def rebuild(listed: ListedImage, aligned: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, Check]:
+    """The image, uint8 [S,S,3] like its two parts, and how it compares. Raises UnusableImage."""
+    pixels = aligned + delta  # modulo 256
     if md5(pixels) == listed.final_md5:
-        return Check("exact", "")
+        return pixels, Check("exact", "")
     if md5(aligned) == listed.proc_md5:
-        return Check(
-            "failed", f"its delta gives another image than {IMAGE_LIST} says: one of them is damaged"
+        raise UnusableImage(
+            f"its delta gives another image than {IMAGE_LIST} says, and one of them is damaged"
         )
-    change = np.abs(undo_wrapping(pixels, aligned).astype(int) - aligned).max()
-    return Check("close", f"another JPEG decoder's photograph; largest difference made by the delta {change}")
+    pixels = undo_wrapping(pixels, aligned)
+    change = np.abs(pixels.astype(np.int16) - aligned).max()
+    return pixels, Check("close", f"another JPEG decoder; largest difference made by the delta {change}")
 
 
 def md5(pixels: np.ndarray) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from progan.dataset.sources.source import UnusableImage
 
 KEY_ROUNDS = 100_000
-# So close to black or white a sum may have been carried past it by another decoder's rounding.
+# Another decoder's values carry a sum no further than this past black or white.
 WRAP_MARGIN = 16
 
 
@@ -50,7 +50,9 @@ def undo_wrapping(total: np.ndarray, aligned: np.ndarray) -> np.ndarray:
     A value a little over 255 has become almost 0, and the other way round. Of such a sum and the value
     at which it should have stopped, the one nearer to the aligned photograph is right.
     """
-    limit = np.where(total < 128, 255, 0)
+    limit = np.where(total < 128, np.uint8(255), np.uint8(0))
     near_a_limit = (total < WRAP_MARGIN) | (total > 255 - WRAP_MARGIN)
-    nearer = np.abs(limit - aligned) < np.abs(total.astype(int) - aligned)
-    return np.where(near_a_limit & nearer, limit, total).astype(np.uint8)
+    nearer = np.abs(np.subtract(limit, aligned, dtype=np.int16)) < np.abs(
+        np.subtract(total, aligned, dtype=np.int16)
+    )
+    return np.where(near_a_limit & nearer, limit, total)
