@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 LANCZOS_SUPPORT = np.float32(3)
-BLOCK = 1024  # pixels of a row that are summed at once: few enough to stay in the processor's cache
+BLOCK = 2048  # pixels of a row that are summed at once: few enough to stay in the processor's cache
 
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
