@@ -6,7 +6,7 @@ Heavy imports are made inside the commands, so that `--help` answers at once.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -52,12 +52,19 @@ def paint(
 
 
 @app.command()
-def build_dataset(params: Params = PARAMS, out: Dataset = DATASET) -> None:
+def build_dataset(
+    params: Params = PARAMS,
+    out: Dataset = DATASET,
+    verify: Annotated[
+        Literal["strict", "report"] | None,
+        typer.Option(help="Skip images that are close to the original, not exact, or use and report them."),
+    ] = None,
+) -> None:
     """Make the multi-resolution dataset from the photographs that params.yaml names."""
     from components.build_dataset.stage import build_dataset
     from progan import config
 
-    build_dataset(config.load(params), out)
+    build_dataset(config.load(params), out, verify)
 
 
 @app.command()
