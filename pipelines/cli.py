@@ -148,6 +148,24 @@ def report(params: Params = PARAMS) -> None:
 
 
 @app.command()
+def generate(
+    checkpoint: Annotated[Path, typer.Argument(help="The folder of a finished phase.")],
+    out: Annotated[Path, typer.Option(help="A .png file for a sheet, or a new folder for a file each.")],
+    seeds: Annotated[str, typer.Option(help="Which images: 0-15, or 1,4,8.")] = "0-15",
+    label: Annotated[
+        str | None, typer.Option(help="The class, by name or number; a row of each without it.")
+    ] = None,
+) -> None:
+    """Make pictures with the generator of a finished phase.
+
+    Example: progan generate checkpoints/r0032 --seeds 0-63 --out faces.png
+    """
+    from components.generate.stage import generate, parse_seeds
+
+    generate(checkpoint, parse_seeds(seeds), label, out)
+
+
+@app.command()
 def summary(params: Params = PARAMS) -> None:
     """Say what the run made and where to look."""
     from components.report.summary import summary

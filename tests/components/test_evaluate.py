@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from components.evaluate.stage import _fakes_of, _generator_of, _row, evaluate
+from components.evaluate.stage import _fakes_of, _row, evaluate
 from components.gate.stage import decide, gate
 from components.register.runs import RunFiles
 from components.register.stage import register
@@ -22,7 +22,7 @@ from progan.dataset.build import build
 from progan.dataset.reader import load_images
 from progan.errors import InputError
 from progan.files import read_json, sha256_file
-from progan.models import build_networks
+from progan.models import build_networks, load_generator
 from progan.sampling import generate, seeded_latents
 from progan.snapshots import read_checkpoint
 
@@ -107,7 +107,7 @@ def test_rows_that_a_class_cannot_fill_stay_white():
 def test_fakes_have_the_labels_of_the_reals_in_order(made):
     config = made(2)
     labels = torch.from_numpy(load_images(DATASET, 4)[1])
-    generator = _generator_of(config, read_checkpoint(CHECKPOINT))
+    generator = load_generator(read_checkpoint(CHECKPOINT))
     fakes = torch.cat(list(_fakes_of(generator, labels, config)(3, 50)))
     latents = seeded_latents(50, 8, config.measures.seed)
     wanted = torch.cat([labels, labels])[3:50]  # 40 reals
@@ -166,7 +166,7 @@ def test_a_checkpoint_of_another_phase(trained):
 def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
     config = replace(trained, network=replace(trained.network, generator_norm="batch"))
     train_phase(config, "r0004", DATASET, Path("snapshots"), Path("batch"), Path("batch.csv"))
-    fakes = _fakes_of(_generator_of(config, read_checkpoint(Path("batch"))), None, config)
+    fakes = _fakes_of(load_generator(read_checkpoint(Path("batch"))), None, config)
     (eight,), (last,) = fakes(0, 8), fakes(6, 8)
     np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
 
