@@ -31,7 +31,7 @@ def trained(tmp_path, monkeypatch, small_config, photographs):
     dataset = replace(small_config.dataset, source="folder", path=str(photographs), label_attributes=())
     config = replace(small_config, dataset=dataset)
     build(config.dataset, DATASET, workers=1)
-    train_phase(config, "r0004", DATASET, Path("snapshots"), CHECKPOINT, Path("history.csv"))
+    train_phase(config, "r0004", DATASET, None, Path("snapshots"), CHECKPOINT, Path("history.csv"))
     return config
 
 
@@ -110,8 +110,8 @@ def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, 
     history.mkdir()
     Path("history.csv").rename(history / "r0004.csv")
     evaluate(config, "r0004", CHECKPOINT, DATASET, NETWORK, evaluations / "r0004.json", samples / "r0004.png")
-    gate(config, evaluations, verdict)
-    register(config, RunFiles(Path("checkpoints"), *folders), Path("registration.json"))
+    gate(config, evaluations / "r0004.json", verdict)
+    register(config, RunFiles(CHECKPOINT, *folders), Path("registration.json"))
     files = ReportFiles(history, evaluations, samples, verdict, Path("registration.json"), DATASET)
     report(config, files, Path("report"))
     assert read_json(evaluations / "r0004.json")["ms_ssim"] is None

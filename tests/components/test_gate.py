@@ -7,7 +7,7 @@ import pytest
 from components.gate.stage import decide, flat_measures
 from progan.config import GateConfig
 
-THRESHOLDS = GateConfig(swd_max=50.0, ms_ssim_max=0.5, score_min=2.0, swd_vs_champion=1.1)
+THRESHOLDS = GateConfig(swd_max=50.0, ms_ssim_max=0.5, score_min=2.0, swd_vs_champion=1.1, stop_after=None)
 GOOD = {"swd_average": 40.0, "ms_ssim": 0.3, "classifier_score": 3.0, "dataset": "abc", "resolution": 32}
 
 
@@ -55,7 +55,7 @@ def test_a_missing_measure_fails(measure):
 def test_a_missing_score_fails_unless_it_is_not_asked():
     without = {k: v for k, v in GOOD.items() if k != "classifier_score"}
     assert failed(decide(without, None, THRESHOLDS)) == ["inception_score"]
-    assert decide(without, None, GateConfig(50.0, 0.5, None, 1.1)).passed
+    assert decide(without, None, GateConfig(50.0, 0.5, None, 1.1, None)).passed
 
 
 def test_the_inception_score_is_preferred():
