@@ -40,16 +40,17 @@ def progressive_training(config: Config, storage: Storage, dataset_digest: str, 
         with dsl.ExitHandler(tasks.report(), name="whatever happens, report"), ExitStack() as verdicts:
             dataset = tasks.build_dataset().output
             network = tasks.score_network(dataset).outputs["network"]
-            checkpoint = None
+            checkpoint, evaluated = None, []
             for key in config.phases:
                 checkpoint = tasks.train_phase(key, dataset, checkpoint).outputs["checkpoint"]
-                evaluation = tasks.evaluate(key, dataset, checkpoint, network).outputs["evaluation"]
+                evaluated.append(tasks.evaluate(key, dataset, checkpoint, network))
+                evaluation = evaluated[-1].outputs["evaluation"]
                 if key == config.gate.stop_after:
                     passed = tasks.gate(key, dataset, evaluation).output
                     verdicts.enter_context(dsl.If(passed == True, name=f"{key} passed"))  # noqa: E712
             passed = tasks.gate(config.last_phase, dataset, evaluation).output
             with dsl.If(passed == True, name="passed"):  # noqa: E712
-                tasks.register(dataset, checkpoint)
+                tasks.register(dataset, checkpoint).after(*evaluated)
 
     return pipeline
 

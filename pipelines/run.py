@@ -1,12 +1,12 @@
 """`progan run`: the pipeline of the cluster on this machine, task by task, in processes or containers."""
 
-import logging
 import os
 import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from pipelines import options
@@ -65,7 +65,7 @@ def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, 
         try:
             pipeline()
         except RuntimeError as error:
-            logging.error("%s", error)
+            typer.echo(f"progan: {click.unstyle(str(error))}; its log stands above", err=True)
             return False
     return True
 
