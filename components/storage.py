@@ -21,7 +21,9 @@ def fetch_dataset(uri: str, digest: str) -> Path:
     folder = folder_of(uri)
     found = load_manifest(folder).digest
     if found != digest:
-        raise InputError(f"{uri}: holds the dataset {found[:12]}, not {digest[:12]}; give the URI of that one")
+        raise InputError(
+            f"{uri}: holds the dataset {found[:12]}, not {digest[:12]}; give the URI of that one"
+        )
     return folder
 
 

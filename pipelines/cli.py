@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines import compile, dataset, run
+from pipelines import compile, dataset, doctor, lint, run, submit
 from pipelines.options import DATASET, PARAMS, Dataset, Params
 from progan.errors import InputError, Interrupted
 
@@ -22,8 +22,14 @@ app = typer.Typer(
 )
 
 app.add_typer(dataset.app, name="dataset")
-app.command("compile")(compile.compile_pipeline)
-app.command()(run.run)
+app.add_typer(doctor.app, name="doctor")
+for name, command in (
+    ("compile", compile.compile_pipeline),
+    ("lint", lint.lint),
+    ("run", run.run),
+    ("submit", submit.submit),
+):
+    app.command(name)(command)
 
 Key = Annotated[str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE")]
 CHECKPOINTS, HISTORY, SNAPSHOTS = Path("checkpoints"), Path("history"), Path("snapshots")

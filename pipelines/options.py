@@ -24,7 +24,9 @@ def planned_dataset(config: "Config", dataset: Path) -> str:
 
     if (dataset / MANIFEST_NAME).exists():
         return matching_digest(config, dataset)
-    typer.echo(f"{dataset}: no dataset here; the run's first task builds it, or takes what it finds", err=True)
+    typer.echo(
+        f"{dataset}: no dataset here; the run's first task builds it, or takes what it finds", err=True
+    )
     return ""
 
 

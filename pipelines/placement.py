@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kfp import dsl, kubernetes
 
-from pipelines.profile import FIRST_PAUSE_SECONDS, PAUSE_FACTOR, Nodes, Pod, Profile
+from pipelines.profile import FIRST_PAUSE_SECONDS, PAUSE_FACTOR, Pod, Profile
 
 Place = Callable[[dsl.PipelineTask, str | None, int | None], None]  # a task, its phase, its GPUs if not all
 
@@ -57,14 +57,10 @@ def _give(task: dsl.PipelineTask, pod: Pod) -> None:
 
 
 def _choose_nodes(task: dsl.PipelineTask, pod: Pod, profile: Profile) -> None:
-    card = {profile.gpu_label: pod.gpu} if pod.gpu else {}
-    spot = profile.spot if pod.spot else Nodes({}, ())
-    for label, value in {**card, **pod.node_selectors, **spot.node_selectors}.items():
+    for label, value in profile.node_labels(pod).items():
         kubernetes.add_node_selector(task, label, value)
-    for toleration in (*pod.tolerations, *spot.tolerations):
-        kubernetes.add_toleration(
-            task, toleration.key, toleration.operator, toleration.value, toleration.effect
-        )
+    for each in profile.tolerations(pod):
+        kubernetes.add_toleration(task, each.key, each.operator, each.value, each.effect)
     if profile.queue:
         kubernetes.add_pod_label(task, QUEUE_LABEL, profile.queue)
 

@@ -36,8 +36,8 @@ class Toleration:
 
 
 @dataclass(frozen=True)
-class Nodes:
-    """Which nodes, by labels, and what is tolerated of them."""
+class SpotNodes:
+    """How a cluster marks its spot nodes."""
 
     node_selectors: dict[str, str]
     tolerations: tuple[Toleration, ...]
@@ -110,7 +110,7 @@ class Profile:
     volumes: dict[str, str]
     secrets: dict[str, dict[str, str]]
     gpu_label: str
-    spot: Nodes
+    spot: SpotNodes
     pods: dict[str, Pod]
 
     def __post_init__(self) -> None:
@@ -120,6 +120,15 @@ class Profile:
         _require(re.match(r"https?://", self.mlflow) is not None, f"mlflow: {self.mlflow} is no http(s) URL")
         for path in self.volumes.values():
             _require(path.startswith("/"), f"volumes: {path}: must be an absolute path")
+
+    def node_labels(self, pod: Pod) -> dict[str, str]:
+        """Those that a node of `pod` must have."""
+        card = {self.gpu_label: pod.gpu} if pod.gpu else {}
+        return {**card, **pod.node_selectors, **(self.spot.node_selectors if pod.spot else {})}
+
+    def tolerations(self, pod: Pod) -> tuple[Toleration, ...]:
+        """What `pod` does not mind of a node."""
+        return pod.tolerations + (self.spot.tolerations if pod.spot else ())
 
     def pod(self, phase: str | None) -> Pod:
         """What the training of the phase with this key gets; None: any other stage."""

@@ -278,8 +278,7 @@ class Config:
         early = [phase.key for phase in phases[:-1]]
         _require(
             self.gate.stop_after in (None, *early),
-            f"gate.stop_after: must be null or a phase before the last ({', '.join(early) or 'there is none'}), "
-            f"not {self.gate.stop_after}",
+            f"gate.stop_after: must be one of {', '.join(['null', *early])}, not {self.gate.stop_after}",
         )
 
     @property

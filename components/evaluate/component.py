@@ -17,7 +17,7 @@ def evaluate(
     network: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Metrics],
     samples: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Measure a finished phase; draw reals beside fakes.
 
     Args:

@@ -13,7 +13,7 @@ def register(
     results: str,
     run: str,
     checkpoint: dsl.Input[dsl.Model],
-):
+) -> None:
     """Log the run to MLflow and register its generator.
 
     Args:

@@ -14,7 +14,7 @@ def report(
     run: str,
     status: dsl.PipelineTaskFinalStatus,
     page: dsl.Output[dsl.HTML],
-):
+) -> None:
     """Report the run as far as it came.
 
     Args:
@@ -31,7 +31,7 @@ def report(
 
     from components.report.stage import ReportFiles, report
     from components.results import Results
-    from components.storage import found_digest, folder_of
+    from components.storage import folder_of, found_digest
     from progan import config
 
     failure = None if status.state == "SUCCEEDED" else f"{status.state} {status.error_message}"

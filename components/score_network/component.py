@@ -12,7 +12,7 @@ def score_network(
     dataset_uri: str,
     dataset_digest: str,
     network: dsl.Output[dsl.Model],
-):
+) -> None:
     """Prepare the network that scores generators.
 
     Args:

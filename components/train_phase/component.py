@@ -17,7 +17,7 @@ def train_phase(
     checkpoint: dsl.Output[dsl.Model],
     history: dsl.Output[dsl.Artifact],
     init: dsl.Input[dsl.Model] = None,
-):
+) -> None:
     """Train one phase, going on from its newest snapshot if a pod before this one was stopped.
 
     Args:
