@@ -72,7 +72,7 @@ def _tasks(text: str) -> Iterator[_Task]:
     import yaml
 
     try:
-        spec, *platform = yaml.safe_load_all(text)
+        spec, *platform = yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         executors = spec["deploymentSpec"]["executors"]
         placed = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
         graphs = [spec["root"], *spec["components"].values()]

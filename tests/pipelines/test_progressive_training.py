@@ -22,7 +22,7 @@ def profile():
 
 def tasks_of(text):
     """Every task of a compiled pipeline by its name, with its executor and what Kubernetes gets to know."""
-    spec, platform = yaml.safe_load_all(text)
+    spec, platform = yaml.load_all(text, yaml.CSafeLoader)
     placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     found = {}
     for graph in (spec["root"], *spec["components"].values()):
@@ -81,9 +81,9 @@ def test_whole_numbers_stay_whole(small_config, profile):
 def elsewhere(profile):
     """A profile in which everything differs."""
     pod = replace(
-        profile.pod("r0004"), gpu="H200", gpus=4, gpu_memory_gib=141, gpu_hour_price=9.0, cpu=3, memory_gib=99,
-        shm_gib=9, ephemeral_gib=9, node_selectors={"a": "b"}, tolerations=(), timeout_hours=1.0, retries=1,
-        spot=False,
+        profile.pod("r0004"), gpu="H200", gpus=4, gpu_memory_gib=141, gpu_hour_price=9.0, cpu=3,
+        memory_gib=99, shm_gib=9, ephemeral_gib=9, node_selectors={"a": "b"}, tolerations=(),
+        timeout_hours=1.0, retries=1, spot=False,
     )  # fmt: skip
     return replace(
         profile,
@@ -129,7 +129,7 @@ def test_a_dataset_that_is_not_built_yet_is_never_mistaken_for_another(small_con
 def test_stopping_after_a_phase(small_config, profile):
     gate = replace(small_config.gate, stop_after="r0008")
     text = compiled(replace(small_config, gate=gate), profile, DATASET)
-    spec = next(yaml.safe_load_all(text))
+    spec = next(yaml.load_all(text, yaml.CSafeLoader))
     condition = next(
         component["dag"]["tasks"]
         for name, component in spec["components"].items()
