@@ -55,6 +55,7 @@ def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, 
     from pipelines.placement import as_it_is, with_image
     from pipelines.progressive_training import progressive_training
 
+    os.environ["PYTHONSAFEPATH"] = "1"  # tasks import what is installed, not what lies in this folder
     place = with_image(image) if image else as_it_is
     pipeline = progressive_training(config, storage, dataset_digest, place)
     here = _containers() if image else local.SubprocessRunner(use_venv=False)
