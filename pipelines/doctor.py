@@ -38,6 +38,9 @@ class Check:
 
 @app.command()
 def cluster(
+    kubeconfig: Annotated[
+        str | None, typer.Option(envvar="KUBECONFIG", help="Else ~/.kube/config, or a pod's own account.")
+    ] = None,
     context: Annotated[str | None, typer.Option(help="Of the kubeconfig; else its current one.")] = None,
     params: options.Params = options.PARAMS,
     profile: options.ProfileFile = options.PROFILE,
@@ -50,26 +53,26 @@ def cluster(
     from progan import config
 
     loaded, wanted = config.load(params), load_profile(profile)
-    checks = list(_Cluster(_api(context), wanted, tuple(loaded.phases)).checks())
+    checks = list(_Cluster(_api(kubeconfig, context), wanted, tuple(loaded.phases)).checks())
     for check in checks:
         print(f"{'✓' if check.passed else '✗'} {check.text}")
     if wrong := sum(not check.passed for check in checks):
         raise InputError(f"{wrong} of {len(checks)} checks failed, see above")
 
 
-def _api(context: str | None) -> Any:
+def _api(kubeconfig: str | None, context: str | None) -> Any:
     """A client by the kubeconfig, or by the service account of the pod that this runs in."""
     from kubernetes import client, config
 
     configuration = client.Configuration()
     try:
-        config.load_kube_config(context=context, client_configuration=configuration)
+        config.load_kube_config(kubeconfig, context, configuration)
     except config.ConfigException as error:
         try:
             config.load_incluster_config(configuration)
         except config.ConfigException:
-            raise InputError(f"no cluster to look at: {error}; set KUBECONFIG, or give --context") from None
-    configuration.retries = 1
+            raise InputError(f"no cluster to look at: {error}; give --kubeconfig or --context") from None
+    configuration.retries = False
     return client.ApiClient(configuration)
 
 

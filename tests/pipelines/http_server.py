@@ -5,7 +5,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def serving(answers):
             url, length = urlsplit(self.path), int(self.headers.get("Content-Length", 0))
             body = json.loads(self.rfile.read(length)) if length else None
             headers = {name.lower(): value for name, value in self.headers.items()}
-            request = Request(self.command, url.path, dict(parse_qsl(url.query)), headers, body)
+            request = Request(self.command, unquote(url.path), dict(parse_qsl(url.query)), headers, body)
             status, content = server.answer(request)
             data = json.dumps(content).encode()
             self.send_response(status)
@@ -60,7 +60,7 @@ def serving(answers):
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server = Server(f"http://127.0.0.1:{http.server_address[1]}", answers)
-    thread = threading.Thread(target=http.serve_forever)
+    thread = threading.Thread(target=http.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield server
