@@ -27,18 +27,20 @@ from progan.training import Hooks, PhaseTrainer
 CURVE_IMAGES = 256  # images on each side of the SWD that is measured during training
 
 
-def train_phase(config: Config, key: str, dataset: Path, snapshots: Path, out: Path, history: Path) -> None:
-    """Train the phase `key`, going on from its newest snapshot if there is one.
+def train_phase(
+    config: Config, key: str, dataset: Path, init: Path | None, snapshots: Path, out: Path, history: Path
+) -> None:
+    """Train the phase `key` from the checkpoint `init`, or on from its newest snapshot if there is one.
 
     Writes the checkpoint folder `out` (the same bytes for the same inputs on the same machine) and the
     CSV file `history` (which also holds times). Raises Interrupted, with all saved, on SIGTERM or SIGINT.
     """
     phase = config.phase(key)
-    init = None if phase.is_first else read_checkpoint(Path(phase.init))
     manifest = load_manifest(dataset)
     images, labels = load_training_set(dataset, phase.resolution, config.network.label_size)
     digest = manifest.level(phase.resolution).digest
-    trainer = PhaseTrainer(config, phase, images, digest, init, best_device(), labels)
+    before = None if init is None else read_checkpoint(init)
+    trainer = PhaseTrainer(config, phase, images, digest, before, best_device(), labels)
     folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
     measure = _swd_against(images, labels, config)
     with alone(folder.folder / "lock", f"is training {key}"):
