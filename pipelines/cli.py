@@ -84,13 +84,16 @@ def train_phase(
     snapshots: Annotated[
         Path, typer.Option(help="Where state is kept to go on from after an interruption.")
     ] = SNAPSHOTS,
+    gpus: Annotated[
+        int, typer.Option(min=1, help="On so many GPUs of this machine, which share each minibatch.")
+    ] = 1,
 ) -> None:
     """Train one phase, going on from its newest snapshot if it was interrupted."""
-    from components.train_phase.stage import train_phase
+    from components.train_phase.launch import PhaseJob, launcher
     from progan import config
 
     out, history = CHECKPOINTS / key, HISTORY / f"{key}.csv"
-    train_phase(config.load(params), key, dataset, snapshots, out, history)
+    launcher(gpus).run(PhaseJob(config.load(params), key, dataset, snapshots, out, history))
 
 
 @app.command()
