@@ -20,9 +20,7 @@ class InstanceNoise:
     begins with d̂ = 0.
     """
 
-    def __init__(
-        self, discriminator: Discriminator, device: torch.device, ranks: Ranks = Ranks()
-    ) -> None:
+    def __init__(self, discriminator: Discriminator, device: torch.device, ranks: Ranks = Ranks()) -> None:
         self.ranks = ranks
         self.score = torch.zeros((), device=device)  # d̂
         self.random = torch.Generator(device)  # to be seeded before each iteration
