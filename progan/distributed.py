@@ -26,8 +26,8 @@ PATIENCE = timedelta(hours=6)  # for the first rank while it measures, or its sn
 class Ranks:
     """Which rank this process is, and of how many; of one alone nothing is asked.
 
-    Tensors are exchanged where they are (NCCL for GPUs, gloo for CPUs); what the loop has to know is exchanged
-    between the CPUs (`control`, always gloo), so that nothing waits for a device.
+    Tensors are exchanged where they are (NCCL for GPUs, gloo for CPUs). What the loop has to know is
+    exchanged between the CPUs (`control`, always gloo), so that nothing waits for a device.
     """
 
     rank: int = 0
@@ -93,7 +93,9 @@ def joined() -> Iterator[Ranks]:
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if on_gpu else "gloo")
-    ranks = Ranks(dist.get_rank(), dist.get_world_size(), dist.new_group(timeout=PATIENCE, backend="gloo"))
+    control = dist.new_group(timeout=PATIENCE, backend="gloo")
+    assert isinstance(control, dist.ProcessGroup)
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), control)
     yield ranks
     ranks.wait()
     dist.destroy_process_group()

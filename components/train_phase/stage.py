@@ -50,9 +50,10 @@ def train_phase(
     images, labels = load_training_set(dataset, phase.resolution, config.network.label_size)
     digest = manifest.level(phase.resolution).digest
     trainer = PhaseTrainer(config, phase, images, digest, init, best_device(), labels, ranks)
-    if not ranks.is_first:
-        return _follow(trainer, SnapshotFolder(snapshots, key, trainer.fingerprint))
     folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
+    if not ranks.is_first:
+        _follow(trainer, folder)
+        return
     measure = _swd_against(images, labels, config)
     with alone(folder.folder / "lock", f"is training {key}"):
         with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
