@@ -45,7 +45,7 @@ class Ranks:
         As the images of a minibatch-stddev group are N / group apart, a group that divides the share is a
         group of the whole minibatch.
         """
-        return whole[self.rank :: self.size]
+        return whole if self.size == 1 else whole[self.rank :: self.size]
 
     def mean_(self, tensor: Tensor) -> Tensor:
         """The mean over the ranks, in place and the same bits on all of them."""

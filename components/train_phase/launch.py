@@ -81,11 +81,12 @@ class Torchrun:
             try:
                 run(parse_args(["--standalone", f"--nproc-per-node={self.gpus}", *of_ranks]))
             except SignalException as stopped:
-                raise told(folder) or _cut_off(job, f"stopped by {stopped.sigval.name}") from None
+                raise told(folder) or _cut_off(
+                    job, f"{stopped.sigval.name} came before its state could be saved"
+                ) from None
             except ChildFailedError as failed:
-                killed = [
-                    rank for rank, failure in failed.failures.items() if failure.exitcode == -signal.SIGKILL
-                ]
+                ends = {rank: failure.exitcode for rank, failure in failed.failures.items()}
+                killed = [rank for rank, end in ends.items() if end == -signal.SIGKILL]
                 if error := told(folder):
                     raise error from None
                 if killed:
@@ -100,7 +101,7 @@ class Torchrun:
 
 
 def _cut_off(job: PhaseJob, how: str) -> Interrupted:
-    return Interrupted(f"{job.key}: {how} before its state was saved; run again from the newest snapshot")
+    return Interrupted(f"{job.key}: {how}; run again to go on from the newest snapshot")
 
 
 @contextmanager

@@ -11,11 +11,13 @@ import safetensors.torch
 import torch
 
 from progan.config import PhaseConfig, load
+from progan.device import best_device
 from progan.distributed import Ranks, joined
 from progan.errors import Interrupted
 from progan.snapshots import SnapshotFolder
 from progan.training import Hooks, PhaseTrainer
 
+CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.056, 0.064, 8, 0.001)  # the fade ends after 7 iterations
 LEAST_SQUARES = {"loss": "least-squares", "loss_parameters": {}}
 SETTINGS = {
@@ -30,7 +32,7 @@ SETTINGS = {
 }
 
 
-def make_trainer(config, changes, ranks=Ranks()):
+def make_trainer(config, changes, ranks=Ranks(), device=CPU):
     """A trainer of noise under `config`, with other values under network and training."""
     of_network = {key: changes[key] for key in changes if hasattr(config.network, key)}
     of_training = {key: changes[key] for key in changes if hasattr(config.training, key)}
@@ -41,7 +43,7 @@ def make_trainer(config, changes, ranks=Ranks()):
     )
     images = np.random.default_rng(0).integers(0, 256, (64, 3, 8, 8), np.uint8)
     labels = np.arange(64) % 5 if "label_size" in changes else None
-    trainer = PhaseTrainer(changed, FADING, images, "data", None, torch.device("cpu"), labels, ranks)
+    trainer = PhaseTrainer(changed, FADING, images, "data", None, device, labels, ranks)
     if trainer.models.noise:
         trainer.models.noise.score.fill_(0.95)
     return trainer
@@ -86,10 +88,12 @@ def main(folder, ranks):
         safetensors.torch.save_file(tensors_of(trainer), folder / f"{name}.{ranks.rank}.safetensors")
 
     for name, changes in SETTINGS.items():
-        trainer = make_trainer(config, changes, ranks)
+        trainer = make_trainer(config, changes, ranks, best_device())
         for _ in range(10):
             trainer.iterate()
         save(name, trainer)
+    if best_device() != CPU:
+        return
 
     trainer = make_trainer(config, {}, ranks)
     trainer.iterate()

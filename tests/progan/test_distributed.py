@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -29,15 +30,21 @@ def _float64():
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.fixture(scope="module")
-def ends(tmp_path_factory):
-    """A folder of what two ranks under torchrun ended with, and what they printed."""
-    folder = tmp_path_factory.mktemp("ranks")
+def under_torchrun(folder, **environment):
+    """What two ranks print that train all that `ranks.main` says, ending in `folder`."""
     (folder / "params.yaml").write_text(yaml.safe_dump(shrunk_params()))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*torchrun, ranks.__file__, folder], capture_output=True, text=True)
+    command = [*torchrun, ranks.__file__, folder]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory):
+    """A folder of what two ranks on the CPU ended with, and what they printed."""
+    folder = tmp_path_factory.mktemp("ranks")
+    return folder, under_torchrun(folder, CUDA_VISIBLE_DEVICES="")
 
 
 def end_of(ends, name, rank):
@@ -49,9 +56,9 @@ def different(first, second):
     return [name for name in first if not torch.equal(first[name], second[name])]
 
 
-def iterated(config, changes):
+def iterated(config, changes, device=ranks.CPU):
     """What one process with the whole minibatch ends with."""
-    trainer = make_trainer(config, changes)
+    trainer = make_trainer(config, changes, device=device)
     for _ in range(10):
         trainer.iterate()
     return tensors_of(trainer)
@@ -168,3 +175,14 @@ def test_the_number_of_ranks_is_part_of_the_fingerprint(small_config):
         make_trainer(small_config, {}, Ranks(1, 2)).fingerprint
         == make_trainer(small_config, {}, Ranks(0, 2)).fingerprint
     )
+
+
+@pytest.mark.gpu
+def test_two_gpus_equal_one(small_config, tmp_path):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    ends = tmp_path, under_torchrun(tmp_path)
+    for setting in WHOLE:
+        first, second = (end_of(ends, setting, rank) for rank in (0, 1))
+        assert different(first, second) == []
+        assert_close(first, iterated(small_config, SETTINGS[setting], torch.device("cuda", 0)))
