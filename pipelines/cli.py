@@ -90,17 +90,21 @@ def train_phase(
     snapshots: Annotated[
         Path, typer.Option(help="Where state is kept to go on from after an interruption.")
     ] = SNAPSHOTS,
+    gpus: Annotated[
+        int, typer.Option(min=1, help="On so many GPUs of this machine, which share each minibatch.")
+    ] = 1,
 ) -> None:
     """Train one phase, going on from its newest snapshot if it was interrupted."""
     from components.gate.stage import refuse_to_go_on
-    from components.train_phase.stage import train_phase
+    from components.train_phase.launch import PhaseJob, launcher
     from progan import config
 
     loaded = config.load(params)
     phase = loaded.phase(key)
     refuse_to_go_on(loaded, key, CHECKPOINTS, EVALUATIONS)
     init = None if phase.is_first else Path(phase.init)
-    train_phase(loaded, key, dataset, init, snapshots, CHECKPOINTS / key, HISTORY / f"{key}.csv")
+    out, history = CHECKPOINTS / key, HISTORY / f"{key}.csv"
+    launcher(gpus).run(PhaseJob(loaded, key, dataset, init, snapshots, out, history))
 
 
 @app.command()

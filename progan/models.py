@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from progan.config import Config, NetworkConfig, PhaseConfig
+from progan.distributed import Ranks
 from progan.errors import InputError
 from progan.networks import Discriminator, Generator
 from progan.noise import InstanceNoise
@@ -59,10 +60,16 @@ class Models:
     ema_values: Tensor
     noise: InstanceNoise | None
     sums: Tensor  # float [len(STATISTICS)]
+    ranks: Ranks
 
     @classmethod
     def build(
-        cls, config: Config, phase: PhaseConfig, init: Checkpoint | None, device: torch.device
+        cls,
+        config: Config,
+        phase: PhaseConfig,
+        init: Checkpoint | None,
+        device: torch.device,
+        ranks: Ranks = Ranks(),
     ) -> "Models":
         """Networks for `phase`: drawn from the seed, then whatever `init` has learnt already."""
         if init is not None:
@@ -80,16 +87,18 @@ class Models:
             network.to(device)
         ema.requires_grad_(False).eval()
         share_buffers(ema, generator)
-        betas, epsilon = config.training.adam_betas, config.training.adam_epsilon
+        adam = config.training.adam_betas, config.training.adam_epsilon, ranks
+        noisy = config.training.adversarial.instance_noise
         return cls(
             generator,
             discriminator,
             ema,
-            Adam(generator, betas, epsilon),
-            Adam(discriminator, betas, epsilon),
+            Adam(generator, *adam),
+            Adam(discriminator, *adam),
             flatten(ema),
-            InstanceNoise(discriminator, device) if config.training.adversarial.instance_noise else None,
+            InstanceNoise(discriminator, device, ranks) if noisy else None,
             torch.zeros(len(STATISTICS), device=device),
+            ranks,
         )
 
     def network_tensors(self) -> dict[str, Tensor]:
@@ -120,6 +129,13 @@ class Models:
         running = stripped("running", tensors)
         for name, tensor in self._running().items():
             tensor.copy_(running[name])
+
+    def copy_first_rank(self) -> None:
+        """Let all of that be the first rank's."""
+        networks = self.generator, self.discriminator, self.ema
+        for part in (*networks, self.generator_adam, self.discriminator_adam):
+            self.ranks.copy_first_(part.state_dict().values())
+        self.ranks.copy_first_(self._running().values())
 
     def reset_optimizers(self) -> None:
         self.generator_adam.reset()
