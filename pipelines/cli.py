@@ -25,9 +25,13 @@ app.add_typer(presets.app, name="presets")
 
 Params = Annotated[Path, typer.Option(help="The parameters: all that decides the result.")]
 Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]
+DatasetUri = Annotated[
+    str, typer.Option("--dataset", help="The built dataset: its folder, or its s3:// address.")
+]
+DatasetDigest = Annotated[str, typer.Option(help="Refuse a dataset whose manifest has another digest.")]
 Key = Annotated[str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE")]
 PARAMS, DATASET = Path("params.yaml"), Path("data/multires")
-CHECKPOINTS, HISTORY, SNAPSHOTS = Path("checkpoints"), Path("history"), Path("snapshots")
+CHECKPOINTS, HISTORY, SNAPSHOTS = Path("checkpoints"), Path("history"), "snapshots"
 EVALUATIONS, SAMPLES, SCORE_NETWORK = Path("evaluation"), Path("samples"), Path("score_network")
 VERDICT, REGISTRATION, REPORT = Path("verdict.json"), Path("registration.json"), Path("report")
 
@@ -80,27 +84,39 @@ def score_network(params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
 def train_phase(
     key: Key,
     params: Params = PARAMS,
-    dataset: Dataset = DATASET,
+    dataset: DatasetUri = str(DATASET),
+    dataset_digest: DatasetDigest = "",
     snapshots: Annotated[
-        Path, typer.Option(help="Where state is kept to go on from after an interruption.")
+        str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
     ] = SNAPSHOTS,
 ) -> None:
     """Train one phase, going on from its newest snapshot if it was interrupted."""
+    from components.object_store import open_store
+    from components.object_store.dataset import fetch_level
     from components.train_phase.stage import train_phase
     from progan import config
 
-    out, history = CHECKPOINTS / key, HISTORY / f"{key}.csv"
-    train_phase(config.load(params), key, dataset, snapshots, out, history)
+    loaded = config.load(params)
+    data = fetch_level(dataset, dataset_digest, loaded.phase(key).resolution)
+    train_phase(loaded, key, data, open_store(snapshots), CHECKPOINTS / key, HISTORY / f"{key}.csv")
 
 
 @app.command()
-def evaluate(key: Key, params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
+def evaluate(
+    key: Key,
+    params: Params = PARAMS,
+    dataset: DatasetUri = str(DATASET),
+    dataset_digest: DatasetDigest = "",
+) -> None:
     """Measure a finished phase: SWD, MS-SSIM and score; draw reals beside fakes."""
     from components.evaluate.stage import evaluate
+    from components.object_store.dataset import fetch_level
     from progan import config
 
+    loaded = config.load(params)
+    data = fetch_level(dataset, dataset_digest, loaded.phase(key).resolution)
     out, samples = EVALUATIONS / f"{key}.json", SAMPLES / f"{key}.png"
-    evaluate(config.load(params), key, CHECKPOINTS / key, dataset, SCORE_NETWORK, out, samples)
+    evaluate(loaded, key, CHECKPOINTS / key, data, SCORE_NETWORK, out, samples)
 
 
 @app.command()

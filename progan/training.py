@@ -30,6 +30,7 @@ TICKS_PER_PHASE = 40  # rows of the history: losses and rates
 MEASURES_PER_PHASE = 4  # SWD during training, besides the one at the start
 SNAPSHOT_COST = 0.02  # the fraction of the time that writing snapshots may take …
 SNAPSHOT_SECONDS = 10.0  # … but never more often than this
+SNAPSHOT_RETRY_SECONDS = 300.0  # … and one that could not be written is tried again by then
 CALIBRATION_IMAGES = 500  # real images that minibatch discrimination starts from, as in the authors' code
 NOISE = 1  # tells the stream of the discriminator's noise from that of the draws
 
@@ -158,8 +159,8 @@ class PhaseTrainer:
         hooks.progress(self.images_shown, self.schedule.total_images)
         while not self._finished():
             if hooks.stop_requested():
-                self._snapshot(snapshots)
-                raise Interrupted(f"{self.phase.key}: stopped at {self.images_shown} images, state saved")
+                saved = "state saved" if self._snapshot(snapshots) else "the last snapshot before it stays"
+                raise Interrupted(f"{self.phase.key}: stopped at {self.images_shown} images, {saved}")
             self.iterate()
             hooks.progress(self.images_shown, self.schedule.total_images)
             if self._tick_due():
@@ -258,11 +259,11 @@ class PhaseTrainer:
     def _finished(self) -> bool:
         return self.images_shown >= self.schedule.total_images
 
-    def _snapshot(self, snapshots: SnapshotFolder) -> None:
+    def _snapshot(self, snapshots: SnapshotFolder) -> bool:
         models = self.models
         tensors = models.network_tensors() | models.optimizer_tensors() | models.running_tensors()
         facts = {"images_shown": self.images_shown, "history": self.history, "seconds": self.seconds}
-        snapshots.write(self.images_shown, tensors, facts)
+        return snapshots.write(self.images_shown, tensors, facts)
 
     def _resume(self, snapshots: SnapshotFolder) -> None:
         found = snapshots.read()
@@ -286,9 +287,11 @@ class SnapshotClock:
     def due(self) -> bool:
         return time.monotonic() - self._last >= self._interval
 
-    def time(self, write: Callable[[], None]) -> None:
-        """Call `write` and set the interval by how long it took."""
+    def time(self, write: Callable[[], bool]) -> None:
+        """Call `write` and set the interval by how long it took, and by whether it says that it succeeded."""
         started = time.monotonic()
-        write()
+        written = write()
         self._last = time.monotonic()
         self._interval = max(SNAPSHOT_SECONDS, (self._last - started) / SNAPSHOT_COST)
+        if not written:
+            self._interval = min(self._interval, SNAPSHOT_RETRY_SECONDS)

@@ -16,22 +16,24 @@ from progan.config import Config
 from progan.cost import images_after
 from progan.dataset.reader import load_manifest, load_training_set
 from progan.device import best_device
-from progan.files import alone, atomic_file
+from progan.files import atomic_file
 from progan.metrics import swd
 from progan.networks import Generator
 from progan.progress import duration, show_progress
 from progan.sampling import generate, seeded_inputs
 from progan.snapshots import SnapshotFolder, read_checkpoint
+from progan.store import Store
 from progan.training import Hooks, PhaseTrainer
 
 CURVE_IMAGES = 256  # images on each side of the SWD that is measured during training
 
 
-def train_phase(config: Config, key: str, dataset: Path, snapshots: Path, out: Path, history: Path) -> None:
+def train_phase(config: Config, key: str, dataset: Path, snapshots: Store, out: Path, history: Path) -> None:
     """Train the phase `key`, going on from its newest snapshot if there is one.
 
     Writes the checkpoint folder `out` (the same bytes for the same inputs on the same machine) and the
-    CSV file `history` (which also holds times). Raises Interrupted, with all saved, on SIGTERM or SIGINT.
+    CSV file `history` (which also holds times). Raises Interrupted, with all saved, on SIGTERM or SIGINT,
+    and Unavailable when it cannot be known whether there are snapshots.
     """
     phase = config.phase(key)
     init = None if phase.is_first else read_checkpoint(Path(phase.init))
@@ -41,7 +43,7 @@ def train_phase(config: Config, key: str, dataset: Path, snapshots: Path, out: P
     trainer = PhaseTrainer(config, phase, images, digest, init, best_device(), labels)
     folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
     measure = _swd_against(images, labels, config)
-    with alone(folder.folder / "lock", f"is training {key}"):
+    with snapshots.alone(folder.name, f"is training {key}"):
         with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
             trainer.train(folder, Hooks(advance, measure, stopped))
         _write_history(history, trainer.history)

@@ -7,6 +7,7 @@ import torch
 
 from progan.errors import InputError
 from progan.snapshots import SnapshotFolder, prefixed, read_checkpoint, stripped, write_checkpoint
+from progan.store import FolderStore
 
 
 def tensors(value):
@@ -14,52 +15,59 @@ def tensors(value):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return SnapshotFolder(tmp_path, "r0008", "0123456789abcdef-and-more")
+def files(tmp_path):
+    """Where the snapshots lie."""
+    return tmp_path / "r0008-0123456789abcdef"
 
 
-def test_newest_of_the_last_two(folder):
+@pytest.fixture
+def folder(tmp_path, files):
+    files.mkdir()
+    return SnapshotFolder(FolderStore(tmp_path), "r0008", "0123456789abcdef-and-more")
+
+
+def test_newest_of_the_last_two(folder, files):
     assert folder.read() is None
     for images in (8, 16, 24):
         folder.write(images, tensors(images), {"images_shown": images})
-    assert len(list(folder.folder.glob("*.safetensors"))) == 2
+    assert len(list(files.glob("*.safetensors"))) == 2
     read, facts = folder.read()
     assert facts == {"images_shown": 24}
     assert torch.equal(read["a.weight"], tensors(24)["a.weight"])
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
-def test_a_damaged_snapshot_gives_way_to_the_one_before(folder, damage):
+def test_a_damaged_snapshot_gives_way_to_the_one_before(folder, files, damage):
     folder.write(8, tensors(8), {"images_shown": 8})
     folder.write(16, tensors(16), {"images_shown": 16})
-    newest = max(folder.folder.glob("*.safetensors"))
+    newest = max(files.glob("*.safetensors"))
     newest.write_bytes(damage(newest.read_bytes()))
     assert folder.read()[1] == {"images_shown": 8}
 
 
-def test_a_write_that_was_cut_off_is_not_seen(folder):
+def test_a_write_that_was_cut_off_is_not_seen(folder, files):
     folder.write(8, tensors(8), {"images_shown": 8})
-    half = folder.folder / ".000000000016-abc.safetensors.123.partial"
+    half = files / ".000000000016-abc.safetensors.123.partial"
     half.write_bytes(b"half")
     assert folder.read()[1] == {"images_shown": 8}
     folder.write(24, tensors(24), {"images_shown": 24})
     assert not half.exists()
 
 
-def test_a_snapshot_without_its_pointer_still_counts(folder):
+def test_a_snapshot_without_its_pointer_still_counts(folder, files):
     """Killed between the rename and LATEST: the pointer names the older one, which is whole too."""
     folder.write(8, tensors(8), {"images_shown": 8})
-    pointer = (folder.folder / "LATEST").read_text()
+    pointer = (files / "LATEST").read_text()
     folder.write(16, tensors(16), {"images_shown": 16})
-    (folder.folder / "LATEST").write_text(pointer)
+    (files / "LATEST").write_text(pointer)
     assert folder.read()[1] == {"images_shown": 8}
-    (folder.folder / "LATEST").unlink()
+    (files / "LATEST").unlink()
     assert folder.read()[1] == {"images_shown": 16}
 
 
 def test_other_fingerprints_are_not_read(folder, tmp_path):
     folder.write(8, tensors(8), {"images_shown": 8})
-    assert SnapshotFolder(tmp_path, "r0008", "fedcba9876543210-and-more").read() is None
+    assert SnapshotFolder(FolderStore(tmp_path), "r0008", "fedcba9876543210-and-more").read() is None
 
 
 def test_prefixes():

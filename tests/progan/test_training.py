@@ -10,6 +10,7 @@ from progan import training
 from progan.config import PhaseConfig
 from progan.errors import InputError, Interrupted
 from progan.snapshots import SnapshotFolder, read_checkpoint
+from progan.store import FolderStore
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.064, 0.064, 8, 0.001)
@@ -104,9 +105,9 @@ def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeyp
     monkeypatch.setattr(training, "TICKS_PER_PHASE", 4)
     config, labels = changed(small_config, **SETTINGS[setting]), np.arange(64) % 5
     whole = unsure(make_trainer(config, noise, labels=labels))
-    whole.train(SnapshotFolder(tmp_path / "a", "r0008", whole.fingerprint), hooks())
+    whole.train(SnapshotFolder(FolderStore(tmp_path / "a"), "r0008", whole.fingerprint), hooks())
     first = unsure(make_trainer(config, noise, labels=labels))
-    folder = SnapshotFolder(tmp_path / "b", "r0008", first.fingerprint)
+    folder = SnapshotFolder(FolderStore(tmp_path / "b"), "r0008", first.fingerprint)
     with pytest.raises(Interrupted, match="stopped at"):
         first.train(folder, hooks(stop_after, first))
     second = make_trainer(config, noise, labels=labels)
@@ -124,7 +125,7 @@ def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeyp
 
 def test_history(small_config, noise, tmp_path):
     trainer = make_trainer(small_config, noise)
-    trainer.train(SnapshotFolder(tmp_path, "r0008", trainer.fingerprint), hooks())
+    trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.fingerprint), hooks())
     rows = trainer.history
     assert [row["images"] for row in rows] == list(range(0, 129, 8))
     assert rows[0]["d_loss"] is None
@@ -139,7 +140,7 @@ def test_history(small_config, noise, tmp_path):
 def test_history_of_every_setting(small_config, noise, tmp_path, setting):
     """Finite numbers, but no gradient norm where the loss takes no gradient of the images."""
     trainer = make_trainer(changed(small_config, **SETTINGS[setting]), noise, labels=np.arange(64) % 5)
-    trainer.train(SnapshotFolder(tmp_path, "r0008", trainer.fingerprint), hooks())
+    trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.fingerprint), hooks())
     for row in trainer.history[1:]:
         gradient_norm = row.pop("gradient_norm")
         assert (gradient_norm is None) == (setting.startswith(("least", "hinge")))
@@ -176,7 +177,7 @@ def test_noise_is_there_for_least_squares_alone_and_its_score_follows_the_fakes(
 
 def test_next_phase_takes_over_by_name(small_config, noise, tmp_path):
     small = make_trainer(small_config, noise[:, :, ::2, ::2].copy(), small_config.phases["r0004"])
-    small.train(SnapshotFolder(tmp_path, "r0004", small.fingerprint), hooks())
+    small.train(SnapshotFolder(FolderStore(tmp_path), "r0004", small.fingerprint), hooks())
     small.write_checkpoint(tmp_path / "r0004", {"digest": "data"})
     init = read_checkpoint(tmp_path / "r0004")
     grown = training.PhaseTrainer(small_config, FADING, noise, "data", init, CPU)
@@ -236,6 +237,6 @@ def test_critic_steps_that_do_not_divide_the_phase(small_config, noise, tmp_path
     """128 images in iterations of 3 × 8: the phase ends with the first that reaches them, and says so."""
     config = changed(small_config, critic_steps=3)
     trainer = make_trainer(config, noise)
-    trainer.train(SnapshotFolder(tmp_path, "r0008", trainer.fingerprint), hooks())
+    trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.fingerprint), hooks())
     assert trainer.history[-1]["images"] == trainer.images_shown == 144
     assert trainer.history[-1]["swd"] is not None
