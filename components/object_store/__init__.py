@@ -1,12 +1,16 @@
 """Snapshots and datasets by their addresses: folders, or S3 and what speaks like it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from progan.errors import InputError
-from progan.store import FolderStore, Store
+from progan.store import FolderStore
+
+if TYPE_CHECKING:
+    from components.object_store.s3 import S3Store
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str) -> "FolderStore | S3Store":
     """What `uri` names: a folder by its path, or a place in a bucket ("s3://bucket/prefix")."""
     if "://" not in uri:
         return FolderStore(Path(uri))

@@ -5,8 +5,9 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from components.object_store.s3 import S3Store
+from components.object_store import open_store
 from progan.config import phase_key
 from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
 from progan.dataset.reader import built_level, load_manifest, parse_manifest
@@ -14,6 +15,9 @@ from progan.errors import InputError
 from progan.files import atomic_file, sha256_file
 from progan.progress import show_progress
 from progan.store import FolderStore
+
+if TYPE_CHECKING:
+    from components.object_store.s3 import S3Store
 
 SHARDS_AT_ONCE = 4  # each in parts, several of them at a time too
 
@@ -27,10 +31,10 @@ def fetch_level(uri: str, digest: str, resolution: int) -> Path:
     digest: what the manifest's digest has to be; empty for any. Raises InputError when it is another one, or
     the dataset is not whole; Unavailable when the store does not answer.
     """
-    if "://" not in uri:
-        _demand(digest, load_manifest(Path(uri)), uri)
-        return Path(uri)
-    store = S3Store(uri)
+    store = open_store(uri)
+    if isinstance(store, FolderStore):
+        _demand(digest, load_manifest(store.root), uri)
+        return store.root
     content = store.read(MANIFEST_NAME)
     if content is None:
         raise InputError(f"{uri}/{MANIFEST_NAME}: there is no such object; copy a built dataset there")
@@ -45,7 +49,7 @@ def fetch_level(uri: str, digest: str, resolution: int) -> Path:
     return cached.root
 
 
-def _fetch(store: S3Store, level: Level, folder: Path, label: str) -> None:
+def _fetch(store: "S3Store", level: Level, folder: Path, label: str) -> None:
     total, done = sum(shard.bytes for shard in level.shards), 0
     with show_progress(label, "bytes") as advance, ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
         advance(done, total)
@@ -54,7 +58,7 @@ def _fetch(store: S3Store, level: Level, folder: Path, label: str) -> None:
             advance(done, total)
 
 
-def _fetch_shard(store: S3Store, folder: Path, shard: Shard) -> int:
+def _fetch_shard(store: "S3Store", folder: Path, shard: Shard) -> int:
     """Bring a shard to `folder` unless it is there and right; its size."""
     path, source = folder / shard.file, f"{store.uri}/{shard.file}"
     if path.is_file() and sha256_file(path) == shard.sha256:

@@ -26,8 +26,9 @@ from s3transfer.exceptions import RetriesExceededError
 from progan.errors import InputError, Unavailable
 
 ATTEMPTS = 6  # of every request; the waits between them double: half a minute at most
-TIMEOUT_SECONDS = 20  # to connect, and between the pieces of an answer
-PART_BYTES = 64 * 2**20  # larger contents travel in parts …
+CONNECT_SECONDS = 5
+ANSWER_SECONDS = 20  # for each piece of an answer
+PART_BYTES = 16 * 2**20  # larger contents travel in parts …
 PARTS_AT_ONCE = 8  # … so many at a time
 
 MISSING = ("404", "NoSuchKey")
@@ -36,6 +37,7 @@ ONLY_THE_USER_HELPS = {
     "AccessDenied": "these credentials may not do this",
     "403": "these credentials may not do this",
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID",
+    "XAdminUserNotFound": "check AWS_ACCESS_KEY_ID",  # Versity's word for it
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY",
 }
 
@@ -53,13 +55,13 @@ class S3Store:
             raise InputError(f"{uri}: names no bucket; write s3://bucket/prefix")
         self.uri, self.bucket, self.prefix = uri.rstrip("/"), address.netloc, address.path.strip("/")
         settings = Config(
-            connect_timeout=TIMEOUT_SECONDS,
-            read_timeout=TIMEOUT_SECONDS,
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=ANSWER_SECONDS,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             max_pool_connections=4 * PARTS_AT_ONCE,
         )
         try:
-            self.client = boto3.client("s3", config=settings)
+            self.client = boto3.Session().client("s3", config=settings)
         except (BotoCoreError, ValueError) as error:
             raise InputError(f"{uri}: {error}; check the AWS_ variables and files") from error
         self.transfer = TransferConfig(
@@ -131,7 +133,7 @@ class S3Store:
             code = _code(error)
             if code in ONLY_THE_USER_HELPS:
                 raise InputError(f"{self.uri}/{name}: {code}; {ONLY_THE_USER_HELPS[code]}") from error
-            raise Unavailable(f"{self.uri}/{name}: answers {code}; run again later") from error
+            raise Unavailable(f"{self.uri}/{name}: answers {code}, try again later") from error
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise InputError(
                 f"{self.uri}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -142,7 +144,7 @@ class S3Store:
             ) from error
         except (BotoCoreError, Boto3Error, RetriesExceededError, ConnectionError, TimeoutError) as error:
             why = " ".join(str(error).split())
-            raise Unavailable(f"{self.uri}/{name}: does not answer ({why}); run again later") from error
+            raise Unavailable(f"{self.uri}/{name}: does not answer, try again later ({why})") from error
 
 
 def _code(error: ClientError) -> str:

@@ -1,11 +1,12 @@
 """Snapshots and checkpoints: what is whole is read, what is not is known."""
 
 import json
+import re
 
 import pytest
 import torch
 
-from progan.errors import InputError
+from progan.errors import InputError, Unavailable
 from progan.snapshots import SnapshotFolder, prefixed, read_checkpoint, stripped, write_checkpoint
 from progan.store import FolderStore
 
@@ -113,3 +114,41 @@ def test_the_same_tensors_give_the_same_bytes(tmp_path):
         "networks.safetensors",
         "optimizers.safetensors",
     }
+
+
+class Away(FolderStore):
+    """A folder that does not answer while `away`."""
+
+    away = False
+
+    def write(self, name, content):
+        if self.away:
+            raise Unavailable(f"{name}: does not answer, try again later")
+        super().write(name, content)
+
+
+def test_a_store_that_is_away_costs_a_warning_and_the_snapshot_before_stays(tmp_path, capsys):
+    store = Away(tmp_path)
+    folder = SnapshotFolder(store, "r0008", "fingerprint")
+    assert folder.write(8, tensors(8), {"images_shown": 8}) is True
+    store.away = True
+    assert folder.write(16, tensors(16), {"images_shown": 16}) is False
+    told = r"warning: r0008-fingerprint/000000000016-\w+\.safetensors: does not answer, .*; training goes on"
+    assert re.match(told, capsys.readouterr().err)
+    assert folder.read()[1] == {"images_shown": 8}
+    store.away = False
+    assert folder.write(24, tensors(24), {"images_shown": 24}) is True
+    assert folder.read()[1] == {"images_shown": 24}
+
+
+def test_a_snapshot_that_another_process_removes_meanwhile_is_passed_over(tmp_path):
+    class Removing(FolderStore):
+        def names(self, folder):
+            names = super().names(folder)
+            self.delete(names[-1])
+            return names
+
+    SnapshotFolder(FolderStore(tmp_path), "r0008", "f").write(8, tensors(8), {"images_shown": 8})
+    SnapshotFolder(FolderStore(tmp_path), "r0008", "f").write(16, tensors(16), {"images_shown": 16})
+    (tmp_path / "r0008-f/LATEST").unlink()
+    assert SnapshotFolder(Removing(tmp_path), "r0008", "f").read()[1] == {"images_shown": 8}

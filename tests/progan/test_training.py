@@ -8,7 +8,7 @@ import torch
 
 from progan import training
 from progan.config import PhaseConfig
-from progan.errors import InputError, Interrupted
+from progan.errors import InputError, Interrupted, Unavailable
 from progan.snapshots import SnapshotFolder, read_checkpoint
 from progan.store import FolderStore
 
@@ -240,3 +240,59 @@ def test_critic_steps_that_do_not_divide_the_phase(small_config, noise, tmp_path
     trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.fingerprint), hooks())
     assert trainer.history[-1]["images"] == trainer.images_shown == 144
     assert trainer.history[-1]["swd"] is not None
+
+
+class Away(FolderStore):
+    """A folder that keeps nothing, as it does not answer."""
+
+    def write(self, name, content):
+        raise Unavailable(f"{name}: does not answer, try again later")
+
+
+def test_a_phase_whose_snapshots_cannot_be_written_is_trained_all_the_same(
+    small_config, noise, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(training, "SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr(training, "SNAPSHOT_RETRY_SECONDS", 0.0)
+    whole, alone = make_trainer(small_config, noise), make_trainer(small_config, noise)
+    whole.train(SnapshotFolder(FolderStore(tmp_path), "r0008", whole.fingerprint), hooks())
+    away = SnapshotFolder(Away(tmp_path / "away"), "r0008", alone.fingerprint)
+    alone.train(away, hooks())
+    assert_same(tensors_of(alone), tensors_of(whole))
+    assert capsys.readouterr().err.count("training goes on without this snapshot") == 128 // 8 + 1
+    stopped = make_trainer(small_config, noise)
+    with pytest.raises(Interrupted, match="r0008: stopped at 24 images, the last snapshot before it stays"):
+        stopped.train(away, hooks(24, stopped))
+
+
+def test_when_snapshots_are_due(monkeypatch):
+    """They take 2 % of the time; one that could not be written is tried again within minutes."""
+    now = 1000.0
+    monkeypatch.setattr(training.time, "monotonic", lambda: now)
+
+    def writes(seconds, written):
+        def write():
+            nonlocal now
+            now += seconds
+            return written
+
+        return write
+
+    def seconds_to_next():
+        nonlocal now
+        for waited in range(10_000):
+            if clock.due():
+                return waited
+            now += 1
+        return None
+
+    clock = training.SnapshotClock()
+    assert seconds_to_next() == 10
+    clock.time(writes(0.1, True))
+    assert seconds_to_next() == 10
+    clock.time(writes(30, True))
+    assert seconds_to_next() == 1500
+    clock.time(writes(30, False))
+    assert seconds_to_next() == 300
+    clock.time(writes(0.1, False))
+    assert seconds_to_next() == 10
