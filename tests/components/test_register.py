@@ -22,6 +22,7 @@ from components.register.stage import register
 from progan.files import read_json, write_json
 from progan.models import build_networks
 from progan.snapshots import SnapshotFolder, read_checkpoint
+from progan.store import FolderStore
 from progan.training import Hooks, PhaseTrainer
 
 QUIET = Hooks(lambda done, total: None, lambda generator, alpha: 50.0, lambda: False)
@@ -44,7 +45,7 @@ def run(tmp_path, monkeypatch, small_config, noise, label_size):
         del config.phases[key]
     images, labels = noise[:, :, :4, :4].copy(), np.arange(64) % 3
     trainer = PhaseTrainer(config, config.phases["r0004"], images, "data", None, torch.device("cpu"), labels)
-    trainer.train(SnapshotFolder(Path("snapshots"), "r0004", trainer.fingerprint), QUIET)
+    trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), "r0004", trainer.fingerprint), QUIET)
     trainer.write_checkpoint(Path("checkpoints/r0004"), {"name": "noise", "images": 64, "digest": "data"})
     _write_history(Path("history/r0004.csv"), trainer.history)
     evaluation = {
