@@ -25,11 +25,10 @@ COPY pyproject.toml README.md ./
 COPY progan progan
 COPY components components
 COPY pipelines pipelines
-RUN /opt/progan/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels .
+RUN /opt/progan/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index --root=/installed .
 
 FROM dependencies
-RUN --mount=type=bind,from=package,source=/wheels,target=/wheels \
-    /opt/progan/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
+COPY --from=package /installed /
 # Only /work and /tmp are written to: the root file system can be read-only.
 ENV PATH=/opt/progan/bin:$PATH HOME=/tmp USER=progan PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /work
