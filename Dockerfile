@@ -25,6 +25,7 @@ COPY pyproject.toml README.md ./
 COPY progan progan
 COPY components components
 COPY pipelines pipelines
+COPY presets presets
 RUN /opt/progan/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index --root=/installed .
 
 FROM dependencies

@@ -268,7 +268,6 @@ def test_a_conditional_model_takes_labels_in_the_last_column(run):
         assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
 
 
-
 def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch):
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
