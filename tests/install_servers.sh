@@ -10,10 +10,11 @@ if compgen -G "/usr/lib/postgresql/*/bin/pg_ctl" > /dev/null || command -v pg_ct
     echo "PostgreSQL: there"
 elif [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
     echo "PostgreSQL: left out, installing it needs root on Debian or Ubuntu"
-else
-    apt-get update --quiet=2
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends postgresql > /dev/null
+elif apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive \
+    apt-get install --yes --quiet=2 --no-install-recommends postgresql > /dev/null; then
     echo "PostgreSQL: installed"
+else
+    echo "PostgreSQL: left out, apt-get could not install it"
 fi
 
 install_with_go() { # program, package@version
