@@ -35,7 +35,8 @@ def under_torchrun(folder, **environment):
     (folder / "params.yaml").write_text(yaml.safe_dump(shrunk_params()))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*torchrun, ranks.__file__, folder]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    environment = os.environ | environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
