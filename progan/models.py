@@ -1,5 +1,6 @@
 """What a phase changes as it trains: networks, optimisers, and what is summed or averaged besides."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from progan.config import Config, NetworkConfig, PhaseConfig
 from progan.distributed import Ranks
+from progan.errors import InputError
 from progan.networks import Discriminator, Generator
 from progan.noise import InstanceNoise
 from progan.optimizer import Adam, flatten
@@ -25,6 +27,25 @@ def share_buffers(ema: Generator, generator: Generator) -> None:
     for average, own in zip(ema.modules(), generator.modules(), strict=True):
         for name, buffer in own.named_buffers(recurse=False):
             setattr(average, name, buffer)
+
+
+def load_generator(checkpoint: Checkpoint) -> Generator:
+    """The averaged generator of a finished phase, as its own facts describe it, on the CPU."""
+    generator = Generator(NetworkConfig(**checkpoint.facts["network"]), checkpoint.facts["resolution"])
+    generator.load_state_dict(checkpoint.networks("ema"))
+    return generator.requires_grad_(False).eval()
+
+
+def require_network(checkpoint: Checkpoint, network: NetworkConfig) -> None:
+    """Raise an InputError that names what in `network` is not as the checkpoint was made with."""
+    made, wanted = checkpoint.facts["network"], dataclasses.asdict(network)
+    for key in sorted(made.keys() | wanted.keys()):
+        if made.get(key) != wanted.get(key):
+            raise InputError(
+                f"{checkpoint.folder}: made with another network configuration (network.{key}: "
+                f"{made.get(key)}, in params.yaml {wanted.get(key)}); set it as it was, or train the phases "
+                "before again"
+            )
 
 
 @dataclass
@@ -51,6 +72,8 @@ class Models:
         ranks: Ranks = Ranks(),
     ) -> "Models":
         """Networks for `phase`: drawn from the seed, then whatever `init` has learnt already."""
+        if init is not None:
+            require_network(init, config.network)
         torch.manual_seed(config.training.seed + phase.resolution)
         generator, discriminator = build_networks(config.network, phase.resolution)
         if init is not None:

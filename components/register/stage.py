@@ -43,7 +43,7 @@ def _register(config: Config, files: RunFiles, verdict: dict[str, Any]) -> tuple
         mlflow_client.set_tag(parent, name, value)
     version = None
     if verdict["passed"]:
-        checkpoint = read_checkpoint(files.checkpoints / verdict["phase"])
+        checkpoint = read_checkpoint(files.checkpoint)
         version = _find_or_make_version(mlflow_client, model, parent, checkpoint)
         for name, value in tags.items():
             mlflow_client.set_model_version_tag(model, version, name, value)

@@ -28,13 +28,15 @@ class PhaseJob:
     config: Config
     key: str
     dataset: Path
+    init: Path | None
     snapshots: Path
     out: Path
     history: Path
 
     def run(self, ranks: Ranks = Ranks()) -> None:
         """Train, as one of `ranks`."""
-        train_phase(self.config, self.key, self.dataset, self.snapshots, self.out, self.history, ranks)
+        files = self.dataset, self.init, self.snapshots, self.out, self.history
+        train_phase(self.config, self.key, *files, ranks)
 
 
 class Launcher(Protocol):

@@ -33,23 +33,24 @@ def train_phase(
     config: Config,
     key: str,
     dataset: Path,
+    init: Path | None,
     snapshots: Path,
     out: Path,
     history: Path,
     ranks: Ranks = Ranks(),
 ) -> None:
-    """Train the phase `key`, going on from its newest snapshot if there is one.
+    """Train the phase `key` from the checkpoint `init`, or on from its newest snapshot if there is one.
 
     Writes the checkpoint folder `out` (the same bytes for the same inputs on the same machine) and the
     CSV file `history` (which also holds times). Raises Interrupted, with all saved, on SIGTERM or SIGINT.
     Of several ranks, all of which call this, the first alone measures and writes.
     """
     phase = config.phase(key)
-    init = None if phase.is_first else read_checkpoint(Path(phase.init))
     manifest = load_manifest(dataset)
     images, labels = load_training_set(dataset, phase.resolution, config.network.label_size)
     digest = manifest.level(phase.resolution).digest
-    trainer = PhaseTrainer(config, phase, images, digest, init, best_device(), labels, ranks)
+    before = None if init is None else read_checkpoint(init)
+    trainer = PhaseTrainer(config, phase, images, digest, before, best_device(), labels, ranks)
     folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
     if not ranks.is_first:
         _follow(trainer, folder)

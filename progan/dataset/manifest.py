@@ -76,6 +76,11 @@ class Manifest:
         """Lowest first."""
         return tuple(int(key[1:]) for key in self.levels)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that the manifest says, the shards' digests among it."""
+        return digest_of(self.to_json())
+
     def level(self, resolution: int) -> Level:
         """The shards of one resolution; KeyError when it was not built."""
         return self.levels[phase_key(resolution)]

@@ -64,8 +64,8 @@ def run(tmp_path, monkeypatch, small_config, noise, label_size):
 
 
 def run_gate_and_register(config):
-    gate(config, Path("evaluation"), Path("verdict.json"))
-    files = RunFiles(*map(Path, ("checkpoints", "history", "evaluation", "samples", "verdict.json")))
+    gate(config, Path("evaluation/r0004.json"), Path("verdict.json"))
+    files = RunFiles(*map(Path, ("checkpoints/r0004", "history", "evaluation", "samples", "verdict.json")))
     register(config, files, Path("registration.json"))
     return read_json(Path("registration.json"))
 
@@ -135,7 +135,7 @@ def test_the_champion_is_what_candidates_are_measured_against(run):
     evaluation = read_json(Path("evaluation/r0004.json"))
     worse = evaluation | {"swd": {"16": 80.0, "average": 80.0}, "fingerprint": "another"}
     write_json(Path("evaluation/r0004.json"), worse)
-    gate(run, Path("evaluation"), Path("verdict.json"))
+    gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
     verdict = read_json(Path("verdict.json"))
     assert not verdict["passed"]
     assert "1.1 × the champion's 50" in verdict["reasons"][-1]["text"]
