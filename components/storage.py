@@ -16,17 +16,6 @@ def folder_of(uri: str) -> Path:
     return Path(uri)
 
 
-def fetch_dataset(uri: str, digest: str) -> Path:
-    """A folder with the built dataset at `uri`; InputError unless its manifest has `digest`."""
-    folder = folder_of(uri)
-    found = load_manifest(folder).digest
-    if found != digest:
-        raise InputError(
-            f"{uri}: holds the dataset {found[:12]}, not {digest[:12]}; give the URI of that one"
-        )
-    return folder
-
-
 def found_digest(uri: str) -> str:
     """The digest of the dataset at `uri`; empty when there is none."""
     folder = folder_of(uri)

@@ -32,8 +32,12 @@ for name, command in (
 ):
     app.command(name)(command)
 
+DatasetUri = Annotated[
+    str, typer.Option("--dataset", help="The built dataset: its folder, or its s3:// address.")
+]
+DatasetDigest = Annotated[str, typer.Option(help="Refuse a dataset whose manifest has another digest.")]
 Key = Annotated[str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE")]
-CHECKPOINTS, HISTORY, SNAPSHOTS = Path("checkpoints"), Path("history"), Path("snapshots")
+CHECKPOINTS, HISTORY, SNAPSHOTS = Path("checkpoints"), Path("history"), "snapshots"
 EVALUATIONS, SAMPLES, SCORE_NETWORK = Path("evaluation"), Path("samples"), Path("score_network")
 VERDICT, REGISTRATION, REPORT = Path("verdict.json"), Path("registration.json"), Path("report")
 
@@ -86,9 +90,10 @@ def score_network(params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
 def train_phase(
     key: Key,
     params: Params = PARAMS,
-    dataset: Dataset = DATASET,
+    dataset: DatasetUri = str(DATASET),
+    dataset_digest: DatasetDigest = "",
     snapshots: Annotated[
-        Path, typer.Option(help="Where state is kept to go on from after an interruption.")
+        str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
     ] = SNAPSHOTS,
     gpus: Annotated[
         int,
@@ -97,25 +102,35 @@ def train_phase(
 ) -> None:
     """Train one phase, going on from its newest snapshot if it was interrupted."""
     from components.gate.stage import refuse_to_go_on
+    from components.object_store.dataset import fetch_level
     from components.train_phase.launch import PhaseJob, launcher
     from progan import config
 
     loaded = config.load(params)
     phase = loaded.phase(key)
     refuse_to_go_on(loaded, key, CHECKPOINTS, EVALUATIONS)
+    data = fetch_level(dataset, dataset_digest, phase.resolution)
     init = None if phase.is_first else Path(phase.init)
     out, history = CHECKPOINTS / key, HISTORY / f"{key}.csv"
-    launcher(gpus).run(PhaseJob(loaded, key, dataset, init, snapshots, out, history))
+    launcher(gpus).run(PhaseJob(loaded, key, data, init, snapshots, out, history))
 
 
 @app.command()
-def evaluate(key: Key, params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
+def evaluate(
+    key: Key,
+    params: Params = PARAMS,
+    dataset: DatasetUri = str(DATASET),
+    dataset_digest: DatasetDigest = "",
+) -> None:
     """Measure a finished phase: SWD, MS-SSIM and score; draw reals beside fakes."""
     from components.evaluate.stage import evaluate
+    from components.object_store.dataset import fetch_level
     from progan import config
 
+    loaded = config.load(params)
+    data = fetch_level(dataset, dataset_digest, loaded.phase(key).resolution)
     out, samples = EVALUATIONS / f"{key}.json", SAMPLES / f"{key}.png"
-    evaluate(config.load(params), key, CHECKPOINTS / key, dataset, SCORE_NETWORK, out, samples)
+    evaluate(loaded, key, CHECKPOINTS / key, data, SCORE_NETWORK, out, samples)
 
 
 @app.command()

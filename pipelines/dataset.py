@@ -57,6 +57,7 @@ def verify(dataset: Dataset = DATASET) -> None:
         manifest = verify(dataset, advance)
     shards = sum(len(level.shards) for level in manifest.levels.values())
     print(f"{dataset}: all {shards} shards are as {manifest.name} was built, {manifest.images:,} images")
+    print(f"digest of its manifest: {manifest.digest}")
 
 
 def _table(*columns: str, title: str) -> "Table":

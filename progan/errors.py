@@ -1,4 +1,4 @@
-"""The two ways a command ends early that are nobody's bug, and their exit codes."""
+"""The ways a command ends early that are nobody's bug, and their exit codes."""
 
 
 class InputError(Exception):
@@ -11,3 +11,7 @@ class Interrupted(Exception):
     """The work was stopped from outside after saving its state: run the same command again to go on."""
 
     exit_code = 75  # EX_TEMPFAIL
+
+
+class Unavailable(Interrupted):
+    """Something outside does not answer: the same command may find it back."""

@@ -5,17 +5,19 @@ Both are safetensors and JSON: nothing that is read here can execute anything.
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from progan.errors import InputError
-from progan.files import atomic_file, atomic_folder, read_json, sha256_file, write_json
+from progan.errors import InputError, Unavailable
+from progan.files import atomic_folder, read_json, sha256_file, write_json
+from progan.store import Store
 
 NETWORKS, OPTIMIZERS, FACTS = "networks.safetensors", "optimizers.safetensors", "checkpoint.json"
 LATEST = "LATEST"
@@ -100,50 +102,57 @@ def load_grown(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
 
 
 class SnapshotFolder:
-    """The last snapshots of one phase with one fingerprint.
+    """The last snapshots of one phase with one fingerprint, in the folder `name` of a store.
 
-    A file's name says its content's digest, so that a damaged file is known and the one before it serves.
+    A snapshot's name says its content's digest, so that a damaged one is known and the one before it serves.
     """
 
-    def __init__(self, root: Path, key: str, fingerprint: str) -> None:
-        self.folder = root / f"{key}-{fingerprint[:16]}"
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, store: Store, key: str, fingerprint: str) -> None:
+        self.store, self.name = store, f"{key}-{fingerprint[:16]}"
 
-    def write(self, images_shown: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Write a snapshot, point LATEST at it, and remove all but the last two and what a kill cut off."""
-        for cut_off in self.folder.glob(".*.partial"):
-            cut_off.unlink()
+    def write(self, images_shown: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> bool:
+        """Write a snapshot, point LATEST at it, and remove all but the last two and what a kill cut off.
+
+        False, with a warning, when the store is away: that costs what a kill would undo, never the run.
+        """
         content = safetensors.torch.save(tensors, metadata={"facts": json.dumps(facts)})
-        path = self.folder / f"{images_shown:012d}-{_digest(content)}.safetensors"
-        with atomic_file(path) as beside:
-            beside.write_bytes(content)
-        with atomic_file(self.folder / LATEST) as beside:
-            beside.write_text(path.name + "\n")
-        for old in self._files()[:-KEPT_SNAPSHOTS]:
-            old.unlink()
+        name = f"{images_shown:012d}-{_digest(content)}.safetensors"
+        try:
+            self.store.discard_unfinished(self.name)
+            self.store.write(f"{self.name}/{name}", content)
+            self.store.write(f"{self.name}/{LATEST}", f"{name}\n".encode())
+            for old in self._snapshots()[:-KEPT_SNAPSHOTS]:
+                self.store.delete(old)
+        except Unavailable as error:
+            print(f"warning: {error}; training goes on without this snapshot", file=sys.stderr, flush=True)
+            return False
+        return True
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Tensors and facts of the newest whole snapshot; None when there is none."""
-        for path in self._newest_first():
-            content = path.read_bytes()
-            if path.stem.split("-")[1] != _digest(content):
+        for name in self._newest_first():
+            content = self.store.read(name)
+            if content is None or Path(name).stem.split("-")[1] != _digest(content):
                 continue
-            with safe_open(path, framework="pt") as file:
-                facts = json.loads(file.metadata()["facts"])
             try:
-                return safetensors.torch.load(content), facts
+                return safetensors.torch.load(content), json.loads(_metadata(content)["facts"])
             except SafetensorError:
                 continue
         return None
 
-    def _newest_first(self) -> list[Path]:
-        files = self._files()[::-1]
-        latest = self.folder / LATEST
-        named = latest.read_text().strip() if latest.exists() else ""
-        return sorted(files, key=lambda path: path.name != named)
+    def _newest_first(self) -> list[str]:
+        latest = self.store.read(f"{self.name}/{LATEST}") or b""
+        named = f"{self.name}/{latest.decode().strip()}"
+        return sorted(self._snapshots(), key=lambda name: (name == named, name), reverse=True)
 
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("[0-9]*.safetensors"))
+    def _snapshots(self) -> list[str]:
+        return [name for name in self.store.names(self.name) if name.endswith(".safetensors")]
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """What stands in a safetensors file besides its tensors, in the JSON behind its first eight bytes."""
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length])["__metadata__"]
 
 
 def _digest(content: bytes) -> str:

@@ -31,6 +31,7 @@ TICKS_PER_PHASE = 40  # rows of the history: losses and rates
 MEASURES_PER_PHASE = 4  # SWD during training, besides the one at the start
 SNAPSHOT_COST = 0.02  # the fraction of the time that writing snapshots may take …
 SNAPSHOT_SECONDS = 10.0  # … but never more often than this
+SNAPSHOT_RETRY_SECONDS = 300.0  # … and one that could not be written is tried again by then
 CALIBRATION_IMAGES = 500  # real images that minibatch discrimination starts from, as in the authors' code
 NOISE = 1  # tells the stream of the discriminator's noise from that of the draws
 
@@ -164,9 +165,9 @@ class PhaseTrainer:
         hooks.progress(self.images_shown, self.schedule.total_images)
         while not self._finished():
             if self.ranks.any(hooks.stop_requested()):
-                self._snapshot(snapshots)
+                saved = "state saved" if self._snapshot(snapshots) else "the last snapshot before it stays"
                 self.ranks.wait()
-                raise Interrupted(f"{self.phase.key}: stopped at {self.images_shown} images, state saved")
+                raise Interrupted(f"{self.phase.key}: stopped at {self.images_shown} images, {saved}")
             self.iterate()
             hooks.progress(self.images_shown, self.schedule.total_images)
             if self._tick_due():
@@ -267,13 +268,14 @@ class PhaseTrainer:
     def _finished(self) -> bool:
         return self.images_shown >= self.schedule.total_images
 
-    def _snapshot(self, snapshots: SnapshotFolder) -> None:
+    def _snapshot(self, snapshots: SnapshotFolder) -> bool:
+        """Let the first rank write one; whether it could."""
         if not self.ranks.is_first:
-            return
+            return True
         models = self.models
         tensors = models.network_tensors() | models.optimizer_tensors() | models.running_tensors()
         facts = {"images_shown": self.images_shown, "history": self.history, "seconds": self.seconds}
-        snapshots.write(self.images_shown, tensors, facts)
+        return snapshots.write(self.images_shown, tensors, facts)
 
     def _resume(self, snapshots: SnapshotFolder) -> None:
         """The first rank reads, and the others are told."""
@@ -298,9 +300,11 @@ class SnapshotClock:
     def due(self) -> bool:
         return time.monotonic() - self._last >= self._interval
 
-    def time(self, write: Callable[[], None]) -> None:
-        """Call `write` and set the interval by how long it took."""
+    def time(self, write: Callable[[], bool]) -> None:
+        """Call `write` and set the interval by how long it took, and by whether it says that it succeeded."""
         started = time.monotonic()
-        write()
+        written = write()
         self._last = time.monotonic()
         self._interval = max(SNAPSHOT_SECONDS, (self._last - started) / SNAPSHOT_COST)
+        if not written:
+            self._interval = min(self._interval, SNAPSHOT_RETRY_SECONDS)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from progan import config
 
+pytest_plugins = ["tests.servers"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in several processes at once
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +50,7 @@ def pytest_collection_modifyitems(items):
 
     if not torch.cuda.is_available():
         for item in items:
-            if "gpu" in item.keywords:
+            if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
 
 

@@ -36,11 +36,12 @@ def evaluate(
 
     from components.evaluate.stage import evaluate
     from components.gate.stage import flat_measures
+    from components.object_store.dataset import fetch_level
     from components.results import Results
-    from components.storage import fetch_dataset
     from progan import config, files
 
-    loaded, dataset = config.from_text(params), fetch_dataset(dataset_uri, dataset_digest)
+    loaded = config.from_text(params)
+    dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
     out, picture = Path(evaluation.path), Path(samples.path)
     evaluate(loaded, phase, Path(checkpoint.path), dataset, Path(network.path), out, picture)
     numbers = {name: m for name, m in flat_measures(files.read_json(out)).items() if isinstance(m, float)}

@@ -24,9 +24,10 @@ def score_network(
     """
     from pathlib import Path
 
-    from components.score_network.stage import prepare_score_network
-    from components.storage import fetch_dataset
+    from components.object_store.dataset import fetch_level
+    from components.score_network.stage import prepare_score_network, resolution_looked_at
     from progan import config
 
-    dataset = fetch_dataset(dataset_uri, dataset_digest)
-    prepare_score_network(config.from_text(params), dataset, Path(network.path))
+    loaded = config.from_text(params)
+    dataset = fetch_level(dataset_uri, dataset_digest, resolution_looked_at(loaded))
+    prepare_score_network(loaded, dataset, Path(network.path))

@@ -32,17 +32,16 @@ def train_phase(
         history: The table of losses and rates.
         init: The checkpoint of the phase before; none for the first.
     """
-    import os
     from pathlib import Path
 
+    from components.object_store.dataset import fetch_level
     from components.results import Results
-    from components.storage import fetch_dataset, folder_of
-    from components.train_phase.launch import PhaseJob, launcher
+    from components.train_phase.launch import PhaseJob, gpus_here, launcher
     from progan import config
 
-    loaded, dataset = config.from_text(params), fetch_dataset(dataset_uri, dataset_digest)
+    loaded = config.from_text(params)
+    dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
     before, table = Path(init.path) if init else None, Path(history.path)
-    out = Path(checkpoint.path)
-    job = PhaseJob(loaded, phase, dataset, before, folder_of(snapshots), out, table)
-    launcher(int(os.environ.get("PROGAN_GPUS", "1"))).run(job)
+    job = PhaseJob(loaded, phase, dataset, before, snapshots, Path(checkpoint.path), table)
+    launcher(gpus_here()).run(job)
     Results(results, loaded, dataset_digest).keep_history(phase, table)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import torch
 
+from components.object_store import open_store
 from components.train_phase.stage import train_phase
 from progan import errors
 from progan.config import Config
@@ -29,13 +30,13 @@ class PhaseJob:
     key: str
     dataset: Path
     init: Path | None
-    snapshots: Path
+    snapshots: str  # their folder, or s3:// address
     out: Path
     history: Path
 
     def run(self, ranks: Ranks = Ranks()) -> None:
         """Train, as one of `ranks`."""
-        files = self.dataset, self.init, self.snapshots, self.out, self.history
+        files = self.dataset, self.init, open_store(self.snapshots), self.out, self.history
         train_phase(self.config, self.key, *files, ranks)
 
 
@@ -53,6 +54,11 @@ class Launcher(Protocol):
 def launcher(gpus: int) -> Launcher:
     """What trains on so many GPUs of this machine."""
     return InProcess() if gpus == 1 else Torchrun(gpus)
+
+
+def gpus_here() -> int:
+    """As many as PROGAN_GPUS says, which a pod is given by the cluster profile; 1 where nobody says."""
+    return int(os.environ.get("PROGAN_GPUS", "1"))
 
 
 class InProcess:

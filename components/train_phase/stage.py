@@ -18,12 +18,13 @@ from progan.cost import images_after
 from progan.dataset.reader import load_manifest, load_training_set
 from progan.device import best_device
 from progan.distributed import Ranks
-from progan.files import alone, atomic_file
+from progan.files import atomic_file
 from progan.metrics import swd
 from progan.networks import Generator
 from progan.progress import duration, show_progress
 from progan.sampling import generate, seeded_inputs
 from progan.snapshots import SnapshotFolder, read_checkpoint
+from progan.store import Store
 from progan.training import Hooks, PhaseTrainer
 
 CURVE_IMAGES = 256  # images on each side of the SWD that is measured during training
@@ -34,7 +35,7 @@ def train_phase(
     key: str,
     dataset: Path,
     init: Path | None,
-    snapshots: Path,
+    snapshots: Store,
     out: Path,
     history: Path,
     ranks: Ranks = Ranks(),
@@ -42,7 +43,8 @@ def train_phase(
     """Train the phase `key` from the checkpoint `init`, or on from its newest snapshot if there is one.
 
     Writes the checkpoint folder `out` (the same bytes for the same inputs on the same machine) and the
-    CSV file `history` (which also holds times). Raises Interrupted, with all saved, on SIGTERM or SIGINT.
+    CSV file `history` (which also holds times). Raises Interrupted, with all saved, on SIGTERM or SIGINT,
+    and Unavailable when it cannot be known whether there are snapshots.
     Of several ranks, all of which call this, the first alone measures and writes.
     """
     phase = config.phase(key)
@@ -56,7 +58,7 @@ def train_phase(
         _follow(trainer, folder)
         return
     measure = _swd_against(images, labels, config)
-    with alone(folder.folder / "lock", f"is training {key}"):
+    with snapshots.alone(folder.name, f"is training {key}"):
         with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
             trainer.train(folder, Hooks(advance, measure, stopped))
         _write_history(history, trainer.history)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from progan.config import phase_key
@@ -105,4 +106,7 @@ class Manifest:
         for key, level in manifest.levels.items():
             if sum(shard.images for shard in level.shards) != manifest.images:
                 raise ValueError(f"the shards of {key} do not hold {manifest.images} images")
+            for shard in level.shards:
+                if Path(shard.file).is_absolute() or ".." in Path(shard.file).parts:
+                    raise ValueError(f"the shard {shard.file} does not lie in the dataset's folder")
         return manifest

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from progan.dataset.manifest import MANIFEST_NAME, Manifest, Shard
+from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
 from progan.errors import InputError
 from progan.files import disk_errors, read_json
 
@@ -23,10 +24,15 @@ from progan.files import disk_errors, read_json
 def load_manifest(root: Path) -> Manifest:
     """The manifest of the dataset in `root`; InputError when it is missing or ill-formed."""
     path = root / MANIFEST_NAME
+    return parse_manifest(read_json(path), path)
+
+
+def parse_manifest(values: Any, where: Path | str) -> Manifest:
+    """The manifest that `values` are; InputError, with `where` they stand, when they are none."""
     try:
-        return Manifest.from_json(read_json(path))
+        return Manifest.from_json(values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not a dataset's manifest ({error}); run build-dataset again") from None
+        raise InputError(f"{where}: not a dataset's manifest ({error}); run build-dataset again") from None
 
 
 def load_images(root: Path, resolution: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -35,12 +41,7 @@ def load_images(root: Path, resolution: int) -> tuple[np.ndarray, np.ndarray | N
     Every shard is checked against the manifest's digest first. Raises InputError: which file, what to do.
     """
     manifest = load_manifest(root)
-    if resolution not in manifest.resolutions:
-        built = ", ".join(map(str, manifest.resolutions))
-        raise InputError(
-            f"{root}: holds no {resolution} px, only {built}; raise dataset.resolution and rebuild"
-        )
-    shards = manifest.level(resolution).shards
+    shards = built_level(manifest, resolution, root).shards
     images = _allocate((manifest.images, manifest.channels, resolution, resolution), root)
     labels = np.empty(manifest.images, np.int64) if manifest.classes else None
 
@@ -51,6 +52,16 @@ def load_images(root: Path, resolution: int) -> tuple[np.ndarray, np.ndarray | N
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(fill, shards, accumulate(shard.images for shard in shards)))
     return images, labels
+
+
+def built_level(manifest: Manifest, resolution: int, where: Path | str) -> Level:
+    """One resolution of the dataset at `where`; InputError when it was not built."""
+    if resolution not in manifest.resolutions:
+        built = ", ".join(map(str, manifest.resolutions))
+        raise InputError(
+            f"{where}: holds no {resolution} px, only {built}; raise dataset.resolution and rebuild"
+        )
+    return manifest.level(resolution)
 
 
 def load_training_set(root: Path, resolution: int, label_size: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -25,6 +25,7 @@ from progan.files import read_json, sha256_file
 from progan.models import build_networks, load_generator
 from progan.sampling import generate, seeded_latents
 from progan.snapshots import read_checkpoint
+from progan.store import FolderStore
 
 DATASET, CHECKPOINT, NETWORK = Path("multires"), Path("checkpoints/r0004"), Path("score_network")
 OUT, SAMPLES = Path("evaluation.json"), Path("samples.png")
@@ -40,7 +41,9 @@ def made(tmp_path, monkeypatch, small_config, photographs):
         network = replace(small_config.network, label_size=label_size)
         config = replace(small_config, dataset=dataset, network=network)
         build(config.dataset, DATASET, workers=1)
-        train_phase(config, "r0004", DATASET, None, Path("snapshots"), CHECKPOINT, Path("history.csv"))
+        train_phase(
+            config, "r0004", DATASET, None, FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv")
+        )
         return config
 
     return make
@@ -165,7 +168,9 @@ def test_a_checkpoint_of_another_phase(trained):
 
 def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
     config = replace(trained, network=replace(trained.network, generator_norm="batch"))
-    train_phase(config, "r0004", DATASET, None, Path("snapshots"), Path("batch"), Path("batch.csv"))
+    train_phase(
+        config, "r0004", DATASET, None, FolderStore(Path("snapshots")), Path("batch"), Path("batch.csv")
+    )
     fakes = _fakes_of(load_generator(read_checkpoint(Path("batch"))), None, config)
     (eight,), (last,) = fakes(0, 8), fakes(6, 8)
     np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
@@ -209,7 +214,9 @@ def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
     measures = replace(small_config.measures, mode_samples=50, classifier_epochs=4)
     config = replace(small_config, dataset=dataset, measures=measures)
     build(config.dataset, DATASET, workers=1)
-    train_phase(config, "r0004", DATASET, None, Path("snapshots"), CHECKPOINT, Path("history.csv"))
+    train_phase(
+        config, "r0004", DATASET, None, FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv")
+    )
     found = evaluated(config)
     assert read_json(NETWORK / "score_network.json")["kind"] == "digits"
     assert read_json(NETWORK / "score_network.json")["accuracy"] > 0.9

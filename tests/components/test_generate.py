@@ -15,6 +15,7 @@ from progan.errors import InputError
 from progan.models import build_networks
 from progan.sampling import to_uint8
 from progan.snapshots import read_checkpoint
+from progan.store import FolderStore
 
 CHECKPOINT = Path("checkpoints/r0004")
 
@@ -30,7 +31,13 @@ def trained(tmp_path, monkeypatch, small_config, photographs):
         config = replace(small_config, dataset=dataset, network=network)
         build(config.dataset, Path("multires"), workers=1)
         train_phase(
-            config, "r0004", Path("multires"), None, Path("snapshots"), CHECKPOINT, Path("history.csv")
+            config,
+            "r0004",
+            Path("multires"),
+            None,
+            FolderStore(Path("snapshots")),
+            CHECKPOINT,
+            Path("history.csv"),
         )
         return config
 

@@ -125,8 +125,8 @@ def test_what_a_rank_cannot_read_is_told_once(project):
 
 @pytest.fixture
 def job(small_config):
-    out, history = Path("checkpoints/r0004"), Path("r0004.csv")
-    return PhaseJob(small_config, "r0004", Path("multires"), None, Path("snapshots"), out, history)
+    files = Path("multires"), None, "snapshots", Path("checkpoints/r0004"), Path("r0004.csv")
+    return PhaseJob(small_config, "r0004", *files)
 
 
 def test_uneven_shares_and_more_gpus_than_there_are_are_refused_before_anything_starts(job, monkeypatch):

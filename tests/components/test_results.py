@@ -6,6 +6,7 @@ import pytest
 
 from components import storage
 from components.build_dataset.stage import find_or_build
+from components.object_store.dataset import fetch_level
 from components.results import Results
 from progan.errors import InputError
 
@@ -74,11 +75,11 @@ def test_a_dataset_is_built_once_and_known_by_its_digest(tmp_path, small_config,
     built = (folder / "dataset.json").stat().st_mtime_ns
     assert find_or_build(config, folder, digest) == digest
     assert (folder / "dataset.json").stat().st_mtime_ns == built
-    assert storage.fetch_dataset(str(folder), digest) == folder
+    assert fetch_level(str(folder), digest, 4) == folder
     assert storage.found_digest(str(folder)) == digest
     other = "0" * 64
     with pytest.raises(InputError, match=f"holds the dataset {digest[:12]}, not 000000000000"):
-        storage.fetch_dataset(str(folder), other)
+        fetch_level(str(folder), other, 4)
     with pytest.raises(InputError, match=f"holds the dataset {digest[:12]}, not 000000000000 as planned"):
         find_or_build(config, folder, other)
     with pytest.raises(InputError, match="built with other parameters than params.yaml's"):

@@ -9,6 +9,7 @@ from components.train_phase.stage import train_phase
 from progan import config
 from progan.dataset.build import build
 from progan.files import read_json
+from progan.store import FolderStore
 
 
 def digests_of(folder):
@@ -52,7 +53,7 @@ def test_two_phases_with_the_stages_own_checkpoints(new_project, monkeypatch):
     init = None
     for key in ("r0004", "r0008"):
         out = Path("checkpoints") / key
-        files = Path("snapshots"), out, Path(f"{key}.csv")
+        files = FolderStore(Path("snapshots")), out, Path(f"{key}.csv")
         train_phase(config.load(), key, Path("data/multires"), init, *files)
         assert digests_of(checkpoints(project)[key]) == digests_of(out)
         init = out

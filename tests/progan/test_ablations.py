@@ -28,6 +28,7 @@ from progan.networks import (
 )
 from progan.snapshots import SnapshotFolder, read_checkpoint
 from progan.step import prepare_reals
+from progan.store import FolderStore
 from tests.progan import numpy_networks
 from tests.progan.numpy_networks import (
     PAPER,
@@ -328,7 +329,7 @@ def trained(trainer, folder, stop_after=None):
     def stop():
         return stop_after is not None and trainer.images_shown >= stop_after
 
-    snapshots = SnapshotFolder(folder, trainer.phase.key, trainer.fingerprint)
+    snapshots = SnapshotFolder(FolderStore(folder), trainer.phase.key, trainer.fingerprint)
     trainer.train(snapshots, training.Hooks(**HOOKS, stop_requested=stop))
     return trainer
 

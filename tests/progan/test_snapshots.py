@@ -1,12 +1,14 @@
 """Snapshots and checkpoints: what is whole is read, what is not is known."""
 
 import json
+import re
 
 import pytest
 import torch
 
-from progan.errors import InputError
+from progan.errors import InputError, Unavailable
 from progan.snapshots import SnapshotFolder, prefixed, read_checkpoint, stripped, write_checkpoint
+from progan.store import FolderStore
 
 
 def tensors(value):
@@ -14,52 +16,59 @@ def tensors(value):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return SnapshotFolder(tmp_path, "r0008", "0123456789abcdef-and-more")
+def files(tmp_path):
+    """Where the snapshots lie."""
+    return tmp_path / "r0008-0123456789abcdef"
 
 
-def test_newest_of_the_last_two(folder):
+@pytest.fixture
+def folder(tmp_path, files):
+    files.mkdir()
+    return SnapshotFolder(FolderStore(tmp_path), "r0008", "0123456789abcdef-and-more")
+
+
+def test_newest_of_the_last_two(folder, files):
     assert folder.read() is None
     for images in (8, 16, 24):
         folder.write(images, tensors(images), {"images_shown": images})
-    assert len(list(folder.folder.glob("*.safetensors"))) == 2
+    assert len(list(files.glob("*.safetensors"))) == 2
     read, facts = folder.read()
     assert facts == {"images_shown": 24}
     assert torch.equal(read["a.weight"], tensors(24)["a.weight"])
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
-def test_a_damaged_snapshot_gives_way_to_the_one_before(folder, damage):
+def test_a_damaged_snapshot_gives_way_to_the_one_before(folder, files, damage):
     folder.write(8, tensors(8), {"images_shown": 8})
     folder.write(16, tensors(16), {"images_shown": 16})
-    newest = max(folder.folder.glob("*.safetensors"))
+    newest = max(files.glob("*.safetensors"))
     newest.write_bytes(damage(newest.read_bytes()))
     assert folder.read()[1] == {"images_shown": 8}
 
 
-def test_a_write_that_was_cut_off_is_not_seen(folder):
+def test_a_write_that_was_cut_off_is_not_seen(folder, files):
     folder.write(8, tensors(8), {"images_shown": 8})
-    half = folder.folder / ".000000000016-abc.safetensors.123.partial"
+    half = files / ".000000000016-abc.safetensors.123.partial"
     half.write_bytes(b"half")
     assert folder.read()[1] == {"images_shown": 8}
     folder.write(24, tensors(24), {"images_shown": 24})
     assert not half.exists()
 
 
-def test_a_snapshot_without_its_pointer_still_counts(folder):
+def test_a_snapshot_without_its_pointer_still_counts(folder, files):
     """Killed between the rename and LATEST: the pointer names the older one, which is whole too."""
     folder.write(8, tensors(8), {"images_shown": 8})
-    pointer = (folder.folder / "LATEST").read_text()
+    pointer = (files / "LATEST").read_text()
     folder.write(16, tensors(16), {"images_shown": 16})
-    (folder.folder / "LATEST").write_text(pointer)
+    (files / "LATEST").write_text(pointer)
     assert folder.read()[1] == {"images_shown": 8}
-    (folder.folder / "LATEST").unlink()
+    (files / "LATEST").unlink()
     assert folder.read()[1] == {"images_shown": 16}
 
 
 def test_other_fingerprints_are_not_read(folder, tmp_path):
     folder.write(8, tensors(8), {"images_shown": 8})
-    assert SnapshotFolder(tmp_path, "r0008", "fedcba9876543210-and-more").read() is None
+    assert SnapshotFolder(FolderStore(tmp_path), "r0008", "fedcba9876543210-and-more").read() is None
 
 
 def test_prefixes():
@@ -105,3 +114,41 @@ def test_the_same_tensors_give_the_same_bytes(tmp_path):
         "networks.safetensors",
         "optimizers.safetensors",
     }
+
+
+class Away(FolderStore):
+    """A folder that does not answer while `away`."""
+
+    away = False
+
+    def write(self, name, content):
+        if self.away:
+            raise Unavailable(f"{name}: does not answer, try again later")
+        super().write(name, content)
+
+
+def test_a_store_that_is_away_costs_a_warning_and_the_snapshot_before_stays(tmp_path, capsys):
+    store = Away(tmp_path)
+    folder = SnapshotFolder(store, "r0008", "fingerprint")
+    assert folder.write(8, tensors(8), {"images_shown": 8}) is True
+    store.away = True
+    assert folder.write(16, tensors(16), {"images_shown": 16}) is False
+    told = r"warning: r0008-fingerprint/000000000016-\w+\.safetensors: does not answer, .*; training goes on"
+    assert re.match(told, capsys.readouterr().err)
+    assert folder.read()[1] == {"images_shown": 8}
+    store.away = False
+    assert folder.write(24, tensors(24), {"images_shown": 24}) is True
+    assert folder.read()[1] == {"images_shown": 24}
+
+
+def test_a_snapshot_that_another_process_removes_meanwhile_is_passed_over(tmp_path):
+    class Removing(FolderStore):
+        def names(self, folder):
+            names = super().names(folder)
+            self.delete(names[-1])
+            return names
+
+    SnapshotFolder(FolderStore(tmp_path), "r0008", "f").write(8, tensors(8), {"images_shown": 8})
+    SnapshotFolder(FolderStore(tmp_path), "r0008", "f").write(16, tensors(16), {"images_shown": 16})
+    (tmp_path / "r0008-f/LATEST").unlink()
+    assert SnapshotFolder(Removing(tmp_path), "r0008", "f").read()[1] == {"images_shown": 8}

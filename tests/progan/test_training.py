@@ -8,8 +8,9 @@ import torch
 
 from progan import training
 from progan.config import PhaseConfig
-from progan.errors import InputError, Interrupted
+from progan.errors import InputError, Interrupted, Unavailable
 from progan.snapshots import SnapshotFolder, read_checkpoint
+from progan.store import FolderStore
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.064, 0.064, 8, 0.001)
@@ -104,9 +105,9 @@ def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeyp
     monkeypatch.setattr(training, "TICKS_PER_PHASE", 4)
     config, labels = changed(small_config, **SETTINGS[setting]), np.arange(64) % 5
     whole = unsure(make_trainer(config, noise, labels=labels))
-    whole.train(SnapshotFolder(tmp_path / "a", "r0008", whole.fingerprint), hooks())
+    whole.train(SnapshotFolder(FolderStore(tmp_path / "a"), "r0008", whole.fingerprint), hooks())
     first = unsure(make_trainer(config, noise, labels=labels))
-    folder = SnapshotFolder(tmp_path / "b", "r0008", first.fingerprint)
+    folder = SnapshotFolder(FolderStore(tmp_path / "b"), "r0008", first.fingerprint)
     with pytest.raises(Interrupted, match="stopped at"):
         first.train(folder, hooks(stop_after, first))
     second = make_trainer(config, noise, labels=labels)
@@ -124,7 +125,7 @@ def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeyp
 
 def test_history(small_config, noise, tmp_path):
     trainer = make_trainer(small_config, noise)
-    trainer.train(SnapshotFolder(tmp_path, "r0008", trainer.fingerprint), hooks())
+    trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.fingerprint), hooks())
     rows = trainer.history
     assert [row["images"] for row in rows] == list(range(0, 129, 8))
     assert rows[0]["d_loss"] is None
@@ -139,7 +140,7 @@ def test_history(small_config, noise, tmp_path):
 def test_history_of_every_setting(small_config, noise, tmp_path, setting):
     """Finite numbers, but no gradient norm where the loss takes no gradient of the images."""
     trainer = make_trainer(changed(small_config, **SETTINGS[setting]), noise, labels=np.arange(64) % 5)
-    trainer.train(SnapshotFolder(tmp_path, "r0008", trainer.fingerprint), hooks())
+    trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.fingerprint), hooks())
     for row in trainer.history[1:]:
         gradient_norm = row.pop("gradient_norm")
         assert (gradient_norm is None) == (setting.startswith(("least", "hinge")))
@@ -176,7 +177,7 @@ def test_noise_is_there_for_least_squares_alone_and_its_score_follows_the_fakes(
 
 def test_next_phase_takes_over_by_name(small_config, noise, tmp_path):
     small = make_trainer(small_config, noise[:, :, ::2, ::2].copy(), small_config.phases["r0004"])
-    small.train(SnapshotFolder(tmp_path, "r0004", small.fingerprint), hooks())
+    small.train(SnapshotFolder(FolderStore(tmp_path), "r0004", small.fingerprint), hooks())
     small.write_checkpoint(tmp_path / "r0004", {"digest": "data"})
     init = read_checkpoint(tmp_path / "r0004")
     grown = training.PhaseTrainer(small_config, FADING, noise, "data", init, CPU)
@@ -242,6 +243,62 @@ def test_critic_steps_that_do_not_divide_the_phase(small_config, noise, tmp_path
     """128 images in iterations of 3 × 8: the phase ends with the first that reaches them, and says so."""
     config = changed(small_config, critic_steps=3)
     trainer = make_trainer(config, noise)
-    trainer.train(SnapshotFolder(tmp_path, "r0008", trainer.fingerprint), hooks())
+    trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.fingerprint), hooks())
     assert trainer.history[-1]["images"] == trainer.images_shown == 144
     assert trainer.history[-1]["swd"] is not None
+
+
+class Away(FolderStore):
+    """A folder that keeps nothing, as it does not answer."""
+
+    def write(self, name, content):
+        raise Unavailable(f"{name}: does not answer, try again later")
+
+
+def test_a_phase_whose_snapshots_cannot_be_written_is_trained_all_the_same(
+    small_config, noise, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(training, "SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr(training, "SNAPSHOT_RETRY_SECONDS", 0.0)
+    whole, alone = make_trainer(small_config, noise), make_trainer(small_config, noise)
+    whole.train(SnapshotFolder(FolderStore(tmp_path), "r0008", whole.fingerprint), hooks())
+    away = SnapshotFolder(Away(tmp_path / "away"), "r0008", alone.fingerprint)
+    alone.train(away, hooks())
+    assert_same(tensors_of(alone), tensors_of(whole))
+    assert capsys.readouterr().err.count("training goes on without this snapshot") == 128 // 8 + 1
+    stopped = make_trainer(small_config, noise)
+    with pytest.raises(Interrupted, match="r0008: stopped at 24 images, the last snapshot before it stays"):
+        stopped.train(away, hooks(24, stopped))
+
+
+def test_when_snapshots_are_due(monkeypatch):
+    """They take 2 % of the time; one that could not be written is tried again within minutes."""
+    now = 1000.0
+    monkeypatch.setattr(training.time, "monotonic", lambda: now)
+
+    def writes(seconds, written):
+        def write():
+            nonlocal now
+            now += seconds
+            return written
+
+        return write
+
+    def seconds_to_next():
+        nonlocal now
+        for waited in range(10_000):
+            if clock.due():
+                return waited
+            now += 1
+        return None
+
+    clock = training.SnapshotClock()
+    assert seconds_to_next() == 10
+    clock.time(writes(0.1, True))
+    assert seconds_to_next() == 10
+    clock.time(writes(30, True))
+    assert seconds_to_next() == 1500
+    clock.time(writes(30, False))
+    assert seconds_to_next() == 300
+    clock.time(writes(0.1, False))
+    assert seconds_to_next() == 10

@@ -1,0 +1,21 @@
+"""Snapshots and datasets by their addresses: folders, or S3 and what speaks like it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from progan.errors import InputError
+from progan.store import FolderStore
+
+if TYPE_CHECKING:
+    from components.object_store.s3 import S3Store
+
+
+def open_store(uri: str) -> "FolderStore | S3Store":
+    """What `uri` names: a folder by its path, or a place in a bucket ("s3://bucket/prefix")."""
+    if "://" not in uri:
+        return FolderStore(Path(uri))
+    if not uri.startswith("s3://"):
+        raise InputError(f"{uri}: neither a folder's path nor an s3:// address")
+    from components.object_store.s3 import S3Store
+
+    return S3Store(uri)

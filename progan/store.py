@@ -1,0 +1,64 @@
+"""Where contents are kept by name: here a folder; an object store is another room's."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from progan.files import alone, atomic_file
+
+
+class Store(Protocol):
+    """Contents by their names, which are relative paths. Each appears whole or not at all.
+
+    Every method raises Unavailable when the store does not answer for a while, and InputError when it
+    refuses: no such place, or no permission.
+    """
+
+    def names(self, folder: str) -> list[str]:
+        """The names of what is in `folder`, sorted."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content; None when there is none of this name."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Keep `content`, in the place of what had its name."""
+
+    def delete(self, name: str) -> None:
+        """Forget a content, if it is there."""
+
+    def discard_unfinished(self, folder: str) -> None:
+        """Free what writes into `folder` that were cut off take up."""
+
+    def alone(self, folder: str, work: str) -> AbstractContextManager[None]:
+        """Keep others out of `folder` where that can be had: wait while one `work`s ("is training r0008")."""
+
+
+class FolderStore:
+    """A folder, perhaps a mounted one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(f"{folder}/{path.name}" for path in (self.root / folder).glob("[!.]*"))
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        with atomic_file(self.root / name) as beside:
+            beside.write_bytes(content)
+
+    def delete(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+
+    def discard_unfinished(self, folder: str) -> None:
+        for cut_off in (self.root / folder).glob(".*.partial"):
+            cut_off.unlink()
+
+    def alone(self, folder: str, work: str) -> AbstractContextManager[None]:
+        (self.root / folder).mkdir(parents=True, exist_ok=True)
+        return alone(self.root / folder / "lock", work)

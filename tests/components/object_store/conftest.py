@@ -1,0 +1,46 @@
+"""A place in a real S3 server's bucket, and the wire to it."""
+
+import pytest
+
+from components.object_store import s3
+from tests.components.object_store.proxy import Proxy
+
+
+@pytest.fixture
+def address(storage, bucket, monkeypatch):
+    """The address of an empty place in a bucket that this process and those it starts can reach."""
+    for name, value in storage.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{bucket}/some/where"
+
+
+@pytest.fixture
+def proxy(address, storage, monkeypatch):
+    """The wire to the S3 server; whoever opens a store from now on goes through it."""
+    host, port = storage.server.url.removeprefix("http://").split(":")
+    wire = Proxy((host, int(port)))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", wire.url)
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Two attempts, a second apart at most, short waits for an answer, the smallest parts that S3 takes."""
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3, "ANSWER_SECONDS", 5)
+    monkeypatch.setattr(s3, "PART_BYTES", 5 * 2**20)
+
+
+@pytest.fixture
+def stopped(storage):
+    """The server behind `storage`, killed; it runs again when the test ends."""
+    kill(storage.server)
+    yield storage.server
+    if not storage.server.answers():
+        storage.server.start()
+
+
+def kill(server):
+    server.process.kill()
+    server.process.wait()

@@ -1,0 +1,187 @@
+"""The store on a real S3 server: as a folder is, and whole whatever happens on the way."""
+
+import base64
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from components.object_store import open_store
+from progan.errors import InputError, Unavailable
+from progan.snapshots import SnapshotFolder
+
+LARGE = np.random.default_rng(0).bytes(12 * 2**20)  # three parts
+
+
+@pytest.fixture(params=["folder", "s3"])
+def uri(request, tmp_path):
+    """Where a store is, of either kind."""
+    return str(tmp_path / "store") if request.param == "folder" else request.getfixturevalue("address")
+
+
+def test_contents_by_name(uri):
+    store = open_store(uri)
+    assert store.names("a") == []
+    assert store.read("a/1") is None
+    for name in ("a/2", "a/1", "ab/3"):
+        store.write(name, name.encode())
+    store.write("a/1", b"anew")
+    assert store.names("a") == ["a/1", "a/2"]
+    assert (store.read("a/1"), store.read("a/2"), store.read("ab/3")) == (b"anew", b"a/2", b"ab/3")
+    for _ in range(2):
+        store.delete("a/2")
+    assert open_store(uri).names("a") == ["a/1"]
+
+
+def test_snapshots(uri):
+    store = open_store(uri)
+    folder = SnapshotFolder(store, "r0008", "fingerprint")
+    assert folder.read() is None
+    for images in (8, 16, 24):
+        assert folder.write(images, {"weight": torch.full((3,), float(images))}, {"images_shown": images})
+    older, newer = (name for name in store.names(folder.name) if name.endswith(".safetensors"))
+    assert store.read(f"{folder.name}/LATEST").decode() == newer.removeprefix(f"{folder.name}/") + "\n"
+    tensors, facts = folder.read()
+    assert (tensors["weight"].tolist(), facts) == ([24.0] * 3, {"images_shown": 24})
+    store.write(newer, store.read(older))
+    assert folder.read()[1] == {"images_shown": 16}
+    assert SnapshotFolder(store, "r0008", "other fingerprint").read() is None
+
+
+def test_the_server_knows_the_checksum(address, bucket, storage):
+    store = open_store(address)
+    store.write("small", b"content")
+    seen = storage.client().head_object(Bucket=bucket, Key="some/where/small", ChecksumMode="ENABLED")
+    assert base64.b64decode(seen["ChecksumSHA256"]) == hashlib.sha256(b"content").digest()
+
+
+def test_large_contents_travel_in_parts(address, bucket, storage, impatient):
+    store = open_store(address)
+    store.write("large", LARGE)
+    assert store.read("large") == LARGE
+    seen = storage.client().head_object(Bucket=bucket, Key="some/where/large", ChecksumMode="ENABLED")
+    parts = [
+        hashlib.sha256(LARGE[begin : begin + 5 * 2**20]).digest() for begin in range(0, 12 * 2**20, 5 * 2**20)
+    ]
+    checksum = base64.b64encode(hashlib.sha256(b"".join(parts)).digest()).decode()
+    assert seen["ChecksumSHA256"] == f"{checksum}-3"
+
+
+@pytest.mark.parametrize("size", [2**20, 12 * 2**20])
+def test_damage_on_the_way_is_not_kept(proxy, address, impatient, size):
+    proxy.damage_at = 100_000
+    store = open_store(address)
+    with pytest.raises(Unavailable, match=r"s3://bucket.*/some/where/new: answers \w+, try again later"):
+        store.write("new", LARGE[:size])
+    proxy.pass_all()
+    assert store.read("new") is None
+    store.write("new", LARGE[:size])
+    assert store.read("new") == LARGE[:size]
+
+
+def test_a_download_that_was_cut_is_taken_up_again(proxy, address, impatient):
+    store = open_store(address)
+    store.write("large", LARGE)
+    proxy.cut_after = 2**20
+    assert store.read("large") == LARGE
+    assert proxy.cut_after is None, "nothing was cut: nothing was tested"
+
+
+WRITE = """
+import sys
+from components.object_store import open_store, s3
+
+s3.PART_BYTES = 5 * 2**20
+open_store(sys.argv[1]).write("a/large", b"new" * 4 * 2**20)
+"""
+
+
+def test_an_upload_in_parts_that_was_killed_leaves_the_old_and_nothing_to_pay_for(
+    proxy, address, bucket, storage, impatient
+):
+    store = open_store(address)
+    store.write("a/large", b"old")
+    proxy.hold_after = 2**20
+    process = subprocess.Popen([sys.executable, "-c", WRITE, address])
+    assert proxy.held.wait(60)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    proxy.pass_all()
+    uploads = storage.client().list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    assert [upload["Key"] for upload in uploads] == ["some/where/a/large"]
+    assert store.read("a/large") == b"old"
+    store.discard_unfinished("b")
+    assert "Uploads" in storage.client().list_multipart_uploads(Bucket=bucket)
+    store.discard_unfinished("a")
+    assert "Uploads" not in storage.client().list_multipart_uploads(Bucket=bucket)
+    assert store.read("a/large") == b"old"
+
+
+def test_two_trainers_of_one_fingerprint_do_no_harm(address):
+    """One is behind: it points LATEST at its own, removes what is older, and both can be gone on from."""
+    stores = [open_store(address) for _ in range(2)]
+    ahead, behind = (SnapshotFolder(store, "r0008", "fingerprint") for store in stores)
+    with stores[0].alone(ahead.name, "is training r0008"), stores[1].alone(ahead.name, "is training r0008"):
+        for images in (24, 32):
+            ahead.write(images, {"weight": torch.ones(1)}, {"images_shown": images})
+        for images in (8, 16):
+            behind.write(images, {"weight": torch.ones(1)}, {"images_shown": images})
+            assert ahead.read()[1] == behind.read()[1] == {"images_shown": 32}
+
+
+def test_a_server_that_is_away(address, impatient, stopped):
+    for act in (
+        lambda store: store.names("a"),
+        lambda store: store.read("a/1"),
+        lambda store: store.write("a/1", b""),
+        lambda store: store.write("a/1", LARGE),
+        lambda store: store.delete("a/1"),
+        lambda store: store.discard_unfinished("a"),
+    ):
+        with pytest.raises(Unavailable, match=r"/some/where/a\S*: does not answer, try again later \(Could"):
+            act(open_store(address))
+
+
+def test_a_server_that_is_away_for_a_moment(address, impatient, stopped):
+    store = open_store(address)
+    store.client.meta.events.register(
+        "needs-retry.s3.PutObject", lambda attempts, **_: attempts == 1 and stopped.start()
+    )
+    store.write("a/1", b"content")
+    assert store.read("a/1") == b"content"
+
+
+def without(monkeypatch, *names):
+    for name in names:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+
+
+def test_what_only_the_user_can_mend(address, bucket, monkeypatch):
+    with pytest.raises(InputError, match=r"s3://nobodys/a: NoSuchBucket; create the bucket, or give"):
+        open_store("s3://nobodys").names("a")
+    with pytest.raises(InputError, match="s3:///a: names no bucket; write s3://bucket/prefix"):
+        open_store("s3:///a")
+    with pytest.raises(InputError, match="s3://no_bücket/a: no address of an object"):
+        open_store("s3://no_bücket").names("a")
+    with pytest.raises(InputError, match="gs://bucket: neither a folder's path nor an s3:// address"):
+        open_store("gs://bucket")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(InputError, match="SignatureDoesNotMatch; check AWS_SECRET_ACCESS_KEY"):
+        open_store(address).names("a")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "wrong")
+    with pytest.raises(InputError, match="; check AWS_ACCESS_KEY_ID"):
+        open_store(address).names("a")
+    without(monkeypatch, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(InputError, match="no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        open_store(address).names("a")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "nowhere")
+    with pytest.raises(InputError, match="Invalid endpoint: nowhere; check the AWS_ variables"):
+        open_store(address)
