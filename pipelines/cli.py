@@ -96,7 +96,8 @@ def train_phase(
         str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
     ] = SNAPSHOTS,
     gpus: Annotated[
-        int, typer.Option(min=1, help="On so many GPUs of this machine, which share each minibatch.")
+        int,
+        typer.Option(min=1, envvar="PROGAN_GPUS", help="So many of this machine share each minibatch."),
     ] = 1,
 ) -> None:
     """Train one phase, going on from its newest snapshot if it was interrupted."""

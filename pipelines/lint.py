@@ -54,6 +54,7 @@ def findings(text: str, config: "Config", profile: "Profile") -> Iterator[str]:
     for task in _tasks(text):
         for line in (*_retries(task), *_image(task), *_memory_files(task), *_inputs(task), *_caching(task)):
             yield f"{task.name}: {line}"
+    yield from _shares(config, profile)
     yield from _gpu_memory(config, profile)
 
 
@@ -130,6 +131,16 @@ def _inputs(task: _Task) -> Iterator[str]:
 def _caching(task: _Task) -> Iterator[str]:
     if task.function in NEVER_CACHED and task.spec.get("cachingOptions", {}).get("enableCache"):
         yield "is cached, though it depends on what no digest names; turn caching off"
+
+
+def _shares(config: "Config", profile: "Profile") -> Iterator[str]:
+    from progan.distributed import check_shares
+
+    for key, phase in config.phases.items():
+        try:
+            check_shares(config, phase, max(1, profile.pod(key).gpus))
+        except InputError as error:
+            yield f"train {key}: {error}"
 
 
 def _gpu_memory(config: "Config", profile: "Profile") -> Iterator[str]:

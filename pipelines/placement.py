@@ -45,6 +45,7 @@ def _give(task: dsl.PipelineTask, pod: Pod) -> None:
     task.set_memory_request(f"{pod.memory_gib:g}Gi").set_memory_limit(f"{pod.memory_gib:g}Gi")
     if pod.gpus:
         task.set_accelerator_type(GPU).set_accelerator_limit(pod.gpus)
+        task.set_env_variable("PROGAN_GPUS", str(pod.gpus))
     kubernetes.empty_dir_mount(task, "shm", SHM, medium="Memory", size_limit=f"{pod.shm_gib:g}Gi")
     kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=f"{pod.ephemeral_gib:g}Gi")
     kubernetes.set_timeout(task, pod.timeout_seconds)

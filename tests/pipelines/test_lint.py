@@ -139,6 +139,12 @@ def test_a_phase_that_no_card_holds(small_config, profile):
     assert list(findings(compiled(large, eight, "d" * 64), large, eight)) == []
 
 
+def test_a_minibatch_that_the_gpus_cannot_share(small_config, profile):
+    three = replace(profile, pods=profile.pods | {"r0016": replace(profile.pod("r0004"), gpus=3)})
+    (line,) = findings(compiled(small_config, three, "d" * 64), small_config, three)
+    assert line.startswith("train r0016: phases.r0016.minibatch: 8 images are not shared evenly by 3 ranks")
+
+
 def test_refusing(small_config, profile, capsys):
     refuse(compiled(small_config, profile, "d" * 64), small_config, profile)
     bad = replace(profile, image="progan:latest")

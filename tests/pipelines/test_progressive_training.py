@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +157,7 @@ def test_where_a_phase_runs(small_config, profile):
     task, container, placed = tasks["train r0016"]
     assert container["image"] == profile.image
     assert {"name": "MLFLOW_TRACKING_URI", "value": profile.mlflow} in container["env"]
+    assert {"name": "PROGAN_GPUS", "value": "2"} in container["env"]
     assert placed["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "gpus"}
     assert placed["nodeSelector"]["labels"]["nvidia.com/gpu.product"] == "NVIDIA-A100-SXM4-80GB"
     assert placed["activeDeadlineSeconds"] == str(24 * 3600)
@@ -175,4 +177,5 @@ def test_a_component_only_calls_its_stage(file):
     function = next(node for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef))
     body = [line for node in function.body[1:] for line in ast.unparse(node).splitlines()]
     assert len(body) <= 15
-    assert any(f"components.{file.parent.name}.stage import" in line for line in body)
+    stage = rf"components\.{file.parent.name}\.(stage|launch) import"
+    assert any(re.search(stage, line) for line in body)

@@ -15,6 +15,7 @@ from progan.device import best_device
 from progan.distributed import Ranks, joined
 from progan.errors import Interrupted
 from progan.snapshots import SnapshotFolder
+from progan.store import FolderStore
 from progan.training import Hooks, PhaseTrainer
 
 CPU = torch.device("cpu")
@@ -65,7 +66,7 @@ def hooks(stop_at=math.inf, trainer=None):
 def train(config, folder, ranks, stop_at=math.inf):
     """Train with `folder` as the first rank's snapshots; the last rank alone asks to stop."""
     trainer = make_trainer(config, {}, ranks)
-    snapshots = SnapshotFolder(folder / f"of rank {ranks.rank}", "r0008", trainer.fingerprint)
+    snapshots = SnapshotFolder(FolderStore(folder / f"of rank {ranks.rank}"), "r0008", trainer.fingerprint)
     asks = trainer if ranks.rank == ranks.size - 1 else None
     try:
         trainer.train(snapshots, hooks(stop_at, asks))

@@ -16,6 +16,7 @@ from progan import training
 from progan.distributed import Ranks, check_shares
 from progan.errors import InputError
 from progan.networks import minibatch_stddev
+from progan.store import FolderStore
 from progan.training import STATISTICS
 from tests.conftest import shrunk_params
 from tests.progan import ranks
@@ -35,7 +36,8 @@ def under_torchrun(folder, **environment):
     (folder / "params.yaml").write_text(yaml.safe_dump(shrunk_params()))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*torchrun, ranks.__file__, folder]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    environment = os.environ | environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -126,7 +128,7 @@ def test_a_stop_on_one_rank_stops_all_and_the_next_run_goes_on_bit_by_bit(ends):
 
 def test_the_history_tells_means_over_the_ranks(small_config, ends, tmp_path):
     one = make_trainer(small_config, {})
-    one.train(training.SnapshotFolder(tmp_path, "r0008", one.fingerprint), hooks())
+    one.train(training.SnapshotFolder(FolderStore(tmp_path), "r0008", one.fingerprint), hooks())
     for rank in (0, 1):
         rows = json.loads((ends[0] / f"history.{rank}.json").read_text())
         assert [row["images"] for row in rows] == [row["images"] for row in one.history]
