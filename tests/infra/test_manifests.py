@@ -5,10 +5,12 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from pipelines.profile import load_profile
 from tests.infra import kubernetes_schema
 from tests.infra.network import Pod, allowed
 from tests.infra.pod_security import violations
@@ -228,11 +230,17 @@ def test_who_may_talk_to_whom(overlay, resources, cast):
     assert talks == expected
 
 
-def test_mlflow_answers_to_the_name_that_the_pipeline_calls(resources):
+def test_what_the_cluster_profile_names_is_there(resources):
+    profile = load_profile(INFRA / "cluster.yaml", None)
+    made = {(one["kind"], one["metadata"]["name"]) for one in resources}
+    assert ("ServiceAccount", profile.service_account) in made
+    assert {("PersistentVolumeClaim", claim) for claim in profile.volumes} <= made
+    wanted = {(name, key) for name, keys in profile.secrets.items() for key in keys.values()}
+    assert wanted <= {(name, key) for _, name, key in secrets_created()}
     [hosts] = [
         entry["value"]
-        for name, container in containers(resources)
+        for _, container in containers(resources)
         for entry in container.get("env", [])
         if entry["name"] == "ALLOWED_HOSTS"
     ]
-    assert "mlflow.progan:5000" in hosts.split(",")
+    assert urlsplit(profile.mlflow).netloc in hosts.split(",")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from progan.files import read_json
 from tests import podman as containers
 from tests.servers import PLATFORM, Server, deployed, free_port
 
@@ -142,9 +143,20 @@ def docker_api(podman, folder):
         process.wait()
 
 
-def test_the_pipeline_runs_in_containers(podman, image, new_project):
+def test_the_pipeline_in_containers_makes_what_the_stages_make_here(podman, image, new_project):
     project = new_project()
+    environment = project.environment
+    del environment["OMP_NUM_THREADS"]  # of the tests: sums depend on the number of threads
+
+    def run(*command, **more):
+        assert project.start(*command, env=environment | more).wait() == 0
+
+    run("progan", "paint")
     with docker_api(podman, project.root) as address:
-        command = ["progan", "run", "--runner=docker", f"--image={image}"]
-        done = project.start(*command, env={**project.environment, "DOCKER_HOST": address})
-        assert done.wait() == 0
+        run("progan", "run", "--runner=docker", f"--image={image}", DOCKER_HOST=address)
+    [registration] = (project.root / ".kfp/results/runs").glob("*/registration.json")
+    assert read_json(registration)["version"] == "1"
+    run("progan", "train-phase", "r0004")
+    [inside] = (project.root / ".kfp").glob("progressive-training-*/train-phase/checkpoint/checkpoint.json")
+    here = project.root / "checkpoints/r0004/checkpoint.json"
+    assert read_json(inside)["files"] == read_json(here)["files"]
