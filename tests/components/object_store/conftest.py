@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.object_store import s3
+from components.object_store import open_store, s3
 from tests.components.object_store.proxy import Proxy
 
 
@@ -26,7 +26,7 @@ def proxy(address, storage, monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Two attempts, a second apart at most, no long waits for an answer, and the smallest parts that S3 takes."""
+    """Two attempts a second apart, no long waits for an answer, and the smallest parts that S3 takes."""
     monkeypatch.setattr(s3, "ATTEMPTS", 2)
     monkeypatch.setattr(s3, "ANSWER_SECONDS", 5)
     monkeypatch.setattr(s3, "PART_BYTES", 5 * 2**20)
@@ -44,3 +44,11 @@ def stopped(storage):
 def kill(server):
     server.process.kill()
     server.process.wait()
+
+
+def upload(folder, uri):
+    """Copy the files of `folder` to `uri`."""
+    store = open_store(uri)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            store.write(str(path.relative_to(folder)), path.read_bytes())
