@@ -37,7 +37,7 @@ UPLOAD_BYTES = 10_000  # a snapshot has more, all else that is sent has less
 
 @pytest.fixture
 def project(request, tmp_path, small_params, photographs, monkeypatch):
-    """The current folder becomes one with a built dataset and a finished r0004. The parameter: r0008's kimg."""
+    """The current folder becomes one with a dataset and a finished r0004; the parameter is r0008's fade."""
     monkeypatch.chdir(tmp_path)
     small_params["dataset"] |= {"source": "folder", "path": str(photographs), "label_attributes": []}
     small_params["dataset"]["resolution"] = 8
