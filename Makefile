@@ -1,12 +1,15 @@
 # make run        photographs in, a registered generator out: the toy journey, in minutes
 # make test       the tests; make test-slow those that take long
+# make servers    what the tests of real servers need: PostgreSQL, an S3 server, kustomize (as root, with Go)
+# make e2e-container   the image, built and run for real (as root on Debian; half an hour)
 # make lint       ruff and mypy
-# make setup      the environment alone; make lock brings requirements.lock up to date
-.PHONY: setup run test test-slow lint lock
+# make setup      the environment alone; make lock brings the lock files up to date
+.PHONY: setup run test test-slow servers e2e-container lint lock
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 SUPPORTED := import sys; v = sys.version_info; \
 	sys.exit(0 if (3, 11) <= v < (3, 14) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 setup")
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra server
 INSTALL := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
 run: .venv/ready
@@ -15,25 +18,31 @@ run: .venv/ready
 
 setup: .venv/ready
 
-.venv/ready: requirements.lock pyproject.toml
+.venv/ready: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c '$(SUPPORTED)'
 	@echo "Installing into .venv (about 5 GB, some minutes) …"
 	@$(PYTHON) -m venv .venv
-	@$(INSTALL) --require-hashes --requirement requirements.lock
+	@$(INSTALL) --require-hashes --requirement requirements-dev.lock
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 test: .venv/ready
-	@python -m pytest -m "not slow" -n 2
+	@python -m pytest -m "not slow and not container" -n 2
 
 test-slow: .venv/ready
 	@python -m pytest -m slow
+
+servers: .venv/ready
+	@tests/install_servers.sh
+
+e2e-container: .venv/ready
+	@python -m pytest -m container -s
 
 lint: .venv/ready
 	ruff format --check .
 	ruff check .
 	mypy
 
-lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
-		--group dev pyproject.toml --output-file requirements.lock
+lock: # requirements.lock is what the image runs, requirements-dev.lock holds what we develop with besides
+	$(COMPILE) --upgrade pyproject.toml --output-file requirements.lock
+	$(COMPILE) --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock

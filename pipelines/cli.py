@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import dataset, presets
+from pipelines import compile, dataset, doctor, lint, presets, run, submit
+from pipelines.options import DATASET, PARAMS, Dataset, Params
 from progan.errors import InputError, Interrupted
 
 app = typer.Typer(
@@ -22,15 +23,20 @@ app = typer.Typer(
 
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(presets.app, name="presets")
+app.add_typer(doctor.app, name="doctor")
+for name, command in (
+    ("compile", compile.compile_pipeline),
+    ("lint", lint.lint),
+    ("run", run.run),
+    ("submit", submit.submit),
+):
+    app.command(name)(command)
 
-Params = Annotated[Path, typer.Option(help="The parameters: all that decides the result.")]
-Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]
 DatasetUri = Annotated[
     str, typer.Option("--dataset", help="The built dataset: its folder, or its s3:// address.")
 ]
 DatasetDigest = Annotated[str, typer.Option(help="Refuse a dataset whose manifest has another digest.")]
 Key = Annotated[str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE")]
-PARAMS, DATASET = Path("params.yaml"), Path("data/multires")
 CHECKPOINTS, HISTORY, SNAPSHOTS = Path("checkpoints"), Path("history"), "snapshots"
 EVALUATIONS, SAMPLES, SCORE_NETWORK = Path("evaluation"), Path("samples"), Path("score_network")
 VERDICT, REGISTRATION, REPORT = Path("verdict.json"), Path("registration.json"), Path("report")
@@ -89,16 +95,23 @@ def train_phase(
     snapshots: Annotated[
         str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
     ] = SNAPSHOTS,
+    gpus: Annotated[
+        int, typer.Option(min=1, help="On so many GPUs of this machine, which share each minibatch.")
+    ] = 1,
 ) -> None:
     """Train one phase, going on from its newest snapshot if it was interrupted."""
-    from components.object_store import open_store
+    from components.gate.stage import refuse_to_go_on
     from components.object_store.dataset import fetch_level
-    from components.train_phase.stage import train_phase
+    from components.train_phase.launch import PhaseJob, launcher
     from progan import config
 
     loaded = config.load(params)
-    data = fetch_level(dataset, dataset_digest, loaded.phase(key).resolution)
-    train_phase(loaded, key, data, open_store(snapshots), CHECKPOINTS / key, HISTORY / f"{key}.csv")
+    phase = loaded.phase(key)
+    refuse_to_go_on(loaded, key, CHECKPOINTS, EVALUATIONS)
+    data = fetch_level(dataset, dataset_digest, phase.resolution)
+    init = None if phase.is_first else Path(phase.init)
+    out, history = CHECKPOINTS / key, HISTORY / f"{key}.csv"
+    launcher(gpus).run(PhaseJob(loaded, key, data, init, snapshots, out, history))
 
 
 @app.command()
@@ -139,7 +152,8 @@ def gate(params: Params = PARAMS) -> None:
     from components.gate.stage import gate
     from progan import config
 
-    gate(config.load(params), EVALUATIONS, VERDICT)
+    loaded = config.load(params)
+    gate(loaded, EVALUATIONS / f"{loaded.last_phase}.json", VERDICT)
 
 
 @app.command()
@@ -149,8 +163,8 @@ def register(params: Params = PARAMS) -> None:
     from components.register.stage import register
     from progan import config
 
-    files = RunFiles(CHECKPOINTS, HISTORY, EVALUATIONS, SAMPLES, VERDICT)
-    register(config.load(params), files, REGISTRATION)
+    loaded = config.load(params)
+    register(loaded, RunFiles.below(Path(), CHECKPOINTS / loaded.last_phase), REGISTRATION)
 
 
 @app.command()
@@ -159,8 +173,25 @@ def report(params: Params = PARAMS) -> None:
     from components.report.stage import ReportFiles, report
     from progan import config
 
-    files = ReportFiles(HISTORY, EVALUATIONS, SAMPLES, VERDICT, REGISTRATION, DATASET)
-    report(config.load(params), files, REPORT)
+    report(config.load(params), ReportFiles.below(Path(), DATASET), REPORT)
+
+
+@app.command()
+def generate(
+    checkpoint: Annotated[Path, typer.Argument(help="The folder of a finished phase.")],
+    out: Annotated[Path, typer.Option(help="A .png file for a sheet, or a new folder for a file each.")],
+    seeds: Annotated[str, typer.Option(help="Which images: 0-15, or 1,4,8.")] = "0-15",
+    label: Annotated[
+        str | None, typer.Option(help="The class, by name or number; a row of each without it.")
+    ] = None,
+) -> None:
+    """Make pictures with the generator of a finished phase.
+
+    Example: progan generate checkpoints/r0032 --seeds 0-63 --out faces.png
+    """
+    from components.generate.stage import generate, parse_seeds
+
+    generate(checkpoint, parse_seeds(seeds), label, out)
 
 
 @app.command()

@@ -7,18 +7,22 @@ them with pydantic. There are no defaults: what decides a result stands in param
 import dataclasses
 import difflib
 import inspect
+import json
 import re
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 
 from progan.errors import InputError
+from progan.files import canonical_json
 from progan.losses import LOSSES, Loss
+
+T = TypeVar("T")
 
 RESOLUTIONS = tuple(2**level for level in range(2, 11))  # 4 … 1024
 
@@ -236,6 +240,7 @@ class GateConfig:
     ms_ssim_max: float | None
     score_min: float | None
     swd_vs_champion: float | None
+    stop_after: str | None  # the key of a phase whose verdict decides whether the next one is trained
 
 
 @dataclass(frozen=True)
@@ -306,6 +311,16 @@ class Config:
             last.resolution <= self.dataset.resolution,
             f"phases.{last.key}: the dataset ends at {self.dataset.resolution} px; raise dataset.resolution",
         )
+        early = [phase.key for phase in phases[:-1]]
+        _require(
+            self.gate.stop_after in (None, *early),
+            f"gate.stop_after: must be one of {', '.join(['null', *early])}, not {self.gate.stop_after}",
+        )
+
+    @property
+    def last_phase(self) -> str:
+        """The key of the phase whose generator is judged and registered."""
+        return list(self.phases)[-1]
 
     def phase(self, key: str) -> PhaseConfig:
         """The phase called `key`; an InputError that lists the phases there are."""
@@ -316,22 +331,41 @@ class Config:
 
 def load(path: Path = Path("params.yaml")) -> Config:
     """Read and check `path`. Raises InputError: file, key, what is wrong, what to do."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run in the project's root, or give --params") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    return parse(values, str(path))
+    return parse(read_yaml(path, "run in the project's root, or give --params"), str(path))
 
 
 def parse(values: Any, where: str) -> Config:
     """Check `values` (what YAML gave) and make a Config of them; `where` begins every error."""
+    return validated(Config, values, where)
+
+
+def to_text(config: Config) -> str:
+    """The whole of `config` as canonical JSON: how it travels to a container."""
+    return canonical_json(dataclasses.asdict(config))
+
+
+def from_text(text: str) -> Config:
+    """The inverse of `to_text`."""
+    return parse(json.loads(text), "params")
+
+
+def read_yaml(path: Path, when_missing: str) -> Any:
+    """What stands in `path`; an InputError that names it, with `when_missing` as what to do."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {when_missing}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def validated(cls: type[T], values: Any, where: str) -> T:
+    """Check `values` against the dataclass `cls` and make one of them; every error names the key."""
     from pydantic import TypeAdapter, ValidationError
 
-    _refuse_unknown(Config, values, where)
+    _refuse_unknown(cls, values, where)
     try:
-        return TypeAdapter(Config).validate_python(values)
+        return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -352,14 +386,14 @@ def _refuse_unknown(cls: Any, values: Any, where: str, prefix: str = "") -> None
         annotation: Any = fields[key]
         if dataclasses.is_dataclass(annotation):
             _refuse_unknown(annotation, value, where, f"{prefix}{key}.")
-        elif (inner := _mapped_class(annotation)) is not None and isinstance(value, dict):
-            for name, item in value.items():
-                if not isinstance(name, str):
+        elif (inner := _inner_class(annotation)) is not None and isinstance(value, dict | list):
+            for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+                if isinstance(value, dict) and not isinstance(name, str):
                     raise InputError(f"{where}: {prefix}{key}.{name}: keys are strings here, such as r0004")
                 _refuse_unknown(inner, item, where, f"{prefix}{key}.{name}.")
 
 
-def _mapped_class(annotation: Any) -> Any:
-    """The dataclass D of a `dict[str, D]` annotation, None for any other."""
-    key_and_value = typing.get_args(annotation)
-    return next((part for part in key_and_value if dataclasses.is_dataclass(part)), None)
+def _inner_class(annotation: Any) -> Any:
+    """The dataclass D of a `dict[str, D]` or `tuple[D, ...]` annotation, None for any other."""
+    parts = typing.get_args(annotation)
+    return next((part for part in parts if dataclasses.is_dataclass(part)), None)

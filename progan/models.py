@@ -1,11 +1,14 @@
 """What a phase changes as it trains: networks, optimisers, and what is summed or averaged besides."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from progan.config import Config, NetworkConfig, PhaseConfig
+from progan.distributed import Ranks
+from progan.errors import InputError
 from progan.networks import Discriminator, Generator
 from progan.noise import InstanceNoise
 from progan.optimizer import Adam, flatten
@@ -26,6 +29,25 @@ def share_buffers(ema: Generator, generator: Generator) -> None:
             setattr(average, name, buffer)
 
 
+def load_generator(checkpoint: Checkpoint) -> Generator:
+    """The averaged generator of a finished phase, as its own facts describe it, on the CPU."""
+    generator = Generator(NetworkConfig(**checkpoint.facts["network"]), checkpoint.facts["resolution"])
+    generator.load_state_dict(checkpoint.networks("ema"))
+    return generator.requires_grad_(False).eval()
+
+
+def require_network(checkpoint: Checkpoint, network: NetworkConfig) -> None:
+    """Raise an InputError that names what in `network` is not as the checkpoint was made with."""
+    made, wanted = checkpoint.facts["network"], dataclasses.asdict(network)
+    for key in sorted(made.keys() | wanted.keys()):
+        if made.get(key) != wanted.get(key):
+            raise InputError(
+                f"{checkpoint.folder}: made with another network configuration (network.{key}: "
+                f"{made.get(key)}, in params.yaml {wanted.get(key)}); set it as it was, or train the phases "
+                "before again"
+            )
+
+
 @dataclass
 class Models:
     """The three networks of a phase, two optimisers, noise where the loss asks for it, and running sums."""
@@ -38,12 +60,20 @@ class Models:
     ema_values: Tensor
     noise: InstanceNoise | None
     sums: Tensor  # float [len(STATISTICS)]
+    ranks: Ranks
 
     @classmethod
     def build(
-        cls, config: Config, phase: PhaseConfig, init: Checkpoint | None, device: torch.device
+        cls,
+        config: Config,
+        phase: PhaseConfig,
+        init: Checkpoint | None,
+        device: torch.device,
+        ranks: Ranks = Ranks(),
     ) -> "Models":
         """Networks for `phase`: drawn from the seed, then whatever `init` has learnt already."""
+        if init is not None:
+            require_network(init, config.network)
         torch.manual_seed(config.training.seed + phase.resolution)
         generator, discriminator = build_networks(config.network, phase.resolution)
         if init is not None:
@@ -57,16 +87,18 @@ class Models:
             network.to(device)
         ema.requires_grad_(False).eval()
         share_buffers(ema, generator)
-        betas, epsilon = config.training.adam_betas, config.training.adam_epsilon
+        adam = config.training.adam_betas, config.training.adam_epsilon, ranks
+        noisy = config.training.adversarial.instance_noise
         return cls(
             generator,
             discriminator,
             ema,
-            Adam(generator, betas, epsilon),
-            Adam(discriminator, betas, epsilon),
+            Adam(generator, *adam),
+            Adam(discriminator, *adam),
             flatten(ema),
-            InstanceNoise(discriminator, device) if config.training.adversarial.instance_noise else None,
+            InstanceNoise(discriminator, device, ranks) if noisy else None,
             torch.zeros(len(STATISTICS), device=device),
+            ranks,
         )
 
     def network_tensors(self) -> dict[str, Tensor]:
@@ -97,6 +129,13 @@ class Models:
         running = stripped("running", tensors)
         for name, tensor in self._running().items():
             tensor.copy_(running[name])
+
+    def copy_first_rank(self) -> None:
+        """Let all of that be the first rank's."""
+        networks = self.generator, self.discriminator, self.ema
+        for part in (*networks, self.generator_adam, self.discriminator_adam):
+            self.ranks.copy_first_(part.state_dict().values())
+        self.ranks.copy_first_(self._running().values())
 
     def reset_optimizers(self) -> None:
         self.generator_adam.reset()

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from progan.distributed import Ranks
 from progan.networks import Conv, Discriminator
 
 MEMORY, LIMIT, GAIN = 0.9, 0.5, 0.2  # of the score's average; where noise begins; how fast it grows
@@ -19,7 +20,8 @@ class InstanceNoise:
     begins with d̂ = 0.
     """
 
-    def __init__(self, discriminator: Discriminator, device: torch.device) -> None:
+    def __init__(self, discriminator: Discriminator, device: torch.device, ranks: Ranks = Ranks()) -> None:
+        self.ranks = ranks
         self.score = torch.zeros((), device=device)  # d̂
         self.random = torch.Generator(device)  # to be seeded before each iteration
         for name, layer in discriminator.named_modules():
@@ -37,5 +39,6 @@ class InstanceNoise:
     def _multiply(self, layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
         (x,) = inputs  # [N, maps, H, W]
         n, maps = x.shape[:2]
-        noise = torch.randn(n, maps, 1, 1, generator=self.random, device=x.device, dtype=x.dtype)
-        return x * (1 + self.strength() * math.sqrt(maps) * noise)
+        whole = n * self.ranks.size, maps, 1, 1
+        noise = torch.randn(whole, generator=self.random, device=x.device, dtype=x.dtype)
+        return x * (1 + self.strength() * math.sqrt(maps) * self.ranks.share(noise))

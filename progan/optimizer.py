@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from progan.distributed import Ranks
+
 
 def flatten(module: nn.Module) -> Tensor:
     """Move all parameters of `module` into one contiguous vector that they become views of; return it."""
@@ -31,8 +33,10 @@ class Adam:
     All state is tensors and nothing waits for the device, so a step can be captured or compiled.
     """
 
-    def __init__(self, module: nn.Module, betas: tuple[float, float], epsilon: float) -> None:
-        self.module = module
+    def __init__(
+        self, module: nn.Module, betas: tuple[float, float], epsilon: float, ranks: Ranks = Ranks()
+    ) -> None:
+        self.module, self.ranks = module, ranks
         self.parameters = list(module.parameters())
         self.values = flatten(module)
         self.betas, self.epsilon = betas, epsilon
@@ -47,11 +51,11 @@ class Adam:
             tensor.zero_()
 
     def gradient(self, loss: Tensor, retain_graph: bool = False) -> Tensor:
-        """d loss / d parameters, flat; zero where a parameter takes no part."""
+        """d loss / d parameters, flat, the mean over the ranks; zero where a parameter takes no part."""
         gradients = torch.autograd.grad(
             loss, self.parameters, retain_graph=retain_graph, allow_unused=True, materialize_grads=True
         )
-        return torch.cat([gradient.flatten() for gradient in gradients])
+        return self.ranks.mean_(torch.cat([gradient.flatten() for gradient in gradients]))
 
     @torch.no_grad()
     def step(self, gradient: Tensor, learning_rate: Tensor) -> None:

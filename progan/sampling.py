@@ -1,6 +1,6 @@
 """Pictures out of a generator."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,11 @@ PIXELS_AT_ONCE = 2**21  # bounds memory: 256 images at 64×64, two at 1024×1024
 def seeded_latents(count: int, latent_size: int, seed: int) -> Tensor:
     """Latents from N(0, I), the same on every device: float [count, latent_size]."""
     return torch.randn(count, latent_size, generator=torch.Generator().manual_seed(seed))
+
+
+def latents_of_seeds(seeds: Sequence[int], latent_size: int) -> Tensor:
+    """Latents from N(0, I), each from a seed of its own: float [len(seeds), latent_size]."""
+    return torch.cat([seeded_latents(1, latent_size, seed) for seed in seeds])
 
 
 def seeded_inputs(count: int, network: NetworkConfig, seed: int, labels: Tensor | None) -> Tensor:

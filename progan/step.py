@@ -69,7 +69,7 @@ class Critique(NamedTuple):
 
     loss: Tensor  # 0-d
     fake_outputs: Tensor  # float [N, 1 + label_size], from which a joint update's generator learns as well
-    statistics: Tensor  # real score, fake score, gradient norm (means)
+    statistics: Tensor  # loss, real score, fake score, gradient norm (means)
 
 
 def critique(
@@ -98,7 +98,7 @@ def critique(
         misread = label_loss(real_outputs, labels) + label_loss(fake_outputs, labels)
         value = value + training.label_weight * misread
     norm = real_scores.new_zeros(()) if gradients is None else losses.gradient_norms(gradients).mean()
-    statistics = torch.stack([real_scores.mean(), fake_scores.mean(), norm]).detach()
+    statistics = torch.stack([value, real_scores.mean(), fake_scores.mean(), norm]).detach()
     return Critique(value, fake_outputs, statistics)
 
 
@@ -152,7 +152,7 @@ def generator_step(
     loss = generator_loss(models.discriminator(fakes, alpha), draws.generator_labels, training)
     adam = models.generator_adam
     adam.step(adam.gradient(loss), learning_rate)
-    models.sums[1] += loss.detach()
+    models.sums[1] += models.ranks.mean_(loss.detach())
 
 
 def joint_step(
@@ -177,13 +177,14 @@ def joint_step(
     _follow(models, judged, training)
     models.discriminator_adam.step(critic_gradient, learning_rate)
     models.generator_adam.step(generator_gradient, learning_rate)
-    models.sums[1] += loss.detach()
+    models.sums[1] += models.ranks.mean_(loss.detach())
 
 
 def _follow(models: Models, judged: Critique, training: TrainingConfig) -> None:
     """What follows a critique beside the update: the average, the noise, the sums for the history."""
     models.ema_values.lerp_(models.generator_adam.values, 1 - training.ema_decay)
+    means = models.ranks.mean_(judged.statistics)
     if models.noise:
-        models.noise.follow(judged.statistics[1])
-    models.sums[0] += judged.loss.detach()
-    models.sums[2:] += judged.statistics
+        models.noise.follow(means[2])
+    models.sums[0] += means[0]
+    models.sums[2:] += means[1:]

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from progan import RESULTS_VERSION, __version__
 from progan.config import Config, PhaseConfig
+from progan.distributed import Ranks, check_shares
 from progan.errors import InputError, Interrupted
 from progan.files import digest_of
 from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
 from progan.snapshots import Checkpoint, SnapshotFolder, write_checkpoint
-from progan.step import critic_step, draw, generator_step, joint_step, prepare_reals, stream_seed
+from progan.step import Draws, critic_step, draw, generator_step, joint_step, prepare_reals, stream_seed
 
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
 MEASURES_PER_PHASE = 4  # SWD during training, besides the one at the start
@@ -56,9 +57,9 @@ class RealImages:
         positions = np.arange(position, position + count)
         return torch.from_numpy(np.array([self._index(*divmod(int(p), len(self))) for p in positions]))
 
-    def at(self, position: int, count: int) -> tuple[Tensor, Tensor]:
-        """What those positions show, on the training device: uint8 [count, C, H, W], int64 [count]."""
-        indices = self.indices(position, count)
+    def at(self, position: int, count: int, ranks: Ranks = Ranks()) -> tuple[Tensor, Tensor]:
+        """What this rank sees of those positions, on its device: uint8 [n, C, H, W], int64 [n]."""
+        indices = ranks.share(self.indices(position, count))
         images = self.images[indices.to(self.images.device, non_blocking=True)]
         if images.device != self.device:
             images = images.pin_memory().to(self.device, non_blocking=True)
@@ -90,7 +91,9 @@ class Hooks:
     stop_requested: Callable[[], bool]
 
 
-def fingerprint(config: Config, phase: PhaseConfig, data_digest: str, init: Checkpoint | None) -> str:
+def fingerprint(
+    config: Config, phase: PhaseConfig, data_digest: str, init: Checkpoint | None, ranks: int = 1
+) -> str:
     """The hash of all that decides what `phase` becomes."""
     decides = dataclasses.asdict(phase)
     del decides["init"]  # the digest of what it points to counts instead
@@ -103,6 +106,7 @@ def fingerprint(config: Config, phase: PhaseConfig, data_digest: str, init: Chec
             "data": data_digest,
             "init": None if init is None else init.digest,
         }
+        | ({"ranks": ranks} if ranks > 1 else {})
     )
 
 
@@ -121,6 +125,7 @@ class PhaseTrainer:
         init: Checkpoint | None,
         device: torch.device,
         labels: np.ndarray | None = None,
+        ranks: Ranks = Ranks(),
     ) -> None:
         if init is not None and init.facts["resolution"] * 2 != phase.resolution:
             raise InputError(
@@ -130,11 +135,12 @@ class PhaseTrainer:
             raise InputError(
                 f"phases.{phase.key}.minibatch: {phase.minibatch} is more than the {len(images)} images"
             )
-        self.config, self.phase, self.device = config, phase, device
+        check_shares(config, phase, ranks.size)
+        self.config, self.phase, self.device, self.ranks = config, phase, device, ranks
         self.schedule = Schedule(phase)
-        self.fingerprint = fingerprint(config, phase, data_digest, init)
+        self.fingerprint = fingerprint(config, phase, data_digest, init, ranks.size)
         self.start_images = 0 if init is None else init.facts["images_shown"]
-        self.models = Models.build(config, phase, init, device)
+        self.models = Models.build(config, phase, init, device, ranks)
         self.reals = RealImages(
             images,
             np.zeros(len(images), np.int64) if labels is None else labels,
@@ -158,15 +164,16 @@ class PhaseTrainer:
             self._tick(hooks, 0.0)
         hooks.progress(self.images_shown, self.schedule.total_images)
         while not self._finished():
-            if hooks.stop_requested():
+            if self.ranks.any(hooks.stop_requested()):
                 saved = "state saved" if self._snapshot(snapshots) else "the last snapshot before it stays"
+                self.ranks.wait()
                 raise Interrupted(f"{self.phase.key}: stopped at {self.images_shown} images, {saved}")
             self.iterate()
             hooks.progress(self.images_shown, self.schedule.total_images)
             if self._tick_due():
                 self.seconds = time.monotonic() - started
                 self._tick(hooks, self.seconds)
-            if clock.due():
+            if self.ranks.is_first and clock.due():
                 self.seconds = time.monotonic() - started
                 clock.time(lambda: self._snapshot(snapshots))
         self._snapshot(snapshots)
@@ -178,8 +185,9 @@ class PhaseTrainer:
         for _ in range(training.critic_steps):
             alpha = self._alpha()
             position = self.start_images + self.images_shown
-            images, labels = self.reals.at(position, minibatch)
-            draws = draw(training.seed, position, minibatch, network, self.reals.labels)
+            images, labels = self.reals.at(position, minibatch, self.ranks)
+            whole = draw(training.seed, position, minibatch, network, self.reals.labels)
+            draws = Draws(*map(self.ranks.share, whole))
             if self.models.noise:
                 self.models.noise.random.manual_seed(stream_seed(training.seed, position, NOISE))
             shown_as = one_hot(labels, network.label_size)
@@ -205,6 +213,7 @@ class PhaseTrainer:
             "training": dataclasses.asdict(self.config.training),
             "schedule": dataclasses.asdict(self.phase),
             "dataset": dataset,
+            "ranks": self.ranks.size,
             "versions": {
                 "progan": __version__,
                 "results": RESULTS_VERSION,
@@ -260,22 +269,26 @@ class PhaseTrainer:
         return self.images_shown >= self.schedule.total_images
 
     def _snapshot(self, snapshots: SnapshotFolder) -> bool:
+        """Let the first rank write one; whether it could."""
+        if not self.ranks.is_first:
+            return True
         models = self.models
         tensors = models.network_tensors() | models.optimizer_tensors() | models.running_tensors()
         facts = {"images_shown": self.images_shown, "history": self.history, "seconds": self.seconds}
         return snapshots.write(self.images_shown, tensors, facts)
 
     def _resume(self, snapshots: SnapshotFolder) -> None:
-        found = snapshots.read()
-        if found is None:
-            return
-        tensors, facts = found
-        self.models.load(tensors)
-        self.images_shown, self.history, self.seconds = (
-            facts["images_shown"],
-            facts["history"],
-            facts["seconds"],
-        )
+        """The first rank reads, and the others are told."""
+        found = snapshots.read() if self.ranks.is_first else None
+        if found:
+            self.models.load(found[0])
+        self.models.copy_first_rank()
+        if facts := self.ranks.tell(found and found[1]):
+            self.images_shown, self.history, self.seconds = (
+                facts["images_shown"],
+                facts["history"],
+                facts["seconds"],
+            )
 
 
 class SnapshotClock:

@@ -50,16 +50,20 @@ def pytest_collection_modifyitems(items):
 
     if not torch.cuda.is_available():
         for item in items:
-            if "gpu" in item.keywords:
+            if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
 
 
-@pytest.fixture
-def small_params():
+def shrunk_params():
     """The project's own params.yaml, shrunk to seconds of work: a plain dict to change at will."""
     values = merged(yaml.safe_load((ROOT / "params.yaml").read_text()), SMALL)
     del values["phases"]["r0032"]
     return values
+
+
+@pytest.fixture
+def small_params():
+    return shrunk_params()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 PLATFORM = Path(__file__).parents[1] / "infra/base/platform"
@@ -81,7 +82,8 @@ class Storage:
 
 @dataclass(frozen=True)
 class Tracking:
-    """An MLflow server whose artifacts are in `bucket` of `storage`; `environment` is a client's."""
+    """An MLflow server whose artifacts are in `bucket` of `storage`; `environment` is what a client needs
+    that is no administrator."""
 
     server: Server
     database: dict[str, str]
@@ -174,7 +176,7 @@ def tracking(postgres, storage, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    client = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": secrets.token_hex()}
+    admin, user = ("admin", secrets.token_hex()), ("pipeline", secrets.token_hex())
     arguments, variables = deployed(
         PLATFORM / "mlflow.yaml",
         {
@@ -183,14 +185,18 @@ def tracking(postgres, storage, tmp_path_factory):
             "ARTIFACTS": f"s3://{bucket}/artifacts",
             "ALLOWED_HOSTS": f"127.0.0.1:{port}",
             "MLFLOW_AUTH_CONFIG_PATH": str(PLATFORM / "basic_auth.ini"),
-            "MLFLOW_AUTH_ADMIN_PASSWORD": client["MLFLOW_TRACKING_PASSWORD"],
+            "MLFLOW_AUTH_ADMIN_PASSWORD": admin[1],
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(),
         },
     )
     arguments = [*arguments, "--host=127.0.0.1", f"--port={port}", "--workers=1"]
     server = Server([sys.executable, "-m", *arguments], url, "/health", folder / "log", variables)
     server.start()
-    yield Tracking(server, postgres, storage, bucket, {"MLFLOW_TRACKING_URI": url, **client})
+    as_the_readme_says = {"username": user[0], "password": user[1]}
+    made = requests.post(f"{url}/api/2.0/mlflow/users/create", json=as_the_readme_says, auth=admin)
+    assert made.ok, made.text
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    yield Tracking(server, postgres, storage, bucket, dict(zip(names, (url, *user), strict=True)))
     server.stop()
 
 

@@ -17,11 +17,11 @@ from progan.errors import InputError
 from progan.files import read_json, write_json
 from progan.metrics import classifier, inception, modes, swd
 from progan.metrics.ms_ssim import mean_ms_ssim
-from progan.models import build_networks
+from progan.models import load_generator, require_network
 from progan.networks import Generator
 from progan.render import beside, grid, images_across, write_png
 from progan.sampling import generate, seeded_inputs
-from progan.snapshots import Checkpoint, load_grown, read_checkpoint
+from progan.snapshots import read_checkpoint
 
 REALS_AT_ONCE = 64
 MODE_ROUNDS = 10  # of `mode_samples` images each, as in the paper
@@ -43,7 +43,8 @@ def evaluate(
     loaded, loaded_labels = load_training_set(dataset, resolution, config.network.label_size)
     images = torch.from_numpy(loaded)
     labels = None if loaded_labels is None else torch.from_numpy(loaded_labels)
-    generator = _generator_of(config, finished)
+    require_network(finished, config.network)
+    generator = load_generator(finished).to(best_device())
     reals, fakes = _reals_of(images, config), _fakes_of(generator, labels, config)
     evaluation = {
         "phase": key,
@@ -65,13 +66,6 @@ def _finite_or_null(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite_or_null(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _generator_of(config: Config, checkpoint: Checkpoint) -> Generator:
-    """The checkpoint's averaged generator."""
-    generator, _ = build_networks(config.network, checkpoint.facts["resolution"])
-    load_grown(generator, checkpoint.networks("ema"), str(checkpoint.folder))
-    return generator.to(best_device()).eval()
 
 
 def _fakes_of(generator: Generator, labels: Tensor | None, config: Config) -> Images:

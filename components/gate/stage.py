@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from progan.config import Config, GateConfig
+from progan.errors import InputError
 from progan.files import read_json, write_json
+from progan.snapshots import read_checkpoint
 
 SCORES = ("inception_score", "classifier_score", "modes")
 COMPARABLE = ("dataset", "resolution")  # what champion and candidate must share for their measures to compare
@@ -92,18 +94,40 @@ def _finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def gate(config: Config, evaluations: Path, out: Path) -> None:
-    """Judge the last phase's evaluation and write the verdict to `out` (JSON). A failed gate is no error."""
+def gate(config: Config, evaluation: Path, out: Path) -> bool:
+    """Judge a phase's `evaluation` and write the verdict to `out` (JSON). A failed gate is no error."""
     from components.register.registry import champion_measures
 
-    last = list(config.phases)[-1]
-    candidate = flat_measures(read_json(evaluations / f"{last}.json"))
+    candidate = flat_measures(read_json(evaluation))
     champion = champion_measures(config.register.model)
     verdict = decide(candidate, champion, config.gate)
-    write_json(out, {**asdict(verdict), "phase": last, "candidate": candidate, "champion": champion})
-    print(f"{out}: {'passed' if verdict.passed else 'FAILED, nothing will be registered'}")
+    phase = candidate["phase"]
+    write_json(out, {**asdict(verdict), "phase": phase, "candidate": candidate, "champion": champion})
+    print(f"{out}: {phase} {'passed' if verdict.passed else 'FAILED, nothing will be registered'}")
     for reason in verdict.reasons:
         print(f"  {'✓' if reason.passed else '✗'} {reason.text}")
+    return verdict.passed
+
+
+def refuse_to_go_on(config: Config, key: str, checkpoints: Path, evaluations: Path) -> None:
+    """Raise InputError when `gate.stop_after` is a phase before `key` and has no verdict, or one of no."""
+    from components.register.registry import champion_measures
+
+    stop = config.gate.stop_after
+    if stop is None or config.phase(key).resolution <= config.phase(stop).resolution:
+        return
+    checkpoint, evaluation = checkpoints / stop, evaluations / f"{stop}.json"
+    if not evaluation.exists() or read_json(evaluation)["checkpoint"] != read_checkpoint(checkpoint).digest:
+        raise InputError(
+            f"gate.stop_after: {key} waits for the verdict on {stop}, which is not evaluated; "
+            f"run dvc repro evaluate@{stop}, then this again"
+        )
+    champion = champion_measures(config.register.model)
+    for reason in decide(flat_measures(read_json(evaluation)), champion, config.gate).reasons:
+        if not reason.passed:
+            raise InputError(
+                f"gate.stop_after: {key} is not trained, {stop} failed: {reason.text}; {checkpoint} is kept"
+            )
 
 
 def flat_measures(evaluation: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,8 +30,11 @@ def champion_measures(model: str) -> dict[str, Any] | None:
     """The measures of the version that is champion, from its tags; None when there is no champion."""
     from mlflow.exceptions import MlflowException
 
+    registry = client()
+    if not registry.search_registered_models(f"name = '{model}'"):
+        return None  # asked for the alias, a server with users would answer that it is forbidden
     try:
-        version = client().get_model_version_by_alias(model, CHAMPION)
+        version = registry.get_model_version_by_alias(model, CHAMPION)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None

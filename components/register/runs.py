@@ -23,11 +23,17 @@ CURVES = (
 class RunFiles:
     """Where the stages before left what is logged; each folder holds one entry a phase."""
 
-    checkpoints: Path
+    checkpoint: Path  # of the phase that was judged
     history: Path
     evaluations: Path
     samples: Path
     verdict: Path
+
+    @classmethod
+    def below(cls, root: Path, checkpoint: Path) -> "RunFiles":
+        """The files of a project's folder."""
+        history, evaluations, samples = root / "history", root / "evaluation", root / "samples"
+        return cls(checkpoint, history, evaluations, samples, root / "verdict.json")
 
 
 def find_or_make_parent(mlflow_client: Any, experiment_name: str, verdict: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Log the run to MLflow and, when the gate passed, register its generator."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,7 +44,7 @@ def _register(config: Config, files: RunFiles, verdict: dict[str, Any]) -> tuple
         mlflow_client.set_tag(parent, name, value)
     version = None
     if verdict["passed"]:
-        checkpoint = read_checkpoint(files.checkpoints / verdict["phase"])
+        checkpoint = read_checkpoint(files.checkpoint)
         version = _find_or_make_version(mlflow_client, model, parent, checkpoint)
         for name, value in tags.items():
             mlflow_client.set_model_version_tag(model, version, name, value)
@@ -64,9 +65,15 @@ def _tags(verdict: dict[str, Any]) -> dict[str, str]:
 
 
 def _git_commit() -> str:
-    """The commit that is checked out, "+" behind it when files differ from it; "none" outside git."""
+    """The commit that the image was built from (PROGAN_GIT_COMMIT), else the one that is checked out, "+"
+    behind it when files differ from it; "none" outside git."""
+    if built_from := os.environ.get("PROGAN_GIT_COMMIT"):
+        return built_from
     command = ["git", "describe", "--always", "--abbrev=40", "--match=", "--dirty=+"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "none"
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "none"
+    except FileNotFoundError:
+        return "none"
 
 
 def _find_or_make_version(mlflow_client: Any, model: str, run: str, checkpoint: Checkpoint) -> str:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from progan import __version__
 from progan.config import Config
-from progan.dataset.reader import load_manifest
+from progan.dataset.manifest import MANIFEST_NAME
 from progan.files import atomic_file, read_json
 from progan.progress import duration
 
@@ -32,20 +32,33 @@ class ReportFiles:
     registration: Path
     dataset: Path
 
+    @classmethod
+    def below(cls, root: Path, dataset: Path) -> "ReportFiles":
+        """The files of a project's folder."""
+        history, evaluations, samples = root / "history", root / "evaluation", root / "samples"
+        verdict, registration = root / "verdict.json", root / "registration.json"
+        return cls(history, evaluations, samples, verdict, registration, dataset)
 
-def report(config: Config, files: ReportFiles, out: Path) -> None:
-    """Write report.html, training.csv and swd.csv into the folder `out`."""
+
+def report(config: Config, files: ReportFiles, out: Path, failure: str | None = None) -> None:
+    """Write report.html, training.csv and swd.csv into the folder `out`.
+
+    A run that was stopped or failed (`failure` says how) is reported as far as it came.
+    """
     history = [row for key in config.phases for row in _history(files.history / f"{key}.csv", key)]
     _write_csv(out / "training.csv", TRAINING_COLUMNS, [row for row in history if row["d_loss"] is not None])
     _write_csv(out / "swd.csv", ("phase", "kimg", "swd"), [row for row in history if row["swd"] is not None])
+    trained = list(dict.fromkeys(row["phase"] for row in history))
+    evaluated = [key for key in trained if (files.evaluations / f"{key}.json").exists()]
     page = _template().render(
         config=config,
-        verdict=read_json(files.verdict),
-        registration=read_json(files.registration),
-        manifest=load_manifest(files.dataset),
-        phases=[_phase(config, key, files, history) for key in config.phases],
+        failure=failure,
+        verdict=_read_if_there(files.verdict),
+        registration=_read_if_there(files.registration),
+        manifest=_read_if_there(files.dataset / MANIFEST_NAME),
+        phases=[_phase(config, key, files, history) for key in evaluated],
         curves=[_curve(history, ("d_loss", "g_loss"), "loss"), _curve(history, ("swd",), "SWD × 1000")],
-        seconds=duration(sum(_seconds(history, key) for key in config.phases)),
+        seconds=duration(sum(_seconds(history, key) for key in trained)),
         environment={
             "progan": __version__,
             "torch": torch.__version__,
@@ -58,7 +71,14 @@ def report(config: Config, files: ReportFiles, out: Path) -> None:
     print(f"{out / 'report.html'}: written")
 
 
+def _read_if_there(path: Path) -> Any:
+    return read_json(path) if path.exists() else None
+
+
 def _history(path: Path, key: str) -> Rows:
+    """The rows of a phase; none when it was not trained."""
+    if not path.exists():
+        return []
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [

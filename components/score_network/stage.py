@@ -47,6 +47,11 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
     print(f"{out}: {facts['kind']}" + (f", accuracy {facts['accuracy']:.1%}" if "accuracy" in facts else ""))
 
 
+def resolution_looked_at(config: Config) -> int:
+    """The highest resolution of the dataset, up to 64 px: what our own network is trained on."""
+    return min(config.dataset.resolution, classifier.LARGEST_SIDE)
+
+
 def _train_on_digits(config: Config, dataset: Path, folder: Path) -> float:
     """Train on single planes of stacked digits; the accuracy on those held out."""
     manifest = load_manifest(dataset)
@@ -54,15 +59,14 @@ def _train_on_digits(config: Config, dataset: Path, folder: Path) -> float:
         raise InputError(
             "measures.mode_samples: modes are counted in images of the source mnistrgb; set it to null here"
         )
-    images, labels = _labelled(dataset, manifest.resolutions[-1])
+    images, labels = _labelled(dataset, resolution_looked_at(config))
     some = slice(modes.TRAINING_IMAGES)
     return _train(config, *modes.planes(images[some], labels[some]), modes.DIGITS, folder)
 
 
 def _train_on_labels(config: Config, dataset: Path, classes: int, folder: Path) -> float:
-    """Train on the highest resolution up to 64 px; the accuracy on images held out."""
-    resolution = min(load_manifest(dataset).resolutions[-1], classifier.LARGEST_SIDE)
-    return _train(config, *_labelled(dataset, resolution), classes, folder)
+    """Train on the dataset's classes; the accuracy on images held out."""
+    return _train(config, *_labelled(dataset, resolution_looked_at(config)), classes, folder)
 
 
 def _labelled(dataset: Path, resolution: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Train one phase: from the checkpoint before it to its own."""
 
 import csv
+import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from progan.config import Config
 from progan.cost import images_after
 from progan.dataset.reader import load_manifest, load_training_set
 from progan.device import best_device
+from progan.distributed import Ranks
 from progan.files import atomic_file
 from progan.metrics import swd
 from progan.networks import Generator
@@ -28,20 +30,33 @@ from progan.training import Hooks, PhaseTrainer
 CURVE_IMAGES = 256  # images on each side of the SWD that is measured during training
 
 
-def train_phase(config: Config, key: str, dataset: Path, snapshots: Store, out: Path, history: Path) -> None:
-    """Train the phase `key`, going on from its newest snapshot if there is one.
+def train_phase(
+    config: Config,
+    key: str,
+    dataset: Path,
+    init: Path | None,
+    snapshots: Store,
+    out: Path,
+    history: Path,
+    ranks: Ranks = Ranks(),
+) -> None:
+    """Train the phase `key` from the checkpoint `init`, or on from its newest snapshot if there is one.
 
     Writes the checkpoint folder `out` (the same bytes for the same inputs on the same machine) and the
     CSV file `history` (which also holds times). Raises Interrupted, with all saved, on SIGTERM or SIGINT,
     and Unavailable when it cannot be known whether there are snapshots.
+    Of several ranks, all of which call this, the first alone measures and writes.
     """
     phase = config.phase(key)
-    init = None if phase.is_first else read_checkpoint(Path(phase.init))
     manifest = load_manifest(dataset)
     images, labels = load_training_set(dataset, phase.resolution, config.network.label_size)
     digest = manifest.level(phase.resolution).digest
-    trainer = PhaseTrainer(config, phase, images, digest, init, best_device(), labels)
+    before = None if init is None else read_checkpoint(init)
+    trainer = PhaseTrainer(config, phase, images, digest, before, best_device(), labels, ranks)
     folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
+    if not ranks.is_first:
+        _follow(trainer, folder)
+        return
     measure = _swd_against(images, labels, config)
     with snapshots.alone(folder.name, f"is training {key}"):
         with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
@@ -51,6 +66,12 @@ def train_phase(config: Config, key: str, dataset: Path, snapshots: Store, out: 
         facts = {"name": manifest.name, "images": manifest.images, "digest": digest, "classes": classes}
         trainer.write_checkpoint(out, facts)
     print(f"{out}: {key} trained, {trainer.images_shown / 1000:g} kimg in {duration(trainer.seconds)}")
+
+
+def _follow(trainer: PhaseTrainer, snapshots: SnapshotFolder) -> None:
+    """Train as a rank that is not the first."""
+    with _stop_signals() as stopped:
+        trainer.train(snapshots, Hooks(lambda done, total: None, lambda generator, alpha: math.nan, stopped))
 
 
 def _swd_against(

@@ -183,7 +183,7 @@ def _plan(config: DatasetConfig, source: Source, working: Path) -> Job:
     order = np.arange(count) if config.seed is None else np.random.RandomState(config.seed).permutation(count)
     tools = [np.__version__, PIL.__version__, pa.__version__, zlib.ZLIB_RUNTIME_VERSION]
     fingerprint = digest_of(
-        [RESULTS_VERSION, FORMAT, tools, config.source, _parameters(config), source.identity]
+        [RESULTS_VERSION, FORMAT, tools, config.source, deciding_parameters(config), source.identity]
     )
     return Job(source, order[: config.max_images], config.resolutions, working / fingerprint[:16])
 
@@ -197,7 +197,7 @@ def _refuse_duplicates(config: DatasetConfig, source: Source) -> None:
         raise InputError(f"{config.path}: two images are called {printable(twice[0])}; rename one")
 
 
-def _parameters(config: DatasetConfig) -> dict[str, Any]:
+def deciding_parameters(config: DatasetConfig) -> dict[str, Any]:
     """What decides the result. Where the photographs lie and how many may be missing does not."""
     return {
         "lowest_resolution": config.lowest_resolution,
@@ -263,7 +263,7 @@ def _manifest(config: DatasetConfig, job: Job, chunks: list[Chunk]) -> Manifest:
         format=FORMAT,
         source=config.source,
         name=Path(config.path).resolve().name,
-        parameters=_parameters(config),
+        parameters=deciding_parameters(config),
         images=job.images - len(skipped),
         channels=job.source.channels,
         classes=tuple(ClassCount(name, labels[str(label)]) for label, name in enumerate(job.source.classes)),

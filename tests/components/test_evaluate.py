@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from components.evaluate.stage import _fakes_of, _generator_of, _row, evaluate
+from components.evaluate.stage import _fakes_of, _row, evaluate
 from components.gate.stage import decide, gate
 from components.register.runs import RunFiles
 from components.register.stage import register
@@ -22,9 +22,10 @@ from progan.dataset.build import build
 from progan.dataset.reader import load_images
 from progan.errors import InputError
 from progan.files import read_json, sha256_file
-from progan.models import build_networks
+from progan.models import build_networks, load_generator
 from progan.sampling import generate, seeded_latents
 from progan.snapshots import read_checkpoint
+from progan.store import FolderStore
 
 DATASET, CHECKPOINT, NETWORK = Path("multires"), Path("checkpoints/r0004"), Path("score_network")
 OUT, SAMPLES = Path("evaluation.json"), Path("samples.png")
@@ -40,7 +41,9 @@ def made(tmp_path, monkeypatch, small_config, photographs):
         network = replace(small_config.network, label_size=label_size)
         config = replace(small_config, dataset=dataset, network=network)
         build(config.dataset, DATASET, workers=1)
-        train_phase(config, "r0004", DATASET, Path("snapshots"), CHECKPOINT, Path("history.csv"))
+        train_phase(
+            config, "r0004", DATASET, None, FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv")
+        )
         return config
 
     return make
@@ -107,7 +110,7 @@ def test_rows_that_a_class_cannot_fill_stay_white():
 def test_fakes_have_the_labels_of_the_reals_in_order(made):
     config = made(2)
     labels = torch.from_numpy(load_images(DATASET, 4)[1])
-    generator = _generator_of(config, read_checkpoint(CHECKPOINT))
+    generator = load_generator(read_checkpoint(CHECKPOINT))
     fakes = torch.cat(list(_fakes_of(generator, labels, config)(3, 50)))
     latents = seeded_latents(50, 8, config.measures.seed)
     wanted = torch.cat([labels, labels])[3:50]  # 40 reals
@@ -165,8 +168,10 @@ def test_a_checkpoint_of_another_phase(trained):
 
 def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
     config = replace(trained, network=replace(trained.network, generator_norm="batch"))
-    train_phase(config, "r0004", DATASET, Path("snapshots"), Path("batch"), Path("batch.csv"))
-    fakes = _fakes_of(_generator_of(config, read_checkpoint(Path("batch"))), None, config)
+    train_phase(
+        config, "r0004", DATASET, None, FolderStore(Path("snapshots")), Path("batch"), Path("batch.csv")
+    )
+    fakes = _fakes_of(load_generator(read_checkpoint(Path("batch"))), None, config)
     (eight,), (last,) = fakes(0, 8), fakes(6, 8)
     np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
 
@@ -183,8 +188,8 @@ def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, 
     history.mkdir()
     Path("history.csv").rename(history / "r0004.csv")
     evaluate(config, "r0004", CHECKPOINT, DATASET, NETWORK, evaluations / "r0004.json", samples / "r0004.png")
-    gate(config, evaluations, verdict)
-    register(config, RunFiles(Path("checkpoints"), *folders), Path("registration.json"))
+    gate(config, evaluations / "r0004.json", verdict)
+    register(config, RunFiles(CHECKPOINT, *folders), Path("registration.json"))
     files = ReportFiles(history, evaluations, samples, verdict, Path("registration.json"), DATASET)
     report(config, files, Path("report"))
     assert read_json(evaluations / "r0004.json")["ms_ssim"] is None
@@ -209,13 +214,15 @@ def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
     measures = replace(small_config.measures, mode_samples=50, classifier_epochs=4)
     config = replace(small_config, dataset=dataset, measures=measures)
     build(config.dataset, DATASET, workers=1)
-    train_phase(config, "r0004", DATASET, Path("snapshots"), CHECKPOINT, Path("history.csv"))
+    train_phase(
+        config, "r0004", DATASET, None, FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv")
+    )
     found = evaluated(config)
     assert read_json(NETWORK / "score_network.json")["kind"] == "digits"
     assert read_json(NETWORK / "score_network.json")["accuracy"] > 0.9
     assert 1 <= found["modes"] <= 50
     assert math.log(1000 / 50) <= found["modes_kl"] <= math.log(1000)
-    verdict = decide({"modes": found["modes"]}, None, GateConfig(None, None, 51.0, None))
+    verdict = decide({"modes": found["modes"]}, None, GateConfig(None, None, 51.0, None, None))
     assert verdict.reasons[0].text.startswith("modes")
     assert not verdict.passed
 

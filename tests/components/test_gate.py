@@ -1,13 +1,19 @@
 """The gate: every way to pass and every way to fail."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
-from components.gate.stage import decide, flat_measures
+from components.gate.stage import decide, flat_measures, refuse_to_go_on
 from progan.config import GateConfig
+from progan.errors import InputError
+from progan.files import write_json
+from progan.snapshots import read_checkpoint, write_checkpoint
 
-THRESHOLDS = GateConfig(swd_max=50.0, ms_ssim_max=0.5, score_min=2.0, swd_vs_champion=1.1)
+THRESHOLDS = GateConfig(swd_max=50.0, ms_ssim_max=0.5, score_min=2.0, swd_vs_champion=1.1, stop_after=None)
 GOOD = {"swd_average": 40.0, "ms_ssim": 0.3, "classifier_score": 3.0, "dataset": "abc", "resolution": 32}
 
 
@@ -55,7 +61,7 @@ def test_a_missing_measure_fails(measure):
 def test_a_missing_score_fails_unless_it_is_not_asked():
     without = {k: v for k, v in GOOD.items() if k != "classifier_score"}
     assert failed(decide(without, None, THRESHOLDS)) == ["inception_score"]
-    assert decide(without, None, GateConfig(50.0, 0.5, None, 1.1)).passed
+    assert decide(without, None, GateConfig(50.0, 0.5, None, 1.1, None)).passed
 
 
 def test_the_inception_score_is_preferred():
@@ -90,3 +96,49 @@ def test_flat_measures():
         "swd_average": 2.0,
         "ms_ssim": 0.5,
     }
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch, small_config):
+    """A project's folder whose r0004 was trained and evaluated, and is what the run may stop after."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr("components.register.registry.champion_measures", lambda model: None)
+    write_checkpoint(Path("checkpoints/r0004"), {"w": torch.ones(1)}, {}, {"phase": "r0004"})
+    digest = read_checkpoint(Path("checkpoints/r0004")).digest
+    evaluation = {"phase": "r0004", "checkpoint": digest, "swd": {"average": 50.0}, "ms_ssim": 0.4}
+    write_json(Path("evaluation/r0004.json"), evaluation)
+    gate = GateConfig(
+        swd_max=60.0, ms_ssim_max=None, score_min=None, swd_vs_champion=None, stop_after="r0004"
+    )
+    return replace(small_config, gate=gate)
+
+
+def go_on(config, key="r0008"):
+    refuse_to_go_on(config, key, Path("checkpoints"), Path("evaluation"))
+
+
+def limited(config, limit):
+    return replace(config, gate=replace(config.gate, swd_max=limit))
+
+
+def test_a_phase_that_passed_lets_the_next_begin(stopped):
+    go_on(stopped)
+    go_on(limited(stopped, 1.0), "r0004")  # what comes before is not asked
+    go_on(replace(stopped, gate=replace(stopped.gate, swd_max=1.0, stop_after=None)))
+
+
+@pytest.mark.parametrize("key", ["r0008", "r0016"])
+def test_a_phase_that_failed_does_not(stopped, key):
+    told = f"gate.stop_after: {key} is not trained, r0004 failed: swd_average is 50; not at most 1"
+    with pytest.raises(InputError, match=told):
+        go_on(limited(stopped, 1.0), key)
+
+
+def test_a_verdict_is_of_the_checkpoint_that_is_there(stopped):
+    write_checkpoint(Path("checkpoints/r0004"), {"w": torch.zeros(1)}, {}, {"phase": "r0004"})
+    with pytest.raises(InputError, match="not evaluated; run dvc repro evaluate@r0004, then this again"):
+        go_on(stopped)
+    Path("evaluation/r0004.json").unlink()
+    with pytest.raises(InputError, match="r0008 waits for the verdict on r0004"):
+        go_on(stopped)

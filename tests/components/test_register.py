@@ -65,8 +65,8 @@ def run(tmp_path, monkeypatch, small_config, noise, label_size):
 
 
 def run_gate_and_register(config):
-    gate(config, Path("evaluation"), Path("verdict.json"))
-    files = RunFiles(*map(Path, ("checkpoints", "history", "evaluation", "samples", "verdict.json")))
+    gate(config, Path("evaluation/r0004.json"), Path("verdict.json"))
+    files = RunFiles(*map(Path, ("checkpoints/r0004", "history", "evaluation", "samples", "verdict.json")))
     register(config, files, Path("registration.json"))
     return read_json(Path("registration.json"))
 
@@ -117,6 +117,15 @@ def test_a_child_run_that_was_cut_off_is_logged_anew(run):
     assert registry.get_model_version(run.register.model, "1").tags["gate"] == "passed"
 
 
+def test_an_image_without_git_knows_its_commit(run, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    run_gate_and_register(run)
+    assert client().get_model_version(run.register.model, "1").tags["git_commit"] == "none"
+    monkeypatch.setenv("PROGAN_GIT_COMMIT", "c0ffee")
+    run_gate_and_register(run)
+    assert client().get_model_version(run.register.model, "1").tags["git_commit"] == "c0ffee"
+
+
 def test_a_failing_generator_is_not(run, capsys):
     made = run_gate_and_register(failing(run))
     assert made["version"] is None
@@ -136,7 +145,7 @@ def test_the_champion_is_what_candidates_are_measured_against(run):
     evaluation = read_json(Path("evaluation/r0004.json"))
     worse = evaluation | {"swd": {"16": 80.0, "average": 80.0}, "fingerprint": "another"}
     write_json(Path("evaluation/r0004.json"), worse)
-    gate(run, Path("evaluation"), Path("verdict.json"))
+    gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
     verdict = read_json(Path("verdict.json"))
     assert not verdict["passed"]
     assert "1.1 × the champion's 50" in verdict["reasons"][-1]["text"]
@@ -187,39 +196,41 @@ except mlflow.MlflowException as error:
 """
 
 
-def test_the_model_loads_without_this_project_and_without_pickle(run):
-    run_gate_and_register(run)
-    random = torch.Generator().manual_seed(7)
-    latents = torch.stack([torch.randn(8, generator=random), torch.ones(8)])
-    np.save("in.npy", latents.numpy())
+def load_elsewhere(model):
+    """What a process says that has neither this project nor pickle, and gives `model` in.npy."""
     site = Path(mlflow.__file__).parents[1]
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-S",
-            "-c",
-            LOAD_ELSEWHERE,
-            str(root),
-            str(site),
-            f"models:/{run.register.model}@candidate",
-        ],
+        [sys.executable, "-S", "-c", LOAD_ELSEWHERE, str(root), str(site), f"models:/{model}@candidate"],
         env={**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def expected_images(run, latents):
     generator, _ = build_networks(run.network, 4)
     generator.load_state_dict(read_checkpoint(Path("checkpoints/r0004")).networks("ema"))
     with torch.no_grad():
-        expected = (generator(latents).permute(0, 2, 3, 1).numpy() * 127.5 + 127.5).round().clip(0, 255)
+        return (generator(latents).permute(0, 2, 3, 1).numpy() * 127.5 + 127.5).round().clip(0, 255)
+
+
+def test_the_model_loads_without_this_project_and_without_pickle(run):
+    run_gate_and_register(run)
+    random = torch.Generator().manual_seed(7)
+    latents = torch.stack([torch.randn(8, generator=random), torch.ones(8)])
+    np.save("in.npy", latents.numpy())
+    said = load_elsewhere(run.register.model)
+    expected = expected_images(run, latents)
     served = np.load("latents.npy")
     assert served.dtype == np.uint8
     assert served.shape == (2, 4, 4, 3)
     np.testing.assert_array_equal(served, expected)
     np.testing.assert_array_equal(np.load("seeds.npy")[0], expected[0])
-    assert "INVALID_PARAMETER_VALUE" in done.stdout
-    assert "expected latents [N, 8] or whole seeds [N, 1], not [2, 5]" in done.stdout
+    assert "INVALID_PARAMETER_VALUE" in said
+    assert "expected latents [N, 8] or whole seeds [N, 1], not [2, 5]" in said
 
 
 @pytest.mark.parametrize("label_size", [3])
@@ -256,3 +267,33 @@ def test_a_conditional_model_takes_labels_in_the_last_column(run):
         with pytest.raises(mlflow.MlflowException, match=told) as caught:
             model.predict(given)
         assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch):
+    for name, value in tracking.environment.items():
+        monkeypatch.setenv(name, value)
+    made = run_gate_and_register(run)
+    assert made["version"] == "1"
+    row = f"select run_id from model_versions where name = '{run.register.model}' and version = 1"
+    assert in_database(tracking.database, row) == [(made["run"],)]
+    stored = tracking.storage.client().list_objects_v2(Bucket=tracking.bucket)["Contents"]
+    weights = [entry["Key"] for entry in stored if entry["Key"].endswith("generator.safetensors")]
+    assert len(weights) == 1
+    latents = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    np.save("in.npy", latents.numpy())
+    load_elsewhere(run.register.model)
+    np.testing.assert_array_equal(np.load("latents.npy"), expected_images(run, latents))
+
+
+def in_database(variables, query):
+    import psycopg
+
+    names = {
+        "host": "PGHOST",
+        "port": "PGPORT",
+        "user": "PGUSER",
+        "password": "PGPASSWORD",
+        "dbname": "PGDATABASE",
+    }
+    with psycopg.connect(**{name: variables[variable] for name, variable in names.items()}) as connection:
+        return connection.execute(query).fetchall()

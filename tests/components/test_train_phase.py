@@ -29,7 +29,8 @@ training.SNAPSHOT_SECONDS = 0.0  # one after nearly every iteration, so that som
 root = Path(sys.argv[1])
 os.chdir(root)
 out, history = Path("checkpoints/r0008"), Path("history.csv")
-train_phase(config.load(), "r0008", Path("multires"), FolderStore(Path("snapshots")), out, history)
+init, snapshots = Path("checkpoints/r0004"), FolderStore(Path("snapshots"))
+train_phase(config.load(), "r0008", Path("multires"), init, snapshots, out, history)
 """
 
 
@@ -46,8 +47,8 @@ def project(tmp_path, small_params, photographs, monkeypatch):
         Path("params.yaml").write_text(yaml.safe_dump(small_params))
         loaded = config.load()
         build(loaded.dataset, Path("multires"), workers=1)
-        files = Path("multires"), FolderStore(Path("snapshots")), Path("checkpoints/r0004"), Path("r0004.csv")
-        train_phase(loaded, "r0004", *files)
+        files = FolderStore(Path("snapshots")), Path("checkpoints/r0004"), Path("r0004.csv")
+        train_phase(loaded, "r0004", Path("multires"), None, *files)
         return root
 
     return make
@@ -60,7 +61,8 @@ def test_a_first_phase_of_any_resolution_needs_no_checkpoint(project, small_para
     loaded = config.parse(small_params, "params.yaml")
     out = Path("checkpoints/r0008")
     (root / "checkpoints/r0004/checkpoint.json").unlink()
-    train_phase(loaded, "r0008", Path("multires"), FolderStore(Path("snapshots")), out, Path("r0008.csv"))
+    snapshots = FolderStore(Path("snapshots"))
+    train_phase(loaded, "r0008", Path("multires"), None, snapshots, out, Path("r0008.csv"))
     facts = read_checkpoint(out).facts
     assert (facts["resolution"], facts["images_shown"]) == (8, 16)
 

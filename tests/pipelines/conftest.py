@@ -33,7 +33,7 @@ class Project:
     def start(self, *command, **options):
         """A process in a session of its own, so that all of it can be killed."""
         return subprocess.Popen(
-            command, cwd=self.root, env=self.environment, start_new_session=True, **options
+            command, cwd=self.root, start_new_session=True, **{"env": self.environment, **options}
         )
 
     def run(self, *command):

@@ -74,6 +74,8 @@ def test_the_projects_own_file():
             "measures: inception_weights and inception_sha256 go together",
         ),
         ("register", "model", "a/b", "register: model must be letters, digits"),
+        ("gate", "stop_after", "r0016", "gate.stop_after: must be one of null, r0004, r0008, not r0016"),
+        ("gate", "stop_after", "r0064", "gate.stop_after: must be one of null, r0004, r0008, not r0064"),
     ],
 )
 def test_errors_name_the_key(small_params, section, key, value, told):
@@ -193,3 +195,11 @@ def test_values_are_frozen(small_config):
 
 def test_a_small_change_in_yaml_is_the_same_value(small_params, small_config):
     assert config.parse(yaml.safe_load(yaml.safe_dump(small_params)), "params.yaml") == small_config
+
+
+def test_as_text_and_back(small_config):
+    text = config.to_text(small_config)
+    assert config.from_text(text) == small_config
+    assert config.to_text(config.from_text(text)) == text
+    assert "\n" not in text
+    assert ": " not in text

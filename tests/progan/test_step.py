@@ -169,7 +169,8 @@ def test_the_critics_side(training, case, classes, seed):
     mixed = (1 - u[:, None]) * reals + u[:, None] * fakes
     at = {"wgan-gp": judge(d, mixed, classes)[1], "non-saturating": at_reals}.get(case.split()[0], 0 * reals)
     norm = 0 if case == "non-saturating" else np.linalg.norm(at, axis=1).mean()
-    np.testing.assert_allclose(judged.statistics, [real[:, 0].mean(), fake[:, 0].mean(), norm], rtol=1e-12)
+    expected = [judged.loss.item(), real[:, 0].mean(), fake[:, 0].mean(), norm]
+    np.testing.assert_allclose(judged.statistics, expected, rtol=1e-12)
     np.testing.assert_allclose(judged.fake_outputs.detach(), fake, rtol=1e-12)
 
 

@@ -197,6 +197,12 @@ def test_what_does_not_fit_is_refused(small_config, noise, tmp_path):
     wider = dataclasses.replace(small_config, network=dataclasses.replace(small_config.network, fmap_max=16))
     with pytest.raises(InputError, match="r0004: made with another network configuration"):
         training.PhaseTrainer(wider, FADING, noise, "data", init, CPU)
+    other = dataclasses.replace(
+        small_config, network=dataclasses.replace(small_config.network, generator_activation="relu")
+    )
+    told = r"network.generator_activation: leaky-relu, in params.yaml relu\); set it as it was"
+    with pytest.raises(InputError, match=told):  # tensors of the same shapes
+        training.PhaseTrainer(other, FADING, noise, "data", init, CPU)
     with pytest.raises(InputError, match="holds r0004, which r0016 cannot start from"):
         training.PhaseTrainer(small_config, small_config.phases["r0016"], noise, "data", init, CPU)
     with pytest.raises(InputError, match=r"phases\.r0008\.minibatch: 8 is more than the 4 images"):

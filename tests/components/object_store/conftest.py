@@ -26,7 +26,7 @@ def proxy(address, storage, monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Two attempts a second apart, no long waits for an answer, and the smallest parts that S3 takes."""
+    """Two attempts, a second apart at most, short waits for an answer, the smallest parts that S3 takes."""
     monkeypatch.setattr(s3, "ATTEMPTS", 2)
     monkeypatch.setattr(s3, "ANSWER_SECONDS", 5)
     monkeypatch.setattr(s3, "PART_BYTES", 5 * 2**20)

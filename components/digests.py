@@ -1,0 +1,61 @@
+"""What decides a task's result, as the digests that travel with it and that the cache knows it by.
+
+A task's digest covers the parameters of the tasks before it too. Nothing of where a task runs is in it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from progan import RESULTS_VERSION
+from progan.config import Config
+from progan.files import digest_of
+
+SCORE_NETWORK_MEASURES = (
+    "seed",
+    "inception_weights",
+    "inception_sha256",
+    "classifier_epochs",
+    "mode_samples",
+)
+
+
+def dataset_params(config: Config) -> str:
+    """Digest of the parameters that decide the dataset."""
+    return _digest({"dataset": asdict(config.dataset)})
+
+
+def score_network_params(config: Config) -> str:
+    """Digest of the parameters that decide the score network."""
+    measures = asdict(config.measures)
+    return _digest({"measures": {name: measures[name] for name in SCORE_NETWORK_MEASURES}})
+
+
+def train_params(config: Config, key: str) -> str:
+    """Digest of the parameters that decide the checkpoint of the phase `key`: those of all phases to it."""
+    return _digest(_of_training(config, key))
+
+
+def evaluate_params(config: Config, key: str) -> str:
+    """Digest of the parameters that decide the evaluation of the phase `key`."""
+    return _digest(_of_training(config, key) | {"measures": asdict(config.measures)})
+
+
+def all_params(config: Config) -> str:
+    """Digest of every parameter: what gate, register and report go by."""
+    return _digest(asdict(config))
+
+
+def cache_key(stage: str, params_digest: str, dataset_digest: str) -> str:
+    """The name of a task's result in the cache."""
+    return f"{stage}-{digest_of([params_digest, dataset_digest])}"
+
+
+def _of_training(config: Config, key: str) -> dict[str, Any]:
+    last = config.phase(key).resolution
+    phases = [asdict(phase) for phase in config.phases.values() if phase.resolution <= last]
+    return {"network": asdict(config.network), "training": asdict(config.training), "phases": phases}
+
+
+def _digest(deciding: Mapping[str, Any]) -> str:
+    return digest_of({"results_version": RESULTS_VERSION, **deciding})

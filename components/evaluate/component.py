@@ -1,0 +1,49 @@
+"""`evaluate` as Kubeflow Pipelines sees it."""
+
+from kfp import dsl
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def evaluate(
+    params: str,
+    params_digest: str,
+    phase: str,
+    dataset_uri: str,
+    dataset_digest: str,
+    results: str,
+    checkpoint: dsl.Input[dsl.Model],
+    network: dsl.Input[dsl.Model],
+    evaluation: dsl.Output[dsl.Metrics],
+    samples: dsl.Output[dsl.Artifact],
+) -> None:
+    """Measure a finished phase; draw reals beside fakes.
+
+    Args:
+        params: params.yaml as canonical JSON.
+        params_digest: Digest of those that decide the evaluation.
+        phase: The key of the phase.
+        dataset_uri: Where the dataset is.
+        dataset_digest: Of its manifest.
+        results: Where the small results of all tasks are kept.
+        checkpoint: Of the finished phase.
+        network: The score network's folder.
+        evaluation: The measures, as JSON and as metrics.
+        samples: The picture.
+    """
+    from pathlib import Path
+
+    from components.evaluate.stage import evaluate
+    from components.gate.stage import flat_measures
+    from components.object_store.dataset import fetch_level
+    from components.results import Results
+    from progan import config, files
+
+    loaded = config.from_text(params)
+    dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
+    out, picture = Path(evaluation.path), Path(samples.path)
+    evaluate(loaded, phase, Path(checkpoint.path), dataset, Path(network.path), out, picture)
+    numbers = {name: m for name, m in flat_measures(files.read_json(out)).items() if isinstance(m, float)}
+    evaluation.metadata.update(numbers)
+    Results(results, loaded, dataset_digest).keep_evaluation(phase, out, picture)

@@ -1,0 +1,44 @@
+"""`report` as Kubeflow Pipelines sees it: what is left to do however a run ends."""
+
+from kfp import dsl
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def report(
+    params: str,
+    params_digest: str,
+    dataset_uri: str,
+    results: str,
+    run: str,
+    status: dsl.PipelineTaskFinalStatus,
+    page: dsl.Output[dsl.HTML],
+) -> None:
+    """Report the run as far as it came.
+
+    Args:
+        params: params.yaml as canonical JSON.
+        params_digest: Digest of all of them.
+        dataset_uri: Where the dataset is, if it was built.
+        results: Where the small results of all tasks are kept.
+        run: The name of this run.
+        status: How the run ended.
+        page: The report.
+    """
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from components.report.stage import ReportFiles, report
+    from components.results import Results
+    from components.storage import folder_of, found_digest
+    from progan import config
+
+    failure = None if status.state == "SUCCEEDED" else f"{status.state} {status.error_message}"
+    loaded = config.from_text(params)
+    kept = Results(results, loaded, found_digest(dataset_uri), run)
+    with TemporaryDirectory() as folder:
+        kept.gather(Path(folder))
+        report(loaded, ReportFiles.below(Path(folder), folder_of(dataset_uri)), Path(folder), failure)
+        kept.keep_for_run(Path(folder) / "report.html")
+        Path(page.path).write_bytes((Path(folder) / "report.html").read_bytes())

@@ -1,0 +1,33 @@
+"""`score-network` as Kubeflow Pipelines sees it."""
+
+from kfp import dsl
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def score_network(
+    params: str,
+    params_digest: str,
+    dataset_uri: str,
+    dataset_digest: str,
+    network: dsl.Output[dsl.Model],
+) -> None:
+    """Prepare the network that scores generators.
+
+    Args:
+        params: params.yaml as canonical JSON.
+        params_digest: Digest of those that decide the network.
+        dataset_uri: Where the dataset is.
+        dataset_digest: Of its manifest.
+        network: The score network's folder.
+    """
+    from pathlib import Path
+
+    from components.object_store.dataset import fetch_level
+    from components.score_network.stage import prepare_score_network, resolution_looked_at
+    from progan import config
+
+    loaded = config.from_text(params)
+    dataset = fetch_level(dataset_uri, dataset_digest, resolution_looked_at(loaded))
+    prepare_score_network(loaded, dataset, Path(network.path))

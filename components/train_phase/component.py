@@ -1,0 +1,47 @@
+"""`train-phase` as Kubeflow Pipelines sees it."""
+
+from kfp import dsl
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def train_phase(
+    params: str,
+    params_digest: str,
+    phase: str,
+    dataset_uri: str,
+    dataset_digest: str,
+    snapshots: str,
+    results: str,
+    checkpoint: dsl.Output[dsl.Model],
+    history: dsl.Output[dsl.Artifact],
+    init: dsl.Input[dsl.Model] = None,
+) -> None:
+    """Train one phase, going on from its newest snapshot if a pod before this one was stopped.
+
+    Args:
+        params: params.yaml as canonical JSON.
+        params_digest: Digest of those that decide the checkpoint.
+        phase: The key of the phase.
+        dataset_uri: Where the dataset is.
+        dataset_digest: Of its manifest.
+        snapshots: Where state is kept to go on from.
+        results: Where the small results of all tasks are kept.
+        checkpoint: What the finished phase hands on.
+        history: The table of losses and rates.
+        init: The checkpoint of the phase before; none for the first.
+    """
+    from pathlib import Path
+
+    from components.object_store.dataset import fetch_level
+    from components.results import Results
+    from components.train_phase.launch import PhaseJob, gpus_here, launcher
+    from progan import config
+
+    loaded = config.from_text(params)
+    dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
+    before, table = Path(init.path) if init else None, Path(history.path)
+    job = PhaseJob(loaded, phase, dataset, before, snapshots, Path(checkpoint.path), table)
+    launcher(gpus_here()).run(job)
+    Results(results, loaded, dataset_digest).keep_history(phase, table)

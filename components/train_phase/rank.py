@@ -1,0 +1,22 @@
+"""What torchrun starts: one rank of a phase's training. Its argument is the folder where the job lies."""
+
+import sys
+from pathlib import Path
+
+from components.train_phase.launch import read_job, tell
+from progan.distributed import joined
+from progan.errors import InputError, Interrupted
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    with joined() as ranks:
+        try:
+            read_job(folder).run(ranks)
+        except (InputError, Interrupted) as error:
+            tell(error, ranks.rank, folder)
+            sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""`progan doctor`: say what is missing before it costs anything."""
+
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from pipelines import options
+from progan.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.profile import Pod, Profile
+
+app = typer.Typer(help="Say what is missing before it costs anything.", no_args_is_help=True)
+
+GPU = "nvidia.com/gpu"
+TIMEOUT_SECONDS = 15
+
+
+@app.callback()
+def _main() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: fine or not, and what to do about it."""
+
+    passed: bool
+    text: str
+
+
+@app.command()
+def cluster(
+    kubeconfig: Annotated[
+        str | None, typer.Option(envvar="KUBECONFIG", help="Else ~/.kube/config, or a pod's own account.")
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="Of the kubeconfig; else its current one.")] = None,
+    params: options.Params = options.PARAMS,
+    profile: options.ProfileFile = options.PROFILE,
+) -> None:
+    """Compare a cluster with the profile: GPUs, quotas, secrets, accounts, MLflow and storage.
+
+    Example: progan doctor cluster --context gke_my-project_europe-west4_gpu
+    """
+    from pipelines.profile import load_profile
+    from progan import config
+
+    loaded, wanted = config.load(params), load_profile(profile)
+    checks = list(_Cluster(_api(kubeconfig, context), wanted, tuple(loaded.phases)).checks())
+    for check in checks:
+        print(f"{'✓' if check.passed else '✗'} {check.text}")
+    if wrong := sum(not check.passed for check in checks):
+        raise InputError(f"{wrong} of {len(checks)} checks failed, see above")
+
+
+def _api(kubeconfig: str | None, context: str | None) -> Any:
+    """A client by the kubeconfig, or by the service account of the pod that this runs in."""
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    try:
+        config.load_kube_config(kubeconfig, context, configuration)
+    except config.ConfigException as error:
+        try:
+            config.load_incluster_config(configuration)
+        except config.ConfigException:
+            raise InputError(f"no cluster to look at: {error}; give --kubeconfig or --context") from None
+    configuration.retries = False
+    return client.ApiClient(configuration)
+
+
+class _Cluster:
+    """A cluster that is compared with a profile. Each check returns what it saw, or raises what is wrong."""
+
+    def __init__(self, api: Any, profile: "Profile", phases: tuple[str, ...]) -> None:
+        from kubernetes import client
+
+        self.api, self.profile, self.phases = api, profile, phases
+        self.namespace = profile.namespace
+        self.core = client.CoreV1Api(api)
+
+    def checks(self) -> Iterator[Check]:
+        """All checks; the first alone when nothing answers."""
+        profile, storage = self.profile, self.profile.storage
+        reached = _check("API", self._version)
+        yield reached
+        if not reached.passed:
+            return
+        yield _check(f"namespace {self.namespace}", self._namespace)
+        yield _check(f"service account {profile.service_account}", self._account)
+        for secret in profile.secrets:
+            yield _check(f"secret {secret}", partial(self._secret, secret))
+        for claim in profile.volumes:
+            yield _check(f"volume claim {claim}", partial(self._claim, claim))
+        if profile.queue:
+            yield _check(f"queue {profile.queue}", self._queue)
+        for pod, phases in groupby(self.phases, profile.pod):
+            if pod.gpus:
+                yield _check(f"GPUs for {', '.join(phases)}", partial(self._gpus, pod))
+        yield _check("quota", self._quota)
+        yield _check(f"MLflow at {profile.mlflow}", self._mlflow)
+        for uri in sorted(uri for uri in {storage.snapshots, storage.results} if "://" in uri):
+            yield _check(f"storage {uri}", partial(_bucket, uri))
+
+    def _version(self) -> str:
+        from kubernetes import client
+
+        return f"Kubernetes {client.VersionApi(self.api).get_code().git_version} answers"
+
+    def _namespace(self) -> str:
+        return self.core.read_namespace(self.namespace).status.phase.lower()
+
+    def _account(self) -> str:
+        self.core.read_namespaced_service_account(self.profile.service_account, self.namespace)
+        return "is there"
+
+    def _secret(self, name: str) -> str:
+        """The names of its keys are looked at, never what they hold."""
+        there = set(self.core.read_namespaced_secret(name, self.namespace).data or {})
+        if missing := set(self.profile.secrets[name].values()) - there:
+            raise InputError(f"has no {', '.join(sorted(missing))}; add what the profile reads of it")
+        return "has every key"
+
+    def _claim(self, name: str) -> str:
+        phase = self.core.read_namespaced_persistent_volume_claim(name, self.namespace).status.phase
+        if phase != "Bound":
+            raise InputError(f"is {phase}; a pod that mounts it waits for ever")
+        return "is bound"
+
+    def _queue(self) -> str:
+        from kubernetes import client
+
+        kind = ("kueue.x-k8s.io", "v1beta1", self.namespace, "localqueues", self.profile.queue)
+        client.CustomObjectsApi(self.api).get_namespaced_custom_object(*kind)
+        return "is there"
+
+    def _gpus(self, pod: "Pod") -> str:
+        """All GPUs of a pod are in one node."""
+        wanted = f"{pod.gpus} × {pod.gpu or GPU}"
+        labels = self.profile.node_labels(pod)
+        nodes = [
+            node for node in self.core.list_node().items if labels.items() <= node.metadata.labels.items()
+        ]
+        nodes = [node for node in nodes if _amount(node.status.allocatable, GPU) >= pod.gpus]
+        if not nodes:
+            raise InputError(f"no node has {wanted} and {labels}; change the profile, or let nodes be added")
+        open_nodes = [node for node in nodes if not self._untolerated(node, pod)]
+        if not open_nodes:
+            taint = self._untolerated(nodes[0], pod)[0]
+            raise InputError(f"{nodes[0].metadata.name} has the taint {taint}; tolerate it in the profile")
+        used = self._used_gpus()
+        free = {
+            n.metadata.name: _amount(n.status.allocatable, GPU) - used[n.metadata.name] for n in open_nodes
+        }
+        if max(free.values()) < pod.gpus:
+            raise InputError(
+                f"{wanted} wanted, {max(free.values())} free in one of {len(free)} nodes: it waits"
+            )
+        return f"{wanted} wanted, {sum(free.values())} free in {len(free)} nodes"
+
+    def _untolerated(self, node: Any, pod: "Pod") -> list[str]:
+        """The taints that keep `pod` off `node`."""
+        tolerations = self.profile.tolerations(pod)
+        return [
+            f"{taint.key}={taint.value or ''}:{taint.effect}"
+            for taint in node.spec.taints or []
+            if taint.effect != "PreferNoSchedule"
+            and not any(
+                (tolerated.key, tolerated.effect) == (taint.key, taint.effect)
+                and (tolerated.operator == "Exists" or tolerated.value == taint.value)
+                for tolerated in tolerations
+            )
+        ]
+
+    def _used_gpus(self) -> Counter[str]:
+        """What pods that have not ended hold, by node."""
+        used: Counter[str] = Counter()
+        for pod in self.core.list_pod_for_all_namespaces().items:
+            if pod.spec.node_name and pod.status.phase not in ("Succeeded", "Failed"):
+                for container in pod.spec.containers:
+                    requests = container.resources.requests if container.resources else None
+                    used[pod.spec.node_name] += _amount(requests, GPU)
+        return used
+
+    def _quota(self) -> str:
+        """Whether the largest pod fits into what each quota of the namespace leaves."""
+        pods = [self.profile.pod(key) for key in (*self.phases, None)]
+        needed = {
+            f"requests.{GPU}": max(pod.gpus for pod in pods),
+            "requests.cpu": max(pod.cpu for pod in pods),
+            "requests.memory": max(pod.memory_gib for pod in pods) * 2**30,
+            "limits.memory": max(pod.memory_gib for pod in pods) * 2**30,
+        }
+        quotas = self.core.list_namespaced_resource_quota(self.namespace).items
+        for quota in quotas:
+            for resource, amount in needed.items():
+                limit, used = quota.status.hard, quota.status.used
+                if resource in limit and _amount(limit, resource) - _amount(used, resource) < amount:
+                    left = f"{limit[resource]}, {used.get(resource, 0)} of it used"
+                    raise InputError(
+                        f"{quota.metadata.name} allows {resource} {left}; a pod needs {amount:g}"
+                    )
+        return f"{len(quotas)} leave room for every pod" if quotas else "none is set"
+
+    def _mlflow(self) -> str:
+        """By its address, or through the API when only pods can reach that."""
+        url = urlsplit(self.profile.mlflow)
+        service, _, rest = (url.hostname or "").partition(".")
+        if rest == self.namespace or ".svc" in rest:
+            port = url.port or (443 if url.scheme == "https" else 80)
+            names = f"{service}:{port}", rest.split(".")[0], f"{url.path.strip('/')}/health".strip("/")
+            self.core.connect_get_namespaced_service_proxy_with_path(*names)
+        else:
+            health = f"{self.profile.mlflow.rstrip('/')}/health"
+            urllib.request.urlopen(health, timeout=TIMEOUT_SECONDS).close()
+        return "answers"
+
+
+def _check(what: str, look: Callable[[], str]) -> Check:
+    """Look, and put what was seen or what is wrong into a line."""
+    import botocore.exceptions
+    import kubernetes.client
+    import urllib3
+
+    try:
+        return Check(True, f"{what}: {look()}")
+    except kubernetes.client.ApiException as error:
+        why = {404: "is not there", 401: "the token is not accepted", 403: "you may not look at it"}
+        return Check(False, f"{what}: {why.get(error.status, f'answers {error.status} {error.reason}')}")
+    except botocore.exceptions.ClientError as error:
+        return Check(False, f"{what}: answers {error.response['Error']['Code']}; check name and credentials")
+    except InputError as error:
+        return Check(False, f"{what}: {error}")
+    except (urllib3.exceptions.HTTPError, botocore.exceptions.BotoCoreError, OSError) as error:
+        return Check(False, f"{what}: does not answer ({' '.join(str(error).split())[:160]})")
+
+
+def _amount(quantities: dict[str, Any] | None, resource: str) -> int:
+    """What `quantities` has of a resource: bytes, cores or pieces."""
+    from kubernetes.utils import parse_quantity
+
+    return int(parse_quantity((quantities or {}).get(resource, 0)))
+
+
+def _bucket(uri: str) -> str:
+    """Ask for the bucket, at AWS_ENDPOINT_URL where that is set."""
+    import boto3
+    from botocore.config import Config
+
+    url = urlsplit(uri)
+    if url.scheme != "s3":
+        raise InputError("no folder and no s3:// address")
+    settings = Config(connect_timeout=TIMEOUT_SECONDS, retries={"total_max_attempts": 1})
+    boto3.client("s3", config=settings).head_bucket(Bucket=url.netloc)
+    return "answers"

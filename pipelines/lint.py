@@ -1,0 +1,145 @@
+"""`progan lint`: refuse what compiles and runs here, and fails only on a cluster, days later."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines import options
+from progan.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.profile import Profile
+    from progan.config import Config
+
+DATASET_READERS = ("score_network", "train_phase", "evaluate", "gate", "register")
+NEVER_CACHED = ("build_dataset", "gate", "register", "report")
+
+
+def lint(
+    pipeline: Annotated[
+        Path | None, typer.Option(help="A compiled pipeline; else what params.yaml compiles to.")
+    ] = None,
+    params: options.Params = options.PARAMS,
+    profile: options.ProfileFile = options.PROFILE,
+    image: options.Image = None,
+    dataset: options.Dataset = options.DATASET,
+) -> None:
+    """Say what of the pipeline would fail on a cluster only.
+
+    Example: progan lint --image registry.example.org/progan@sha256:…
+    """
+    from pipelines.compile import compiled
+
+    loaded, cluster, digest = options.read_all(params, profile, image, dataset)
+    text = compiled(loaded, cluster, digest) if pipeline is None else pipeline.read_text()
+    refuse(text, loaded, cluster)
+    print(f"{pipeline or 'the pipeline'}: nothing found that would fail on a cluster")
+
+
+def refuse(text: str, config: "Config", profile: "Profile") -> None:
+    """Print what is wrong with the compiled pipeline `text` and raise InputError; nothing if all is well."""
+    found = list(findings(text, config, profile))
+    for line in found:
+        typer.echo(line, err=True)
+    if found:
+        raise InputError(f"the pipeline would fail on a cluster: {len(found)} found, see above")
+
+
+def findings(text: str, config: "Config", profile: "Profile") -> Iterator[str]:
+    """One line for everything that is wrong."""
+    for task in _tasks(text):
+        for line in (*_retries(task), *_image(task), *_memory_files(task), *_inputs(task), *_caching(task)):
+            yield f"{task.name}: {line}"
+    yield from _gpu_memory(config, profile)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A task of the compiled pipeline with what belongs to it."""
+
+    name: str
+    function: str  # of the component, such as train_phase
+    spec: dict[str, Any]
+    container: dict[str, Any]
+    kubernetes: dict[str, Any]
+
+
+def _tasks(text: str) -> Iterator[_Task]:
+    import yaml
+
+    try:
+        spec, *platform = yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        executors = spec["deploymentSpec"]["executors"]
+        placed = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
+        graphs = [spec["root"], *spec["components"].values()]
+        for name, task in (
+            item for graph in graphs if "dag" in graph for item in graph["dag"]["tasks"].items()
+        ):
+            component = spec["components"][task["componentRef"]["name"]]
+            if label := component.get("executorLabel"):
+                container = executors[label]["container"]
+                function = container["args"][container["args"].index("--function_to_execute") + 1]
+                shown = task["taskInfo"]["name"]
+                yield _Task(shown or name, function, task, container, placed.get(label, {}))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"no compiled pipeline of this project ({error!r}); write one: progan compile"
+        ) from None
+
+
+def _retries(task: _Task) -> Iterator[str]:
+    """Argo counts the window from the first attempt's start: one too short ends the retries of long work."""
+    timeout = int(task.kubernetes.get("activeDeadlineSeconds", 0))
+    if not timeout:
+        yield "has no timeout; set timeout_hours"
+    policy = task.spec.get("retryPolicy", {})
+    attempts = policy.get("maxRetryCount", 0) + 1
+    window = int(policy.get("backoffMaxDuration", "0s").removesuffix("s"))
+    if attempts > 1 and window < attempts * timeout:
+        yield f"retries for {window} s, but {attempts} attempts take up to {attempts * timeout} s"
+
+
+def _image(task: _Task) -> Iterator[str]:
+    image = task.container["image"]
+    digest = re.search(r"@sha256:([0-9a-f]{64})$", image)
+    if digest is None:
+        yield f"image {image} has no digest: the cache cannot tell it from others; name it @sha256:…"
+    elif set(digest[1]) == {"0"}:
+        yield f"image {image} is the example's; name the one you pushed in infra/cluster.yaml or by --image"
+
+
+def _memory_files(task: _Task) -> Iterator[str]:
+    mounts = task.kubernetes.get("emptyDirMounts", [])
+    if not any(mount["mountPath"] == "/dev/shm" and mount.get("medium") == "Memory" for mount in mounts):
+        yield "has no /dev/shm in memory: a container's own holds 64 MiB; set shm_gib"
+
+
+def _inputs(task: _Task) -> Iterator[str]:
+    """The cache compares parameters, not what artifacts hold or where a URI leads."""
+    given = task.spec.get("inputs", {}).get("parameters", {})
+    needed = ["params_digest", *(["dataset_digest"] if task.function in DATASET_READERS else [])]
+    for name in needed:
+        if given.get(name, {}).get("runtimeValue", {}).get("constant", name in given) in ("", False):
+            yield f"takes no {name}: the cache would give it another's result; pass it"
+
+
+def _caching(task: _Task) -> Iterator[str]:
+    if task.function in NEVER_CACHED and task.spec.get("cachingOptions", {}).get("enableCache"):
+        yield "is cached, though it depends on what no digest names; turn caching off"
+
+
+def _gpu_memory(config: "Config", profile: "Profile") -> Iterator[str]:
+    from progan.memory import training_bytes
+
+    for key in config.phases:
+        pod = profile.pod(key)
+        needed = training_bytes(config, key, pod.gpus) / 2**30 if pod.gpus else 0
+        if needed > pod.gpu_memory_gib:
+            yield (
+                f"train {key}: takes about {needed:.0f} GiB a GPU, a card has {pod.gpu_memory_gib:g}; "
+                f"lower phases.{key}.minibatch, or give it more or larger GPUs"
+            )

@@ -1,0 +1,39 @@
+"""Options that several commands share, and what they stand for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipelines.profile import Profile
+    from progan.config import Config
+
+Params = Annotated[Path, typer.Option(help="The parameters: all that decides the result.")]
+Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]
+ProfileFile = Annotated[Path, typer.Option("--profile", help="The cluster profile: where it runs.")]
+Image = Annotated[str | None, typer.Option(help="The image, in the place of the profile's.")]
+
+PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")
+
+
+def planned_dataset(config: "Config", dataset: Path) -> str:
+    """The digest of the dataset in the folder `dataset`; empty, and said, when none was built there."""
+    from components.build_dataset.stage import matching_digest
+    from progan.dataset.manifest import MANIFEST_NAME
+
+    if (dataset / MANIFEST_NAME).exists():
+        return matching_digest(config, dataset)
+    typer.echo(
+        f"{dataset}: no dataset here; the run's first task builds it, or takes what it finds", err=True
+    )
+    return ""
+
+
+def read_all(params: Path, profile: Path, image: str | None, dataset: Path) -> "tuple[Config, Profile, str]":
+    """Parameters, cluster profile and the digest of the dataset."""
+    from pipelines.profile import load_profile
+    from progan import config
+
+    loaded = config.load(params)
+    return loaded, load_profile(profile, image), planned_dataset(loaded, dataset)

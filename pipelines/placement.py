@@ -1,0 +1,77 @@
+"""Put tasks where the cluster profile says: image, resources, nodes, retries. No result depends on it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kfp import dsl, kubernetes
+
+from pipelines.profile import FIRST_PAUSE_SECONDS, PAUSE_FACTOR, Pod, Profile
+
+Place = Callable[[dsl.PipelineTask, str | None, int | None], None]  # a task, its phase, its GPUs if not all
+
+GPU = "nvidia.com/gpu"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+SHM, SCRATCH = "/dev/shm", "/tmp"
+
+
+def on_cluster(profile: Profile) -> Place:
+    """Places a task as `profile` says."""
+
+    def place(task: dsl.PipelineTask, phase: str | None, gpus: int | None) -> None:
+        pod = profile.pod(phase)
+        _give(task, pod if gpus is None else replace(pod, gpus=min(gpus, pod.gpus)))
+        _choose_nodes(task, pod, profile)
+        _connect(task, profile)
+
+    return place
+
+
+def with_image(image: str) -> Place:
+    """Runs a task in `image`, wherever that is."""
+
+    def place(task: dsl.PipelineTask, phase: str | None, gpus: int | None) -> None:
+        task.set_container_image(image)
+
+    return place
+
+
+def as_it_is(task: dsl.PipelineTask, phase: str | None, gpus: int | None) -> None:
+    """Runs a task in this environment."""
+
+
+def _give(task: dsl.PipelineTask, pod: Pod) -> None:
+    """Resources, time and retries."""
+    task.set_cpu_request(f"{pod.cpu:g}")
+    task.set_memory_request(f"{pod.memory_gib:g}Gi").set_memory_limit(f"{pod.memory_gib:g}Gi")
+    if pod.gpus:
+        task.set_accelerator_type(GPU).set_accelerator_limit(pod.gpus)
+    kubernetes.empty_dir_mount(task, "shm", SHM, medium="Memory", size_limit=f"{pod.shm_gib:g}Gi")
+    kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=f"{pod.ephemeral_gib:g}Gi")
+    kubernetes.set_timeout(task, pod.timeout_seconds)
+    task.set_retry(
+        pod.retries,
+        backoff_duration=f"{FIRST_PAUSE_SECONDS}s",
+        backoff_factor=PAUSE_FACTOR,
+        backoff_max_duration=f"{pod.retry_window_seconds}s",
+    )
+
+
+def _choose_nodes(task: dsl.PipelineTask, pod: Pod, profile: Profile) -> None:
+    for label, value in profile.node_labels(pod).items():
+        kubernetes.add_node_selector(task, label, value)
+    for each in profile.tolerations(pod):
+        kubernetes.add_toleration(task, each.key, each.operator, each.value, each.effect)
+    if profile.queue:
+        kubernetes.add_pod_label(task, QUEUE_LABEL, profile.queue)
+
+
+def _connect(task: dsl.PipelineTask, profile: Profile) -> None:
+    """Image, identity, volumes, secrets and MLflow."""
+    task.set_container_image(profile.image)
+    task.set_env_variable("MLFLOW_TRACKING_URI", profile.mlflow)
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    for claim, path in profile.volumes.items():
+        kubernetes.mount_pvc(task, claim, path)
+    for secret, variables in profile.secrets.items():
+        for variable, key in variables.items():
+            kubernetes.use_secret_as_env(task, secret, {key: variable})

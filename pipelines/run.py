@@ -1,0 +1,96 @@
+"""`progan run`: the pipeline of the cluster on this machine, task by task, in processes or containers."""
+
+import os
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from pipelines import options
+
+if TYPE_CHECKING:
+    from pipelines.profile import Storage
+
+
+class Runner(StrEnum):
+    """What a task runs in."""
+
+    subprocess = "subprocess"
+    docker = "docker"
+
+
+def run(
+    runner: Annotated[Runner, typer.Option(help="What a task runs in.")] = Runner.subprocess,
+    image: Annotated[str, typer.Option(help="The image, for docker.")] = "progan:latest",
+    params: options.Params = options.PARAMS,
+    dataset: options.Dataset = options.DATASET,
+    root: Annotated[Path, typer.Option(help="The folder of all that the run keeps.")] = Path(".kfp"),
+) -> None:
+    """Run the pipeline here. Tasks whose parameters and data are as before come from the cache.
+
+    Example: progan run --runner docker --image progan:latest
+    """
+    from pipelines.profile import Storage
+    from progan import config
+
+    loaded, root = config.load(params), root.resolve()
+    storage = Storage(str(dataset.resolve()), str(root / "snapshots"), str(root / "results"))
+    digest = options.planned_dataset(loaded, dataset)
+    root.mkdir(parents=True, exist_ok=True)
+    succeeded = _run_here(loaded, storage, digest, root, image if runner is Runner.docker else None)
+    reports = (root / "results" / "runs").glob("*/report.html")
+    if newest := max(reports, key=lambda path: path.stat().st_mtime, default=None):
+        print(f"report: {newest}")
+    if not succeeded:
+        raise typer.Exit(1)
+
+
+def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, image: str | None) -> bool:
+    """Run all of it: in containers of `image`, or in processes of this environment. Whether it succeeded."""
+    from kfp import local
+
+    from pipelines.placement import as_it_is, with_image
+    from pipelines.progressive_training import progressive_training
+
+    os.environ["PYTHONSAFEPATH"] = "1"  # tasks import what is installed, not what lies in this folder
+    place = with_image(image) if image else as_it_is
+    pipeline = progressive_training(config, storage, dataset_digest, place)
+    here = _containers() if image else local.SubprocessRunner(use_venv=False)
+    # kfp deletes the workspace after every run, so it gets a new one each time: its default.
+    local.init(here, pipeline_root=str(root), enable_caching=True, cache_root=str(root / "cache"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="kfp")
+        try:
+            pipeline()
+        except RuntimeError as error:
+            typer.echo(f"progan: {click.unstyle(str(error))}; its log stands above", err=True)
+            return False
+    return True
+
+
+def _containers() -> Any:
+    """Containers that see this folder as a process here would, but run the image's own code."""
+    from docker.types import DeviceRequest, Mount
+    from kfp import local
+
+    here = str(Path.cwd())
+    environment = {name: value for name, value in os.environ.items() if name.startswith(("MLFLOW_", "AWS_"))}
+    return local.DockerRunner(
+        entrypoint="env",  # the image's own is `progan`
+        working_dir=here,
+        mounts=[Mount(here, here, type="bind")],
+        environment={**environment, "PYTHONSAFEPATH": "1", "HOME": "/tmp"},
+        user=f"{os.getuid()}:{os.getgid()}",
+        network_mode="host",
+        shm_size="8g",
+        device_requests=[DeviceRequest(count=-1, capabilities=[["gpu"]])] if _has_gpu() else None,
+    )
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

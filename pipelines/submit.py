@@ -1,0 +1,150 @@
+"""`progan submit`: compile, lint, and start a run on a cluster."""
+
+import contextlib
+import io
+import json
+import os
+import time
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines import options
+from progan.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.profile import Profile
+
+TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
+ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+POLL_SECONDS, MAX_UNANSWERED = 10.0, 30
+
+
+def submit(
+    host: Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Of Kubeflow Pipelines.")],
+    experiment: Annotated[
+        str | None, typer.Option(help="Made if there is none; the model's name if not given.")
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="In a multi-user Kubeflow; the profile's if not given.")
+    ] = None,
+    token_file: Annotated[
+        Path,
+        typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="A file with a token; a pod has its own."),
+    ] = TOKEN_OF_POD,
+    ui: Annotated[str | None, typer.Option(help="The address people open, if it is not the host.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if it failed.")] = False,
+    params: options.Params = options.PARAMS,
+    profile: options.ProfileFile = options.PROFILE,
+    image: options.Image = None,
+    dataset: options.Dataset = options.DATASET,
+) -> None:
+    """Start a run on a cluster and print its address. Finished phases come from the cluster's cache.
+
+    Example: progan submit --host https://kubeflow.example.org/pipeline --token-file token --wait
+    """
+    from pipelines.compile import compiled
+    from pipelines.lint import refuse
+
+    loaded, cluster, digest = options.read_all(params, profile, image, dataset)
+    text = compiled(loaded, cluster, digest)
+    refuse(text, loaded, cluster)
+    host = host.rstrip("/")
+    with _clear_errors(host):
+        client, user_namespace = _connect(host, token_file, namespace or cluster.namespace)
+        run = _start(client, text, experiment or loaded.register.model, user_namespace, cluster)
+        print(f"{(ui or host).rstrip('/')}/#/runs/details/{run}", flush=True)
+        if wait and _wait(client, run) != "SUCCEEDED":
+            raise typer.Exit(1)
+
+
+def _connect(host: str, token_file: Path, namespace: str) -> tuple[Any, str | None]:
+    """A client, and the namespace that runs belong to where a Kubeflow has several users."""
+    from kfp import Client
+    from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
+
+    token = _token(token_file)
+    multi_user = _health(host, token).get("multi_user", False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        client = Client(
+            host=host,
+            namespace=namespace if multi_user else "kubeflow",
+            credentials=ServiceAccountTokenVolumeCredentials(str(token_file)) if token else None,
+            ssl_ca_cert=os.environ.get("SSL_CERT_FILE"),
+        )
+    return client, namespace if multi_user else None
+
+
+def _token(file: Path) -> str | None:
+    """What stands in the file; None when there is no file of a pod's own."""
+    if file.exists():
+        return file.read_text().strip()
+    if file != TOKEN_OF_POD:
+        raise InputError(f"{file}: no such file; write a token to it, or leave out --token-file")
+    return None
+
+
+def _health(host: str, token: str | None) -> dict[str, Any]:
+    """What the service says of itself: the first question, so that a wrong host or token is told at once."""
+    if not host.startswith(("http://", "https://")):
+        raise InputError(f"--host {host}: an address is expected that begins with http:// or https://")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(f"{host}/apis/v2beta1/healthz", headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def _start(client: Any, text: str, experiment: str, namespace: str | None, profile: "Profile") -> str:
+    """Start the compiled pipeline; the id of its run."""
+    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        file = Path(folder) / "pipeline.yaml"
+        file.write_text(text)
+        found = client.create_experiment(experiment, namespace=namespace)
+        name = f"{experiment} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        account = profile.service_account
+        run = client.run_pipeline(found.experiment_id, name, str(file), service_account=account)
+    return run.run_id
+
+
+def _wait(client: Any, run: str) -> str:
+    """Ask until the run has ended, whatever goes wrong for some minutes; the state it ended in."""
+    import kfp_server_api
+    import urllib3
+
+    unanswered, state = 0, None
+    while state not in ENDED:
+        time.sleep(POLL_SECONDS)
+        try:
+            before, state = state, client.get_run(run).state
+        except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError):
+            unanswered += 1
+            if unanswered > MAX_UNANSWERED:
+                raise
+        else:
+            unanswered = 0
+            if state != before:
+                print(state, flush=True)
+    return str(state)
+
+
+@contextlib.contextmanager
+def _clear_errors(host: str) -> Iterator[None]:
+    """One line for a host that does not answer or says no."""
+    import kfp_server_api
+    import urllib3
+
+    try:
+        yield
+    except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        if isinstance(error, kfp_server_api.ApiException) and error.body:
+            why = f"{error.status}: {error.body}"
+        else:
+            why = str(error)
+        why = " ".join(why.split())[:300]
+        raise InputError(f"{host}: {why}; check --host, --token-file and --namespace") from error

@@ -1,0 +1,238 @@
+"""What kustomize makes of infra/: valid, restricted, closed to all who need nothing, without secrets."""
+
+import copy
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.infra import kubernetes_schema
+from tests.infra.network import Pod, allowed
+from tests.infra.pod_security import violations
+from tests.servers import installed
+
+INFRA = Path(__file__).parents[2] / "infra"
+OVERLAYS = ("local", "gpu")
+RUNS_NAMESPACE = {"local": "kubeflow", "gpu": "progan"}
+
+
+@pytest.fixture(scope="session", params=OVERLAYS)
+def overlay(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def resources(overlay):
+    """All resources of an overlay, as `kubectl apply -k` sends them."""
+    kustomize = ["kubectl", "kustomize"] if shutil.which("kubectl") else [installed("kustomize"), "build"]
+    command = [*kustomize, INFRA / "overlays" / overlay]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(resources, *kinds):
+    return [resource for resource in resources if resource["kind"] in kinds]
+
+
+def workloads(resources):
+    return of_kind(resources, "Deployment", "StatefulSet")
+
+
+def pods(resources):
+    """(name, spec) of every pod."""
+    return [(one["metadata"]["name"], one["spec"]["template"]["spec"]) for one in workloads(resources)]
+
+
+def containers(resources):
+    return [
+        (name, container)
+        for name, pod in pods(resources)
+        for container in [*pod.get("initContainers", []), *pod["containers"]]
+    ]
+
+
+def test_kubernetes_would_take_them(resources):
+    assert len(resources) > 10
+    for resource in resources:
+        kubernetes_schema.check(resource)
+
+
+BROKEN = {
+    "unknown: \\['replica'\\]": lambda deployment: deployment["spec"].update(replica=1),
+    "replicas: int is wanted, not 'one'": lambda deployment: deployment["spec"].update(replicas="one"),
+    "Deployment.spec: Invalid value for `selector`": lambda deployment: deployment["spec"].pop("selector"),
+    r"containers\[0\].env\[0\].value: str is wanted, not 1": lambda deployment: deployment["spec"][
+        "template"
+    ]["spec"]["containers"][0]["env"][0].update(value=1),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_kubernetes_would_not_take_a_broken_one(message):
+    mlflow = next(yaml.safe_load_all((INFRA / "base/platform/mlflow.yaml").read_text()))
+    kubernetes_schema.check(mlflow)
+    BROKEN[message](mlflow)
+    with pytest.raises(ValueError, match=message):
+        kubernetes_schema.check(mlflow)
+
+
+def test_every_pod_is_restricted_and_so_are_the_namespaces(resources):
+    found = {name: list(violations(pod)) for name, pod in pods(resources)}
+    assert found
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+    for namespace in of_kind(resources, "Namespace"):
+        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda pod: pod["securityContext"].pop("runAsNonRoot"), "mlflow: runAsNonRoot is not true"),
+        (lambda pod: pod["securityContext"].pop("seccompProfile"), "mlflow: no seccomp profile"),
+        (lambda pod: pod.update(hostNetwork=True), "hostNetwork is set"),
+        (
+            lambda pod: pod["volumes"].append({"name": "disk", "hostPath": {"path": "/"}}),
+            "volume disk is of a forbidden type",
+        ),
+        (
+            lambda pod: pod["containers"][0]["securityContext"]["capabilities"].clear(),
+            "mlflow: not all capabilities are dropped",
+        ),
+    ],
+)
+def test_a_pod_that_is_not_restricted_is_found(change, expected):
+    mlflow = next(yaml.safe_load_all((INFRA / "base/platform/mlflow.yaml").read_text()))
+    pod = copy.deepcopy(mlflow["spec"]["template"]["spec"])
+    change(pod)
+    assert list(violations(pod)) == [expected]
+
+
+def test_pods_write_only_to_volumes_have_limits_and_no_way_into_kubernetes(resources):
+    for name, container in containers(resources):
+        assert container["securityContext"]["readOnlyRootFilesystem"], name
+        assert {"requests", "limits"} <= container["resources"].keys(), name
+        assert "memory" in container["resources"]["limits"], name
+    assert all(pod["automountServiceAccountToken"] is False for _, pod in pods(resources))
+
+
+def test_images_are_pinned(overlay, resources):
+    for name, container in containers(resources):
+        assert re.search(r"(:v?\d[\w.]+|:local|@sha256:[0-9a-f]{64})$", container["image"]), name
+    progan = [container["image"] for _, container in containers(resources) if "progan" in container["image"]]
+    assert len(progan) == 1
+    assert overlay == "local" or "@sha256:" in progan[0]
+
+
+def test_the_pipeline_may_ask_only_what_argo_and_the_launcher_ask(overlay, resources):
+    [account] = of_kind(resources, "ServiceAccount")
+    [role] = of_kind(resources, "Role")
+    [binding] = of_kind(resources, "RoleBinding")
+    assert of_kind(resources, "ClusterRole", "ClusterRoleBinding") == []
+    place = {"name": "progan-pipeline", "namespace": RUNS_NAMESPACE[overlay]}
+    assert account["metadata"] == role["metadata"] == binding["metadata"] == place
+    assert binding["subjects"] == [{"kind": "ServiceAccount", **place}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    for rule in role["rules"]:
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+        if rule["apiGroups"] == [""]:
+            assert rule["verbs"] == ["get"]
+            assert len(rule["resourceNames"]) == 1
+
+
+def secrets_referenced(resources):
+    for _, container in containers(resources):
+        for entry in container.get("env", []):
+            if reference := entry.get("valueFrom", {}).get("secretKeyRef"):
+                yield reference["name"], reference["key"]
+
+
+def secrets_created():
+    """(namespace, name, key) of the commands in the README."""
+    text = (INFRA / "README.md").read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        if made := re.search(r"kubectl -n (\S+) create secret generic (\S+)", line):
+            for key in re.findall(r"--from-literal=([\w-]+)=", line):
+                yield made[1], made[2], key
+
+
+def test_secrets_are_made_by_the_commands_of_the_readme_and_are_not_in_git(resources):
+    assert of_kind(resources, "Secret") == []
+    created = {(name, key) for namespace, name, key in secrets_created() if namespace == "progan"}
+    assert set(secrets_referenced(resources)) <= created
+    everywhere = [entry for _, one in containers(resources) for entry in one.get("envFrom", [])]
+    assert {entry["secretRef"]["name"] for entry in everywhere} <= {name for name, _ in created}
+    for _, container in containers(resources):
+        for entry in container.get("env", []):
+            assert "value" not in entry or not re.search("PASSWORD|SECRET|KEY", entry["name"]), entry
+
+
+def test_services_reach_pods_and_claims_are_mounted(resources):
+    labels = {
+        one["metadata"]["name"]: one["spec"]["template"]["metadata"]["labels"] for one in workloads(resources)
+    }
+    for service in of_kind(resources, "Service"):
+        name = service["metadata"]["name"]
+        assert service["spec"]["selector"].items() <= labels[name].items()
+        [container] = dict(pods(resources))[name]["containers"]
+        assert [port["name"] for port in container["ports"]] == [service["spec"]["ports"][0]["name"]]
+    for one in workloads(resources):
+        claims = {claim["metadata"]["name"] for claim in one["spec"].get("volumeClaimTemplates", [])}
+        pod = one["spec"]["template"]["spec"]
+        volumes = claims | {volume["name"] for volume in pod.get("volumes", [])}
+        mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+        assert mounted == volumes
+
+
+@pytest.fixture
+def cast(overlay, resources):
+    """The pods that there are, by name, and two strangers."""
+    namespaces = {name: {"kubernetes.io/metadata.name": name} for name in ("progan", "kubeflow", "elsewhere")}
+    for namespace in of_kind(resources, "Namespace"):
+        namespaces[namespace["metadata"]["name"]] |= namespace["metadata"]["labels"]
+    runs = RUNS_NAMESPACE[overlay]
+    namespaces[runs]["progan/runs"] = "true"  # on kubeflow, the README's command
+    made = {
+        one["metadata"]["name"]: Pod(
+            "progan",
+            one["spec"]["template"]["metadata"]["labels"],
+            namespaces["progan"],
+            {port["name"]: port["containerPort"] for port in container["ports"]},
+        )
+        for one in workloads(resources)
+        for container in one["spec"]["template"]["spec"]["containers"]
+    }
+    task = {"pipelines.kubeflow.org/v2_component": "true"}
+    made["task"] = Pod(runs, task, namespaces[runs])
+    made["neighbour"] = Pod("progan", {"app": "neighbour"}, namespaces["progan"])
+    made["stranger"] = Pod("elsewhere", task, namespaces["elsewhere"])
+    made["kfp"] = Pod("kubeflow", {"app": "ml-pipeline"}, namespaces["kubeflow"])
+    return made
+
+
+def test_who_may_talk_to_whom(overlay, resources, cast):
+    ports = {"mlflow": 5000, "postgres": 5432, "s3": 7070, "kfp": 8888, "task": 8080}
+    policies = of_kind(resources, "NetworkPolicy")
+    talks = {
+        (source, target)
+        for source in cast
+        for target, port in ports.items()
+        if target in cast and source != target and allowed(policies, cast[source], cast[target], port)
+    }
+    expected = {("task", "mlflow"), ("mlflow", "postgres"), ("task", "kfp"), ("stranger", "kfp")}
+    if overlay == "local":
+        expected |= {("task", "s3"), ("mlflow", "s3")}
+    assert talks == expected
+
+
+def test_mlflow_answers_to_the_name_that_the_pipeline_calls(resources):
+    [hosts] = [
+        entry["value"]
+        for name, container in containers(resources)
+        for entry in container.get("env", [])
+        if entry["name"] == "ALLOWED_HOSTS"
+    ]
+    assert "mlflow.progan:5000" in hosts.split(",")

@@ -1,0 +1,178 @@
+"""The compiled pipeline: its chain, its cache keys, and that nothing of the cluster decides a result."""
+
+import ast
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.compile import compiled
+from pipelines.profile import load_profile
+
+ROOT = Path(__file__).parents[2]
+DATASET = "d" * 64
+
+
+@pytest.fixture
+def profile():
+    return load_profile(ROOT / "infra/cluster.yaml")
+
+
+def tasks_of(text):
+    """Every task of a compiled pipeline by its name, with its executor and what Kubernetes gets to know."""
+    spec, platform = yaml.load_all(text, yaml.CSafeLoader)
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    found = {}
+    for graph in (spec["root"], *spec["components"].values()):
+        for task in graph.get("dag", {}).get("tasks", {}).values():
+            label = spec["components"][task["componentRef"]["name"]].get("executorLabel")
+            if label:
+                container = spec["deploymentSpec"]["executors"][label]["container"]
+                found[task["taskInfo"]["name"]] = (task, container, placed[label])
+    return found
+
+
+def cache_keys(text):
+    return {name: task["cachingOptions"].get("cacheKey") for name, (task, _, _) in tasks_of(text).items()}
+
+
+def constants(text):
+    """What tasks are given that is fixed when the pipeline is compiled."""
+    return {
+        name: {
+            key: value["runtimeValue"]["constant"]
+            for key, value in task["inputs"]["parameters"].items()
+            if "runtimeValue" in value
+        }
+        for name, (task, _, _) in tasks_of(text).items()
+    }
+
+
+def test_the_same_bytes_when_nothing_changed(small_config, profile):
+    assert compiled(small_config, profile, DATASET) == compiled(small_config, profile, DATASET)
+
+
+def test_a_chain_of_phases_each_evaluated_beside_the_next(small_config, profile):
+    tasks = tasks_of(compiled(small_config, profile, DATASET))
+    assert sorted(tasks) == sorted(
+        ["build dataset", "score network", "gate r0016", "register", "report"]
+        + [f"{what} {key}" for what in ("train", "evaluate") for key in ("r0004", "r0008", "r0016")]
+    )
+
+    def after(name):
+        return sorted(tasks[name][0]["dependentTasks"])
+
+    assert after("train r0004") == ["build-dataset"]
+    assert after("train r0008") == ["build-dataset", "train-phase"]
+    assert after("train r0016") == ["build-dataset", "train-phase-2"]
+    assert after("evaluate r0008") == ["build-dataset", "score-network", "train-phase-2"]
+    assert tasks["report"][0]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+
+
+def test_whole_numbers_stay_whole(small_config, profile):
+    """Kubeflow turns numbers inside mappings into doubles, so that parameters travel as text."""
+    given = json.loads(constants(compiled(small_config, profile, DATASET))["train r0008"]["params"])
+    assert isinstance(given["phases"]["r0008"]["resolution"], int)
+    assert given["phases"]["r0008"]["fade_kimg"] == 0.08
+
+
+def elsewhere(profile):
+    """A profile in which everything differs."""
+    pod = replace(
+        profile.pod("r0004"), gpu="H200", gpus=4, gpu_memory_gib=141, gpu_hour_price=9.0, cpu=3,
+        memory_gib=99, shm_gib=9, ephemeral_gib=9, node_selectors={"a": "b"}, tolerations=(),
+        timeout_hours=1.0, retries=1, spot=False,
+    )  # fmt: skip
+    return replace(
+        profile,
+        image=f"other/progan@sha256:{'1' * 64}",
+        namespace="other",
+        service_account="other",
+        queue="other",
+        mlflow="https://mlflow.other",
+        volumes={"other": "/other"},
+        secrets={"other": {"KEY": "key"}},
+        pods=dict.fromkeys(profile.pods, pod),
+    )
+
+
+def test_nothing_of_the_cluster_enters_a_cache_key_or_an_input(small_config, profile):
+    here, there = (compiled(small_config, where, DATASET) for where in (profile, elsewhere(profile)))
+    assert here != there
+    assert cache_keys(here) == cache_keys(there)
+    assert constants(here) == constants(there)
+
+
+def test_another_place_of_the_data_is_no_other_result(small_config, profile):
+    moved = replace(profile, storage=replace(profile.storage, dataset="/d", snapshots="/s", results="/r"))
+    here, there = (compiled(small_config, where, DATASET) for where in (profile, moved))
+    assert cache_keys(here) == cache_keys(there)
+
+
+def test_a_dataset_that_is_not_built_yet_is_never_mistaken_for_another(small_config, profile):
+    """Its digest is an input that build-dataset gives; no key is made up without it."""
+    unknown, known = (compiled(small_config, profile, digest) for digest in ("", DATASET))
+    assert set(cache_keys(unknown).values()) == {None}
+    task = tasks_of(unknown)["train r0004"][0]
+    source = task["inputs"]["parameters"]["dataset_digest"]["taskOutputParameter"]
+    assert source["producerTask"] == "build-dataset"
+    cached = {name for name, key in cache_keys(known).items() if key}
+    assert cached == {"score network"} | {
+        f"{what} {key}" for what in ("train", "evaluate") for key in small_config.phases
+    }
+    others = cache_keys(compiled(small_config, profile, "e" * 64))
+    assert all(others[name] != cache_keys(known)[name] for name in cached)
+
+
+def test_stopping_after_a_phase(small_config, profile):
+    gate = replace(small_config.gate, stop_after="r0008")
+    text = compiled(replace(small_config, gate=gate), profile, DATASET)
+    spec = next(yaml.load_all(text, yaml.CSafeLoader))
+    condition = next(
+        component["dag"]["tasks"]
+        for name, component in spec["components"].items()
+        if name.startswith("comp-condition") and "train-phase-3" in component.get("dag", {}).get("tasks", {})
+    )
+    names = {task["taskInfo"]["name"] for task in condition.values()}
+    assert names == {"train r0016", "evaluate r0016", "gate r0016", "passed"}
+    without = compiled(small_config, profile, DATASET)
+    trained = [key for key in cache_keys(without) if key.startswith("train")]
+    assert all(cache_keys(text)[key] == cache_keys(without)[key] for key in trained)
+
+
+def test_where_a_phase_runs(small_config, profile):
+    profile = replace(
+        profile, queue="gpus", pods={**profile.pods, "r0016": replace(profile.pod("r0004"), gpus=2)}
+    )
+    tasks = tasks_of(compiled(small_config, profile, DATASET))
+
+    def gpus(name):
+        return tasks[name][1]["resources"].get("accelerator", {}).get("resourceCount", "0")
+
+    assert [gpus(f"train {key}") for key in small_config.phases] == ["1", "1", "2"]
+    assert [gpus(name) for name in ("evaluate r0016", "build dataset", "report")] == ["1", "0", "0"]
+    task, container, placed = tasks["train r0016"]
+    assert container["image"] == profile.image
+    assert {"name": "MLFLOW_TRACKING_URI", "value": profile.mlflow} in container["env"]
+    assert placed["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "gpus"}
+    assert placed["nodeSelector"]["labels"]["nvidia.com/gpu.product"] == "NVIDIA-A100-SXM4-80GB"
+    assert placed["activeDeadlineSeconds"] == str(24 * 3600)
+    assert placed["pvcMount"][0]["mountPath"] == "/data"
+    assert placed["securityContext"] == {"runAsNonRoot": True}
+    assert placed["secretAsEnv"][0]["keyToEnv"] == [
+        {"envVar": "MLFLOW_TRACKING_USERNAME", "secretKey": "username"}
+    ]
+    assert task["retryPolicy"]["maxRetryCount"] == 5
+    assert task["retryPolicy"]["backoffFactor"] % 1 == 0  # Argo reads it as an integer
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "components").glob("*/component.py")), ids=lambda p: p.parent.name
+)
+def test_a_component_only_calls_its_stage(file):
+    function = next(node for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef))
+    body = [line for node in function.body[1:] for line in ast.unparse(node).splitlines()]
+    assert len(body) <= 15
+    assert any(f"components.{file.parent.name}.stage import" in line for line in body)

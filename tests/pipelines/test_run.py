@@ -1,0 +1,134 @@
+"""The pipeline under kfp.local: the same checkpoints as by DVC, each branch, a report however it ends."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.train_phase.stage import train_phase
+from progan import config
+from progan.dataset.build import build
+from progan.files import read_json
+from progan.store import FolderStore
+
+
+def digests_of(folder):
+    """The digests of a checkpoint's files, and what it says of itself but for where it lay."""
+    facts = read_json(folder / "checkpoint.json")
+    return facts["files"], facts["fingerprint"], facts["dataset"]
+
+
+def run(project, *options):
+    """`progan run`: exit code, the tasks that ran in order, and the folder of this run's results."""
+    before = set((project.root / ".kfp/results/runs").glob("*"))
+    done = project.run("progan", "run", *options)
+    log = done.stdout + done.stderr
+    ran = [line.split("'")[1] for line in log.splitlines() if "Executing task" in line]
+    results = set((project.root / ".kfp/results/runs").glob("*")) - before
+    assert len(results) == 1, log
+    return done.returncode, ran, results.pop(), log
+
+
+def checkpoints(project):
+    """The newest checkpoint of each phase."""
+    found = sorted((project.root / ".kfp").glob("progressive-training-*/train-phase*/checkpoint"))
+    return {read_json(folder / "checkpoint.json")["phase"]: folder for folder in found}
+
+
+def test_two_phases_with_the_stages_own_checkpoints(new_project, monkeypatch):
+    """Every task runs, the branch behind the gate among them; the functions that DVC calls give the same."""
+    project = new_project()
+    assert project.run("progan", "paint").returncode == 0
+    code, ran, results, log = run(project)
+    assert code == 0, log
+    twice = ["train-phase", "train-phase-2", "evaluate", "evaluate-2"]
+    assert sorted(ran) == sorted(["build-dataset", "score-network", *twice, "gate", "register", "report"])
+    assert ran[-1] == "report"
+    assert read_json(results / "registration.json")["version"] == "1"
+    report = (results / "report.html").read_text()
+    assert "registered as version 1" in report
+    assert report.count("data:image/png;base64,") == 2
+
+    monkeypatch.chdir(project.root)
+    init = None
+    for key in ("r0004", "r0008"):
+        out = Path("checkpoints") / key
+        files = FolderStore(Path("snapshots")), out, Path(f"{key}.csv")
+        train_phase(config.load(), key, Path("data/multires"), init, *files)
+        assert digests_of(checkpoints(project)[key]) == digests_of(out)
+        init = out
+
+
+@pytest.mark.slow
+def test_through_dvc_and_through_kubeflow(new_project):
+    """The same checkpoints and measures; then from the cache with a verdict of no; then a task that fails."""
+    project = new_project()
+    done = project.run("dvc", "repro", "train", "evaluate")
+    assert done.returncode == 0, done.stdout + done.stderr
+    code, ran, results, log = run(project)
+    assert code == 0, log
+    assert set(checkpoints(project)) == {"r0004", "r0008"}
+    for key, folder in checkpoints(project).items():
+        assert digests_of(folder) == digests_of(project.root / "checkpoints" / key)
+        kept = next((project.root / ".kfp/results/evaluation").glob(f"{key}-*.json"))
+        assert read_json(kept) == read_json(project.root / "evaluation" / f"{key}.json")
+
+    project.change(gate={"ms_ssim_max": 0.0})
+    code, ran, results, log = run(project)
+    assert code == 0, log
+    assert ran == ["build-dataset", "gate", "report"]  # what trains and measures came from the cache
+    assert not (results / "registration.json").exists()
+    assert "nothing was registered" in (results / "report.html").read_text()
+
+    shutil.rmtree(project.root / ".kfp/snapshots")
+    (project.root / ".kfp/snapshots").touch()  # no folder can be made here: training breaks
+    project.change(training={"seed": 5})
+    code, ran, results, log = run(project)
+    assert code == 1
+    assert ran == ["build-dataset", "train-phase", "report"]
+    report = (results / "report.html").read_text()
+    assert "The run did not finish" in report
+    assert "data:image/png" not in report
+    assert f"report: {results / 'report.html'}" in log
+    assert "progan: Pipeline 'progressive-training' finished with status FAILURE" in log
+
+
+@pytest.mark.parametrize(("limit", "goes_on"), [(0.0, False), (1.0, True)])
+@pytest.mark.slow
+def test_a_phase_that_fails_its_gate_ends_the_run(new_project, limit, goes_on):
+    project = new_project()
+    project.change(gate={"stop_after": "r0004", "ms_ssim_max": limit})
+    assert project.run("progan", "paint").returncode == 0
+    code, ran, results, log = run(project)
+    assert code == 0, log
+    assert ("train-phase-2" in ran) == ("register" in ran) == goes_on
+    verdict = read_json(results / "verdict.json")
+    assert (verdict["phase"], verdict["passed"]) == (("r0008", True) if goes_on else ("r0004", False))
+    assert "r0004" in checkpoints(project)
+    assert ran[-1] == "report"
+    assert f"at {verdict['phase']}" in (results / "report.html").read_text()
+
+
+def test_no_photographs(new_project):
+    """The report says so, and the line of the task that failed stands in the log."""
+    code, ran, results, log = run(new_project())
+    assert code == 1
+    assert ran == ["build-dataset", "report"]
+    assert "data/raw/toy-celeba" in log
+    assert "No dataset was built" in (results / "report.html").read_text()
+
+
+def test_a_dataset_of_other_parameters_is_refused_before_anything_runs(new_project, photographs):
+    project = new_project()
+    project.change(
+        dataset={"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
+    )
+    build(config.load(project.root / "params.yaml").dataset, project.root / "data/multires", workers=1)
+    project.change(dataset={"seed": 4})
+    done = project.run("progan", "run")
+    assert done.returncode == 2
+    assert (
+        "data/multires: built with other parameters than params.yaml's; run dvc repro build-dataset"
+        in done.stderr
+    )
+    assert not (project.root / ".kfp").exists()

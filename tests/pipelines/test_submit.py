@@ -1,0 +1,124 @@
+"""`progan submit` against a small server that stands in for the API of Kubeflow Pipelines.
+
+It answers the few calls that a submission makes, in the service's own JSON; it runs nothing.
+"""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pipelines import cli, submit
+from progan.errors import InputError
+from tests.pipelines.http_server import serving
+
+ROOT = Path(__file__).parents[2]
+IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
+API = "/apis/v2beta1"
+PROFILE = ("--profile", str(ROOT / "infra/cluster.yaml"), "--image", IMAGE)
+
+
+@pytest.fixture
+def kubeflow():
+    """The server; runs that it is asked to make are pending, running, then what `states` ends with."""
+    states = ["PENDING", "RUNNING", "SUCCEEDED"]
+    experiments = []
+
+    def make_experiment(request):
+        experiments.append({"experiment_id": "e1", **request.body})
+        return experiments[-1]
+
+    answers = {
+        ("GET", f"{API}/healthz"): {"multi_user": True},
+        ("GET", f"{API}/experiments"): lambda request: {"experiments": experiments},
+        ("POST", f"{API}/experiments"): make_experiment,
+        ("POST", f"{API}/runs"): lambda request: {"run_id": "run-1", **request.body},
+        ("GET", f"{API}/runs/run-1"): lambda request: {
+            "run_id": "run-1",
+            "state": states.pop(0) if len(states) > 1 else states[0],
+        },
+    }
+    with serving(answers) as server:
+        server.states = states
+        yield server
+
+
+def submitted(project, server, *options):
+    return project.run("progan", "submit", "--host", server.url, *PROFILE, *options)
+
+
+def test_a_run_is_made_and_its_address_printed(new_project, kubeflow, tmp_path):
+    (tmp_path / "token").write_text("secret-token\n")
+    project = new_project()
+    done = submitted(project, kubeflow, "--token-file", str(tmp_path / "token"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{kubeflow.url}/#/runs/details/run-1\n"
+    assert {request.headers.get("authorization") for request in kubeflow.requests} == {"Bearer secret-token"}
+    (experiment,) = kubeflow.asked("POST", f"{API}/experiments")
+    assert experiment.body["display_name"] == "progan-toy-celeba"
+    assert experiment.body["namespace"] == "progan"
+    (run,) = kubeflow.asked("POST", f"{API}/runs")
+    assert run.body["experiment_id"] == "e1"
+    assert run.body["service_account"] == "progan-pipeline"
+    assert project.run("progan", "compile", *PROFILE).returncode == 0
+    spec, platform = yaml.load_all((project.root / "pipeline.yaml").read_text(), yaml.CSafeLoader)
+    assert run.body["pipeline_spec"] == {"pipeline_spec": spec, "platform_spec": platform}
+    assert "secret-token" not in done.stdout + done.stderr
+
+
+def test_an_experiment_that_is_there_a_single_user_and_another_address(new_project, kubeflow):
+    kubeflow.answers["GET", f"{API}/healthz"] = {"multi_user": False}
+    there = {"experiments": [{"experiment_id": "e7", "display_name": "faces"}]}
+    kubeflow.answers["GET", f"{API}/experiments"] = there
+    done = submitted(
+        new_project(), kubeflow, "--experiment", "faces", "--ui", "https://kubeflow.example.org/_/p/"
+    )
+    assert done.stdout == "https://kubeflow.example.org/_/p/#/runs/details/run-1\n"
+    assert kubeflow.asked("POST", f"{API}/experiments") == []
+    assert "namespace" not in kubeflow.asked("GET", f"{API}/experiments")[0].query
+    (run,) = kubeflow.asked("POST", f"{API}/runs")
+    assert run.body["experiment_id"] == "e7"
+
+
+@pytest.mark.parametrize(("end", "code"), [("SUCCEEDED", 0), ("FAILED", 1), ("CANCELED", 1)])
+def test_waiting(new_project, kubeflow, end, code, monkeypatch):
+    """In this process, so that it need not wait as long between two questions."""
+    monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
+    monkeypatch.chdir(new_project().root)
+    kubeflow.states[-1] = end
+    done = CliRunner().invoke(cli.app, ["submit", "--host", kubeflow.url, *PROFILE, "--wait"])
+    assert done.exit_code == code
+    assert done.stdout.splitlines()[1:] == ["PENDING", "RUNNING", end]
+
+
+def test_waiting_outlasts_a_service_that_is_away(kubeflow, monkeypatch):
+    monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
+    answers = iter([(503, {}), (503, {}), {"state": "RUNNING"}, (500, {}), {"state": "SUCCEEDED"}])
+    kubeflow.answers["GET", f"{API}/runs/run-1"] = lambda request: next(answers)
+    client, namespace = submit._connect(kubeflow.url, submit.TOKEN_OF_POD, "progan")
+    assert namespace == "progan"
+    assert submit._wait(client, "run-1") == "SUCCEEDED"
+
+
+def test_what_can_be_wrong(new_project, kubeflow, tmp_path, monkeypatch):
+    monkeypatch.chdir(new_project().root)
+
+    def told(*options):
+        done = CliRunner().invoke(cli.app, ["submit", *PROFILE, *options])
+        assert isinstance(done.exception, InputError), done.exception
+        return str(done.exception)
+
+    here = ("--host", kubeflow.url)
+    assert "would fail on a cluster: 9 found" in told(*here, "--image", "progan:latest")
+    assert kubeflow.requests == []
+    assert "http://127.0.0.1:9: " in told("--host", "http://127.0.0.1:9")
+    assert "an address is expected that begins with http" in told("--host", "kubeflow")
+    assert "nowhere: no such file" in told(*here, "--token-file", str(tmp_path / "nowhere"))
+    kubeflow.answers["GET", f"{API}/healthz"] = (401, {})
+    assert "401" in told(*here)
+    kubeflow.answers["GET", f"{API}/healthz"] = {"multi_user": True}
+    kubeflow.answers["POST", f"{API}/runs"] = (403, {"message": "not allowed in namespace progan"})
+    line = told(*here)
+    assert "403" in line
+    assert "not allowed in namespace progan" in line

@@ -1,0 +1,188 @@
+"""Two processes that share the minibatch: equal to each other bit by bit, and to one that has all of it."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from progan import training
+from progan.distributed import Ranks, check_shares
+from progan.errors import InputError
+from progan.networks import minibatch_stddev
+from progan.training import STATISTICS
+from tests.conftest import shrunk_params
+from tests.progan import ranks
+from tests.progan.numpy_networks import with_stddev
+from tests.progan.ranks import FADING, SETTINGS, hooks, make_trainer, tensors_of
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def under_torchrun(folder, **environment):
+    """What two ranks print that train all that `ranks.main` says, ending in `folder`."""
+    (folder / "params.yaml").write_text(yaml.safe_dump(shrunk_params()))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, ranks.__file__, folder]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory):
+    """A folder of what two ranks on the CPU ended with, and what they printed."""
+    folder = tmp_path_factory.mktemp("ranks")
+    return folder, under_torchrun(folder, CUDA_VISIBLE_DEVICES="")
+
+
+def end_of(ends, name, rank):
+    return safetensors.torch.load_file(ends[0] / f"{name}.{rank}.safetensors")
+
+
+def different(first, second):
+    assert first.keys() == second.keys()
+    return [name for name in first if not torch.equal(first[name], second[name])]
+
+
+def iterated(config, changes, device=ranks.CPU):
+    """What one process with the whole minibatch ends with."""
+    trainer = make_trainer(config, changes, device=device)
+    for _ in range(10):
+        trainer.iterate()
+    return tensors_of(trainer)
+
+
+def assert_close(first, second):
+    for name in first:
+        torch.testing.assert_close(
+            first[name], second[name], rtol=1e-7, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_ranks_are_equal(ends, setting):
+    """All but the running statistics of batch norm, which nobody but the first rank reads."""
+    first, second = (end_of(ends, setting, rank) for rank in (0, 1))
+    differ = different(first, second)
+    assert all("running" in name for name in differ)
+    assert bool(differ) == (setting == "batch norm")
+
+
+WHOLE = [name for name in SETTINGS if name not in ("batch norm", "groups of eight")]
+
+
+@pytest.mark.parametrize("setting", WHOLE)
+def test_two_ranks_equal_one_process_with_the_whole_minibatch(small_config, ends, setting):
+    """Through the fade, its end and beyond; sums for the history, both optimisers and the average as well."""
+    assert_close(end_of(ends, setting, 0), iterated(small_config, SETTINGS[setting]))
+
+
+def test_groups_larger_than_the_share_are_the_share(small_config, ends):
+    """Groups of eight in minibatches of eight, but four images on each rank: as groups of four."""
+    end = end_of(ends, "groups of eight", 0)
+    assert_close(end, iterated(small_config, {"mbstd_group_size": 4}))
+    assert not torch.allclose(
+        end["running.sums"], iterated(small_config, {"mbstd_group_size": 8})["running.sums"]
+    )
+
+
+def test_batch_norm_knows_its_share_alone(small_config, ends):
+    end, one = end_of(ends, "batch norm", 0), iterated(small_config, SETTINGS["batch norm"])
+    assert not torch.allclose(end["running.sums"], one["running.sums"])
+    assert torch.isfinite(end["running.sums"]).all()
+
+
+def test_a_gradient_that_is_not_finite_on_one_rank_is_skipped_on_all(ends):
+    before, after = (end_of(ends, f"{when} poison", 0) for when in ("before", "after"))
+    assert not [name for name in different(after, end_of(ends, "after poison", 1)) if name != "running.sums"]
+    kept = [name for name in before if name.startswith(("generator.", "discriminator."))]
+    assert all(torch.equal(after[name], before[name]) for name in kept)
+    for network in ("generator", "discriminator"):
+        assert (after[f"{network}_adam.skipped"], after[f"{network}_adam.updates"]) == (1, 1)
+
+
+def test_a_stop_on_one_rank_stops_all_and_the_next_run_goes_on_bit_by_bit(ends):
+    """Rank 1 asked; rank 0 saved; rank 1, whose folder is empty, was told."""
+    folder, printed = ends
+    for rank in (0, 1):
+        assert f"rank {rank}: r0008: stopped at 40 images, state saved" in printed
+        assert different(end_of(ends, "resumed", rank), end_of(ends, "uninterrupted", 0)) == []
+    assert different(end_of(ends, "stopped", 0), end_of(ends, "uninterrupted", 0))
+    assert not list((folder / "interrupted" / "of rank 1").rglob("*.safetensors"))
+    assert len(list((folder / "interrupted" / "of rank 0").rglob("*.safetensors"))) == 2
+
+
+def test_the_history_tells_means_over_the_ranks(small_config, ends, tmp_path):
+    one = make_trainer(small_config, {})
+    one.train(training.SnapshotFolder(tmp_path, "r0008", one.fingerprint), hooks())
+    for rank in (0, 1):
+        rows = json.loads((ends[0] / f"history.{rank}.json").read_text())
+        assert [row["images"] for row in rows] == [row["images"] for row in one.history]
+        for name in STATISTICS:
+            found, expected = ([row[name] for row in some[1:]] for some in (rows, one.history))
+            assert found == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize(("size", "group"), [(2, 4), (4, 4), (2, 2), (8, 2), (1, 16)])
+def test_shares_keep_the_groups_of_minibatch_stddev(size, group):
+    """What each rank appends to its share is its share of what is appended to the whole."""
+    whole = np.random.default_rng(0).normal(size=(16, 3, 2, 2))
+    expected = torch.from_numpy(with_stddev(whole, group))
+    shares = [Ranks(rank, size).share(torch.from_numpy(whole)) for rank in range(size)]
+    for rank, share in enumerate(shares):
+        assert len(share) == 16 // size
+        torch.testing.assert_close(minibatch_stddev(share, group), Ranks(rank, size).share(expected))
+    assert torch.equal(torch.stack(shares, 1).flatten(0, 1), torch.from_numpy(whole))
+
+
+def test_what_cannot_be_shared_evenly_is_refused(small_config):
+    def check(minibatch, group, size):
+        network = dataclasses.replace(small_config.network, mbstd_group_size=group)
+        config = dataclasses.replace(small_config, network=network)
+        check_shares(config, dataclasses.replace(FADING, minibatch=minibatch), size)
+
+    for fitting in ((8, 4, 2), (8, 4, 1), (8, 16, 2), (12, 0, 4), (24, 4, 3), (8, 4, 8)):
+        check(*fitting)
+    with pytest.raises(
+        InputError, match=r"phases\.r0008\.minibatch: 8 images are not shared evenly by 3 ranks"
+    ):
+        check(8, 4, 3)
+    with pytest.raises(
+        InputError, match="6 of 12 images on each of 2 ranks are no multiple of network.mbstd_gr"
+    ):
+        check(12, 4, 2)
+    with pytest.raises(InputError, match="not shared evenly by 3 ranks"):
+        make_trainer(small_config, {}, Ranks(0, 3))
+
+
+def test_the_number_of_ranks_is_part_of_the_fingerprint(small_config):
+    fingerprints = {training.fingerprint(small_config, FADING, "data", None, size) for size in (1, 2, 4)}
+    assert len(fingerprints) == 3
+    assert training.fingerprint(small_config, FADING, "data", None) in fingerprints
+    assert (
+        make_trainer(small_config, {}, Ranks(1, 2)).fingerprint
+        == make_trainer(small_config, {}, Ranks(0, 2)).fingerprint
+    )
+
+
+@pytest.mark.gpu
+def test_two_gpus_equal_one(small_config, tmp_path):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    ends = tmp_path, under_torchrun(tmp_path)
+    for setting in WHOLE:
+        first, second = (end_of(ends, setting, rank) for rank in (0, 1))
+        assert different(first, second) == []
+        assert_close(first, iterated(small_config, SETTINGS[setting], torch.device("cuda", 0)))

@@ -1,0 +1,66 @@
+"""The estimate of a GPU's memory against what the allocator of real tensors counts, and its growth."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from progan.memory import BESIDE, CONTEXT_BYTES, STATES, training_bytes
+from progan.models import build_networks
+
+
+def counted(config, key, gpus=1):
+    """The estimate without what is added to the count."""
+    return (training_bytes(config, key, gpus) - CONTEXT_BYTES) / BESIDE
+
+
+def test_against_real_tensors(small_config):
+    """The same graph on the CPU: distinct memory addresses of what autograd keeps."""
+    phase, network = small_config.phases["r0016"], small_config.network
+    generator, discriminator = build_networks(network, 16)
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = (tensor, tensor.untyped_storage().nbytes())
+        return tensor
+
+    images, alpha = torch.rand(phase.minibatch, 3, 16, 16), torch.tensor(0.5)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        mixed = images.clone().requires_grad_()
+        (gradients,) = torch.autograd.grad(discriminator(mixed, alpha)[:, 0].sum(), mixed, create_graph=True)
+        graphs = [gradients.square().sum(), discriminator(images, alpha), discriminator(images, alpha)]
+    sizes = [sum(p.numel() * 4 for p in net.parameters()) for net in (generator, discriminator)]
+    expected = STATES * sum(sizes) + sizes[0] + sum(size for _, size in kept.values())
+    assert graphs
+    assert counted(small_config, "r0016") == pytest.approx(expected, rel=0.01)
+
+
+def test_it_grows_with_the_minibatch_and_shrinks_with_gpus(small_config):
+    phase = small_config.phases["r0016"]
+    twice = replace(
+        small_config, phases=small_config.phases | {"r0016": replace(phase, minibatch=2 * phase.minibatch)}
+    )
+    once, doubled = counted(small_config, "r0016"), counted(twice, "r0016")
+    assert 1.5 < doubled / once < 2
+    assert counted(twice, "r0016", gpus=2) == pytest.approx(once)
+    # a GPU has at least one group of the minibatch standard deviation
+    assert counted(small_config, "r0016", gpus=8) == counted(small_config, "r0016", gpus=2)
+
+
+@pytest.mark.gpu
+def test_against_the_memory_of_a_gpu(small_config):
+    """A step of the paper's networks at 256 px stays below the estimate, and above a third of it."""
+    from progan.training import Models, critic_step, draw
+
+    network = replace(small_config.network, latent_size=512, fmap_base=8192, fmap_max=512)
+    phase = replace(small_config.phases["r0016"], resolution=256, minibatch=8)
+    config = replace(small_config, network=network)
+    object.__setattr__(config, "phases", {"r0256": phase})
+    device = torch.device("cuda")
+    torch.cuda.reset_peak_memory_stats()
+    models = Models.build(config, phase, None, device)
+    images = torch.zeros(8, 3, 256, 256, dtype=torch.uint8, device=device)
+    alpha, rate = torch.tensor(0.5, device=device), torch.tensor(0.001, device=device)
+    critic_step(models, images, draw(1, 0, 8, 512, device), alpha, rate, config.training)
+    estimate = training_bytes(config, "r0256", 1)
+    assert estimate / 3 < torch.cuda.max_memory_allocated() < estimate
