@@ -8,10 +8,15 @@ from tests.components.object_store.proxy import Proxy
 
 @pytest.fixture
 def address(storage, bucket, monkeypatch):
-    """The address of an empty place in a bucket that this process and those it starts can reach."""
+    """The address of an empty place in a bucket that this process and those it starts can reach.
+
+    A server that was killed runs again when the test ends.
+    """
     for name, value in storage.environment.items():
         monkeypatch.setenv(name, value)
-    return f"s3://{bucket}/some/where"
+    yield f"s3://{bucket}/some/where"
+    if not storage.server.answers():
+        storage.server.start()
 
 
 @pytest.fixture
@@ -33,12 +38,10 @@ def impatient(monkeypatch):
 
 
 @pytest.fixture
-def stopped(storage):
-    """The server behind `storage`, killed; it runs again when the test ends."""
+def stopped(address, storage):
+    """The server behind `address`, killed."""
     kill(storage.server)
-    yield storage.server
-    if not storage.server.answers():
-        storage.server.start()
+    return storage.server
 
 
 def kill(server):

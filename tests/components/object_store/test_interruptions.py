@@ -50,7 +50,8 @@ def project(request, tmp_path, small_params, photographs, monkeypatch):
 
 
 def train(key, snapshots, out):
-    train_phase(config.load(), key, Path("data/multires"), snapshots, out, Path(f"{key}.csv"))
+    init = Path("checkpoints/r0004") if key == "r0008" else None
+    train_phase(config.load(), key, Path("data/multires"), init, snapshots, out, Path(f"{key}.csv"))
 
 
 @pytest.fixture
@@ -135,9 +136,7 @@ def test_killed_during_and_between_uploads_and_cut_off_from_the_server(
     kill(storage.server)
     assert "does not answer" in trainer.wait_for("training goes on without this snapshot")
     with pytest.raises(Unavailable, match="does not answer, try again later"):
-        train_phase(
-            config.load(), "r0008", Path("data/multires"), open_store(address), Path("no"), Path("no")
-        )
+        train("r0008", open_store(address), Path("checkpoints/r0008"))
     storage.server.start()
     seen = snapshots.newest()
     snapshots.wait_for_more(than=seen)
@@ -153,9 +152,8 @@ def test_killed_during_and_between_uploads_and_cut_off_from_the_server(
 
 
 def test_a_server_that_stays_away_is_neither_a_reason_to_fail_nor_to_begin_anew(
-    project, address, snapshots, storage, stopped
+    project, address, snapshots, storage
 ):
-    stopped.start()
     trainer = Trainer(address)
     snapshots.wait_for_more(than=0)
     kill(storage.server)
