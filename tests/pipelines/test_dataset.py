@@ -10,6 +10,7 @@ from PIL import Image
 
 from progan.config import DatasetConfig
 from progan.dataset.build import build
+from progan.dataset.reader import load_manifest
 
 
 @pytest.fixture
@@ -43,7 +44,9 @@ def test_show(built, tmp_path):
 def test_verify(built, tmp_path):
     whole = progan("dataset", "verify", "built", where=tmp_path)
     assert whole.returncode == 0
-    assert whole.stdout == "built: all 3 shards are as photographs was built, 40 images\n"
+    first, second = whole.stdout.splitlines()
+    assert first == "built: all 3 shards are as photographs was built, 40 images"
+    assert second == f"digest of its manifest: {load_manifest(built).digest}"
     shard = next((built / "r0008").iterdir())
     shard.write_bytes(shard.read_bytes()[:-1])
     damaged = progan("dataset", "verify", "built", where=tmp_path)

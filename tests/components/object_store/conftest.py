@@ -2,16 +2,21 @@
 
 import pytest
 
-from components.object_store import s3
+from components.object_store import open_store, s3
 from tests.components.object_store.proxy import Proxy
 
 
 @pytest.fixture
 def address(storage, bucket, monkeypatch):
-    """The address of an empty place in a bucket that this process and those it starts can reach."""
+    """The address of an empty place in a bucket that this process and those it starts can reach.
+
+    A server that was killed runs again when the test ends.
+    """
     for name, value in storage.environment.items():
         monkeypatch.setenv(name, value)
-    return f"s3://{bucket}/some/where"
+    yield f"s3://{bucket}/some/where"
+    if not storage.server.answers():
+        storage.server.start()
 
 
 @pytest.fixture
@@ -33,14 +38,20 @@ def impatient(monkeypatch):
 
 
 @pytest.fixture
-def stopped(storage):
-    """The server behind `storage`, killed; it runs again when the test ends."""
+def stopped(address, storage):
+    """The server behind `address`, killed."""
     kill(storage.server)
-    yield storage.server
-    if not storage.server.answers():
-        storage.server.start()
+    return storage.server
 
 
 def kill(server):
     server.process.kill()
     server.process.wait()
+
+
+def upload(folder, uri):
+    """Copy the files of `folder` to `uri`."""
+    store = open_store(uri)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            store.write(str(path.relative_to(folder)), path.read_bytes())

@@ -13,6 +13,7 @@ from progan.dataset import build as building
 from progan.dataset.build import build
 from progan.dataset.reader import load_images, load_manifest
 from progan.errors import InputError, Unavailable
+from tests.components.object_store.conftest import upload
 
 
 @pytest.fixture
@@ -29,10 +30,7 @@ def built(tmp_path, small_params, photographs, monkeypatch):
 def uri(built, address, tmp_path, monkeypatch):
     """Its address, where another dataset's caches are not known."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    store = open_store(address)
-    for path in built.rglob("*"):
-        if path.is_file():
-            store.write(f"multires/{path.relative_to(built)}", path.read_bytes())
+    upload(built, f"{address}/multires")
     return f"{address}/multires"
 
 

@@ -16,9 +16,10 @@ from components.object_store import open_store
 from components.train_phase.stage import train_phase
 from progan import config
 from progan.dataset.build import build
+from progan.dataset.reader import load_manifest
 from progan.errors import Unavailable
 from progan.store import FolderStore
-from tests.components.object_store.conftest import kill
+from tests.components.object_store.conftest import kill, upload
 
 TRAIN = """
 import sys
@@ -35,12 +36,12 @@ UPLOAD_BYTES = 10_000  # a snapshot has more, all else that is sent has less
 
 
 @pytest.fixture
-def project(tmp_path, small_params, photographs, monkeypatch):
-    """The current folder becomes one with a built dataset and a finished r0004."""
+def project(request, tmp_path, small_params, photographs, monkeypatch):
+    """The current folder becomes one with a dataset and a finished r0004; the parameter is r0008's fade."""
     monkeypatch.chdir(tmp_path)
     small_params["dataset"] |= {"source": "folder", "path": str(photographs), "label_attributes": []}
     small_params["dataset"]["resolution"] = 8
-    small_params["phases"]["r0008"] |= {"fade_kimg": 1.0, "stable_kimg": 0.2}
+    small_params["phases"]["r0008"] |= {"fade_kimg": getattr(request, "param", 1.0), "stable_kimg": 0.2}
     del small_params["phases"]["r0016"]
     Path("params.yaml").write_text(yaml.safe_dump(small_params))
     loaded = config.load()
@@ -49,7 +50,8 @@ def project(tmp_path, small_params, photographs, monkeypatch):
 
 
 def train(key, snapshots, out):
-    train_phase(config.load(), key, Path("data/multires"), snapshots, out, Path(f"{key}.csv"))
+    init = Path("checkpoints/r0004") if key == "r0008" else None
+    train_phase(config.load(), key, Path("data/multires"), init, snapshots, out, Path(f"{key}.csv"))
 
 
 @pytest.fixture
@@ -62,8 +64,8 @@ def undisturbed(project):
 class Trainer:
     """`progan train-phase r0008` in a process, whose snapshots go to `address`."""
 
-    def __init__(self, address):
-        command = [sys.executable, "-c", TRAIN, "train-phase", "r0008", f"--snapshots={address}"]
+    def __init__(self, address, *options):
+        command = [sys.executable, "-c", TRAIN, "train-phase", "r0008", f"--snapshots={address}", *options]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -117,7 +119,7 @@ def bytes_of(folder):
 
 
 def test_killed_during_and_between_uploads_and_cut_off_from_the_server(
-    undisturbed, address, proxy, snapshots, storage, impatient
+    undisturbed, address, proxy, snapshots, storage, impatient, monkeypatch
 ):
     trainer = Trainer(address)
     snapshots.wait_for_more(than=0)
@@ -134,24 +136,24 @@ def test_killed_during_and_between_uploads_and_cut_off_from_the_server(
     kill(storage.server)
     assert "does not answer" in trainer.wait_for("training goes on without this snapshot")
     with pytest.raises(Unavailable, match="does not answer, try again later"):
-        train_phase(
-            config.load(), "r0008", Path("data/multires"), open_store(address), Path("no"), Path("no")
-        )
+        train("r0008", open_store(address), Path("checkpoints/r0008"))
     storage.server.start()
     seen = snapshots.newest()
     snapshots.wait_for_more(than=seen)
     trainer.kill()
     assert not Path("checkpoints/r0008").exists(), "it was done before it was killed: nothing was tested"
 
-    assert Trainer(address).end()[0] == 0
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    upload(Path("data/multires"), f"{address}/data")
+    digest = load_manifest(Path("data/multires")).digest
+    assert Trainer(address, f"--dataset={address}/data", f"--dataset-digest={digest}").end()[0] == 0
     assert bytes_of(Path("checkpoints/r0008")) == bytes_of(undisturbed)
     assert len(snapshots.names()) == 2
 
 
 def test_a_server_that_stays_away_is_neither_a_reason_to_fail_nor_to_begin_anew(
-    project, address, snapshots, storage, stopped
+    project, address, snapshots, storage
 ):
-    stopped.start()
     trainer = Trainer(address)
     snapshots.wait_for_more(than=0)
     kill(storage.server)
@@ -167,6 +169,7 @@ def test_a_server_that_stays_away_is_neither_a_reason_to_fail_nor_to_begin_anew(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("project", [8.0], indirect=True)
 def test_killed_and_cut_off_at_random_moments(undisturbed, address, proxy, snapshots, storage):
     moments = random.Random(0)
     for _ in range(10):
@@ -182,12 +185,12 @@ def test_killed_and_cut_off_at_random_moments(undisturbed, address, proxy, snaps
             proxy.hold_after = moments.randrange(UPLOAD_BYTES)
             assert proxy.held.wait(60)
         elif act == "damage":
-            proxy.damage_at = moments.randrange(1000, UPLOAD_BYTES)
+            proxy.damage_at = moments.randrange(3000, UPLOAD_BYTES)
             trainer.wait_for("training goes on without this snapshot")
         elif act == "server":
             kill(storage.server)
             trainer.wait_for("training goes on without this snapshot")
-        if trainer.process.poll() is None:
+        if act != "stop":
             trainer.kill()
         proxy.pass_all()
         if act == "server":
