@@ -92,7 +92,7 @@ def test_a_checkpoint_of_another_phase(trained):
 
 def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
     config = replace(trained, network=replace(trained.network, generator_norm="batch"))
-    train_phase(config, "r0004", DATASET, Path("snapshots"), Path("batch"), Path("batch.csv"))
+    train_phase(config, "r0004", DATASET, None, Path("snapshots"), Path("batch"), Path("batch.csv"))
     fakes = _fakes_of(config, read_checkpoint(Path("batch")))
     (eight,), (last,) = fakes(0, 8), fakes(6, 8)
     np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)

@@ -59,7 +59,7 @@ def test_a_first_phase_of_any_resolution_needs_no_checkpoint(project, small_para
     loaded = config.parse(small_params, "params.yaml")
     out = Path("checkpoints/r0008")
     (root / "checkpoints/r0004/checkpoint.json").unlink()
-    train_phase(loaded, "r0008", Path("multires"), Path("snapshots"), out, Path("r0008.csv"))
+    train_phase(loaded, "r0008", Path("multires"), None, Path("snapshots"), out, Path("r0008.csv"))
     facts = read_checkpoint(out).facts
     assert (facts["resolution"], facts["images_shown"]) == (8, 16)
 

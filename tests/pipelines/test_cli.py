@@ -28,7 +28,8 @@ try:
     cli.app(["--help"])
 except SystemExit:
     pass
-print(sorted({"torch", "mlflow", "numpy", "pydantic", "yaml", "kfp", "kubernetes", "boto3"} & set(sys.modules)))
+heavy = {"torch", "mlflow", "numpy", "pydantic", "yaml", "kfp", "kubernetes", "boto3"}
+print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "train-phase" in done.stdout
