@@ -22,8 +22,10 @@ from progan.training import PhaseTrainer
 def images_per_second(loaded: Config, phase: PhaseConfig, seconds: float) -> float:
     """Train on noise for so many seconds, after three iterations to warm up."""
     shape = (4 * phase.minibatch, loaded.network.channels, phase.resolution, phase.resolution)
-    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    trainer = PhaseTrainer(loaded, phase, noise, "noise", None, best_device())
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, shape, np.uint8)
+    labels = random.integers(0, max(loaded.network.label_size, 1), len(noise))
+    trainer = PhaseTrainer(loaded, phase, noise, "noise", None, best_device(), labels)
     for _ in range(3):
         trainer.iterate()
     _wait()

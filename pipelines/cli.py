@@ -6,11 +6,11 @@ Heavy imports are made inside the commands, so that `--help` answers at once.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from pipelines import compile, dataset, doctor, lint, run, submit
+from pipelines import compile, dataset, doctor, lint, presets, run, submit
 from pipelines.options import DATASET, PARAMS, Dataset, Params
 from progan.errors import InputError, Interrupted
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(doctor.app, name="doctor")
+app.add_typer(presets.app, name="presets")
 for name, command in (
     ("compile", compile.compile_pipeline),
     ("lint", lint.lint),
@@ -57,12 +58,19 @@ def paint(
 
 
 @app.command()
-def build_dataset(params: Params = PARAMS, out: Dataset = DATASET) -> None:
+def build_dataset(
+    params: Params = PARAMS,
+    out: Dataset = DATASET,
+    verify: Annotated[
+        Literal["strict", "report"] | None,
+        typer.Option(help="Skip images that are close to the original, not exact, or use and report them."),
+    ] = None,
+) -> None:
     """Make the multi-resolution dataset from the photographs that params.yaml names."""
     from components.build_dataset.stage import build_dataset
     from progan import config
 
-    build_dataset(config.load(params), out)
+    build_dataset(config.load(params), out, verify)
 
 
 @app.command()
@@ -147,6 +155,24 @@ def report(params: Params = PARAMS) -> None:
     from progan import config
 
     report(config.load(params), ReportFiles.below(Path(), DATASET), REPORT)
+
+
+@app.command()
+def generate(
+    checkpoint: Annotated[Path, typer.Argument(help="The folder of a finished phase.")],
+    out: Annotated[Path, typer.Option(help="A .png file for a sheet, or a new folder for a file each.")],
+    seeds: Annotated[str, typer.Option(help="Which images: 0-15, or 1,4,8.")] = "0-15",
+    label: Annotated[
+        str | None, typer.Option(help="The class, by name or number; a row of each without it.")
+    ] = None,
+) -> None:
+    """Make pictures with the generator of a finished phase.
+
+    Example: progan generate checkpoints/r0032 --seeds 0-63 --out faces.png
+    """
+    from components.generate.stage import generate, parse_seeds
+
+    generate(checkpoint, parse_seeds(seeds), label, out)
 
 
 @app.command()

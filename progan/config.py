@@ -6,9 +6,11 @@ them with pydantic. There are no defaults: what decides a result stands in param
 
 import dataclasses
 import difflib
+import inspect
 import json
 import re
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +20,7 @@ import yaml
 
 from progan.errors import InputError
 from progan.files import canonical_json
+from progan.losses import LOSSES, Loss
 
 T = TypeVar("T")
 
@@ -32,6 +35,12 @@ def phase_key(resolution: int) -> str:
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """The one of `known` that `name` was meant to be, or all of them."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
 def _require_resolution(value: int, key: str) -> None:
@@ -121,7 +130,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What all phases share: optimiser, loss, averaging, augmentation."""
+    """What all phases share: optimiser, loss, updates, averaging, augmentation."""
 
     seed: int
     adam_betas: tuple[float, float]
@@ -129,16 +138,41 @@ class TrainingConfig:
     ema_decay: float
     critic_steps: int
     mirror: bool
-    wgan_lambda: float
-    wgan_target: float
-    wgan_drift: float
+    loss: str
+    loss_parameters: dict[str, float]
+    update: Literal["alternating", "joint"]
+    label_weight: float
 
     def __post_init__(self) -> None:
         for name, value in zip(("beta1", "beta2"), self.adam_betas, strict=True):
             _require(0 <= value < 1, f"adam_betas: {name} must be in [0, 1), not {value}")
         _require(0 <= self.ema_decay < 1, f"ema_decay must be in [0, 1), not {self.ema_decay}")
         _require(self.critic_steps >= 1, "critic_steps must be at least 1")
-        _require(self.wgan_target > 0, "wgan_target must be positive")
+        _require(
+            self.update == "alternating" or self.critic_steps == 1,
+            f"critic_steps must be 1 where update is joint, not {self.critic_steps}",
+        )
+        _require(self.label_weight >= 0, "label_weight must not be negative")
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        """Compare `loss_parameters` with the arguments of the function that `loss` names."""
+        _require(self.loss in LOSSES, f"loss: none is called {self.loss}; {_hint(self.loss, LOSSES)}")
+        known = inspect.signature(LOSSES[self.loss]).parameters
+        for key in self.loss_parameters:
+            hint = _hint(key, known) if known else "it has none"
+            _require(key in known, f"loss_parameters.{key}: unknown to {self.loss}; {hint}")
+        for key in known:
+            _require(key in self.loss_parameters, f"loss_parameters.{key}: {self.loss} needs it")
+        try:
+            _ = self.adversarial
+        except ValueError as error:
+            raise ValueError(f"loss_parameters.{error}") from None
+
+    @property
+    def adversarial(self) -> Loss:
+        """The loss by its name, with its parameters."""
+        return LOSSES[self.loss](**self.loss_parameters)
 
 
 @dataclass(frozen=True)
@@ -182,10 +216,12 @@ class MeasuresConfig:
     inception_weights: str | None
     inception_sha256: str | None
     classifier_epochs: int
+    mode_samples: int | None
 
     def __post_init__(self) -> None:
         for name in ("swd_images", "ms_ssim_pairs", "score_images", "score_splits", "classifier_epochs"):
             _require(getattr(self, name) > 0, f"{name} must be positive")
+        _require(self.mode_samples is None or self.mode_samples > 0, "mode_samples must be positive or null")
         _require(
             self.score_images >= self.score_splits,
             "score_images must be at least score_splits (one image a split)",
@@ -346,9 +382,7 @@ def _refuse_unknown(cls: Any, values: Any, where: str, prefix: str = "") -> None
     fields = {field.name: field.type for field in dataclasses.fields(cls)}
     for key, value in values.items():
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(fields)}"
-            raise InputError(f"{where}: {prefix}{key}: unknown parameter; {hint}")
+            raise InputError(f"{where}: {prefix}{key}: unknown parameter; {_hint(str(key), fields)}")
         annotation: Any = fields[key]
         if dataclasses.is_dataclass(annotation):
             _refuse_unknown(annotation, value, where, f"{prefix}{key}.")

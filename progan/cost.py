@@ -6,8 +6,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from progan.config import Config, NetworkConfig
+from progan.models import build_networks
 from progan.phases import Schedule
-from progan.training import build_networks
 
 # One iteration in forward passes: the gradient penalty's double backward is half of the critic's step.
 DISCRIMINATOR_PASSES, GENERATOR_PASSES = 14, 4

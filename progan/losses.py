@@ -1,37 +1,123 @@
-"""Adversarial losses as functions of scores and gradients; lower is better for whom they are named."""
+"""Adversarial losses by name, as functions of scores and gradients; lower is better for whom they are named.
 
-import torch
-from torch import Tensor
+A loss is one function: its keyword arguments are what `training.loss_parameters` gives, its result says what
+the discriminator (the critic) and the generator minimise. Only methods of tensors are used, so that
+params.yaml is checked against the functions themselves without waiting for torch to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def wgan_generator(fake_scores: Tensor) -> Tensor:
-    """-E[D(G(z))]. fake_scores: [N] → 0-d."""
-    return -fake_scores.mean()
+@dataclass(frozen=True)
+class Loss:
+    """What both networks minimise, and what is needed to say it.
 
-
-def wgan_gp_critic(
-    real_scores: Tensor,
-    fake_scores: Tensor,
-    mixed_gradients: Tensor,
-    *,
-    penalty: float,
-    target: float,
-    drift: float,
-) -> Tensor:
-    """E[D(G(z)) - D(x) + λ/γ² (‖∇D(x̂)‖ - γ)² + ε D(x)²] (paper §A.1; γ as for CIFAR-10, appendix B).
-
-    Scores: [N]; mixed_gradients: [N, C, H, W], of the scores with respect to the mixed images → 0-d.
+    critic: real scores [N], fake scores [N], gradients float [N, C, H, W] of the scores with respect to the
+    images that `gradients_at` names (None without) → 0-d. generator: fake scores [N] → 0-d.
+    instance_noise: whether the discriminator's features are multiplied by noise (progan/noise.py).
     """
-    norms = gradient_norms(mixed_gradients)
-    gradient_penalty = (norms - target).square() * (penalty / target**2)
-    return (fake_scores - real_scores + gradient_penalty + drift * real_scores.square()).mean()
+
+    critic: Callable[[Tensor, Tensor, Any], Tensor]
+    generator: Callable[[Tensor], Tensor]
+    gradients_at: Literal["mixed", "reals"] | None = None
+    instance_noise: bool = False
+
+
+def wgan_gp(*, penalty: float, target: float, drift: float) -> Loss:
+    """Wasserstein distance with a gradient penalty (Gulrajani et al. 2017; paper, appendix A.1).
+
+    Critic: E[D(G(z)) - D(x) + λ/γ² (‖∇D(x̂)‖ - γ)² + ε D(x)²], where x̂ lies between x and G(z);
+    generator: -E[D(G(z))]. λ is `penalty`, γ `target` (750 in the paper's CIFAR-10), ε `drift`.
+    """
+    if target <= 0:
+        raise ValueError("target must be positive")
+
+    def critic(real_scores: Tensor, fake_scores: Tensor, gradients: Tensor) -> Tensor:
+        gradient_penalty = (gradient_norms(gradients) - target).square() * (penalty / target**2)
+        return (fake_scores - real_scores + gradient_penalty + drift * real_scores.square()).mean()
+
+    def generator(fake_scores: Tensor) -> Tensor:
+        return -fake_scores.mean()
+
+    return Loss(critic, generator, gradients_at="mixed")
+
+
+def non_saturating(*, r1: float) -> Loss:
+    """Logistic regression with a generator whose gradient does not vanish (Goodfellow et al. 2014).
+
+    Critic: E[ln(1 + e^-D(x)) + ln(1 + e^D(G(z))) + γ/2 ‖∇D(x)‖²]; generator: E[ln(1 + e^-D(G(z)))].
+    γ is `r1` (Mescheder et al. 2018); 0 leaves the gradient out.
+    """
+    if r1 < 0:
+        raise ValueError("r1 must not be negative")
+
+    def critic(real_scores: Tensor, fake_scores: Tensor, gradients: Tensor | None) -> Tensor:
+        regression = (_softplus(-real_scores) + _softplus(fake_scores)).mean()
+        if gradients is None:
+            return regression
+        return regression + r1 / 2 * gradients.square().sum(dim=(1, 2, 3)).mean()
+
+    def generator(fake_scores: Tensor) -> Tensor:
+        return _softplus(-fake_scores).mean()
+
+    return Loss(critic, generator, gradients_at="reals" if r1 else None)
+
+
+def least_squares() -> Loss:
+    """Reals to 0 and fakes to 1, with instance noise (paper, appendix on LSGAN; weights: authors' code).
+
+    Critic: E[D(x)² + 0.1 (D(G(z)) - 1)²]; generator: E[D(G(z))²].
+    """
+
+    def critic(real_scores: Tensor, fake_scores: Tensor, gradients: None) -> Tensor:
+        return (real_scores.square() + 0.1 * (fake_scores - 1).square()).mean()
+
+    def generator(fake_scores: Tensor) -> Tensor:
+        return fake_scores.square().mean()
+
+    return Loss(critic, generator, instance_noise=True)
+
+
+def hinge() -> Loss:
+    """Scores beyond the margin teach nothing more (Lim & Ye 2017).
+
+    Critic: E[max(0, 1 - D(x)) + max(0, 1 + D(G(z)))]; generator: -E[D(G(z))].
+    """
+
+    def critic(real_scores: Tensor, fake_scores: Tensor, gradients: None) -> Tensor:
+        return ((1 - real_scores).relu() + (1 + fake_scores).relu()).mean()
+
+    def generator(fake_scores: Tensor) -> Tensor:
+        return -fake_scores.mean()
+
+    return Loss(critic, generator)
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "wgan-gp": wgan_gp,
+    "non-saturating": non_saturating,
+    "least-squares": least_squares,
+    "hinge": hinge,
+}
 
 
 def mix(reals: Tensor, fakes: Tensor, position: Tensor) -> Tensor:
     """Points between real and fake images: real + (fake - real) · u. position: u in [0, 1), [N]."""
-    return torch.lerp(reals, fakes, position.view(-1, 1, 1, 1))
+    return reals.lerp(fakes, position.view(-1, 1, 1, 1))
 
 
 def gradient_norms(gradients: Tensor) -> Tensor:
     """The Euclidean norm of each image's gradient. [N, C, H, W] → [N]."""
     return gradients.square().sum(dim=(1, 2, 3)).sqrt()
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """ln(1 + eˣ), for any x."""
+    return x.logaddexp(x.new_zeros(()))

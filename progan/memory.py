@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from progan.config import Config
-from progan.training import build_networks
+from progan.models import build_networks
 
 BESIDE = 1.4  # gradients on their way, convolutions' workspaces and fragments, times what is counted …
 CONTEXT_BYTES = 2**30  # … and the CUDA context

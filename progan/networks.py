@@ -334,6 +334,11 @@ def fade_reals(images: Tensor, alpha: Tensor | None) -> Tensor:
     return torch.lerp(upsample(downsample(images)), images, alpha)
 
 
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Labels from 0 to `classes` - 1 as the generator takes them: int64 [N] → float [N, classes]."""
+    return (labels[:, None] == torch.arange(classes, device=labels.device)).to(torch.get_default_dtype())
+
+
 # ------------------------------------------------------------------------------------------------
 # What the paper's final networks are compared with
 

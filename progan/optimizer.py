@@ -46,9 +46,11 @@ class Adam:
         for tensor in (self.first_moment, self.second_moment, self.updates):
             tensor.zero_()
 
-    def gradient(self, loss: Tensor) -> Tensor:
+    def gradient(self, loss: Tensor, retain_graph: bool = False) -> Tensor:
         """d loss / d parameters, flat; zero where a parameter takes no part."""
-        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(
+            loss, self.parameters, retain_graph=retain_graph, allow_unused=True, materialize_grads=True
+        )
         return torch.cat([gradient.flatten() for gradient in gradients])
 
     @torch.no_grad()

@@ -13,23 +13,39 @@ from progan.files import atomic_file
 GAP, BACKGROUND = 2, 255
 
 
-def grid(images: Tensor, pixels: int) -> Image.Image:
-    """A square sheet about `pixels` wide of uint8 [N, C, R, R] images, as many of them as fit.
+def images_across(resolution: int, pixels: int) -> int:
+    """How many images fit side by side on a sheet about `pixels` wide: at most 8, at least 2."""
+    return max(pixels // (_enlargement(resolution, pixels) * resolution), 2)
 
-    Each is enlarged by repeating pixels: at most 8 × 8 images, at least 2 × 2.
+
+def grid(images: Tensor, pixels: int, columns: int | None = None) -> Image.Image:
+    """A sheet about `pixels` wide of uint8 [N, C, R, R] images, each enlarged by repeating pixels.
+
+    columns: of how many images each row is; None for a square sheet of as many images as fit.
     """
-    scale = max(pixels // 8 // images.shape[-1], 1)
+    if columns is None:
+        columns = max(min(images_across(images.shape[-1], pixels), math.isqrt(len(images))), 2)
+        images = images[: columns**2]
+    scale = _enlargement(images.shape[-1], pixels)
     tiles = images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()
     tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
     side = tiles.shape[1] + GAP
-    columns = max(min(pixels // tiles.shape[1], math.isqrt(len(tiles))), 2)
-    rows = min(columns, math.ceil(len(tiles) / columns))
+    rows = math.ceil(len(tiles) / columns)
     sheet = np.full((rows * side + GAP, columns * side + GAP, 3), BACKGROUND, np.uint8)
-    for number, tile in enumerate(tiles[: rows * columns]):
+    for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
         top, left = row * side + GAP, column * side + GAP
         sheet[top : top + side - GAP, left : left + side - GAP] = tile
     return Image.fromarray(sheet)
+
+
+def picture(image: Tensor) -> Image.Image:
+    """One image, uint8 [C, R, R], pixel for pixel."""
+    return Image.fromarray(image.permute(1, 2, 0).squeeze(2).contiguous().cpu().numpy())
+
+
+def _enlargement(resolution: int, pixels: int) -> int:
+    return max(pixels // 8 // resolution, 1)
 
 
 def beside(left: Image.Image, right: Image.Image, gap: int = 24) -> Image.Image:

@@ -1,20 +1,29 @@
 """Photographs to the multi-resolution dataset."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from progan.config import Config
 from progan.dataset.build import build, deciding_parameters
-from progan.dataset.manifest import MANIFEST_NAME
+from progan.dataset.manifest import CHECKS_NAME, MANIFEST_NAME
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
 from progan.progress import show_progress
 
 
-def build_dataset(config: Config, out: Path) -> None:
-    """Build the dataset that params.yaml's `dataset` describes into the folder `out`."""
+def build_dataset(config: Config, out: Path, verify: Literal["strict", "report"] | None = None) -> None:
+    """Build the dataset that params.yaml's `dataset` describes into the folder `out`.
+
+    verify: in place of `dataset.verify`.
+    """
+    dataset = replace(config.dataset, verify=verify or config.dataset.verify)
     with show_progress("build-dataset", "images") as advance:
-        manifest = build(config.dataset, out, progress=advance)
+        manifest = build(dataset, out, progress=advance)
     print(f"{out}: {manifest.images:,} images at {len(manifest.resolutions)} resolutions")
+    if manifest.checks:
+        sums = (f"{manifest.checks.get(result, 0):,} {result}" for result in ("exact", "close", "failed"))
+        print(f"checks: {', '.join(sums)} ({out / CHECKS_NAME})")
 
 
 def find_or_build(config: Config, folder: Path, digest: str) -> str:

@@ -6,22 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from components.score_network.stage import DESCRIPTION
 from progan.config import Config
-from progan.dataset.reader import load_images
+from progan.dataset.reader import load_training_set
 from progan.device import best_device
 from progan.errors import InputError
 from progan.files import read_json, write_json
-from progan.metrics import classifier, inception, swd
+from progan.metrics import classifier, inception, modes, swd
 from progan.metrics.ms_ssim import mean_ms_ssim
-from progan.render import beside, grid, write_png
-from progan.sampling import generate, seeded_latents
-from progan.snapshots import Checkpoint, load_grown, read_checkpoint
-from progan.training import build_networks
+from progan.models import load_generator, require_network
+from progan.networks import Generator
+from progan.render import beside, grid, images_across, write_png
+from progan.sampling import generate, seeded_inputs
+from progan.snapshots import read_checkpoint
 
 REALS_AT_ONCE = 64
+MODE_ROUNDS = 10  # of `mode_samples` images each, as in the paper
 GRID_PIXELS = 512  # side of the grids of reals and fakes: 8 × 8 images up to 64 px, fewer above
 
 Images = Callable[[int, int], Iterator[Tensor]]  # from which image to which → minibatches, uint8 [n, C, R, R]
@@ -37,8 +40,12 @@ def evaluate(
             f"{checkpoint}: holds phase {finished.facts['phase']}, not {key}; run that phase first"
         )
     resolution = config.phase(key).resolution
-    images = torch.from_numpy(load_images(dataset, resolution)[0])
-    reals, fakes = _reals_of(images, config), _fakes_of(config, finished)
+    loaded, loaded_labels = load_training_set(dataset, resolution, config.network.label_size)
+    images = torch.from_numpy(loaded)
+    labels = None if loaded_labels is None else torch.from_numpy(loaded_labels)
+    require_network(finished, config.network)
+    generator = load_generator(finished).to(best_device())
+    reals, fakes = _reals_of(images, config), _fakes_of(generator, labels, config)
     evaluation = {
         "phase": key,
         "resolution": resolution,
@@ -48,8 +55,7 @@ def evaluate(
         "dataset": finished.facts["dataset"]["digest"],
         **_measure(config, reals, len(images), fakes, score_network),
     }
-    fake_images = torch.cat(list(fakes(0, 64)))
-    write_png(samples, beside(grid(images[:64], GRID_PIXELS), grid(fake_images, GRID_PIXELS)))
+    write_png(samples, _samples(images, labels, generator, config))
     write_json(out, _finite_or_null(evaluation))
     distance, floor = evaluation["swd"]["average"], evaluation["swd_floor"]
     print(f"{out}: SWD {distance:.1f}; real images among themselves {floor:.1f}")
@@ -62,13 +68,32 @@ def _finite_or_null(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _fakes_of(config: Config, checkpoint: Checkpoint) -> Images:
-    """What the checkpoint's averaged generator makes of seeded latents."""
-    generator, _ = build_networks(config.network, checkpoint.facts["resolution"])
-    load_grown(generator, checkpoint.networks("ema"), str(checkpoint.folder))
-    generator.to(best_device()).eval()
-    latent_size, seed = config.network.latent_size, config.measures.seed
-    return lambda begin, end: generate(generator, seeded_latents(end, latent_size, seed)[begin:])
+def _fakes_of(generator: Generator, labels: Tensor | None, config: Config) -> Images:
+    """What `generator` makes of seeded latents and, if it is conditional, the labels of the reals."""
+    network, seed = config.network, config.measures.seed
+    return lambda begin, end: generate(generator, seeded_inputs(end, network, seed, labels)[begin:])
+
+
+def _samples(images: Tensor, labels: Tensor | None, generator: Generator, config: Config) -> Image:
+    """Reals (uint8 [N, C, R, R]) on the left, fakes on the right; with labels a row for each class that fits.
+
+    Where a class has fewer reals than a row is long, the rest of the row stays white.
+    """
+    count, columns, reals, wanted = 64, None, images[:64], None
+    if labels is not None:
+        columns = images_across(generator.resolution, GRID_PIXELS)
+        rows = torch.arange(min(config.network.label_size, columns))
+        reals = torch.cat([_row(images[labels == row], columns) for row in rows])
+        count, wanted = len(reals), rows.repeat_interleave(columns)
+    inputs = seeded_inputs(count, config.network, config.measures.seed, wanted)
+    fakes = torch.cat(list(generate(generator, inputs)))
+    return beside(grid(reals, GRID_PIXELS, columns), grid(fakes, GRID_PIXELS, columns))
+
+
+def _row(images: Tensor, columns: int) -> Tensor:
+    """The first `columns` images, white ones where there are fewer."""
+    white = images.new_full((max(columns - len(images), 0), *images.shape[1:]), 255)
+    return torch.cat([images[:columns], white])
 
 
 def _reals_of(images: Tensor, config: Config) -> Images:
@@ -115,6 +140,10 @@ def _scores(config: Config, reals: Iterator[Tensor], fakes: Images, score_networ
     if facts["kind"] == "classifier":
         network = classifier.load(score_network / "classifier.safetensors", best_device())
         return classifier.score(network, generated, measures.score_splits)
+    if facts["kind"] == "digits":
+        network = classifier.load(score_network / "classifier.safetensors", best_device())
+        samples = measures.mode_samples or 0
+        return modes.measure(network, fakes(0, MODE_ROUNDS * samples), samples)
     if facts["kind"] == "inception":
         weights, splits = Path(measures.inception_weights or ""), measures.score_splits
         return inception.measure(

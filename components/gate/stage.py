@@ -11,7 +11,7 @@ from progan.errors import InputError
 from progan.files import read_json, write_json
 from progan.snapshots import read_checkpoint
 
-SCORES = ("inception_score", "classifier_score")
+SCORES = ("inception_score", "classifier_score", "modes")
 COMPARABLE = ("dataset", "resolution")  # what champion and candidate must share for their measures to compare
 
 
@@ -39,8 +39,8 @@ def decide(
 ) -> Verdict:
     """Judge `candidate` by `thresholds` and against `champion`; a pure function.
 
-    Both mappings hold swd_average, ms_ssim, inception_score or classifier_score, dataset (digest) and
-    resolution. A measure that is missing, NaN or infinite fails; a threshold of None is not asked.
+    Both mappings hold swd_average, ms_ssim, one of SCORES, dataset (digest) and resolution. A measure that
+    is missing, NaN or infinite fails; a threshold of None is not asked.
     """
     swd, ms_ssim = candidate.get("swd_average"), candidate.get("ms_ssim")
     score_name = next((name for name in SCORES if name in candidate), SCORES[0])

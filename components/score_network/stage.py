@@ -1,15 +1,17 @@
-"""The network behind the score: the 2015 Inception network, or a classifier of the dataset's labels."""
+"""The network behind the score: the 2015 Inception network, or a classifier trained on the dataset."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from progan.config import Config
 from progan.dataset.reader import load_images, load_manifest
 from progan.device import best_device
+from progan.errors import InputError
 from progan.files import atomic_folder, write_json
-from progan.metrics import classifier, inception
+from progan.metrics import classifier, inception, modes
 from progan.progress import show_progress
 
 DESCRIPTION = "score_network.json"
@@ -19,7 +21,8 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
     """Decide which network scores this dataset's generators, and train it where it is our own.
 
     The folder `out` holds score_network.json with `kind`: "inception" (a file was given, its digest is
-    right), "classifier" (trained on the dataset's labels, beside it) or "none" (neither file nor labels).
+    right), "classifier" (trained on the dataset's labels, beside it), "digits" (trained on the planes of
+    MNIST-1K's images, where modes are counted) or "none" (neither file nor labels).
     """
     measures = config.measures
     manifest = load_manifest(dataset)
@@ -29,6 +32,8 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
                 Path(measures.inception_weights), measures.inception_sha256 or "", best_device()
             )
             facts: dict[str, Any] = {"kind": "inception", "sha256": measures.inception_sha256}
+        elif measures.mode_samples is not None:
+            facts = {"kind": "digits", "accuracy": _train_on_digits(config, dataset, beside)}
         elif not manifest.classes:
             facts = {
                 "kind": "none",
@@ -36,22 +41,41 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
             }
         else:
             names = [label.name for label in manifest.classes]
-            accuracy = _train_classifier(config, dataset, len(names), beside)
+            accuracy = _train_on_labels(config, dataset, len(names), beside)
             facts = {"kind": "classifier", "accuracy": accuracy, "classes": names}
         write_json(beside / DESCRIPTION, facts)
-    print(f"{out}: {facts['kind']}" + (f", accuracy {accuracy:.1%}" if facts["kind"] == "classifier" else ""))
+    print(f"{out}: {facts['kind']}" + (f", accuracy {facts['accuracy']:.1%}" if "accuracy" in facts else ""))
 
 
-def _train_classifier(config: Config, dataset: Path, classes: int, folder: Path) -> float:
+def _train_on_digits(config: Config, dataset: Path, folder: Path) -> float:
+    """Train on single planes of stacked digits; the accuracy on those held out."""
+    manifest = load_manifest(dataset)
+    if (manifest.channels, len(manifest.classes)) != (3, modes.MODES):
+        raise InputError(
+            "measures.mode_samples: modes are counted in images of the source mnistrgb; set it to null here"
+        )
+    images, labels = _labelled(dataset, manifest.resolutions[-1])
+    some = slice(modes.TRAINING_IMAGES)
+    return _train(config, *modes.planes(images[some], labels[some]), modes.DIGITS, folder)
+
+
+def _train_on_labels(config: Config, dataset: Path, classes: int, folder: Path) -> float:
     """Train on the highest resolution up to 64 px; the accuracy on images held out."""
-    resolution = min(max(load_manifest(dataset).resolutions), classifier.LARGEST_SIDE)
+    resolution = min(load_manifest(dataset).resolutions[-1], classifier.LARGEST_SIDE)
+    return _train(config, *_labelled(dataset, resolution), classes, folder)
+
+
+def _labelled(dataset: Path, resolution: int) -> tuple[Tensor, Tensor]:
+    """Images, uint8 [N, C, R, R], and labels, int64 [N], of a dataset with classes."""
     images, labels = load_images(dataset, resolution)
     if labels is None:
         raise AssertionError("a dataset with classes has labels")
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def _train(config: Config, images: Tensor, labels: Tensor, classes: int, folder: Path) -> float:
     epochs, seed = config.measures.classifier_epochs, config.measures.seed
     with show_progress("score-network", "steps") as advance:
-        network, accuracy = classifier.train(
-            torch.from_numpy(images), torch.from_numpy(labels), classes, epochs, seed, progress=advance
-        )
+        network, accuracy = classifier.train(images, labels, classes, epochs, seed, progress=advance)
     classifier.save(network, folder / "classifier.safetensors")
     return accuracy

@@ -8,18 +8,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from progan.config import Config
 from progan.cost import images_after
-from progan.dataset.reader import load_images, load_manifest
+from progan.dataset.reader import load_manifest, load_training_set
 from progan.device import best_device
 from progan.files import alone, atomic_file
 from progan.metrics import swd
 from progan.networks import Generator
 from progan.progress import duration, show_progress
-from progan.sampling import generate, seeded_latents
+from progan.sampling import generate, seeded_inputs
 from progan.snapshots import SnapshotFolder, read_checkpoint
 from progan.training import Hooks, PhaseTrainer
 
@@ -36,31 +37,39 @@ def train_phase(
     """
     phase = config.phase(key)
     manifest = load_manifest(dataset)
-    images, _ = load_images(dataset, phase.resolution)
+    images, labels = load_training_set(dataset, phase.resolution, config.network.label_size)
     digest = manifest.level(phase.resolution).digest
     before = None if init is None else read_checkpoint(init)
-    trainer = PhaseTrainer(config, phase, images, digest, before, best_device())
+    trainer = PhaseTrainer(config, phase, images, digest, before, best_device(), labels)
     folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
-    measure = _swd_against(torch.from_numpy(images), config)
+    measure = _swd_against(images, labels, config)
     with alone(folder.folder / "lock", f"is training {key}"):
         with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
             trainer.train(folder, Hooks(advance, measure, stopped))
         _write_history(history, trainer.history)
-        trainer.write_checkpoint(out, {"name": manifest.name, "images": manifest.images, "digest": digest})
+        classes = [label.name for label in manifest.classes]
+        facts = {"name": manifest.name, "images": manifest.images, "digest": digest, "classes": classes}
+        trainer.write_checkpoint(out, facts)
     print(f"{out}: {key} trained, {trainer.images_shown / 1000:g} kimg in {duration(trainer.seconds)}")
 
 
-def _swd_against(images: Tensor, config: Config) -> Callable[[Generator, Tensor | None], float]:
-    """A function that measures a generator against the first of the real `images` (uint8 [N, C, R, R])."""
+def _swd_against(
+    images: np.ndarray, labels: np.ndarray | None, config: Config
+) -> Callable[[Generator, Tensor | None], float]:
+    """A function that measures a generator against the first of the real `images` (uint8 [N, C, R, R]).
+
+    A conditional generator is asked for images of the same labels (int64 [N]).
+    """
     count = min(CURVE_IMAGES, len(images))
     seed = config.training.seed
-    latents = seeded_latents(count, config.network.latent_size, seed)
+    wanted = None if labels is None else torch.from_numpy(labels[:count])
+    inputs = seeded_inputs(count, config.network, seed, wanted)
     reals: list[swd.Descriptors] = []
 
     def measure(generator: Generator, alpha: Tensor | None) -> float:
         if not reals:
-            reals.append(swd.describe(images[:count].split(256), seed))
-        fakes = swd.describe(generate(generator, latents, alpha), seed + 1)
+            reals.append(swd.describe([torch.from_numpy(images[:count])], seed))
+        fakes = swd.describe(generate(generator, inputs, alpha), seed + 1)
         return swd.sliced_wasserstein(reals[0], fakes, seed)["average"]
 
     return measure

@@ -53,6 +53,19 @@ def load_images(root: Path, resolution: int) -> tuple[np.ndarray, np.ndarray | N
     return images, labels
 
 
+def load_training_set(root: Path, resolution: int, label_size: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images as `load_images` gives them, with their labels only for networks that take `label_size` classes.
+
+    Raises InputError when the dataset has another number of them.
+    """
+    classes = len(load_manifest(root).classes)
+    if label_size not in (0, classes):
+        remedy = f"set it to {classes}, or to 0 to do without labels" if classes else "set it to 0"
+        raise InputError(f"network.label_size: is {label_size}, but {root} has {classes} classes; {remedy}")
+    images, labels = load_images(root, resolution)
+    return images, labels if label_size else None
+
+
 def first_images(root: Path, manifest: Manifest, resolution: int) -> Iterator[tuple[np.ndarray, int | None]]:
     """The images of one resolution from the first on, uint8 [R,R,C], and their labels; read as they are used.
 

@@ -10,11 +10,11 @@ from torch import nn
 
 from progan.config import NetworkConfig
 from progan.errors import InputError
+from progan.models import build_networks
 from progan.official.network import OfficialNetwork
 from progan.official.tensorflow import from_tensorflow
 from progan.official.theano import from_theano
 from progan.official.unpickling import NetworkRecord, read_pickle
-from progan.training import build_networks
 
 NAMES = {"G": "generator", "D": "discriminator", "Gs": "ema"}  # the authors', in the order of their tuple
 FINAL_FORM: dict[str, Any] = {  # of the paper's networks, in what they cannot choose

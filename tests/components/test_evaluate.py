@@ -1,23 +1,29 @@
 """A finished phase measured: with a classifier of the labels, with Inception weights, with neither."""
 
+import math
+import struct
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from components.evaluate.stage import _fakes_of, evaluate
-from components.gate.stage import gate
+from components.evaluate.stage import _fakes_of, _row, evaluate
+from components.gate.stage import decide, gate
 from components.register.runs import RunFiles
 from components.register.stage import register
 from components.report.stage import ReportFiles, report
 from components.score_network.stage import prepare_score_network
 from components.train_phase.stage import train_phase
+from progan.config import GateConfig
 from progan.dataset.build import build
 from progan.dataset.reader import load_images
 from progan.errors import InputError
 from progan.files import read_json, sha256_file
+from progan.models import build_networks, load_generator
+from progan.sampling import generate, seeded_latents
 from progan.snapshots import read_checkpoint
 
 DATASET, CHECKPOINT, NETWORK = Path("multires"), Path("checkpoints/r0004"), Path("score_network")
@@ -25,14 +31,25 @@ OUT, SAMPLES = Path("evaluation.json"), Path("samples.png")
 
 
 @pytest.fixture
-def trained(tmp_path, monkeypatch, small_config, photographs):
-    """The configuration of a folder with two classes and a finished phase r0004."""
+def made(tmp_path, monkeypatch, small_config, photographs):
+    """Returns a function that builds a folder of two classes, trains r0004 and gives the configuration."""
     monkeypatch.chdir(tmp_path)
     dataset = replace(small_config.dataset, source="folder", path=str(photographs), label_attributes=())
-    config = replace(small_config, dataset=dataset)
-    build(config.dataset, DATASET, workers=1)
-    train_phase(config, "r0004", DATASET, None, Path("snapshots"), CHECKPOINT, Path("history.csv"))
-    return config
+
+    def make(label_size):
+        network = replace(small_config.network, label_size=label_size)
+        config = replace(small_config, dataset=dataset, network=network)
+        build(config.dataset, DATASET, workers=1)
+        train_phase(config, "r0004", DATASET, None, Path("snapshots"), CHECKPOINT, Path("history.csv"))
+        return config
+
+    return make
+
+
+@pytest.fixture
+def trained(made):
+    """An unconditional generator."""
+    return made(0)
 
 
 def evaluated(config):
@@ -52,6 +69,62 @@ def test_with_labels(trained):
     reals = load_images(DATASET, 4)[0]
     sheet = np.asarray(Image.open(SAMPLES))
     np.testing.assert_array_equal(sheet[2 : 2 + 64 : 16, 2 : 2 + 64 : 16], reals[0].transpose(1, 2, 0))
+
+
+def test_a_conditional_generator_shows_a_row_for_each_class(made):
+    """Reals and fakes alike; each class's fakes are what the generator makes of its label."""
+    config = made(2)
+    first = evaluated(config)
+    assert evaluated(config) == first
+    assert np.isfinite([first["swd"]["average"], first["ms_ssim"], first["classifier_score"]]).all()
+    reals, labels = load_images(DATASET, 4)
+    sheet = np.asarray(Image.open(SAMPLES))
+    assert sheet.shape == (2 * 66 + 2, 2 * (8 * 66 + 2) + 24, 3)  # two rows of eight 64 px tiles on each side
+
+    def tile(row, column, left=0):
+        top, left = 2 + 66 * row, left + 2 + 66 * column
+        return sheet[top : top + 64 : 16, left : left + 64 : 16].transpose(2, 0, 1)
+
+    generator, _ = build_networks(config.network, 4)
+    generator.load_state_dict(read_checkpoint(CHECKPOINT).networks("ema"))
+    latents = seeded_latents(16, 8, config.measures.seed)
+    for row in range(2):
+        of_class = reals[labels == row]
+        label = torch.eye(2)[row].expand(8, 2)
+        inputs = torch.cat([latents[8 * row : 8 * row + 8], label], 1)
+        fakes = torch.cat(list(generate(generator, inputs)))
+        for column in range(8):
+            np.testing.assert_array_equal(tile(row, column), of_class[column])
+            np.testing.assert_array_equal(tile(row, column, 8 * 66 + 2 + 24), fakes[column])
+
+
+def test_rows_that_a_class_cannot_fill_stay_white():
+    images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
+    assert _row(images, 5).amax(dim=(1, 2, 3)).tolist() == [0, 0, 0, 255, 255]
+    assert len(_row(images, 2)) == 2
+
+
+def test_fakes_have_the_labels_of_the_reals_in_order(made):
+    config = made(2)
+    labels = torch.from_numpy(load_images(DATASET, 4)[1])
+    generator = load_generator(read_checkpoint(CHECKPOINT))
+    fakes = torch.cat(list(_fakes_of(generator, labels, config)(3, 50)))
+    latents = seeded_latents(50, 8, config.measures.seed)
+    wanted = torch.cat([labels, labels])[3:50]  # 40 reals
+    expected = generate(generator, torch.cat([latents[3:], torch.eye(2)[wanted]], 1))
+    assert torch.equal(fakes, torch.cat(list(expected)))
+
+
+def test_checkpoints_name_the_classes(made):
+    made(2)
+    facts = read_checkpoint(CHECKPOINT).facts
+    assert facts["dataset"]["classes"] == ["cats", "dogs"]
+    assert facts["network"]["label_size"] == 2
+
+
+def test_another_number_of_classes_is_refused(made):
+    with pytest.raises(InputError, match="network.label_size: is 8, but multires has 2 classes; set it to 2"):
+        made(8)
 
 
 def test_with_inception_weights(trained, inception_weights):
@@ -93,7 +166,7 @@ def test_a_checkpoint_of_another_phase(trained):
 def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
     config = replace(trained, network=replace(trained.network, generator_norm="batch"))
     train_phase(config, "r0004", DATASET, None, Path("snapshots"), Path("batch"), Path("batch.csv"))
-    fakes = _fakes_of(config, read_checkpoint(Path("batch")))
+    fakes = _fakes_of(load_generator(read_checkpoint(Path("batch"))), None, config)
     (eight,), (last,) = fakes(0, 8), fakes(6, 8)
     np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
 
@@ -121,3 +194,33 @@ def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, 
     page = Path("report/report.html").read_text()
     assert "ms_ssim is missing or no finite number; at most 1, the limit is asked" in page
     assert "<td>–</td>" in page
+
+
+def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
+    """From files such as MNIST's to the number of modes, which the gate takes for the score."""
+    monkeypatch.chdir(tmp_path)
+    random, digits = np.random.default_rng(0), np.arange(200, dtype=np.uint8) % 10
+    images = random.integers(0, 40, (200, 28, 28), np.uint8)
+    for image, digit in zip(images, digits, strict=True):
+        image[2 * digit + 2 : 2 * digit + 6] = 250
+    Path("train-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
+    Path("train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, len(digits)) + digits.tobytes())
+    dataset = replace(small_config.dataset, source="mnistrgb", path=".", label_attributes=(), max_images=400)
+    measures = replace(small_config.measures, mode_samples=50, classifier_epochs=4)
+    config = replace(small_config, dataset=dataset, measures=measures)
+    build(config.dataset, DATASET, workers=1)
+    train_phase(config, "r0004", DATASET, None, Path("snapshots"), CHECKPOINT, Path("history.csv"))
+    found = evaluated(config)
+    assert read_json(NETWORK / "score_network.json")["kind"] == "digits"
+    assert read_json(NETWORK / "score_network.json")["accuracy"] > 0.9
+    assert 1 <= found["modes"] <= 50
+    assert math.log(1000 / 50) <= found["modes_kl"] <= math.log(1000)
+    verdict = decide({"modes": found["modes"]}, None, GateConfig(None, None, 51.0, None, None))
+    assert verdict.reasons[0].text.startswith("modes")
+    assert not verdict.passed
+
+
+def test_modes_are_counted_in_stacked_digits_only(trained):
+    config = replace(trained, measures=replace(trained.measures, mode_samples=10))
+    with pytest.raises(InputError, match="measures.mode_samples: modes are counted in images of the source"):
+        prepare_score_network(config, DATASET, NETWORK)

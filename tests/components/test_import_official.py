@@ -7,10 +7,12 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from components.evaluate.stage import evaluate
 from components.gate.stage import gate
+from components.generate.stage import generate
 from components.import_official.stage import import_official
 from components.register.runs import RunFiles
 from components.register.stage import register
@@ -101,11 +103,13 @@ def test_evaluated_and_registered(config, networks):
     evaluation, samples = Path("evaluation/r0008.json"), Path("samples/r0008.png")
     evaluate(only, "r0008", CHECKPOINT, DATASET, Path("score_network"), evaluation, samples)
     assert read_json(evaluation)["swd"]["average"] > 0
-    gate(only, Path("evaluation"), Path("verdict.json"))
-    files = RunFiles(*map(Path, ("checkpoints", "history", "evaluation", "samples", "verdict.json")))
+    gate(only, evaluation, Path("verdict.json"))
+    files = RunFiles.below(Path(), CHECKPOINT)
     register(only, files, Path("registration.json"))
     assert read_json(Path("registration.json"))["version"] == "1"
     served = mlflow.pyfunc.load_model(f"models:/{only.register.model}/1")
+    generate(CHECKPOINT, [1, 2], None, Path("sheet.png"))
+    assert Image.open("sheet.png").size == (2 * 130 + 2, 130 + 2)
     latents = np.random.default_rng(0).standard_normal((3, only.network.latent_size)).astype(np.float32)
     expected = (networks[2].images(latents.astype(np.float64)) * 127.5 + 127.5).round().clip(0, 255)
     difference = served.predict(latents) - expected.transpose(0, 2, 3, 1)

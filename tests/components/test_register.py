@@ -20,25 +20,30 @@ from components.register.runs import RunFiles
 from components.register.served_generator import ServedGenerator
 from components.register.stage import register
 from progan.files import read_json, write_json
+from progan.models import build_networks
 from progan.snapshots import SnapshotFolder, read_checkpoint
-from progan.training import Hooks, PhaseTrainer, build_networks
+from progan.training import Hooks, PhaseTrainer
 
 QUIET = Hooks(lambda done, total: None, lambda generator, alpha: 50.0, lambda: False)
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, small_config, noise):
+def label_size():
+    return 0
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, small_config, noise, label_size):
     """A finished run of one phase in an otherwise empty project folder."""
     from components.train_phase.stage import _write_history
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    config = small_config
+    config = replace(small_config, network=replace(small_config.network, label_size=label_size))
     for key in ("r0008", "r0016"):
         del config.phases[key]
-    trainer = PhaseTrainer(
-        config, config.phases["r0004"], noise[:, :, :4, :4].copy(), "data", None, torch.device("cpu")
-    )
+    images, labels = noise[:, :, :4, :4].copy(), np.arange(64) % 3
+    trainer = PhaseTrainer(config, config.phases["r0004"], images, "data", None, torch.device("cpu"), labels)
     trainer.train(SnapshotFolder(Path("snapshots"), "r0004", trainer.fingerprint), QUIET)
     trainer.write_checkpoint(Path("checkpoints/r0004"), {"name": "noise", "images": 64, "digest": "data"})
     _write_history(Path("history/r0004.csv"), trainer.history)
@@ -60,7 +65,7 @@ def run(tmp_path, monkeypatch, small_config, noise):
 
 def run_gate_and_register(config):
     gate(config, Path("evaluation/r0004.json"), Path("verdict.json"))
-    files = RunFiles(*map(Path, ("checkpoints/r0004", "history", "evaluation", "samples", "verdict.json")))
+    files = RunFiles.below(Path(), Path("checkpoints/r0004"))
     register(config, files, Path("registration.json"))
     return read_json(Path("registration.json"))
 
@@ -214,3 +219,39 @@ def test_the_model_loads_without_this_project_and_without_pickle(run):
     np.testing.assert_array_equal(np.load("seeds.npy")[0], expected[0])
     assert "INVALID_PARAMETER_VALUE" in done.stdout
     assert "expected latents [N, 8] or whole seeds [N, 1], not [2, 5]" in done.stdout
+
+
+@pytest.mark.parametrize("label_size", [3])
+def test_a_conditional_model_takes_labels_in_the_last_column(run):
+    run_gate_and_register(run)
+    model = mlflow.pyfunc.load_model(f"models:/{run.register.model}@candidate")
+    latents = torch.randn(3, 8, generator=torch.Generator().manual_seed(7))
+    generator, _ = build_networks(run.network, 4)
+    generator.load_state_dict(read_checkpoint(Path("checkpoints/r0004")).networks("ema"))
+    with torch.no_grad():
+        images = generator(torch.cat([latents, torch.eye(3)[[2, 0, 1]]], 1))
+    expected = (images.permute(0, 2, 3, 1).numpy() * 127.5 + 127.5).round().clip(0, 255)
+    labelled = np.concatenate([latents.numpy(), [[2], [0], [1]]], 1, dtype=np.float32)
+    np.testing.assert_array_equal(model.predict(labelled), expected)
+
+    seeds = np.array([[7, 0], [7, 1], [7, 0]], np.float32)
+    first, second, again = model.predict(seeds)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, second)
+    for (rows, columns, last), told in {
+        (2, 9, 3): "labels, the last column, must be whole numbers from 0 to 2",
+        (2, 9, -1): "labels, the last column, must be whole numbers from 0 to 2",
+        (2, 9, 0.5): "labels, the last column, must be whole numbers from 0 to 2",
+        (2, 2, 3): "labels, the last column, must be whole numbers from 0 to 2",
+        (
+            2,
+            8,
+            0,
+        ): r"expected latents \[N, 9\] or whole seeds \[N, 2\] with labels as last column, not \[2, 8\]",
+        (2, 1, 0): "expected latents",
+    }.items():
+        given = np.zeros((rows, columns), np.float32)
+        given[:, -1] = last
+        with pytest.raises(mlflow.MlflowException, match=told) as caught:
+            model.predict(given)
+        assert caught.value.error_code == "INVALID_PARAMETER_VALUE"

@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -19,7 +21,8 @@ def built(photographs, tmp_path):
 
 
 def progan(*arguments, where):
-    return subprocess.run(["progan", *arguments], cwd=where, capture_output=True, text=True, timeout=60)
+    command = [Path(sys.executable).with_name("progan"), *arguments]
+    return subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=120)
 
 
 def test_show(built, tmp_path):

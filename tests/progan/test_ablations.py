@@ -10,6 +10,7 @@ import torch
 from progan import training
 from progan.config import PhaseConfig
 from progan.errors import Interrupted
+from progan.models import build_networks
 from progan.networks import (
     Conv,
     Dense,
@@ -26,7 +27,7 @@ from progan.networks import (
     fused_kernel,
 )
 from progan.snapshots import SnapshotFolder, read_checkpoint
-from progan.training import build_networks
+from progan.step import prepare_reals
 from tests.progan import numpy_networks
 from tests.progan.numpy_networks import (
     PAPER,
@@ -274,7 +275,7 @@ def test_the_first_phase_calibrates_by_its_real_images(small_config, noise):
     config = dataclasses.replace(small_config, network=network)
     trainer = training.PhaseTrainer(config, FIRST, noise, "data", None, torch.device("cpu"))
     discriminator = trainer.models.discriminator
-    reals = training.prepare_reals(torch.from_numpy(noise), None, None)
+    reals = prepare_reals(torch.from_numpy(noise), None, None)
     appended = []
     layer = discriminator.blocks["r0004"].mbdisc
     layer.register_forward_hook(lambda _, inputs, outputs: appended.append(outputs[:, -3:].detach()))

@@ -1,5 +1,8 @@
 """params.yaml: what is accepted, and that every error names the key and what to do."""
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -27,6 +30,10 @@ def test_the_projects_own_file():
         ("training", "ema_decay", 1.0, "training: ema_decay must be in [0, 1), not 1.0"),
         ("training", "adam_betas", [0.0, 1.0], "training: adam_betas: beta2 must be in [0, 1), not 1.0"),
         ("training", "mirror", "perhaps", "training.mirror: input should be a valid boolean"),
+        ("training", "loss", "wgan-gb", "training: loss: none is called wgan-gb; did you mean wgan-gp?"),
+        ("training", "loss", "l", "training: loss: none is called l; known here: wgan-gp, non-saturating"),
+        ("training", "update", "both", "training.update: input should be 'alternating' or 'joint'"),
+        ("training", "label_weight", -1, "training: label_weight must not be negative"),
         ("dataset", "resolution", 48, "dataset: resolution must be a power of two from 4 to 1024, not 48"),
         (
             "dataset",
@@ -74,6 +81,52 @@ def test_the_projects_own_file():
 def test_errors_name_the_key(small_params, section, key, value, told):
     small_params[section][key] = value
     assert error_of(small_params).startswith(f"params.yaml: {told}")
+
+
+@pytest.mark.parametrize(
+    ("loss", "parameters", "told"),
+    [
+        ("wgan-gp", {"penalty": 10, "target": 1}, ": loss_parameters.drift: wgan-gp needs it"),
+        (
+            "wgan-gp",
+            {"penalty": 10, "traget": 1, "drift": 0},
+            ": loss_parameters.traget: unknown to wgan-gp; did you mean target?",
+        ),
+        (
+            "wgan-gp",
+            {"r1": 10, "penalty": 10, "target": 1, "drift": 0},
+            ": loss_parameters.r1: unknown to wgan-gp; known here: penalty, target, drift",
+        ),
+        ("hinge", {"r1": 10}, ": loss_parameters.r1: unknown to hinge; it has none"),
+        ("wgan-gp", {"penalty": 10, "target": 0, "drift": 0}, ": loss_parameters.target must be positive"),
+        ("non-saturating", {"r1": -1}, ": loss_parameters.r1 must not be negative"),
+        ("non-saturating", {"r1": "much"}, ".loss_parameters.r1: input should be a valid number"),
+        ("hinge", None, ".loss_parameters: input should be a valid dictionary"),
+    ],
+)
+def test_loss_parameters_are_those_of_the_loss(small_params, loss, parameters, told):
+    small_params["training"] |= {"loss": loss, "loss_parameters": parameters}
+    assert error_of(small_params).startswith(f"params.yaml: training{told}")
+
+
+@pytest.mark.parametrize(
+    ("loss", "parameters"), [("non-saturating", {"r1": 0}), ("least-squares", {}), ("hinge", {})]
+)
+def test_every_other_loss_is_accepted(small_params, loss, parameters):
+    small_params["training"] |= {"loss": loss, "loss_parameters": parameters}
+    assert config.parse(small_params, "params.yaml").training.loss_parameters == parameters
+
+
+def test_a_joint_update_has_one_critic_step(small_params):
+    small_params["training"] |= {"update": "joint", "critic_steps": 5}
+    told = "params.yaml: training: critic_steps must be 1 where update is joint, not 5"
+    assert error_of(small_params) == told
+
+
+def test_parameters_are_read_without_torch():
+    """Commands that train nothing answer at once."""
+    script = "import sys; from progan import config; config.load(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
 def test_a_missing_key_is_named(small_params):

@@ -22,6 +22,7 @@ from progan.networks import (
     downsample,
     fade_reals,
     minibatch_stddev,
+    one_hot,
     pixel_norm,
     upsample,
 )
@@ -94,6 +95,11 @@ def test_the_channel_rule_by_hand():
 def test_gains(layer, multiplier):
     assert layer.multiplier == pytest.approx(multiplier)
     assert torch.equal(layer.bias, torch.zeros_like(layer.bias))
+
+
+def test_one_hot_by_hand():
+    assert one_hot(torch.tensor([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert one_hot(torch.tensor([0, 0]), 0).shape == (2, 0)
 
 
 def test_which_layers_have_which_gain():

@@ -9,8 +9,8 @@ import torch
 from progan.cost import images_after, iteration_flops
 from progan.networks import Generator
 from progan.progress import duration, show_progress
-from progan.render import GAP, beside, grid
-from progan.sampling import generate, seeded_latents, to_uint8
+from progan.render import GAP, beside, grid, images_across
+from progan.sampling import generate, seeded_inputs, seeded_latents, to_uint8
 
 
 def test_a_grid_shows_every_pixel_in_its_place():
@@ -29,6 +29,15 @@ def test_a_grid_shows_as_many_as_fit(side, count, columns):
     sheet = grid(torch.zeros(count, 1, side, side, dtype=torch.uint8), 512)
     tile = max(64 // side, 1) * side
     assert sheet.width == sheet.height == columns * (tile + GAP) + GAP
+
+
+@pytest.mark.parametrize(("side", "across"), [(4, 8), (64, 8), (128, 4), (256, 2), (1024, 2)])
+def test_rows_as_long_as_one_likes(side, across):
+    assert images_across(side, 512) == across
+    images = torch.zeros(2 * across, 1, side, side, dtype=torch.uint8)
+    sheet = grid(images, 512, across)
+    tile = max(64 // side, 1) * side + GAP
+    assert sheet.size == (across * tile + GAP, 2 * tile + GAP)
 
 
 def test_beside():
@@ -51,6 +60,16 @@ def test_generated_images_do_not_depend_on_how_many_are_asked_for(small_config):
     assert torch.equal(
         torch.cat(batches)[:10], torch.cat(list(generate(generator, seeded_latents(10, 8, 1))))
     )
+
+
+def test_inputs_of_conditional_generators(small_config):
+    """Latents that labels do not change, then the labels, again from the first when they end."""
+    network = dataclasses.replace(small_config.network, label_size=3)
+    inputs = seeded_inputs(5, network, 1, torch.tensor([2, 0]))
+    assert torch.equal(inputs[:, :8], seeded_latents(5, 8, 1))
+    assert inputs[:, 8:].argmax(1).tolist() == [2, 0, 2, 0, 2]
+    assert torch.equal(inputs[:, 8:].sum(1), torch.ones(5))
+    assert torch.equal(seeded_inputs(5, small_config.network, 1, None), seeded_latents(5, 8, 1))
 
 
 @pytest.mark.parametrize("labels", [0, 5])

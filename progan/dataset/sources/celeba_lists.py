@@ -81,12 +81,7 @@ def combination_names(attributes: tuple[str, ...]) -> tuple[str, ...]:
 
 def read_table(config: DatasetConfig, files: Files, file_name: str, width: int | None) -> Table:
     """Read a list of whole numbers; `width`: values a row, None for as many as there are columns."""
-    found = sorted(name for name in files.sizes if PurePosixPath(name).name == file_name)
-    where = f"{config.path}/{found[0] if found else file_name}"
-    if not found:
-        raise InputError(f"{where}: no such file; it comes with CelebA's annotations")
-    with unreadable(Path(where)):
-        lines = files.read(found[0]).decode(errors="replace").splitlines()
+    where, lines = read_lines(config, files, file_name, "CelebA's annotations")
     if len(lines) < 2:
         raise InputError(f"{where}: a count, a line of column names and rows are expected; fetch it again")
     columns = tuple(lines[1].split())
@@ -106,6 +101,16 @@ def read_table(config: DatasetConfig, files: Files, file_name: str, width: int |
                 f"{where}: line {number}: {len(values)} values, not {width or len(columns)}; fetch it again"
             )
     return Table(where, columns, rows)
+
+
+def read_lines(config: DatasetConfig, files: Files, file_name: str, origin: str) -> tuple[str, list[str]]:
+    """Where a list lies, for errors, and its lines. Raises InputError; `origin`: what it comes with."""
+    found = sorted(name for name in files.sizes if PurePosixPath(name).name == file_name)
+    where = f"{config.path}/{found[0] if found else file_name}"
+    if not found:
+        raise InputError(f"{where}: no such file; it comes with {origin}")
+    with unreadable(Path(where)):
+        return where, files.read(found[0]).decode(errors="replace").splitlines()
 
 
 def photos_by_short_name(config: DatasetConfig, names: Iterable[str]) -> dict[str, str]:

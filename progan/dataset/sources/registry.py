@@ -6,6 +6,7 @@ from pathlib import Path
 
 from progan.config import DatasetConfig
 from progan.dataset.sources.celeba import Celeba
+from progan.dataset.sources.celeba_hq import CelebaHq
 from progan.dataset.sources.celeba_hq_images import CelebaHqImages
 from progan.dataset.sources.celeba_wild import CelebaWild
 from progan.dataset.sources.cifar import open_cifar10, open_cifar100
@@ -20,6 +21,7 @@ from progan.errors import InputError
 # Each is called with the parameters and a folder for what must be unpacked, and raises InputError.
 SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
     "celeba": Celeba.open,
+    "celeba-hq": CelebaHq.open,
     "celeba-hq-images": CelebaHqImages.open,
     "celeba-wild": CelebaWild.open,
     "cifar10": open_cifar10,

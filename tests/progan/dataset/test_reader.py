@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from progan.dataset.build import build
-from progan.dataset.reader import load_images, load_manifest
+from progan.dataset.reader import load_images, load_manifest, load_training_set
 from progan.errors import InputError
 
 
@@ -18,6 +18,20 @@ def test_images_and_labels(built):
     images, labels = load_images(built, 4)
     assert (images.shape, images.dtype, images.flags.c_contiguous) == ((3, 3, 4, 4), np.uint8, True)
     assert (labels.dtype, sorted(labels)) == (np.int64, [0, 0, 1])
+
+
+def test_labels_for_networks_that_take_them_only(built, tmp_path, config, photos):
+    images, labels = load_training_set(built, 4, 2)
+    assert np.array_equal(images, load_images(built, 4)[0])
+    assert np.array_equal(labels, load_images(built, 4)[1])
+    assert load_training_set(built, 4, 0)[1] is None
+    told = "network.label_size: is 3, but .*out has 2 classes; set it to 2, or to 0 to do without labels"
+    with pytest.raises(InputError, match=told):
+        load_training_set(built, 4, 3)
+    build(config(photos(tmp_path / "q", ["1", "2"])), tmp_path / "one", workers=1)
+    assert load_training_set(tmp_path / "one", 4, 0)[1] is None
+    with pytest.raises(InputError, match="is 2, but .*one has 0 classes; set it to 0"):
+        load_training_set(tmp_path / "one", 4, 2)
 
 
 def test_a_shard_that_was_tampered_with_is_found(built):

@@ -1,0 +1,1 @@
+"""Parameter files by name; progan/presets.py reads them."""

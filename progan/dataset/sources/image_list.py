@@ -1,0 +1,57 @@
+"""image_list.txt: what CelebA-HQ's images are made from, and the digests that they should have."""
+
+import re
+from dataclasses import dataclass
+
+from progan.config import DatasetConfig
+from progan.dataset.sources.archives import Files
+from progan.dataset.sources.celeba_lists import read_lines
+from progan.errors import InputError
+
+IMAGE_LIST = "image_list.txt"
+COLUMNS = ("idx", "orig_idx", "orig_file", "proc_md5", "final_md5")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """A row; the digests are MD5s in lower-case hex, of uint8 values in the order [C,H,W]."""
+
+    index: int
+    photo: str  # the file name of the in-the-wild photograph, ASCII
+    proc_md5: str  # of the aligned photograph
+    final_md5: str  # of the image that the delta makes of it
+
+
+def read_image_list(config: DatasetConfig, files: Files) -> tuple[ListedImage, ...]:
+    """The rows, lowest index first. Raises InputError: which file or line is missing or wrong."""
+    where, lines = read_lines(config, files, IMAGE_LIST, "CelebA-HQ's deltas")
+    if not lines or tuple(lines[0].split()) != COLUMNS:
+        raise InputError(f"{where}: line 1: {' '.join(COLUMNS)} is expected; fetch it again")
+    images: dict[int, ListedImage] = {}
+    photos: set[str] = set()
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        image = _parse(line.split(), f"{where}: line {number}")
+        if image.index in images or image.photo in photos:
+            raise InputError(
+                f"{where}: line {number}: a second row for {image.index} or {image.photo}; fetch it again"
+            )
+        images[image.index] = image
+        photos.add(image.photo)
+    if not images:
+        raise InputError(f"{where}: no rows; fetch it again")
+    return tuple(images[index] for index in sorted(images))
+
+
+def _parse(values: list[str], where: str) -> ListedImage:
+    if len(values) != len(COLUMNS):
+        raise InputError(f"{where}: {len(values)} values, not {len(COLUMNS)}; fetch it again")
+    index, photo_index, photo, *digests = values
+    if not re.fullmatch(r"[0-9]{1,5}", index) or not re.fullmatch(r"[0-9]+", photo_index):
+        raise InputError(f"{where}: idx and orig_idx must be whole numbers; fetch it again")
+    if not re.fullmatch(r"[\w.-]+", photo, re.ASCII):
+        raise InputError(f"{where}: {photo} is no name of a photograph of CelebA's; fetch it again")
+    if not all(re.fullmatch(r"[0-9a-f]{32}", digest) for digest in digests):
+        raise InputError(f"{where}: proc_md5 and final_md5 must be 32 hex digits; fetch it again")
+    return ListedImage(int(index), photo, *digests)

@@ -1,0 +1,129 @@
+"""What a phase changes as it trains: networks, optimisers, and what is summed or averaged besides."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from progan.config import Config, NetworkConfig, PhaseConfig
+from progan.errors import InputError
+from progan.networks import Discriminator, Generator
+from progan.noise import InstanceNoise
+from progan.optimizer import Adam, flatten
+from progan.snapshots import Checkpoint, load_grown, prefixed, stripped
+
+STATISTICS = ("d_loss", "g_loss", "real_score", "fake_score", "gradient_norm")
+
+
+def build_networks(network: NetworkConfig, resolution: int) -> tuple[Generator, Discriminator]:
+    """Freshly drawn networks for a phase at `resolution`."""
+    return Generator(network, resolution), Discriminator(network, resolution)
+
+
+def share_buffers(ema: Generator, generator: Generator) -> None:
+    """Let `ema` read the running statistics of `generator` itself: they are copied, not averaged again."""
+    for average, own in zip(ema.modules(), generator.modules(), strict=True):
+        for name, buffer in own.named_buffers(recurse=False):
+            setattr(average, name, buffer)
+
+
+def load_generator(checkpoint: Checkpoint) -> Generator:
+    """The averaged generator of a finished phase, as its own facts describe it, on the CPU."""
+    generator = Generator(NetworkConfig(**checkpoint.facts["network"]), checkpoint.facts["resolution"])
+    generator.load_state_dict(checkpoint.networks("ema"))
+    return generator.requires_grad_(False).eval()
+
+
+def require_network(checkpoint: Checkpoint, network: NetworkConfig) -> None:
+    """Raise an InputError that names what in `network` is not as the checkpoint was made with."""
+    made, wanted = checkpoint.facts["network"], dataclasses.asdict(network)
+    for key in sorted(made.keys() | wanted.keys()):
+        if made.get(key) != wanted.get(key):
+            raise InputError(
+                f"{checkpoint.folder}: made with another network configuration (network.{key}: "
+                f"{made.get(key)}, in params.yaml {wanted.get(key)}); set it as it was, or train the phases "
+                "before again"
+            )
+
+
+@dataclass
+class Models:
+    """The three networks of a phase, two optimisers, noise where the loss asks for it, and running sums."""
+
+    generator: Generator
+    discriminator: Discriminator
+    ema: Generator
+    generator_adam: Adam
+    discriminator_adam: Adam
+    ema_values: Tensor
+    noise: InstanceNoise | None
+    sums: Tensor  # float [len(STATISTICS)]
+
+    @classmethod
+    def build(
+        cls, config: Config, phase: PhaseConfig, init: Checkpoint | None, device: torch.device
+    ) -> "Models":
+        """Networks for `phase`: drawn from the seed, then whatever `init` has learnt already."""
+        if init is not None:
+            require_network(init, config.network)
+        torch.manual_seed(config.training.seed + phase.resolution)
+        generator, discriminator = build_networks(config.network, phase.resolution)
+        if init is not None:
+            load_grown(generator, init.networks("generator"), str(init.folder))
+            load_grown(discriminator, init.networks("discriminator"), str(init.folder))
+        ema, _ = build_networks(config.network, phase.resolution)
+        ema.load_state_dict(generator.state_dict())
+        if init is not None:
+            load_grown(ema, init.networks("ema"), str(init.folder))
+        for network in (generator, discriminator, ema):
+            network.to(device)
+        ema.requires_grad_(False).eval()
+        share_buffers(ema, generator)
+        betas, epsilon = config.training.adam_betas, config.training.adam_epsilon
+        return cls(
+            generator,
+            discriminator,
+            ema,
+            Adam(generator, betas, epsilon),
+            Adam(discriminator, betas, epsilon),
+            flatten(ema),
+            InstanceNoise(discriminator, device) if config.training.adversarial.instance_noise else None,
+            torch.zeros(len(STATISTICS), device=device),
+        )
+
+    def network_tensors(self) -> dict[str, Tensor]:
+        """Generator, discriminator and average by name, on the CPU."""
+        return (
+            prefixed("generator", self.generator.state_dict())
+            | prefixed("discriminator", self.discriminator.state_dict())
+            | prefixed("ema", self.ema.state_dict())
+        )
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """Both optimisers' state by name, on the CPU."""
+        return prefixed("generator_adam", self.generator_adam.state_dict()) | prefixed(
+            "discriminator_adam", self.discriminator_adam.state_dict()
+        )
+
+    def running_tensors(self) -> dict[str, Tensor]:
+        """What matters inside a phase only, by name, on the CPU."""
+        return prefixed("running", self._running())
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what the three above gave."""
+        self.generator.load_state_dict(stripped("generator", tensors))
+        self.discriminator.load_state_dict(stripped("discriminator", tensors))
+        self.ema.load_state_dict(stripped("ema", tensors))
+        self.generator_adam.load_state_dict(stripped("generator_adam", tensors))
+        self.discriminator_adam.load_state_dict(stripped("discriminator_adam", tensors))
+        running = stripped("running", tensors)
+        for name, tensor in self._running().items():
+            tensor.copy_(running[name])
+
+    def reset_optimizers(self) -> None:
+        self.generator_adam.reset()
+        self.discriminator_adam.reset()
+
+    def _running(self) -> dict[str, Tensor]:
+        return {"sums": self.sums} | ({"noise_score": self.noise.score} if self.noise else {})

@@ -1,0 +1,41 @@
+"""Multiplicative noise in the discriminator, which keeps least squares from collapsing."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from progan.networks import Conv, Discriminator
+
+MEMORY, LIMIT, GAIN = 0.9, 0.5, 0.2  # of the score's average; where noise begins; how fast it grows
+
+
+class InstanceNoise:
+    """Multiplies what enters a discriminator's layers by noise that grows with its confidence.
+
+    Each feature map of each image entering a 3×3 convolution or the first dense layer is multiplied by a
+    draw from N(1, (s √maps)²), s = 0.2 max(0, d̂ - 0.5)², where d̂ follows d, the mean score of the fakes
+    within [0, 1], as d̂ ← 0.9 d̂ + 0.1 d (paper, appendix on LSGAN; √maps as in the authors' code). A phase
+    begins with d̂ = 0.
+    """
+
+    def __init__(self, discriminator: Discriminator, device: torch.device) -> None:
+        self.score = torch.zeros((), device=device)  # d̂
+        self.random = torch.Generator(device)  # to be seeded before each iteration
+        for name, layer in discriminator.named_modules():
+            if (isinstance(layer, Conv) and layer.weight.shape[-1] == 3) or name.endswith(".dense0"):
+                layer.register_forward_pre_hook(self._multiply)
+
+    def follow(self, fake_score: Tensor) -> None:
+        """Let d̂ follow the mean score of a minibatch of fakes, 0-d."""
+        self.score.lerp_(fake_score.clamp(0, 1), 1 - MEMORY)
+
+    def strength(self) -> Tensor:
+        """s, 0-d."""
+        return GAIN * (self.score - LIMIT).clamp(min=0).square()
+
+    def _multiply(self, layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+        (x,) = inputs  # [N, maps, H, W]
+        n, maps = x.shape[:2]
+        noise = torch.randn(n, maps, 1, 1, generator=self.random, device=x.device, dtype=x.dtype)
+        return x * (1 + self.strength() * math.sqrt(maps) * noise)

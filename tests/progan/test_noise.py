@@ -1,0 +1,83 @@
+"""The noise of least squares against a forward pass that spells out where it goes and how strong it is."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from progan.networks import Discriminator, minibatch_stddev
+from progan.noise import InstanceNoise
+from tests.progan.numpy_networks import SMALL
+
+
+@pytest.fixture
+def discriminator():
+    """8 maps at 8 px, 16 at 4 px, in float64."""
+    torch.manual_seed(0)
+    return Discriminator(dataclasses.replace(SMALL, label_size=2, fmap_max=16), 8).double()
+
+
+@pytest.fixture
+def noise(discriminator):
+    """In float64, at full confidence."""
+    noise = InstanceNoise(discriminator, torch.device("cpu"))
+    noise.score = torch.tensor(1.0, dtype=torch.float64)
+    noise.random.manual_seed(5)
+    return noise
+
+
+def by_hand(discriminator, images, strength, random):
+    """The forward pass at 8 px; noise before each 3×3 convolution and the first dense layer."""
+
+    def noisy(x):
+        n, maps = x.shape[:2]
+        draw = torch.randn(n, maps, 1, generator=random, dtype=torch.float64)[..., None]
+        return x * (1 + strength * math.sqrt(maps) * draw)
+
+    block, end = discriminator.blocks["r0008"], discriminator.blocks["r0004"]
+    x = discriminator.from_rgb["r0008"](images)
+    for conv in (block.conv0, block.conv1):
+        x = F.leaky_relu(F.conv2d(noisy(x), conv.scaled_weight(), conv.bias, padding=1), 0.2)
+    x = minibatch_stddev(F.avg_pool2d(x, 2), 4)
+    x = F.leaky_relu(F.conv2d(noisy(x), end.conv.scaled_weight(), end.conv.bias, padding=1), 0.2)
+    x = F.linear(noisy(x).flatten(1), end.dense0.scaled_weight(), end.dense0.bias)
+    return end.dense1(F.leaky_relu(x, 0.2))
+
+
+def test_where_it_goes(discriminator, noise):
+    images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    outputs = discriminator(images)
+    expected = by_hand(discriminator, images, 0.2 * 0.5**2, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(outputs, expected, rtol=1e-12, atol=1e-12)
+    assert not torch.equal(discriminator(images), outputs)  # each judgement has noise of its own
+    noise.score.fill_(0.5)
+    silent = by_hand(discriminator, images, 0.0, torch.Generator())
+    torch.testing.assert_close(discriminator(images), silent, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("score", "strength"), [(-1.0, 0.0), (0.0, 0.0), (0.5, 0.0), (0.6, 0.002), (0.75, 0.0125), (1.0, 0.05)]
+)
+def test_how_strong_it_is(noise, score, strength):
+    noise.score.fill_(score)
+    assert noise.strength().item() == pytest.approx(strength, abs=1e-15)
+
+
+def test_what_it_follows(noise):
+    """The score's average, each minibatch cut off at 0 and 1, against numpy."""
+    scores = np.random.default_rng(0).normal(0.8, 0.5, size=50)
+    expected = 1.0
+    for score in scores:
+        noise.follow(torch.tensor(score))
+        expected = 0.9 * expected + 0.1 * np.clip(score, 0, 1)
+    assert (scores > 1).any()
+    assert (scores < 0).any()
+    assert noise.score.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_new_phase_begins_without(discriminator):
+    noise = InstanceNoise(discriminator, torch.device("cpu"))
+    assert noise.score == noise.strength() == 0

@@ -1,0 +1,237 @@
+"""Whole iterations in float64 against plain loops: modules, backward(), torch's Adam, and no flat vectors."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from progan import step
+from progan.config import PhaseConfig
+from progan.models import build_networks
+from progan.training import PhaseTrainer
+
+CPU = torch.device("cpu")
+FADING = PhaseConfig(8, "checkpoints/r0004", 0.056, 0.064, 8, 0.001)  # the fade ends after 7 iterations
+CLASSES = 3
+
+PARAMETERS = {
+    "wgan-gp": {"penalty": 10.0, "target": 1.0, "drift": 0.001},
+    "non-saturating": {"r1": 2.0},
+    "least-squares": {},
+    "hinge": {},
+}
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def trainer(small_config, noise):
+    """Returns a function that makes a trainer on noise with made-up labels."""
+
+    def make(loss, label_size=0, **changes):
+        network = dataclasses.replace(small_config.network, label_size=label_size)
+        training = dataclasses.replace(
+            small_config.training, loss=loss, loss_parameters=PARAMETERS[loss], **changes
+        )
+        config = dataclasses.replace(small_config, network=network, training=training)
+        labels = np.random.default_rng(0).integers(CLASSES, size=len(noise)) if label_size else None
+        return PhaseTrainer(config, FADING, noise, "data", None, CPU, labels)
+
+    return make
+
+
+class PlainTrainer:
+    """The same iterations spelt out for one loss."""
+
+    def __init__(self, trainer):
+        self.config, self.training = trainer.config, trainer.config.training
+        networks = [*build_networks(self.config.network, 8), build_networks(self.config.network, 8)[0]]
+        models = trainer.models
+        for own, given in zip(networks, (models.generator, models.discriminator, models.ema), strict=True):
+            own.load_state_dict(given.state_dict())
+        self.g, self.d, self.ema = networks
+        self.reset()
+
+    def reset(self):
+        options = {"lr": FADING.learning_rate, "betas": self.training.adam_betas, "eps": 1e-8}
+        self.g_adam = torch.optim.Adam(self.g.parameters(), **options)
+        self.d_adam = torch.optim.Adam(self.d.parameters(), **options)
+
+    def iterate(self, images, labels, draws, alpha):
+        x, a = self.shown(images, draws, alpha), torch.tensor(alpha)
+        if self.training.update == "joint":
+            self.joint(x, labels, draws, a)
+        else:
+            self.alternate(x, labels, draws, a)
+
+    def shown(self, images, draws, alpha):
+        x = images.double() / 255 * 2 - 1
+        x = torch.stack([image.flip(2) if m else image for image, m in zip(x, draws.mirror, strict=True)])
+        half = x.view(len(x), 3, 4, 2, 4, 2).mean(dim=(3, 5))
+        return alpha * x + (1 - alpha) * half.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    def alternate(self, x, labels, draws, a):
+        fake = self.g(self.inputs(draws.critic_latents, labels), a).detach()
+        self.d_adam.zero_grad()
+        self.critic_loss(x, fake, labels, draws.mix, a).backward()
+        self.d_adam.step()
+        self.average()
+        own = draws.generator_labels.argmax(1) if self.config.network.label_size else None
+        self.g_adam.zero_grad()
+        self.generator_loss(self.g(self.inputs(draws.generator_latents, own), a), own, a).backward()
+        self.g_adam.step()
+
+    def joint(self, x, labels, draws, a):
+        inputs = self.inputs(draws.critic_latents, labels)
+        self.average()
+        for network in (self.g, self.d):
+            network.zero_grad()
+        self.generator_loss(self.g(inputs, a), labels, a).backward()
+        of_generator = [parameter.grad.clone() for parameter in self.g.parameters()]
+        for network in (self.g, self.d):
+            network.zero_grad()
+        self.critic_loss(x, self.g(inputs, a).detach(), labels, draws.mix, a).backward()
+        for parameter, gradient in zip(self.g.parameters(), of_generator, strict=True):
+            parameter.grad = gradient
+        self.g_adam.step()
+        self.d_adam.step()
+
+    def inputs(self, latents, labels):
+        if labels is None:
+            return latents
+        return torch.cat([latents, F.one_hot(labels, CLASSES).double()], dim=1)
+
+    def critic_loss(self, x, fake, labels, u, a):
+        loss, parameters = self.training.loss, self.training.loss_parameters
+        if loss == "non-saturating":
+            x = x.clone().requires_grad_()
+        real_outputs, fake_outputs = self.d(x, a), self.d(fake, a)
+        real, unreal = real_outputs[:, 0], fake_outputs[:, 0]
+        if loss == "wgan-gp":
+            u = u.view(-1, 1, 1, 1)
+            mixed = ((1 - u) * x + u * fake).requires_grad_()
+            (gradient,) = torch.autograd.grad(self.d(mixed, a)[:, 0].sum(), mixed, create_graph=True)
+            norm = gradient.flatten(1).norm(dim=1)
+            value = unreal.mean() - real.mean() + 10 * ((norm - 1) ** 2).mean() + 0.001 * (real**2).mean()
+        elif loss == "non-saturating":
+            (gradient,) = torch.autograd.grad(real.sum(), x, create_graph=True)
+            value = F.softplus(-real).mean() + F.softplus(unreal).mean()
+            value = value + parameters["r1"] / 2 * (gradient**2).flatten(1).sum(1).mean()
+        elif loss == "least-squares":
+            value = (real**2).mean() + 0.1 * ((unreal - 1) ** 2).mean()
+        else:
+            value = F.relu(1 - real).mean() + F.relu(1 + unreal).mean()
+        if labels is not None:
+            told = F.cross_entropy(real_outputs[:, 1:], labels) + F.cross_entropy(fake_outputs[:, 1:], labels)
+            value = value + self.training.label_weight * told
+        return value
+
+    def generator_loss(self, fake, labels, a):
+        outputs = self.d(fake, a)
+        score = outputs[:, 0]
+        value = {
+            "wgan-gp": -score.mean(),
+            "non-saturating": F.softplus(-score).mean(),
+            "least-squares": (score**2).mean(),
+            "hinge": -score.mean(),
+        }[self.training.loss]
+        if labels is None:
+            return value
+        return value + self.training.label_weight * F.cross_entropy(outputs[:, 1:], labels)
+
+    @torch.no_grad()
+    def average(self):
+        decay = self.training.ema_decay
+        for average, value in zip(self.ema.parameters(), self.g.parameters(), strict=True):
+            average.copy_(decay * average + (1 - decay) * value)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("label_size", [0, CLASSES])
+@pytest.mark.parametrize("update", ["alternating", "joint"])
+@pytest.mark.parametrize("loss", PARAMETERS)
+def test_iterations_equal_the_plain_loop(trainer, loss, update, label_size, seed):
+    """Through the fade, its end with the optimisers' reset, and beyond; to 1e-7 after ten iterations."""
+    ours = trainer(loss, label_size, update=update, seed=seed, label_weight=0.5)
+    plain = PlainTrainer(ours)
+    for iteration in range(10):
+        shown = 8 * iteration
+        if shown == 56:
+            plain.reset()
+        draws = step.draw(seed, shown, 8, ours.config.network, ours.reals.labels)
+        images, labels = ours.reals.at(shown, 8)
+        plain.iterate(images, labels if label_size else None, draws, min(shown / 56, 1.0))
+        ours.iterate()
+    models = ours.models
+    for mine, theirs in (
+        (models.generator, plain.g),
+        (models.discriminator, plain.d),
+        (models.ema, plain.ema),
+    ):
+        torch.testing.assert_close(dict(mine.state_dict()), dict(theirs.state_dict()), rtol=1e-7, atol=1e-9)
+    assert all(parameter.dtype == torch.float64 for parameter in models.generator.parameters())
+
+
+def vector(network: nn.Module):
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()]).clone()
+
+
+def test_a_joint_update_is_no_alternating_one(trainer):
+    """The discriminator moves alike at first; the generator, which sees it before, does not."""
+    joint, alternating = trainer("wgan-gp", update="joint"), trainer("wgan-gp")
+    for each in (joint, alternating):
+        each.iterate()
+    torch.testing.assert_close(vector(joint.models.discriminator), vector(alternating.models.discriminator))
+    assert not torch.allclose(vector(joint.models.generator), vector(alternating.models.generator))
+
+
+@pytest.mark.parametrize("update", ["alternating", "joint"])
+def test_the_average_takes_the_generator_before_its_update(trainer, update):
+    ours = trainer("wgan-gp", update=update)
+    ours.models.ema_values.zero_()
+    before = vector(ours.models.generator)
+    ours.iterate()
+    torch.testing.assert_close(vector(ours.models.ema), 0.01 * before, rtol=1e-12, atol=0)
+    assert not torch.equal(vector(ours.models.generator), before)
+
+
+def test_a_joint_update_with_noise_lets_both_networks_learn_from_one_noisy_judgement(trainer):
+    """Its gradients equal those of a judgement by the same draws of noise."""
+    ours = trainer("least-squares", update="joint")
+    noise, models = ours.models.noise, ours.models
+    noise.score.fill_(1.0)
+    draws = step.draw(1000, 0, 8, ours.config.network, ours.reals.labels)
+    noise.random.manual_seed(step.stream_seed(1000, 0, 1))
+    images, _ = ours.reals.at(0, 8)
+    alpha = torch.zeros(())
+    real = models.discriminator(step.prepare_reals(images, draws.mirror, alpha), alpha)[:, 0]
+    fake = models.discriminator(models.generator(draws.critic_latents, alpha), alpha)[:, 0]
+    silent = models.discriminator(models.generator(draws.critic_latents, alpha), alpha)[:, 0]
+    of_critic = torch.autograd.grad(
+        (real**2).mean() + 0.1 * ((fake - 1) ** 2).mean(),
+        [*models.discriminator.parameters()],
+        retain_graph=True,
+        materialize_grads=True,
+        allow_unused=True,
+    )
+    of_generator = torch.autograd.grad(
+        (fake**2).mean(), [*models.generator.parameters()], materialize_grads=True, allow_unused=True
+    )
+    before = vector(models.generator), vector(models.discriminator)
+    ours.iterate()
+    assert not torch.allclose(fake, silent)
+    rate, epsilon = FADING.learning_rate, 1e-8
+    for old, network, gradients in zip(
+        before, (models.generator, models.discriminator), (of_generator, of_critic), strict=True
+    ):
+        gradient = torch.cat([part.flatten() for part in gradients])
+        first_adam_step = rate * gradient / (gradient.abs() + epsilon)
+        torch.testing.assert_close(vector(network), old - first_adam_step, rtol=1e-7, atol=1e-9)
