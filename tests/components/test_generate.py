@@ -29,7 +29,9 @@ def trained(tmp_path, monkeypatch, small_config, photographs):
         network = replace(small_config.network, label_size=label_size)
         config = replace(small_config, dataset=dataset, network=network)
         build(config.dataset, Path("multires"), workers=1)
-        train_phase(config, "r0004", Path("multires"), None, Path("snapshots"), CHECKPOINT, Path("history.csv"))
+        train_phase(
+            config, "r0004", Path("multires"), None, Path("snapshots"), CHECKPOINT, Path("history.csv")
+        )
         return config
 
     return train
