@@ -24,13 +24,10 @@ app = typer.Typer(
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(presets.app, name="presets")
-for name, command in (
-    ("compile", compile.compile_pipeline),
-    ("lint", lint.lint),
-    ("run", run.run),
-    ("submit", submit.submit),
-):
-    app.command(name)(command)
+app.command("compile")(compile.compile_pipeline)
+app.command()(lint.lint)
+app.command()(run.run)
+app.command()(submit.submit)
 
 Key = Annotated[str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE")]
 CHECKPOINTS, HISTORY, SNAPSHOTS = Path("checkpoints"), Path("history"), Path("snapshots")
