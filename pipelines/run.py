@@ -91,7 +91,8 @@ def _containers() -> Any:
     from kfp import local
 
     here = str(Path.cwd())
-    environment = {name: value for name, value in os.environ.items() if name.startswith(("MLFLOW_", "AWS_"))}
+    passed_on = ("MLFLOW_", "AWS_", "OMP_")  # with another number of threads the last bits differ
+    environment = {name: value for name, value in os.environ.items() if name.startswith(passed_on)}
     return local.DockerRunner(
         entrypoint="env",  # the image's own is `progan`
         working_dir=here,
