@@ -22,15 +22,12 @@ app = typer.Typer(
 )
 
 app.add_typer(dataset.app, name="dataset")
-app.add_typer(presets.app, name="presets")
 app.add_typer(doctor.app, name="doctor")
-for name, command in (
-    ("compile", compile.compile_pipeline),
-    ("lint", lint.lint),
-    ("run", run.run),
-    ("submit", submit.submit),
-):
-    app.command(name)(command)
+app.add_typer(presets.app, name="presets")
+app.command("compile")(compile.compile_pipeline)
+app.command()(lint.lint)
+app.command()(run.run)
+app.command()(submit.submit)
 
 DatasetUri = Annotated[
     str, typer.Option("--dataset", help="The built dataset: its folder, or its s3:// address.")

@@ -212,10 +212,10 @@ class _Cluster:
     def _mlflow(self) -> str:
         """By its address, or through the API when only pods can reach that."""
         url = urlsplit(self.profile.mlflow)
-        service, _, rest = (url.hostname or "").partition(".")
-        if rest == self.namespace or ".svc" in rest:
+        service, *rest = (url.hostname or "").split(".")
+        if len(rest) == 1 or "svc" in rest:
             port = url.port or (443 if url.scheme == "https" else 80)
-            names = f"{service}:{port}", rest.split(".")[0], f"{url.path.strip('/')}/health".strip("/")
+            names = f"{service}:{port}", rest[0], f"{url.path.strip('/')}/health".strip("/")
             self.core.connect_get_namespaced_service_proxy_with_path(*names)
         else:
             health = f"{self.profile.mlflow.rstrip('/')}/health"

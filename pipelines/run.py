@@ -40,16 +40,30 @@ def run(
     storage = Storage(str(dataset.resolve()), str(root / "snapshots"), str(root / "results"))
     digest = options.planned_dataset(loaded, dataset)
     root.mkdir(parents=True, exist_ok=True)
+    runs = root / "results" / "runs"
+    before = set(runs.glob("*"))
     succeeded = _run_here(loaded, storage, digest, root, image if runner is Runner.docker else None)
-    reports = (root / "results" / "runs").glob("*/report.html")
-    if newest := max(reports, key=lambda path: path.stat().st_mtime, default=None):
-        print(f"report: {newest}")
-    if not succeeded:
+    results = next(iter(set(runs.glob("*")) - before), root)
+    if (results / "report.html").exists():
+        print(f"report: {results / 'report.html'}")
+    if not (succeeded and _is_complete(results)):
+        typer.echo("progan: the run did not finish; the log above says why", err=True)
         raise typer.Exit(1)
 
 
+def _is_complete(results: Path) -> bool:
+    """Whether a run kept all that its verdict calls for.
+
+    kfp takes a task that failed for one that succeeded when its container is gone before it is asked.
+    """
+    from progan.files import read_json
+
+    verdict, registration = results / "verdict.json", results / "registration.json"
+    return verdict.exists() and (registration.exists() or not read_json(verdict)["passed"])
+
+
 def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, image: str | None) -> bool:
-    """Run all of it: in containers of `image`, or in processes of this environment. Whether it succeeded."""
+    """Run all of it, in containers of `image` or in processes of its own. Whether kfp saw no error."""
     from kfp import local
 
     from pipelines.placement import as_it_is, with_image
@@ -66,7 +80,7 @@ def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, 
         try:
             pipeline()
         except RuntimeError as error:
-            typer.echo(f"progan: {click.unstyle(str(error))}; its log stands above", err=True)
+            typer.echo(click.unstyle(str(error)), err=True)
             return False
     return True
 
@@ -77,7 +91,8 @@ def _containers() -> Any:
     from kfp import local
 
     here = str(Path.cwd())
-    environment = {name: value for name, value in os.environ.items() if name.startswith(("MLFLOW_", "AWS_"))}
+    passed_on = ("MLFLOW_", "AWS_", "OMP_")  # with another number of threads the last bits differ
+    environment = {name: value for name, value in os.environ.items() if name.startswith(passed_on)}
     return local.DockerRunner(
         entrypoint="env",  # the image's own is `progan`
         working_dir=here,

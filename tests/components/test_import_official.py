@@ -103,8 +103,8 @@ def test_evaluated_and_registered(config, networks):
     evaluation, samples = Path("evaluation/r0008.json"), Path("samples/r0008.png")
     evaluate(only, "r0008", CHECKPOINT, DATASET, Path("score_network"), evaluation, samples)
     assert read_json(evaluation)["swd"]["average"] > 0
-    gate(only, Path("evaluation"), Path("verdict.json"))
-    files = RunFiles(*map(Path, ("checkpoints", "history", "evaluation", "samples", "verdict.json")))
+    gate(only, evaluation, Path("verdict.json"))
+    files = RunFiles.below(Path(), CHECKPOINT)
     register(only, files, Path("registration.json"))
     assert read_json(Path("registration.json"))["version"] == "1"
     served = mlflow.pyfunc.load_model(f"models:/{only.register.model}/1")

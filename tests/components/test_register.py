@@ -66,7 +66,7 @@ def run(tmp_path, monkeypatch, small_config, noise, label_size):
 
 def run_gate_and_register(config):
     gate(config, Path("evaluation/r0004.json"), Path("verdict.json"))
-    files = RunFiles(*map(Path, ("checkpoints/r0004", "history", "evaluation", "samples", "verdict.json")))
+    files = RunFiles.below(Path(), Path("checkpoints/r0004"))
     register(config, files, Path("registration.json"))
     return read_json(Path("registration.json"))
 

@@ -159,6 +159,10 @@ def quota(hard, used):
             "MLflow at http://mlflow.progan:5000: is not there",
         ),
         (lambda server: server.profile.update(mlflow="http://127.0.0.1:9"), "127.0.0.1:9: does not answer"),
+        (
+            lambda server: server.profile.update(mlflow="https://tracking.tools.svc.cluster.local"),
+            "MLflow at https://tracking.tools.svc.cluster.local: is not there",
+        ),
         (lambda server: server.profile.update(queue="gpus"), "queue gpus: is not there"),
     ],
 )  # fmt: skip

@@ -97,3 +97,22 @@ def test_killed_anywhere_it_goes_on(new_project, whole_tree):
 
 def phase(project, key):
     return yaml.safe_load((project.root / "params.yaml").read_text())["phases"][key]
+
+
+@pytest.mark.slow
+def test_a_phase_waits_for_the_verdict_on_the_one_before(new_project):
+    """DVC has no conditions: the stage itself asks for the verdict, and stops the run when it is no."""
+    project = new_project()
+    project.change(gate={"stop_after": "r0004", "ms_ssim_max": 0.0})
+    first = project.run("dvc", "repro")
+    assert first.returncode != 0
+    assert "r0008 waits for the verdict on r0004" in first.stderr
+    assert project.run("dvc", "repro", "evaluate@r0004").returncode == 0
+    second = project.run("dvc", "repro")
+    assert second.returncode != 0
+    assert "r0008 is not trained, r0004 failed: ms_ssim is" in second.stderr
+    assert (project.root / "checkpoints/r0004").exists()
+    assert not (project.root / "checkpoints/r0008").exists()
+    project.change(gate={"ms_ssim_max": 1.0})
+    assert project.run("dvc", "repro", "train@r0008").returncode == 0
+    assert (project.root / "checkpoints/r0008").exists()
