@@ -27,7 +27,7 @@ from components.object_store import s3
 from pipelines.cli import main
 from progan import training
 
-training.SNAPSHOT_SECONDS, training.SNAPSHOT_RETRY_SECONDS = 0.0, 0.0  # one after every iteration
+training.SNAPSHOT_SECONDS, training.SNAPSHOT_COST = 0.0, 1.0  # one after nearly every iteration
 s3.ATTEMPTS, s3.ANSWER_SECONDS = 2, 5
 sys.argv[0] = "progan"
 main()
@@ -41,7 +41,7 @@ def project(request, tmp_path, small_params, photographs, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small_params["dataset"] |= {"source": "folder", "path": str(photographs), "label_attributes": []}
     small_params["dataset"]["resolution"] = 8
-    small_params["phases"]["r0008"] |= {"fade_kimg": getattr(request, "param", 1.0), "stable_kimg": 0.2}
+    small_params["phases"]["r0008"] |= {"fade_kimg": getattr(request, "param", 2.0), "stable_kimg": 0.2}
     del small_params["phases"]["r0016"]
     Path("params.yaml").write_text(yaml.safe_dump(small_params))
     loaded = config.load()
