@@ -114,7 +114,7 @@ def reading(dataset: Path, resolution: int) -> dict[str, Any]:
 
 
 def main(
-    images: Annotated[int, typer.Option(help="Photographs for the comparison; 512 make a shard.")] = 1024,
+    images: Annotated[int, typer.Option(help="Photographs for the comparison; 512 make a shard.")] = 2048,
     resolution: Annotated[int, typer.Option(help="The highest level.")] = 256,
 ) -> None:
     with tempfile.TemporaryDirectory() as temporary:
