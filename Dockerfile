@@ -12,7 +12,7 @@ RUN python3 -m ensurepip --version > /dev/null 2>&1 || { \
         && apt-get install --yes --no-install-recommends python3 python3-venv \
         && rm -rf /var/lib/apt/lists/*; \
     }
-RUN useradd --uid 10001 --no-create-home --home-dir /tmp progan && install --directory --owner=progan /work
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp progan && install --directory --owner=progan /progan
 COPY requirements.lock /opt/
 RUN --mount=type=secret,id=ca-bundle \
     if [ -f /run/secrets/ca-bundle ]; then export PIP_CERT=/run/secrets/ca-bundle; fi \
@@ -30,9 +30,9 @@ RUN /opt/progan/bin/pip install --no-cache-dir --no-deps --no-build-isolation --
 
 FROM dependencies
 COPY --from=package /installed /
-# Only /work and /tmp are written to: the root file system can be read-only.
+# Only /progan and /tmp are written to: the root file system can be read-only.
 ENV PATH=/opt/progan/bin:$PATH HOME=/tmp USER=progan PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-WORKDIR /work
+WORKDIR /progan
 USER 10001:10001
 ARG GIT_COMMIT=none
 LABEL org.opencontainers.image.revision=$GIT_COMMIT

@@ -161,7 +161,7 @@ def test_where_a_phase_runs(small_config, profile):
     assert placed["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "gpus"}
     assert placed["nodeSelector"]["labels"]["nvidia.com/gpu.product"] == "NVIDIA-A100-SXM4-80GB"
     assert placed["activeDeadlineSeconds"] == str(24 * 3600)
-    assert placed["pvcMount"][0]["mountPath"] == "/work/data"
+    assert placed["pvcMount"][0]["mountPath"] == "/progan/data"
     assert placed["securityContext"] == {"runAsNonRoot": True}
     assert placed["secretAsEnv"][0]["keyToEnv"] == [
         {"envVar": "MLFLOW_TRACKING_USERNAME", "secretKey": "username"}
