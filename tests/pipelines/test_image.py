@@ -58,7 +58,9 @@ def test_the_toy_journey_runs_for_nobody_special_on_a_read_only_system(podman, i
     subprocess.run(["chown", "--recursive", str(USER), project.root], check=True)
 
     def progan(*arguments):
-        return podman("podman", "run", *AS_ON_A_CLUSTER, f"--volume={project.root}:/progan", image, *arguments)
+        return podman(
+            "podman", "run", *AS_ON_A_CLUSTER, f"--volume={project.root}:/progan", image, *arguments
+        )
 
     assert "train-phase" in progan("--help")
     progan("paint")
