@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines import options
+from pipelines.options import TOKEN_OF_POD
 from progan.errors import InputError
 
 if TYPE_CHECKING:
     from pipelines.profile import Profile
 
-TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 POLL_SECONDS, MAX_UNANSWERED = 10.0, 30
 
@@ -30,25 +30,22 @@ def submit(
     experiment: Annotated[
         str | None, typer.Option(help="Made if there is none; the model's name if not given.")
     ] = None,
-    namespace: Annotated[
-        str | None, typer.Option(help="In a multi-user Kubeflow; the profile's if not given.")
-    ] = None,
-    token_file: Annotated[
-        Path,
-        typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="A file with a token; a pod has its own."),
-    ] = TOKEN_OF_POD,
-    ui: Annotated[str | None, typer.Option(help="The address people open, if it is not the host.")] = None,
+    namespace: options.Namespace = None,
+    token_file: options.TokenFile = TOKEN_OF_POD,
+    ui: options.Ui = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if it failed.")] = False,
     params: options.Params = options.PARAMS,
     profile: options.ProfileFile = options.PROFILE,
     image: options.Image = None,
     dataset: options.Dataset = options.DATASET,
 ) -> None:
-    """Start a run on a cluster and print its address. Finished phases come from the cluster's cache.
+    """Start a run on a cluster and print its address. Phases that were finished, there or here, are not
+    trained again: those of this checkout are handed over where the profile keeps results in S3.
 
     Example: progan submit --host https://kubeflow.example.org/pipeline --token-file token --wait
     """
     from pipelines.compile import compiled
+    from pipelines.hand_over import hand_over
     from pipelines.lint import refuse
 
     loaded, cluster, digest = options.read_all(params, profile, image, dataset)
@@ -57,6 +54,9 @@ def submit(
     host = host.rstrip("/")
     with _clear_errors(host):
         client, user_namespace = _connect(host, token_file, namespace or cluster.namespace)
+    if handed := hand_over(loaded, cluster.storage, dataset, digest):
+        typer.echo(f"handed over: {', '.join(handed)}", err=True)
+    with _clear_errors(host):
         run = _start(client, text, experiment or loaded.register.model, user_namespace, cluster)
         print(f"{(ui or host).rstrip('/')}/#/runs/details/{run}", flush=True)
         if wait and _wait(client, run) != "SUCCEEDED":
