@@ -75,6 +75,18 @@ def build_dataset(
 
 
 @app.command()
+def warm_start(key: Key, params: Params = PARAMS) -> None:
+    """Fetch the checkpoint of a registered version that params.yaml starts from.
+
+    Example: progan warm-start r0064
+    """
+    from components.warm_start.stage import warm_start
+    from progan import config
+
+    warm_start(config.load(params), key, CHECKPOINTS / key)
+
+
+@app.command()
 def score_network(params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
     """Prepare the network that scores generators: Inception from a file, or a classifier of the labels."""
     from components.score_network.stage import prepare_score_network
