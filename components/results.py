@@ -172,8 +172,7 @@ def made_from(init: Path | None, config: Config, key: str, facts: dict[str, Any]
     of that, which this phase began with, differ from machine to machine.
     """
     before = None if init is None else read_checkpoint(init)
-    phase, data, ranks = config.phase(key), facts["dataset"]["digest"], facts.get("ranks", 1)
-    return facts["fingerprint"] == fingerprint(config, phase, data, before, ranks)
+    return facts["fingerprint"] == fingerprint(config, config.phase(key), facts["dataset"]["digest"], before)
 
 
 def run_facts(uri: str, run: str) -> dict[str, Any] | None:
