@@ -24,7 +24,7 @@ from components.score_network.stage import DESCRIPTION
 from progan.config import Config
 from progan.errors import InputError
 from progan.files import atomic_folder, canonical_json, digest_of, read_json
-from progan.snapshots import FACTS, Checkpoint, read_checkpoint
+from progan.snapshots import FACTS, NETWORKS, Checkpoint, read_checkpoint
 from progan.store import Store
 from progan.training import fingerprint
 
@@ -52,13 +52,13 @@ class Results:
         self.store.upload(self._history(key), history)
         self._keep_folder(self._checkpoint(key), checkpoint, FACTS)
 
-    def fetch_training(self, key: str, init: Path | None, checkpoint: Path, history: Path) -> bool:
+    def fetch_training(self, key: str, init: Checkpoint | None, checkpoint: Path, history: Path) -> bool:
         """Bring the phase `key` to the folder `checkpoint`; False if it was not finished, or not from `init`.
 
         What is there already is not fetched again. Raises InputError when what is kept is damaged.
         """
         name, facts = self._checkpoint(key), self.facts(key)
-        if facts is None or not made_from(opened(init) if init else None, self.config, key, facts):
+        if facts is None or not made_from(init, self.config, key, facts):
             return False
         if not self.store.download(self._history(key), history):
             return False
@@ -85,12 +85,12 @@ class Results:
 
         The first that is not finished, or did not begin with the one before it, ends them.
         """
-        before: Path | None = None
+        before = started_from(self.config)
         for key in self.config.phases:
             checkpoint, history = out / "checkpoints" / key, out / "history" / f"{key}.csv"
             if not self.fetch_training(key, before, checkpoint, history):
                 return
-            before = checkpoint
+            before = opened(checkpoint)
             yield key
 
     def keep_evaluation(self, key: str, evaluation: Path, samples: Path) -> None:
@@ -174,14 +174,21 @@ def opened(folder: Path) -> Checkpoint:
     return Checkpoint(folder, read_json(folder / FACTS))
 
 
+def started_from(config: Config) -> Checkpoint | None:
+    """The checkpoint of a registered version that the first phase begins with, as far as its digest tells."""
+    for key, start in config.warm_start.items():
+        return Checkpoint(Path("checkpoints") / key, {"files": {NETWORKS: start.checkpoint}})
+    return None
+
+
 def made_from(init: Checkpoint | None, config: Config, key: str, facts: dict[str, Any]) -> bool:
     """Whether the checkpoint that says `facts` of itself is of the phase `key` and began with `init`.
 
     A name says parameters and data, but not on which machine the phase before was trained: the last bits
     of that, which this phase began with, differ from machine to machine.
     """
-    phase, data, ranks = config.phase(key), facts["dataset"]["digest"], facts.get("ranks", 1)
-    return facts["fingerprint"] == fingerprint(config, phase, data, init, ranks)
+    phase, data = config.phase(key), facts["dataset"]["digest"]
+    return facts["fingerprint"] == fingerprint(config, phase, data, init)
 
 
 def run_facts(uri: str, run: str) -> dict[str, Any] | None:

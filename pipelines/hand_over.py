@@ -49,12 +49,12 @@ def _hand_dataset(uri: str, dataset: Path, digest: str) -> bool:
 
 def _hand_phases(config: "Config", uri: str, dataset: str, digest: str) -> Iterator[str]:
     """Hand over the finished phases from the first on, as long as each began with the one before it."""
-    from components.results import Results, made_from
+    from components.results import Results, made_from, started_from
     from pipelines.checkout import Checkout
     from progan.snapshots import Checkpoint
 
     here, kept = Checkout(), Results(uri, config, digest)
-    manifest, before = here.manifest(dataset), None
+    manifest, before = here.manifest(dataset), started_from(config)
     for key, phase in config.phases.items():
         facts = here.json(f"checkpoints/{key}/checkpoint.json")
         if manifest is None or facts is None or not made_from(before, config, key, facts):

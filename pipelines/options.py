@@ -14,6 +14,10 @@ Params = Annotated[Path, typer.Option(help="The parameters: all that decides the
 Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]
 ProfileFile = Annotated[Path, typer.Option("--profile", help="The cluster profile: where it runs.")]
 Image = Annotated[str | None, typer.Option(help="The image, in the place of the profile's.")]
+Snapshots = Annotated[
+    str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
 Namespace = Annotated[str | None, typer.Option(help="In a multi-user Kubeflow; the profile's if not given.")]
@@ -23,6 +27,7 @@ TokenFile = Annotated[
 Ui = Annotated[str | None, typer.Option(help="The address people open, if it is not the host.")]
 
 PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")
+SNAPSHOTS = "snapshots"
 
 
 def planned_dataset(config: "Config", dataset: str) -> str:
