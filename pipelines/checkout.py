@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from progan.dataset.manifest import Manifest
 
 
+class OutOfReach(InputError):
+    """What dvc.lock knows lies in a remote that cannot be read from here."""
+
+
 class Checkout:
     """The project in the current folder. Names are paths in it; its data may be here, in DVC's cache, or in
     the remote."""
@@ -124,6 +128,8 @@ def one_line() -> Iterator[None]:
 
     try:
         yield
-    except (DvcException, DataIndexDirError, BotoCoreError, ClientError, OSError) as error:
-        why = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
-        raise InputError(f"DVC: {' '.join(why.split())}") from error
+    except DvcException as error:
+        raise InputError(f"DVC: {' '.join(str(error).split())}") from error
+    except (DataIndexDirError, BotoCoreError, ClientError, OSError) as error:
+        why = " ".join(str(error.__cause__ or error).split())
+        raise OutOfReach(f"DVC's remote: {why}; check its address and your credentials") from error

@@ -54,7 +54,7 @@ def submit(
     host = host.rstrip("/")
     with _clear_errors(host):
         client, user_namespace = _connect(host, token_file, namespace or cluster.namespace)
-    if handed := hand_over(loaded, cluster.storage, dataset, digest):
+    if handed := hand_over(loaded, cluster.storage, dataset):
         typer.echo(f"handed over: {', '.join(handed)}", err=True)
     with _clear_errors(host):
         run = _start(client, text, experiment or loaded.register.model, user_namespace, cluster)

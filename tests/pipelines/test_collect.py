@@ -347,10 +347,9 @@ def trained(done, tmp_path, monkeypatch):
     return Run(tmp_path / "made")
 
 
-def handed(address, *, digest=None):
+def handed(address):
     storage = Storage(f"{address}/data", f"{address}/snapshots", f"{address}/results")
-    known = digest or load_manifest(Path("data/multires")).digest
-    return hand_over(config.load(), storage, Path("data/multires"), known)
+    return hand_over(config.load(), storage, Path("data/multires"))
 
 
 @pytest.mark.parametrize("place", ["here", "in the cache"])
@@ -388,10 +387,28 @@ def test_what_the_cluster_has_stays_and_is_not_followed_by_what_began_elsewhere(
 
 def test_another_dataset_in_the_cluster_is_told_before_anything_is_spent(trained, address):
     handed(address)
-    with pytest.raises(InputError, match=rf"{address}/data: holds the dataset \w+, not 000000000000, which"):
-        handed(address, digest="0" * 64)
+    digest = trained.manifest.digest[:12]
+    text = (Path("data/multires/dataset.json")).read_text()
+    Path("data/multires/dataset.json").write_text(text.replace('"name": "faces"', '"name": "others"'))
+    with pytest.raises(
+        InputError, match=rf"{address}/data: holds the dataset {digest}, not \w+, which data/"
+    ):
+        handed(address)
 
 
 def test_folders_of_the_cluster_are_out_of_reach(trained):
     storage = Storage("/progan/data/multires", "/progan/data/snapshots", "/progan/data/results")
-    assert hand_over(config.load(), storage, Path("data/multires"), trained.manifest.digest) == []
+    assert hand_over(config.load(), storage, Path("data/multires")) == []
+
+
+def test_a_remote_that_cannot_be_read(trained, address, monkeypatch):
+    """What it has would be trained again: nothing is submitted. To compile needs no credentials."""
+    shutil.rmtree("data")
+    shutil.rmtree(".dvc/cache")
+    with Path(".dvc/config").open("a") as file:
+        file.write(f"  remote = s3\n['remote \"s3\"']\n  url = {address}/dvc\n")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(InputError, match="DVC's remote: .*check its address and your credentials"):
+        handed(address)
+    assert CliRunner().invoke(cli.app, ["compile"]).exit_code == 0
