@@ -155,7 +155,7 @@ def test_keeping_again_never_mixes_two_checkpoints(uri, small_config, files, fin
     monkeypatch.setattr(results.store, "upload", stopping)
     with pytest.raises(KeyboardInterrupt):
         results.keep_training("r0004", finished("r0004", None, 1.0, "other"), files("history"))
-    assert not results.follows("r0004", None)
+    assert results.facts("r0004") is None
 
 
 def task(component, loaded, out, **inputs):

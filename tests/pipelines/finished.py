@@ -68,7 +68,8 @@ def finish_phase(loaded, key):
     """A checkpoint with the right facts of networks that have learnt nothing, and what stands beside it."""
     trainer = trainer_of(loaded, key)
     trainer.images_shown = trainer.schedule.total_images
-    trainer.write_checkpoint(Path("checkpoints") / key, {"name": "faces", "images": 24, "digest": "made up"})
+    digest = load_manifest(DATASET).level(trainer.phase.resolution).digest
+    trainer.write_checkpoint(Path("checkpoints") / key, {"name": "faces", "images": 24, "digest": digest})
     row = {"images": trainer.images_shown, "minibatch": trainer.phase.minibatch, "seconds": SECONDS}
     _write_history(Path(f"history/{key}.csv"), [row | {"images": 0, "seconds": 0.0}, row])
     write_json(Path(f"evaluation/{key}.json"), {"phase": key})

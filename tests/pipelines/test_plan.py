@@ -193,8 +193,110 @@ def cluster(finished):
     def write(**pods):
         for name, entry in pods.items():
             profile["pods"].setdefault(name, {}).update(entry)
+        profile["pods"] = dict(sorted(profile["pods"].items(), key=lambda pod: (pod[0] != "stages", pod[0])))
         Path("infra/cluster.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
         return root
 
     write()
     return write
+
+
+def keep(root, *keys):
+    """As a run on the cluster keeps finished phases, their measures and the score network."""
+    from components.results import Results
+    from progan.dataset.reader import load_manifest
+
+    shutil.copytree("data/multires", root / "dataset", dirs_exist_ok=True)
+    results = Results(str(root / "results"), config.load(), load_manifest(root / "dataset").digest)
+    results.keep_score_network(Path("score_network"))
+    for key in keys:
+        results.keep_training(key, Path(f"checkpoints/{key}"), Path(f"history/{key}.csv"))
+        results.keep_evaluation(key, Path(f"evaluation/{key}.json"), Path(f"samples/{key}.png"))
+
+
+def test_the_cluster_goes_by_what_it_keeps(finished, cluster):
+    """Not by what is finished here; and every run is judged and reported."""
+    root = cluster()
+    always = ["gate", "register", "report"]
+    plan = planned("--cluster")
+    assert to_do(plan) == [task["name"] for task in plan["tasks"]]
+    assert tasks(plan)["train r0004"]["why"] == ["the cluster has none"]
+    assert tasks(plan)["train r0008"]["upstream"] == ["train r0004"]
+    keep(root, "r0004")
+    assert to_do(planned("--cluster")) == ["train r0008", "evaluate r0008", *always]
+    keep(root, "r0004", "r0008")
+    assert to_do(planned("--cluster")) == always
+    finished.change(phases={"r0008": phase(finished, "r0008") | {"stable_kimg": 0.4}})
+    changed = planned("--cluster")
+    assert to_do(changed) == ["train r0008", "evaluate r0008", *always]
+    assert tasks(changed)["train r0008"]["why"] == ["phases.r0008.stable_kimg 0.08 → 0.4"]
+    interrupted(config.load(), "r0008", 96)
+    shutil.copytree("snapshots", root / "snapshots", dirs_exist_ok=True)
+    assert tasks(planned("--cluster"))["train r0008"]["resumes_at_kimg"] == 0.176
+
+
+def test_a_phase_that_did_not_begin_with_the_one_before_it_is_not_finished(finished, cluster):
+    root = cluster()
+    keep(root, "r0004", "r0008")
+    file = next((root / "results/checkpoints").glob("r0004-*/checkpoint.json"))
+    facts = json.loads(file.read_text())
+    facts["files"]["networks.safetensors"] = "00" * 32  # trained again, on another machine
+    file.write_text(json.dumps(facts))
+    plan = planned("--cluster")
+    assert tasks(plan)["train r0004"]["state"] == "cached"
+    assert tasks(plan)["train r0008"]["state"] == "runs"
+
+
+def test_the_price(cluster):
+    cluster(r0004={"gpus": 2, "gpu_hour_price": 3.0, "spot": False}, r0008={"gpus": 4, "spot": True})
+    plan = planned("--cluster")
+    fixed, spot = tasks(plan)["train r0004"], tasks(plan)["train r0008"]
+    for bound, repeats in (("low", 1), ("likely", 1), ("high", 1.25)):
+        assert fixed["price"][bound] == pytest.approx(fixed["hours"][bound] * 2 * 3.0)
+        assert spot["price"][bound] == pytest.approx(spot["hours"][bound] * 4 * 3.0 * repeats)
+    measured = tasks(plan)["evaluate r0008"]
+    assert measured["price"]["low"] == pytest.approx(measured["hours"]["low"] * 3.0)
+    assert tasks(plan)["gate"]["price"] is None
+    total = sum(task["price"]["high"] for task in plan["tasks"] if task["price"])
+    assert plan["totals"]["price"]["high"] == pytest.approx(total)
+
+
+def test_a_card_that_is_too_small_is_told(cluster):
+    cluster(r0004={"gpu_memory_gib": 0.5})
+    shown = CliRunner().invoke(cli.app, ["plan", "--cluster"]).stdout
+    assert "1 of 0.5 GiB !" in shown
+    assert "more memory than the card has (!): train r0004, train r0008" in shown
+
+
+def test_storage_that_cannot_be_seen_from_here(finished):
+    plan = planned("--cluster")
+    assert [remark.split(":")[0] for remark in plan["remarks"]] == ["dataset", "snapshots", "results"]
+    assert all("cannot be seen from here" in remark for remark in plan["remarks"])
+    assert len(to_do(plan)) == len(plan["tasks"])
+
+
+# ------------------------------------------------------------------------------------------------
+# How it looks
+
+
+@pytest.mark.parametrize("options", [(), ("--cluster",)])
+def test_the_table_fits_a_hundred_columns(cluster, options, tmp_path, finished):
+    cluster()
+    finished.change(training={"mirror": False, "seed": 7, "ema_decay": 0.5, "adam_betas": [0.5, 0.9]})
+    lines = CliRunner().invoke(cli.app, ["plan", *options]).stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    for told in ("train r0008", "runs in full", "training.adam_betas [0.0, 0.99] → [0.5, 0.9]", "at most"):
+        assert any(told in line for line in lines)
+
+
+def test_markdown_for_a_pull_request(finished):
+    nothing = CliRunner().invoke(cli.app, ["plan", "--md"]).stdout
+    assert nothing.startswith("**Nothing to do for dvc repro, here on CPU: all 9 tasks are cached.**")
+    finished.change(gate={"swd_max": 5.0})
+    lines = CliRunner().invoke(cli.app, ["plan", "--md"]).stdout.splitlines()
+    assert lines[0] == "**3 of 9 tasks to do for dvc repro, here on CPU**"
+    head, rule, *rows = (line for line in lines if line.startswith("|"))
+    assert {line.count("|") for line in (head, rule, *rows)} == {head.count("|")}
+    assert len(rows) == 9
+    assert "- **gate**: gate.swd_max 1000000.0 → 5.0" in lines
+    assert "- **register, report**: upstream changed" in lines
