@@ -194,8 +194,7 @@ def made_from(init: Checkpoint | None, config: Config, key: str, facts: dict[str
     A name says parameters and data, but not on which machine the phase before was trained: the last bits
     of that, which this phase began with, differ from machine to machine.
     """
-    phase, data = config.phase(key), facts["dataset"]["digest"]
-    return facts["fingerprint"] == fingerprint(config, phase, data, init)
+    return facts["fingerprint"] == fingerprint(config, config.phase(key), facts["dataset"]["digest"], init)
 
 
 def run_facts(uri: str, run: str) -> dict[str, Any] | None:
