@@ -7,7 +7,7 @@ from typing import Any
 from components.object_store.dataset import find_manifest
 from components.results import Results, made_from, started_from
 from pipelines.planning.here import ROOT, device_here, reachable
-from pipelines.planning.staleness import Fate, fates
+from pipelines.planning.staleness import NEVER_RUN, Fate, fates
 from pipelines.planning.step_times import Machine, Measured, Range, own_rates
 from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of
 from pipelines.profile import Pod, Profile
@@ -48,7 +48,7 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
     snapshots = reachable_there["snapshots"]
     place = _Cluster(config, profile, here, there is not None, results, finished, own, manifest, snapshots)
     stages = {stage: items for stage, items in stages_of(config).items() if stage != "paint"}
-    return Plan("the cluster", tuple(tasks_of(config, place, stages)), tuple(remarks))
+    return Plan("the cluster", False, tuple(tasks_of(config, place, stages)), tuple(remarks))
 
 
 def _describes(config: Config, manifest: Manifest) -> bool:
@@ -88,7 +88,7 @@ class _Cluster:
         if self._is_kept(stage, key):
             return Fate()
         upstream = tuple(each for each in self._before(stage, key) if self.fate(each).runs)
-        here = self.here.get(name, Fate())
+        here = self.here.get(name, Fate((NEVER_RUN,) if self.here else ()))
         return Fate(here.why or (() if upstream else ("the cluster has none",)), upstream)
 
     def checkpoint(self, key: str) -> Checkpoint | None:
