@@ -97,12 +97,19 @@ class Results:
         self.store.upload(self._evaluated("samples", key, "png"), samples)
         self.store.upload(self._evaluated("evaluation", key, "json"), evaluation)
 
+    def is_evaluated(self, key: str) -> bool:
+        """Whether the measures of the phase `key` are kept."""
+        return self.store.read(self._evaluated("evaluation", key, "json")) is not None
+
+    def has_score_network(self) -> bool:
+        return self.store.read(f"{self._score_network()}/{DESCRIPTION}") is not None
+
     def keep_score_network(self, folder: Path) -> None:
         self._keep_folder(self._score_network(), folder, DESCRIPTION)
 
     def fetch_score_network(self, out: Path) -> bool:
         """Bring the score network to the folder `out`; False when there is none yet."""
-        if self.store.read(f"{self._score_network()}/{DESCRIPTION}") is None:
+        if not self.has_score_network():
             return False
         with atomic_folder(out) as beside:
             self._fetch_folder(self._score_network(), beside)
@@ -187,8 +194,7 @@ def made_from(init: Checkpoint | None, config: Config, key: str, facts: dict[str
     A name says parameters and data, but not on which machine the phase before was trained: the last bits
     of that, which this phase began with, differ from machine to machine.
     """
-    phase, data = config.phase(key), facts["dataset"]["digest"]
-    return facts["fingerprint"] == fingerprint(config, phase, data, init)
+    return facts["fingerprint"] == fingerprint(config, config.phase(key), facts["dataset"]["digest"], init)
 
 
 def run_facts(uri: str, run: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import collect, compile, dataset, doctor, lint, plan, presets, run, submit
+from pipelines import collect, compile, dataset, doctor, lint, plan, presets, retrain, run, submit
 from pipelines.options import DATASET, PARAMS, SNAPSHOTS, Dataset, Params, Snapshots
 from progan.errors import InputError, Interrupted
 
@@ -28,6 +28,7 @@ app.command("compile")(compile.compile_pipeline)
 app.command()(collect.collect)
 app.command()(lint.lint)
 app.command()(plan.plan)
+app.command()(retrain.retrain)
 app.command()(run.run)
 app.command()(submit.submit)
 

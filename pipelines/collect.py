@@ -93,10 +93,10 @@ class Collected:
 
 def _state(run: str, host: str, token_file: Path, namespace: str) -> str:
     """What Kubeflow says of the run."""
-    from pipelines.submit import _clear_errors, _connect
+    from pipelines.submit import clear_errors, connect
 
-    with _clear_errors(host):
-        client, _ = _connect(host.rstrip("/"), token_file, namespace)
+    with clear_errors(host):
+        client, _ = connect(host, token_file, namespace)
         return str(client.get_run(run).state)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipelines.profile import Storage
     from progan.config import Config
     from progan.dataset.manifest import Manifest
+    from progan.snapshots import Checkpoint
 
 
 def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
@@ -51,26 +52,34 @@ def _hand_dataset(uri: str, dataset: Path, manifest: "Manifest") -> bool:
 
 
 def _hand_phases(config: "Config", uri: str, manifest: "Manifest") -> Iterator[str]:
-    """Hand over the finished phases from the first on, as long as each began with the one before it."""
-    from components.results import Results, made_from, started_from
+    from components.results import Results
     from pipelines.checkout import Checkout
-    from progan.snapshots import Checkpoint
 
     here, kept = Checkout(), Results(uri, config, manifest.digest)
-    before = started_from(config)
-    for key, phase in config.phases.items():
+    for key in phases_to_hand(here, kept, manifest):
+        _hand_phase(here, kept, key)
+        yield key
+
+
+def phases_to_hand(here: "Checkout", kept: "Results", manifest: "Manifest") -> "dict[str, Checkpoint]":
+    """The finished phases that are not kept yet, from the first on, as long as each began with the one before
+    it; by what they say of themselves."""
+    from components.results import made_from, started_from
+    from progan.snapshots import Checkpoint
+
+    found, before = {}, started_from(kept.config)
+    for key, phase in kept.config.phases.items():
         facts = here.json(f"checkpoints/{key}/checkpoint.json")
-        if facts is None or not made_from(before, config, key, facts):
-            return
+        if facts is None or not made_from(before, kept.config, key, facts):
+            break
         if facts["dataset"]["digest"] != manifest.level(phase.resolution).digest:
-            return
-        there = kept.facts(key)
+            break
+        before, there = Checkpoint(Path("checkpoints", key), facts), kept.facts(key)
         if there is None:
-            _hand_phase(here, kept, key)
-            yield key
+            found[key] = before
         elif there["files"] != facts["files"]:
-            return
-        before = Checkpoint(Path("checkpoints", key), facts)
+            break
+    return found
 
 
 def _hand_phase(here: "Checkout", kept: "Results", key: str) -> None:

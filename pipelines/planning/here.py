@@ -34,9 +34,16 @@ def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Pla
     gpus = f"{device.gpus} × " if device.gpus else ""
     return Plan(
         f"dvc repro, here on {gpus}{device.device}",
+        True,
         tuple(tasks_of(config, place, stages_of(config))),
         tuple(remarks),
     )
+
+
+def is_up_to_date(params: Any) -> bool:
+    """Whether dvc.lock has the results of everything that the file contents `params` describe."""
+    known = fates(ROOT, params)
+    return bool(known) and not any(fate.runs for fate in known.values())
 
 
 def device_here() -> Machine:

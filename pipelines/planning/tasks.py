@@ -60,6 +60,7 @@ class Plan:
     """All tasks of a run, in the order in which it meets them, and the place where it would run."""
 
     place: str
+    ends_early: bool  # whether what follows a change is left out where that makes the same as before
     tasks: tuple[Task, ...]
     remarks: tuple[str, ...]
 
@@ -200,7 +201,7 @@ def _before(place: Place, phase: PhaseConfig) -> Checkpoint | None:
 
 def _shown_before(config: Config, place: Place, phase: PhaseConfig) -> int:
     before = _before(place, phase)
-    return before.facts["images_shown"] if before else 0
+    return before.facts.get("images_shown", 0) if before else 0
 
 
 def _resumes_at(config: Config, place: Place, phase: PhaseConfig) -> int | None:
