@@ -1,0 +1,79 @@
+"""`python -m ci COMMAND`: what the jobs run besides make and progan."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ci.forge import Status, of_this_job
+from progan.errors import InputError
+
+
+def main() -> None:
+    """Find the command by its function's name."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # progan, dvc
+    parser = argparse.ArgumentParser(prog="python -m ci", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+
+    def command(function: Callable[..., None], *arguments: str) -> None:
+        added = commands.add_parser(function.__name__.replace("_", "-"), help=function.__doc__)
+        for argument in arguments:
+            added.add_argument(argument)
+        added.set_defaults(function=function)
+
+    command(describe, "base")
+    command(comment, "file")
+    command(sign_in)
+    command(announce, "output")
+    command(collect, "run")
+    given = vars(parser.parse_args())
+    try:
+        given.pop("function")(**given)
+    except InputError as error:
+        print(f"ci: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def describe(base: str) -> None:
+    """Print as Markdown what merging the checked-out commit into a base would mean."""
+    from ci.describe import description
+
+    print(description(base), end="")
+
+
+def comment(file: str) -> None:
+    """Say on the pull request what stands in a file, in the place of what was said before."""
+    here = of_this_job()
+    number = here.pull_request()
+    if number is None:
+        print("The pull request is closed or has moved on: nothing to say.")
+    else:
+        here.comment(number, "plan", Path(file).read_text(errors="replace"))
+
+
+def sign_in() -> None:
+    """Write the short-lived tokens that the cluster and the object store want."""
+    from ci import sign_in
+
+    sign_in.sign_in(of_this_job())
+
+
+def announce(output: str) -> None:
+    """Say on the commit where its run is: the address at the end of what `progan retrain` printed."""
+    forge, lines = of_this_job(), Path(output).read_text().split()
+    if lines and lines[-1].startswith(("http://", "https://")):
+        status = Status("pending", lines[-1])
+        if forge.status(forge.commit) != status:
+            forge.set_status(forge.commit, status, "The cluster trains")
+
+
+def collect(run: str) -> None:
+    """Bring home what runs made that have ended: all that commits wait for, or the one that is named."""
+    from ci import collect
+
+    collect.collect(of_this_job(), run)
+
+
+if __name__ == "__main__":
+    main()
