@@ -25,7 +25,9 @@ def sign_in(forge: Forge) -> None:
         token = _of_service_account(server, forge.identity(AUDIENCE_OF_CLUSTER))
         _write(Path(os.environ["KF_PIPELINES_SA_TOKEN_PATH"]), token)
     if os.environ.get("AWS_ROLE_ARN"):
-        _write(Path(os.environ["AWS_WEB_IDENTITY_TOKEN_FILE"]), forge.identity(AUDIENCE_OF_AWS))
+        file = Path(os.environ["AWS_WEB_IDENTITY_TOKEN_FILE"])
+        if not file.exists():  # the pod's own, where runners are in the cluster
+            _write(file, forge.identity(AUDIENCE_OF_AWS))
 
 
 def _of_service_account(server: str, identity: str) -> str:
