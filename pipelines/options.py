@@ -13,8 +13,13 @@ Params = Annotated[Path, typer.Option(help="The parameters: all that decides the
 Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]
 ProfileFile = Annotated[Path, typer.Option("--profile", help="The cluster profile: where it runs.")]
 Image = Annotated[str | None, typer.Option(help="The image, in the place of the profile's.")]
+Snapshots = Annotated[
+    str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")
+SNAPSHOTS = "snapshots"
 
 
 def planned_dataset(config: "Config", dataset: Path) -> str:
