@@ -1,6 +1,5 @@
 """What a pull request is told: what a run would cost, and how the pipeline and the metrics differ."""
 
-import difflib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ci.pipelines import difference
 from progan.errors import InputError
 
 LONGEST_DIFFERENCE = 400  # lines
@@ -16,8 +16,12 @@ PROGAN = "from pipelines.cli import main; main()"  # of the folder it runs in, n
 
 def description(base: str) -> str:
     """As Markdown, what merging the checked-out commit into `base` would mean."""
-    head = output("git", "rev-parse", "HEAD").strip()
-    sections = [output("progan", "plan", "--md"), _pipelines(base, head), metrics(Path(), base, head)]
+    base, head = output("git", "rev-parse", base, "HEAD").split()
+    sections = [
+        output("progan", "plan", "--cluster", "--md"),
+        _pipelines(base, head),
+        metrics(Path(), base, head),
+    ]
     made_of = f"<sub>Made by the code of {head[:10]}, compared with {base[:10]}.</sub>"
     return "\n\n".join(section.strip() for section in [*sections, made_of] if section) + "\n"
 
@@ -27,22 +31,20 @@ def _pipelines(base: str, head: str) -> str:
     before, after = _compiled(base), _compiled(head)
     if before is None or after is None:
         return f"**The pipeline** of {(head if after is None else base)[:10]} does not compile here."
-    lines = list(difflib.unified_diff(before, after, base[:10], head[:10], n=2, lineterm=""))
+    lines = difference(before, after)
     if not lines:
         return "**The pipeline** compiles to the same."
     cut = [f"… and {len(lines) - LONGEST_DIFFERENCE} lines more"] if len(lines) > LONGEST_DIFFERENCE else []
-    added, removed = (sum(line.startswith(sign) for line in lines[2:]) for sign in "+-")
-    title = f"<b>The pipeline</b>: {added} lines added, {removed} removed"
-    return _folded(title, ["```diff", *lines[:LONGEST_DIFFERENCE], *cut, "```"])
+    return _folded("<b>The pipeline</b>", ["```diff", *lines[:LONGEST_DIFFERENCE], *cut, "```"])
 
 
-def _compiled(commit: str) -> list[str] | None:
-    """The lines of a commit's pipeline; None where it does not compile with what is installed here."""
+def _compiled(commit: str) -> str | None:
+    """A commit's pipeline; None where it does not compile with what is installed here."""
     with checked_out(commit) as folder:
         command = [sys.executable, "-c", PROGAN, "compile"]
         if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL).returncode:
             return None
-        return (folder / "pipeline.yaml").read_text().splitlines()
+        return (folder / "pipeline.yaml").read_text()
 
 
 def metrics(folder: Path, *commits: str) -> str:

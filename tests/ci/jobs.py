@@ -84,6 +84,8 @@ def run(job, clone, expressions, environment):
 
     expressions: {"vars.MAX_COST": "100", …}; environment: what the forge gives a job.
     """
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, check=True, capture_output=True, text=True)
+    commit = dict.fromkeys(("GITHUB_SHA", "CI_COMMIT_SHA"), head.stdout.strip())
     scratch = clone.parent / "runner"
     scratch.mkdir(exist_ok=True)
     files = {name: scratch / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
@@ -96,7 +98,8 @@ def run(job, clone, expressions, environment):
             script = re.sub(rf"{command}(?![\w-])", substitute, script)
         variables = {name: _value(str(text), expressions) for name, text in step.variables.items()}
         machine = {name: os.environ[name] for name in OF_THE_MACHINE if name in os.environ}
-        given = {**machine, **environment, **{name: str(file) for name, file in files.items()}, **variables}
+        outputs = {name: str(file) for name, file in files.items()}
+        given = {**machine, **environment, **commit, **outputs, **variables}
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
         done = subprocess.run(command, cwd=clone, env=given, capture_output=True, text=True)
         assert done.returncode == 0, f"{job}: {script}\n{done.stdout}\n{done.stderr}"

@@ -89,6 +89,7 @@ def test_plan_and_comment_on_github(clone, pull_request):
         for _ in range(2):
             jobs.run("comment.yml: comment", clone, expressions, environment)
         [said] = forge.texts(1)
+        print(said)
         check_description(said)
         expressions[f"{of_run}.head_sha"] = "somebody pushed again"
         printed = jobs.run("comment.yml: comment", clone, expressions, environment)
