@@ -1,18 +1,19 @@
 """`python -m ci COMMAND`: what the jobs run besides make and progan."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from ci.forge import Status, of_this_job
-from progan.errors import InputError
+from progan.errors import InputError, Interrupted
 
 
 def main() -> None:
     """Find the command by its function's name."""
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # progan, dvc
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # dvc
     parser = argparse.ArgumentParser(prog="python -m ci", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
@@ -25,12 +26,14 @@ def main() -> None:
     command(describe, "base")
     command(comment, "file")
     command(sign_in)
+    command(decision)
     command(announce, "output")
+    command(propose, "branch", "title")
     command(collect, "run")
     given = vars(parser.parse_args())
     try:
         given.pop("function")(**given)
-    except InputError as error:
+    except (InputError, Interrupted) as error:
         print(f"ci: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 
@@ -59,6 +62,11 @@ def sign_in() -> None:
     sign_in.sign_in(of_this_job())
 
 
+def decision() -> None:
+    """Read what `progan retrain --json` decided; print it as an output of a GitHub step."""
+    print(f"decision={json.load(sys.stdin)['decision']}")
+
+
 def announce(output: str) -> None:
     """Say on the commit where its run is: the address at the end of what `progan retrain` printed."""
     forge, lines = of_this_job(), Path(output).read_text().split()
@@ -66,6 +74,17 @@ def announce(output: str) -> None:
         status = Status("pending", lines[-1])
         if forge.status(forge.commit) != status:
             forge.set_status(forge.commit, status, "The cluster trains")
+
+
+def propose(branch: str, title: str) -> None:
+    """Open a pull request of what differs here from the commit."""
+    from ci.checkout import changed_files
+
+    forge = of_this_job()
+    number = forge.propose(
+        branch, forge.commit, changed_files(Path()), title, f"Made by [a job]({forge.job})."
+    )
+    print(f"pull request {number}")
 
 
 def collect(run: str) -> None:

@@ -1,83 +1,69 @@
 """Bring home what runs made: the results as a pull request, the verdict and the report as a comment on it."""
 
+import json
 import shutil
-import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
-from ci.describe import checked_out, metrics, output
+from ci.checkout import changed_files, checked_out, output, progan
+from ci.describe import metrics
 from ci.forge import Forge, Status
-from progan.errors import InputError
+from progan.errors import InputError, Interrupted
 
-NOT_ENDED = 75  # `progan collect` of a run that goes on
 COMMITS = 100  # so many, back from the newest, are asked for their runs
 REPORTS = Path("reports")  # what the job keeps
 
 
 def collect(forge: Forge, run: str) -> None:
-    """Collect the runs that commits wait for and that have ended; only one, if `run` is not empty."""
+    """Collect the runs that commits wait for and that have ended; or only `run`, if it is not empty."""
     commits_by_url = defaultdict(list)  # the newest commit first
     for commit in output("git", "rev-list", f"--max-count={COMMITS}", "HEAD").split():
         status = forge.status(commit)
-        if status and status.state == "pending" and run in ("", _id(status.url)):
+        if status and (_id(status.url) == run if run else status.state == "pending"):
             commits_by_url[status.url].append(commit)
     if run and not commits_by_url:
-        raise InputError(f"{run}: none of the last {COMMITS} commits waits for it")
+        raise InputError(f"{run}: the status of none of the last {COMMITS} commits names it")
     for url, commits in commits_by_url.items():
-        _collect(forge, url, commits)
+        if outcome := _collected(forge, url, commits[0]):
+            for commit in commits:
+                forge.set_status(commit, *outcome)
+            print(f"{url}: {outcome[1]}")
 
 
-def _collect(forge: Forge, url: str, commits: list[str]) -> None:
-    with checked_out(commits[0]) as folder:
-        done = subprocess.run(["progan", "collect", _id(url)], cwd=folder)
-        if done.returncode == NOT_ENDED:
-            print(f"{url} has not ended")
-            return
-        if done.returncode:
-            raise InputError(f"progan collect {_id(url)}: exit code {done.returncode}")
-        verdict = _verdict(folder)
-        _hand_on(forge, url, commits[0], folder, verdict)
-    status = Status("success" if verdict and verdict["passed"] else "failure", url)
-    for commit in commits:
-        forge.set_status(commit, status, _headline(verdict))
-    print(f"{url}: {_headline(verdict)}")
+def _collected(forge: Forge, url: str, commit: str) -> tuple[Status, str] | None:
+    """How the run ended, and in a line why so; None if it goes on."""
+    run = _id(url)
+    with checked_out(commit) as folder:
+        comment = folder.with_suffix(".md")
+        try:
+            found = json.loads(progan("collect", run, "--push", "--json", "--md", str(comment), cwd=folder))
+        except Interrupted as error:
+            print(error, file=sys.stderr)
+            return None
+        except InputError as error:
+            return Status("failure", url), str(error)
+        _keep_report(folder, run)
+        if files := changed_files(folder):
+            text = f"[The run]({url}) trained {commit}. Once this is merged, `dvc pull` fetches what it made."
+            number = forge.propose(f"results/{run}", commit, files, f"Take the results of run {run}", text)
+            kept = f"The report is kept by [the job that collected it]({forge.job})."
+            forge.comment(number, "verdict", "\n\n".join([comment.read_text(), metrics(folder), kept]))
+    verdict = found["verdict"]
+    if verdict is None:
+        return "failure", f"The run ended without a verdict: {found['state']}"
+    passed = verdict["passed"]
+    return (
+        "success" if passed else "failure",
+        f"{verdict['phase']}: the gate {'passed' if passed else 'failed'}",
+    )
 
 
-def _hand_on(forge: Forge, url: str, commit: str, folder: Path, verdict: dict[str, Any] | None) -> None:
-    """Push what `folder` got, propose what changed in it, and keep its report."""
-    output("dvc", "push", cwd=folder)
+def _keep_report(folder: Path, run: str) -> None:
     report = folder / "report/report.html"
     if report.exists():
         REPORTS.mkdir(exist_ok=True)
-        shutil.copy(report, REPORTS / f"{_id(url)}.html")
-    changed = output("git", "ls-files", "--modified", "--others", "--exclude-standard", cwd=folder)
-    if changed:
-        files = {path: (folder / path).read_text() for path in changed.splitlines()}
-        title = f"Take the results of run {_id(url)}"
-        text = f"[The run]({url}) trained {commit}. Once this is merged, `dvc pull` fetches what it made."
-        number = forge.propose(f"results/{_id(url)}", commit, files, title, text)
-        forge.comment(number, "verdict", _comment(forge, folder, verdict))
-
-
-def _comment(forge: Forge, folder: Path, verdict: dict[str, Any] | None) -> str:
-    reasons = verdict["reasons"] if verdict else []
-    lines = [f"- {'✓' if reason['passed'] else '✗'} {reason['text']}" for reason in reasons]
-    report = f"The report is kept by [the job that collected it]({forge.job})."
-    return "\n\n".join([f"**{_headline(verdict)}**", "\n".join(lines), metrics(folder), report])
-
-
-def _headline(verdict: dict[str, Any] | None) -> str:
-    if verdict is None:
-        return "The run ended before its gate"
-    return f"{verdict['phase']}: the gate {'passed' if verdict['passed'] else 'failed'}"
-
-
-def _verdict(folder: Path) -> dict[str, Any] | None:
-    from progan.files import read_json
-
-    file = folder / "verdict.json"
-    return read_json(file) if file.exists() else None
+        shutil.copy(report, REPORTS / f"{run}.html")
 
 
 def _id(url: str) -> str:

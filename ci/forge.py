@@ -17,6 +17,7 @@ from progan.errors import InputError
 State = Literal["pending", "success", "failure"]
 CONTEXT = "progan/training"  # the commit status that says what became of a commit's run
 LONGEST_TEXT = 60_000  # characters; GitHub takes 65536 in a comment
+LONGEST_DESCRIPTION = 140  # of a status
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class GitHub:
             "context": CONTEXT,
             "state": status.state,
             "target_url": status.url,
-            "description": description,
+            "description": description[:LONGEST_DESCRIPTION],
         }
         self.api.must("POST", f"/statuses/{commit}", body)
 
@@ -202,7 +203,7 @@ class GitLab:
             "name": CONTEXT,
             "state": self.STATES[status.state],
             "target_url": status.url,
-            "description": description,
+            "description": description[:LONGEST_DESCRIPTION],
         }
         self.api.must("POST", f"/statuses/{commit}", body)
 
