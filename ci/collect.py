@@ -51,12 +51,10 @@ def _collected(forge: Forge, url: str, commit: str) -> tuple[Status, str] | None
             forge.comment(number, "verdict", "\n\n".join([comment.read_text(), metrics(folder), kept]))
     verdict = found["verdict"]
     if verdict is None:
-        return "failure", f"The run ended without a verdict: {found['state']}"
+        return Status("failure", url), f"The run ended without a verdict: {found['state']}"
     passed = verdict["passed"]
-    return (
-        "success" if passed else "failure",
-        f"{verdict['phase']}: the gate {'passed' if passed else 'failed'}",
-    )
+    line = f"{verdict['phase']}: the gate {'passed' if passed else 'failed'}"
+    return Status("success" if passed else "failure", url), line
 
 
 def _keep_report(folder: Path, run: str) -> None:
