@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import compile, dataset, doctor, lint, plan, presets, run, submit
+from pipelines import compile, dataset, doctor, lint, plan, presets, retrain, run, submit
 from pipelines.options import DATASET, PARAMS, SNAPSHOTS, Dataset, Params, Snapshots
 from progan.errors import InputError, Interrupted
 
@@ -27,6 +27,7 @@ app.add_typer(presets.app, name="presets")
 app.command("compile")(compile.compile_pipeline)
 app.command()(lint.lint)
 app.command()(plan.plan)
+app.command()(retrain.retrain)
 app.command()(run.run)
 app.command()(submit.submit)
 

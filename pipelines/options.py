@@ -16,10 +16,19 @@ Image = Annotated[str | None, typer.Option(help="The image, in the place of the 
 Snapshots = Annotated[
     str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
 ]
+Host = Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Of Kubeflow Pipelines.")]
+Experiment = Annotated[str | None, typer.Option(help="Made if there is none; the model's name if not given.")]
+Namespace = Annotated[str | None, typer.Option(help="In a multi-user Kubeflow; the profile's if not given.")]
+TokenFile = Annotated[
+    Path,
+    typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="A file with a token; a pod has its own."),
+]
+Ui = Annotated[str | None, typer.Option(help="The address people open, if it is not the host.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")
 SNAPSHOTS = "snapshots"
+TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
 
 
 def planned_dataset(config: "Config", dataset: Path) -> str:

@@ -20,24 +20,16 @@ from progan.errors import InputError
 if TYPE_CHECKING:
     from pipelines.profile import Profile
 
-TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 POLL_SECONDS, MAX_UNANSWERED = 10.0, 30
 
 
 def submit(
-    host: Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Of Kubeflow Pipelines.")],
-    experiment: Annotated[
-        str | None, typer.Option(help="Made if there is none; the model's name if not given.")
-    ] = None,
-    namespace: Annotated[
-        str | None, typer.Option(help="In a multi-user Kubeflow; the profile's if not given.")
-    ] = None,
-    token_file: Annotated[
-        Path,
-        typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="A file with a token; a pod has its own."),
-    ] = TOKEN_OF_POD,
-    ui: Annotated[str | None, typer.Option(help="The address people open, if it is not the host.")] = None,
+    host: options.Host,
+    experiment: options.Experiment = None,
+    namespace: options.Namespace = None,
+    token_file: options.TokenFile = options.TOKEN_OF_POD,
+    ui: options.Ui = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if it failed.")] = False,
     params: options.Params = options.PARAMS,
     profile: options.ProfileFile = options.PROFILE,
@@ -54,21 +46,27 @@ def submit(
     loaded, cluster, digest = options.read_all(params, profile, image, dataset)
     text = compiled(loaded, cluster, digest)
     refuse(text, loaded, cluster)
-    host = host.rstrip("/")
-    with _clear_errors(host):
-        client, user_namespace = _connect(host, token_file, namespace or cluster.namespace)
-        run = _start(client, text, experiment or loaded.register.model, user_namespace, cluster)
-        print(f"{(ui or host).rstrip('/')}/#/runs/details/{run}", flush=True)
+    name = experiment or loaded.register.model
+    with clear_errors(host):
+        client, user_namespace = connect(host, token_file, namespace or cluster.namespace)
+        found = find_or_make_experiment(client, name, user_namespace)
+        run = start(client, text, found, f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}", cluster)
+        print(address(ui or host, run), flush=True)
         if wait and _wait(client, run) != "SUCCEEDED":
             raise typer.Exit(1)
 
 
-def _connect(host: str, token_file: Path, namespace: str) -> tuple[Any, str | None]:
+def address(ui: str, run: str) -> str:
+    """Where people look at a run."""
+    return f"{ui.rstrip('/')}/#/runs/details/{run}"
+
+
+def connect(host: str, token_file: Path, namespace: str) -> tuple[Any, str | None]:
     """A client, and the namespace that runs belong to where a Kubeflow has several users."""
     from kfp import Client
     from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 
-    token = _token(token_file)
+    host, token = host.rstrip("/"), _token(token_file)
     multi_user = _health(host, token).get("multi_user", False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -85,7 +83,7 @@ def _token(file: Path) -> str | None:
     """What stands in the file; None when there is no file of a pod's own."""
     if file.exists():
         return file.read_text().strip()
-    if file != TOKEN_OF_POD:
+    if file != options.TOKEN_OF_POD:
         raise InputError(f"{file}: no such file; write a token to it, or leave out --token-file")
     return None
 
@@ -100,15 +98,18 @@ def _health(host: str, token: str | None) -> dict[str, Any]:
         return json.load(answer)
 
 
-def _start(client: Any, text: str, experiment: str, namespace: str | None, profile: "Profile") -> str:
-    """Start the compiled pipeline; the id of its run."""
+def find_or_make_experiment(client: Any, name: str, namespace: str | None) -> str:
+    """The id of the experiment of this name."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return client.create_experiment(name, namespace=namespace).experiment_id
+
+
+def start(client: Any, text: str, experiment: str, name: str, profile: "Profile") -> str:
+    """Start the compiled pipeline in the experiment with this id; the id of its run."""
     with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         file = Path(folder) / "pipeline.yaml"
         file.write_text(text)
-        found = client.create_experiment(experiment, namespace=namespace)
-        name = f"{experiment} {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        account = profile.service_account
-        run = client.run_pipeline(found.experiment_id, name, str(file), service_account=account)
+        run = client.run_pipeline(experiment, name, str(file), service_account=profile.service_account)
     return run.run_id
 
 
@@ -134,11 +135,12 @@ def _wait(client: Any, run: str) -> str:
 
 
 @contextlib.contextmanager
-def _clear_errors(host: str) -> Iterator[None]:
+def clear_errors(host: str) -> Iterator[None]:
     """One line for a host that does not answer or says no."""
     import kfp_server_api
     import urllib3
 
+    host = host.rstrip("/")
     try:
         yield
     except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:

@@ -39,6 +39,12 @@ def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Pla
     )
 
 
+def is_up_to_date(params: Any) -> bool:
+    """Whether dvc.lock has the results of everything that the file contents `params` describe."""
+    known = fates(ROOT, params)
+    return bool(known) and not any(fate.runs for fate in known.values())
+
+
 def device_here() -> Machine:
     """This machine's card, as often as PROGAN_GPUS says, or its CPU."""
     import torch

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pipelines import cli, submit
+from pipelines import cli, options, submit
 from progan.errors import InputError
 from tests.pipelines.http_server import serving
 
@@ -96,7 +96,7 @@ def test_waiting_outlasts_a_service_that_is_away(kubeflow, monkeypatch):
     monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
     answers = iter([(503, {}), (503, {}), {"state": "RUNNING"}, (500, {}), {"state": "SUCCEEDED"}])
     kubeflow.answers["GET", f"{API}/runs/run-1"] = lambda request: next(answers)
-    client, namespace = submit._connect(kubeflow.url, submit.TOKEN_OF_POD, "progan")
+    client, namespace = submit.connect(kubeflow.url, options.TOKEN_OF_POD, "progan")
     assert namespace == "progan"
     assert submit._wait(client, "run-1") == "SUCCEEDED"
 

@@ -1,0 +1,49 @@
+"""Parameters that go on from a registered checkpoint, made of those that start from nothing."""
+
+import copy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from progan.config import Config
+from progan.errors import InputError
+from progan.files import atomic_file
+
+
+def start_from_champion(values: Any, config: Config, key: str) -> Any:
+    """The contents of params.yaml that begin after the phase `key`, from the champion's checkpoint of it.
+
+    values: the contents now; config: the same, checked. Raises InputError when no phase follows, or the
+    champion's networks are others than these.
+    """
+    from components.warm_start.registered import of_champion
+
+    later = [phase for phase in config.phases if phase > key]
+    if not later or key not in [*config.phases, *config.warm_start]:
+        known = ", ".join([*config.warm_start, *config.phases][:-1])
+        raise InputError(f"--from {key}: no phase of params.yaml comes after it; give one of {known}")
+    changed = copy.deepcopy(values)
+    changed["warm_start"] = {key: asdict(of_champion(config, key))}
+    for earlier in config.phases.keys() - later:
+        del changed["phases"][earlier]
+    if config.gate.stop_after not in later[:-1]:
+        changed["gate"]["stop_after"] = None
+    return changed
+
+
+def write(values: Any, params: Path) -> None:
+    """Make the changes of `start_from_champion` in the file `params`; its comments and the rest stay."""
+    from ruamel.yaml import YAML
+
+    editor = YAML()
+    editor.width = 1000
+    editor.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    content = editor.load(params)
+    content["warm_start"] = values["warm_start"]
+    content["gate"]["stop_after"] = values["gate"]["stop_after"]
+    for earlier in content["phases"].keys() - values["phases"].keys():
+        del content["phases"][earlier]
+    with atomic_file(params) as beside:
+        editor.dump(content, beside)

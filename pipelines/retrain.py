@@ -1,0 +1,162 @@
+"""`progan retrain`: start a run on the cluster, if there is something to do, in the budget, and only once."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines import options
+from progan.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.planning.tasks import Plan
+    from progan.config import Config
+
+SETTLE_SECONDS = 2.5  # Kubeflow notes in whole seconds when a run was made
+KEY_DIGITS = 16
+ENDED_BADLY = ("FAILED", "CANCELED", "CANCELING", "SKIPPED")
+
+
+def retrain(
+    host: Annotated[
+        str | None, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Of Kubeflow Pipelines.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Refuse what may cost more.")] = None,
+    max_hours: Annotated[float | None, typer.Option(help="Refuse what may take longer.")] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option("--from", metavar="PHASE", help="Go on from the champion's checkpoint of this phase."),
+    ] = None,
+    write_params: Annotated[
+        bool, typer.Option("--write-params", help="With --from: change params.yaml, and start nothing.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide, and start nothing.")] = False,
+    as_json: options.Json = False,
+    experiment: options.Experiment = None,
+    namespace: options.Namespace = None,
+    token_file: options.TokenFile = options.TOKEN_OF_POD,
+    ui: options.Ui = None,
+    params: options.Params = options.PARAMS,
+    profile: options.ProfileFile = options.PROFILE,
+    image: options.Image = None,
+    dataset: options.Dataset = options.DATASET,
+) -> None:
+    """Start a run on the cluster if anything is to be done, once for each state of parameters and data.
+
+    Prints the run's address, or that of an earlier one for the same state which did not fail. A budget is
+    compared with what the run takes at most.
+
+    Example: progan retrain --host https://kubeflow.example.org/pipeline --max-cost 500 --dry-run
+    """
+    from pipelines import submit
+    from pipelines.compile import compiled
+    from pipelines.lint import refuse
+    from pipelines.planning.cluster import plan_cluster
+    from pipelines.planning.here import is_up_to_date
+    from pipelines.planning.warm_start import start_from_champion, write
+    from pipelines.profile import load_profile
+    from progan import config
+
+    values = config.read_yaml(params, "run in the project's root, or give --params")
+    loaded = config.parse(values, str(params))
+    if write_params and not start_from:
+        raise InputError("--write-params: goes with --from, which says what to write")
+    if start_from:
+        values = start_from_champion(values, loaded, start_from)
+        loaded = config.parse(values, f"{params} from {start_from}")
+    if write_params:
+        write(values, params)
+        print(f"{params}: starts from the champion's {start_from}; progan plan says what that takes")
+        return
+    cluster = load_profile(profile, image)
+    plan, key = plan_cluster(loaded, values, dataset, cluster), run_key(loaded, dataset)
+    if not start_from and is_up_to_date(values):
+        _answer("nothing-to-do", key, plan, as_json)
+        return
+    if over := list(_over_budget(plan, max_cost, max_hours)):
+        _answer("over-budget", key, plan, as_json)
+        raise InputError(f"nothing is started: {'; '.join(over)}; raise the limit, or train less")
+    if dry_run:
+        _answer("would-submit", key, plan, as_json)
+        return
+    text = compiled(loaded, cluster, options.planned_dataset(loaded, dataset))
+    refuse(text, loaded, cluster)
+    if host is None:
+        raise InputError("--host: not given; it, or KF_PIPELINES_ENDPOINT, says where to start the run")
+    with submit.clear_errors(host):
+        client, user_namespace = submit.connect(host, token_file, namespace or cluster.namespace)
+        home = submit.find_or_make_experiment(client, experiment or loaded.register.model, user_namespace)
+        name = f"{loaded.register.model} {key}"
+        run, is_new = start_once(client, home, name, lambda: submit.start(client, text, home, name, cluster))
+    _answer("submitted" if is_new else "found", key, plan, as_json, submit.address(ui or host, run))
+
+
+def run_key(config: "Config", dataset: Path) -> str:
+    """What tells a state from others: all parameters, RESULTS_VERSION and the photographs.
+
+    These go by the .dvc file that tracks them, which every clone has; painted ones by their parameters; and
+    others by the dataset that was made of them, if it lies in the folder `dataset`.
+    """
+    from components import digests
+    from pipelines.planning.here import ROOT
+    from pipelines.planning.staleness import hash_of
+    from progan.dataset.manifest import MANIFEST_NAME
+    from progan.dataset.reader import load_manifest
+    from progan.files import digest_of
+
+    data = hash_of(ROOT, config.dataset.path)
+    painted = config.dataset.path in [f"data/raw/{name}" for name in config.paint]
+    if not data and not painted and (dataset / MANIFEST_NAME).exists():
+        data = load_manifest(dataset).digest
+    return digest_of([digests.all_params(config), data])[:KEY_DIGITS]
+
+
+def start_once(client: Any, experiment: str, name: str, start: Callable[[], str]) -> tuple[str, bool]:
+    """The run of this name that is under way or succeeded, else one that `start` makes; whether it is new.
+
+    Two at once may both find none. So each looks again when whoever made a run in the same second has done
+    so: all see the same runs then, and all but the first terminate their own.
+    """
+    if found := _first_run(client, experiment, name):
+        return found, False
+    mine = start()
+    time.sleep(SETTLE_SECONDS)
+    first = _first_run(client, experiment, name) or mine
+    if first != mine:
+        client.terminate_run(mine)
+    return first, first == mine
+
+
+def _first_run(client: Any, experiment: str, name: str) -> str | None:
+    """The earliest run of this name that did not end badly."""
+    named = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
+    answer = client.list_runs(page_size=100, experiment_id=experiment, filter=json.dumps(named))
+    runs = [run for run in answer.runs or [] if run.state not in ENDED_BADLY]
+    return min(runs, key=lambda run: (run.created_at, run.run_id)).run_id if runs else None
+
+
+def _over_budget(plan: "Plan", max_cost: float | None, max_hours: float | None) -> Iterator[str]:
+    if max_cost is not None and plan.price.high > max_cost:
+        yield f"it costs up to {plan.price.high:,.2f}, more than --max-cost {max_cost:g}"
+    if max_hours is not None and plan.hours.high > max_hours:
+        yield f"it takes up to {plan.hours.high:,.1f} h, more than --max-hours {max_hours:g}"
+
+
+def _answer(decision: str, key: str, plan: "Plan", as_json: bool, url: str | None = None) -> None:
+    """Print what was decided: to a machine as JSON, to people as a plan, an address or a line."""
+    from pipelines.planning import show
+
+    if as_json:
+        answer = {"decision": decision, "key": key, "url": url, "plan": show.as_json(plan)}
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    elif decision == "nothing-to-do":
+        print("nothing to do: dvc.lock has the results of these parameters and data")
+    elif url:
+        if decision == "found":
+            typer.echo(f"a run for this state ({key}) was started before:", err=True)
+        print(url)
+    else:
+        show.print_plan(plan)

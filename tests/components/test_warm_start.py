@@ -1,0 +1,174 @@
+"""Warm starts: the champion's checkpoint from a real registry, new data, the same bits as from the folder."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from components.register.registry import CHAMPION, client
+from components.register.stage import _started_from
+from components.train_phase.stage import train_phase
+from components.warm_start.registered import find_run, of_champion
+from components.warm_start.stage import warm_start
+from pipelines.planning.warm_start import start_from_champion, write
+from progan import config
+from progan.dataset.build import build
+from progan.errors import InputError
+from progan.files import sha256_file
+from progan.snapshots import read_checkpoint
+from progan.store import FolderStore
+
+
+def register_version(model, phase, checkpoint, tags=None):
+    """A version as `register` makes one, as far as warm starts look at it: a parent run and a phase's run."""
+    registry = client()
+    found = registry.get_experiment_by_name(model)
+    experiment = found.experiment_id if found else registry.create_experiment(model)
+    parent = registry.create_run(experiment).info.run_id
+    child = registry.create_run(experiment, tags={"mlflow.parentRunId": parent, "phase": phase}).info.run_id
+    registry.log_artifacts(child, str(checkpoint), "checkpoint")
+    if not registry.search_registered_models(f"name = '{model}'"):
+        registry.create_registered_model(model)
+    made = registry.create_model_version(model, f"runs:/{parent}/generator", parent, tags=tags or {})
+    registry.set_registered_model_alias(model, CHAMPION, made.version)
+    return str(made.version)
+
+
+def photographs_of(seed, folder):
+    """24 rough colourful pictures."""
+    random = np.random.default_rng(seed)
+    folder.mkdir()
+    for number in range(24):
+        rough = random.integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(rough).resize((16, 16), Image.Resampling.BICUBIC).save(folder / f"{number:02d}.png")
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def champion(tmp_path_factory):
+    """A project whose champion has a checkpoint of r0004; the contents of its params.yaml."""
+    from tests.conftest import shrunk_params
+
+    root = tmp_path_factory.mktemp("champion")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+        values = shrunk_params()
+        source = {"source": "folder", "label_attributes": [], "path": photographs_of(1, root / "old")}
+        values["dataset"] |= source
+        values["gate"]["stop_after"] = "r0004"
+        loaded = config.parse(values, "params.yaml")
+        build(loaded.dataset, Path("multires"), workers=1)
+        train(loaded, "r0004", Path("multires"), None, Path("checkpoints"))
+        register_version(loaded.register.model, "r0004", root / "checkpoints/r0004")
+        yield values
+
+
+def train(loaded, key, data, init, out):
+    files = FolderStore(out / "snapshots"), out / key, out / f"{key}.csv"
+    train_phase(loaded, key, data, init, *files)
+    return sha256_file(out / key / "networks.safetensors")
+
+
+def test_new_data_from_the_champion_is_as_from_its_folder(champion, tmp_path):
+    values = start_from_champion(champion, config.parse(champion, ""), "r0004")
+    values["dataset"]["path"] = photographs_of(2, tmp_path / "new")
+    loaded = config.parse(values, "params.yaml")
+    assert list(loaded.phases) == ["r0008", "r0016"]
+    assert loaded.gate.stop_after is None
+    build(loaded.dataset, tmp_path / "multires", workers=1)
+
+    warm_start(loaded, "r0004", tmp_path / "fetched/r0004")
+    champions = Path("checkpoints/r0004")
+    for name in ("networks.safetensors", "optimizers.safetensors", "checkpoint.json"):
+        assert (tmp_path / "fetched/r0004" / name).read_bytes() == (champions / name).read_bytes()
+    warm = train(loaded, "r0008", tmp_path / "multires", tmp_path / "fetched/r0004", tmp_path / "fetched")
+    assert warm == train(loaded, "r0008", tmp_path / "multires", champions, tmp_path / "folder")
+    assert warm != train(loaded, "r0008", Path("multires"), champions, tmp_path / "old data")
+    facts = read_checkpoint(tmp_path / "fetched/r0008").facts
+    assert facts["images_shown"] == 80 + 160  # the champion's, and its own
+
+
+def test_a_version_says_where_it_started(champion):
+    loaded = config.parse(start_from_champion(champion, config.parse(champion, ""), "r0004"), "")
+    tag = json.loads(_started_from(loaded)["warm_start"])
+    digest = read_checkpoint(Path("checkpoints/r0004")).digest
+    assert tag == {"model": loaded.register.model, "version": "1", "phase": "r0004", "checkpoint": digest}
+    assert _started_from(config.parse(champion, "")) == {}
+
+
+def test_a_champion_that_was_warm_started_itself_leads_to_its_own_start(champion):
+    """It has no run of r0004; the version that it came from has."""
+    tag = json.dumps({"model": champion["register"]["model"], "version": "1", "phase": "r0004"})
+    version = register_version(
+        champion["register"]["model"], "r0008", Path("checkpoints/r0004"), {"warm_start": tag}
+    )
+    model = champion["register"]["model"]
+    try:
+        assert find_run(model, version, "r0004") == find_run(model, "1", "r0004")
+        found = of_champion(config.parse(champion, ""), "r0004")
+        assert (found.version, found.checkpoint) == (
+            version,
+            read_checkpoint(Path("checkpoints/r0004")).digest,
+        )
+    finally:
+        client().set_registered_model_alias(model, CHAMPION, "1")
+
+
+def test_params_are_written_with_their_comments(champion, tmp_path):
+    own = Path(__file__).parents[2] / "params.yaml"
+    values = yaml.safe_load(own.read_text())
+    file = tmp_path / "params.yaml"
+    file.write_text(own.read_text())
+    changed = copy.deepcopy(values)
+    changed["warm_start"] = {"r0008": {"model": "faces", "version": "7", "checkpoint": "ab" * 32}}
+    del changed["phases"]["r0004"], changed["phases"]["r0008"]
+    write(changed, file)
+    assert yaml.safe_load(file.read_text()) == changed
+    assert config.load(file).warm_start["r0008"].version == "7"
+    kept = [line for line in own.read_text().splitlines() if "#" in line and "warm_start" not in line]
+    assert [line for line in kept if line not in file.read_text().splitlines()] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"version": "9"},
+            "progan-toy-celeba version 9: not in the MLflow registry; set MLFLOW_TRACKING_URI",
+        ),
+        ({"model": "faces"}, "faces version 1: not in the MLflow registry"),
+        ({"checkpoint": "ab" * 32}, "warm_start.r0004.checkpoint: progan-toy-celeba version 1 has "),
+    ],
+)
+def test_what_the_registry_has_not(champion, tmp_path, change, told):
+    values = start_from_champion(champion, config.parse(champion, ""), "r0004")
+    values["warm_start"]["r0004"] |= change
+    with pytest.raises(InputError, match=told):
+        warm_start(config.parse(values, ""), "r0004", tmp_path / "r0004")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_started_from(champion):
+    loaded = config.parse(champion, "")
+    with pytest.raises(
+        InputError, match="--from r0016: no phase of params.yaml comes after it; give one of r00"
+    ):
+        start_from_champion(champion, loaded, "r0016")
+    with pytest.raises(InputError, match="version 1: keeps no checkpoint of r0008 in MLflow; choose another"):
+        start_from_champion(champion, loaded, "r0008")
+    other = copy.deepcopy(champion)
+    other["network"]["fmap_max"] = 4
+    with pytest.raises(
+        InputError, match=r"another network configuration \(network.fmap_max: 8, in params.yaml 4"
+    ):
+        start_from_champion(other, config.parse(other, ""), "r0004")
+    other["register"]["model"] = "faces"
+    with pytest.raises(InputError, match="faces: no version is champion; promote one, then start from it"):
+        start_from_champion(other, config.parse(other, ""), "r0004")
+    with pytest.raises(InputError, match="warm_start.r0004: not in params.yaml; progan retrain --from r0004"):
+        warm_start(loaded, "r0004", Path("nowhere"))
