@@ -34,6 +34,13 @@ class Step:
     variables: dict[str, str]  # with expressions, on GitHub
 
 
+@dataclass(frozen=True)
+class Done:
+    printed: str
+    outputs: str
+    summary: str
+
+
 def github_jobs():
     """{"workflow.yml: job": its steps that are scripts}"""
     found = {}
@@ -80,7 +87,9 @@ JOBS = github_jobs() | gitlab_jobs()
 
 
 def run(job, clone, expressions, environment):
-    """Run the job's scripts in `clone`, one after the other; what they printed. It fails as the job would.
+    """Run the job's scripts in `clone`, one after the other; it fails as the job would.
+
+    Gives back what they printed, and on GitHub their outputs and summary.
 
     expressions: {"vars.MAX_COST": "100", …}; environment: what the forge gives a job.
     """
@@ -104,7 +113,8 @@ def run(job, clone, expressions, environment):
         done = subprocess.run(command, cwd=clone, env=given, capture_output=True, text=True)
         assert done.returncode == 0, f"{job}: {script}\n{done.stdout}\n{done.stderr}"
         printed += done.stdout
-    return printed + "".join(file.read_text() for file in files.values())
+    outputs, summary = (file.read_text() for file in files.values())
+    return Done(printed, outputs, summary)
 
 
 def _value(text, expressions):

@@ -293,3 +293,47 @@ def standing_in(name):
     with serving(forge) as server:
         forge.server = server
         yield forge, forge.environment(server.url)
+
+
+@contextmanager
+def kubeflow():
+    """Kubeflow Pipelines: it keeps the runs it is given, all PENDING, and asks for a token of its own."""
+    runs, api = [], "/apis/v2beta1"
+
+    def let_in(answer):
+        def asked(request):
+            known = request.headers.get("authorization") == "Bearer token for pipelines.kubeflow.org"
+            return answer(request) if known else (401, {"message": "Unauthorized"})
+
+        return asked
+
+    def make_run(request):
+        made = {"run_id": f"run-{len(runs) + 1}", "state": "PENDING", "created_at": "2026-01-01T00:00:00Z"}
+        runs.append(request.body | made)
+        return runs[-1]
+
+    answers = {
+        ("GET", f"{api}/healthz"): let_in(lambda request: {"multi_user": True}),
+        ("GET", f"{api}/experiments"): let_in(lambda request: {"experiments": []}),
+        ("POST", f"{api}/experiments"): let_in(lambda request: {"experiment_id": "e1", **request.body}),
+        ("GET", f"{api}/runs"): let_in(lambda request: {"runs": runs}),
+        ("POST", f"{api}/runs"): let_in(make_run),
+    }
+    with serving(answers) as server:
+        server.runs = runs
+        yield server
+
+
+@contextmanager
+def kubernetes():
+    """The API server: it gives tokens of the accounts of infra/ci.yaml to whom a forge vouches for."""
+
+    def token(request):
+        if request.headers["authorization"] != "Bearer identity for kubernetes":
+            return 401, {"message": "Unauthorized"}
+        return 201, {"status": {"token": f"token for {request.body['spec']['audiences'][0]}"}}
+
+    accounts = "/api/v1/namespaces/progan/serviceaccounts"
+    names = ("progan-submit", "progan-collect")
+    with serving({("POST", f"{accounts}/{name}/token"): token for name in names}) as server:
+        yield server

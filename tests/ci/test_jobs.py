@@ -1,17 +1,19 @@
-"""Every script of every job, run in a scratch clone: the forge and the cluster are stood in for, nothing else."""
+"""Every script of every job, run in a scratch clone. Forge and cluster are stood in for, and nothing else."""
 
+import shutil
 import subprocess
 import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from tests.ci import jobs
-from tests.ci.stand_ins import TOKEN, PullRequest, standing_in
+from tests.ci.stand_ins import TOKEN, PullRequest, kubeflow, kubernetes, standing_in
 from tests.conftest import shrunk_params
 
-GITHUB_TOKEN = {"github.token": TOKEN}
+IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
+RUN_OF = "github.event.workflow_run"
 
 
 def git(folder, *arguments):
@@ -20,82 +22,162 @@ def git(folder, *arguments):
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """What is in git here, or would be, in a repository of its own; small parameters; one commit on main."""
-    folder = tmp_path_factory.mktemp("ci") / "clone"
-    folder.mkdir()
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    subprocess.run(
-        f"{' '.join(listed)} | xargs --null cp --parents --target-directory={folder}",
-        shell=True,
-        cwd=jobs.ROOT,
-        check=True,
-    )
-    (folder / ".venv").symlink_to(sys.prefix)
-    change(folder, lambda values: values.update(shrunk_params()))
+def main(tmp_path_factory):
+    """What is in git here, or would be, in a repository of its own: small parameters, one commit on main."""
+    folder = tmp_path_factory.mktemp("ci") / "main"
+    listed = git(jobs.ROOT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for name in filter(lambda name: (jobs.ROOT / name).is_file(), listed):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(jobs.ROOT / name, folder / name)
+    change(folder / "params.yaml", lambda values: values.update(shrunk_params()))
+    change(folder / "infra/cluster.yaml", lambda values: values.update(image=IMAGE))
     git(folder, "init", "--quiet", "--initial-branch=main")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message=The base")
     return folder
 
 
-def change(folder, how):
-    file = folder / "params.yaml"
+@pytest.fixture
+def clone(main, tmp_path):
+    """Of main, with this environment as its own."""
+    git(tmp_path, "clone", "--quiet", str(main), "clone")
+    (tmp_path / "clone/.venv").symlink_to(sys.prefix)
+    return tmp_path / "clone"
+
+
+def change(file, how):
     values = yaml.safe_load(file.read_text())
     how(values)
     file.write_text(yaml.safe_dump(values, sort_keys=False))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pull_request(clone):
-    """The merge commit of a pull request that trains one phase for longer; its parents are base and head."""
-    base = git(clone, "rev-parse", "main")
+    """One that trains the last phase for longer, merged for its jobs as forges do."""
+    base = git(clone, "rev-parse", "HEAD")
     git(clone, "switch", "--quiet", "--create=longer")
-    change(clone, lambda values: values["phases"]["r0016"].update(stable_kimg=0.16))
+    change(clone / "params.yaml", lambda values: values["phases"]["r0016"].update(stable_kimg=0.16))
     git(clone, "commit", "--quiet", "--all", "--message=Train longer at 16")
     head = git(clone, "rev-parse", "HEAD")
     git(clone, "switch", "--quiet", "--detach", "main")
     git(clone, "merge", "--quiet", "--no-ff", "--message=Merge", "longer")
-    return base, head
+    return SimpleNamespace(base=base, head=head)
+
+
+def check_description(text):
+    assert "train r0016" in text
+    assert "-  params.phases.r0016.stable_kimg: 0.08\n+  params.phases.r0016.stable_kimg: 0.16" in text
+    assert "every task" in text
+
+
+def test_every_job_is_run_here():
+    told = (jobs.ROOT / "tests/ci/test_jobs.py").read_text()
+    assert [job for job in jobs.JOBS if f'"{job}"' not in told] == []
 
 
 def test_lint_and_tests(clone):
     """Both are what .ci/run runs, so here only that make knows them."""
     for job in ("test.yml: lint", "test.yml: test", ".gitlab-ci.yml: lint", ".gitlab-ci.yml: test"):
-        for torch in ("newest", "oldest"):
-            printed = jobs.run(job, clone, {}, {"TORCH": torch})
+        printed = jobs.run(job, clone, {}, {"TORCH": "oldest"}).printed
     assert 'install --quiet "torch==2.11.*" torchvision' in printed
     assert "install_servers.sh" in printed
     assert 'pytest -m "not slow and not container"' in printed
 
 
-@pytest.mark.slow
-def test_plan_and_comment_on_github(clone, pull_request):
-    _, head = pull_request
-    git(clone, "switch", "--quiet", "--detach", "HEAD")
+def test_a_pull_request_on_github(clone, pull_request):
     with standing_in("github") as (forge, environment):
         jobs.run("plan.yml: plan", clone, {}, {})
-        forge.branches["longer"] = {"commit": head}
+        check_description((clone / "plan.md").read_text())
+        artifact = clone / "downloaded/plan"
+        artifact.mkdir(parents=True)
+        (clone / "plan.md").rename(artifact / "plan.md")
+        git(clone, "switch", "--quiet", "--detach", "main")
+
+        forge.branches["longer"] = {"commit": pull_request.head}
         forge.pulls.append(PullRequest(1, "longer", "main", "Train longer", ""))
-        of_run = "github.event.workflow_run"
-        expressions = GITHUB_TOKEN | {
-            "runner.temp": str(clone),  # where the artifact is downloaded to
-            f"{of_run}.head_repository.owner.login": "example",
-            f"{of_run}.head_branch": "longer",
-            f"{of_run}.head_sha": head,
+        expressions = {
+            "github.token": TOKEN,
+            "runner.temp": str(clone / "downloaded"),
+            f"{RUN_OF}.head_repository.owner.login": "example",
+            f"{RUN_OF}.head_branch": "longer",
+            f"{RUN_OF}.head_sha": pull_request.head,
         }
-        (clone / "plan").mkdir(exist_ok=True)
-        (clone / "plan.md").rename(clone / "plan/plan.md")
         for _ in range(2):
             jobs.run("comment.yml: comment", clone, expressions, environment)
         [said] = forge.texts(1)
-        print(said)
         check_description(said)
-        expressions[f"{of_run}.head_sha"] = "somebody pushed again"
-        printed = jobs.run("comment.yml: comment", clone, expressions, environment)
-        assert "moved on" in printed
+        (artifact / "plan.md").write_text("of a commit that is no longer the newest")
+        expressions[f"{RUN_OF}.head_sha"] = pull_request.base
+        assert "has moved on" in jobs.run("comment.yml: comment", clone, expressions, environment).printed
+        assert forge.texts(1) == [said]
 
 
-def check_description(text):
-    assert "train@r0016" in text
-    assert "The pipeline</b>: 2 lines added, 2 removed" in text
+@pytest.mark.slow
+def test_a_merge_request_on_gitlab(clone, pull_request):
+    with standing_in("gitlab") as (forge, environment):
+        merge = {"CI_MERGE_REQUEST_DIFF_BASE_SHA": pull_request.base, "CI_MERGE_REQUEST_IID": "1"}
+        jobs.run(".gitlab-ci.yml: plan", clone, {}, merge)
+        token = {"PROGAN_FORGE_TOKEN": TOKEN}
+        for _ in range(2):
+            jobs.run(".gitlab-ci.yml: comment", clone, {}, {**environment, **merge, **token})
+        [said] = forge.texts(1)
+        check_description(said)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Kubeflow's and Kubernetes' addresses as variables, and what Kubeflow runs."""
+    with kubeflow() as pipelines, kubernetes() as api:
+        variables = {
+            "KF_PIPELINES_ENDPOINT": pipelines.url,
+            "KF_PIPELINES_SA_TOKEN_PATH": str(tmp_path / "kubeflow-token"),
+            "KUBERNETES_SERVER": api.url,
+            "KUBERNETES_CA": "",
+            "MAX_COST": "10",
+            "AWS_ROLE_ARN": "",
+            "AWS_WEB_IDENTITY_TOKEN_FILE": "",
+            "AWS_DEFAULT_REGION": "",
+            "AWS_ENDPOINT_URL": "",
+        }
+        yield SimpleNamespace(variables=variables, runs=pipelines.runs, url=pipelines.url)
+
+
+def on_github(variables):
+    return {"github.token": TOKEN} | {f"vars.{name}": value for name, value in variables.items()}
+
+
+def test_retraining_on_github(clone, cluster):
+    with standing_in("github") as (forge, environment):
+        done = jobs.run("retrain.yml: plan", clone, {}, environment)
+        assert "tasks to do for the cluster" in done.summary
+        assert done.outputs == "decision=would-submit\n"
+
+        expressions = on_github(cluster.variables)
+        jobs.run("retrain.yml: submit", clone, expressions, environment)
+        check_submitted(clone, cluster, forge)
+        with pytest.raises(AssertionError, match="nothing is started: it costs up to"):
+            jobs.run("retrain.yml: submit", clone, expressions | {"vars.MAX_COST": "0"}, environment)
+        with pytest.raises(AssertionError, match="MAX_COST: set this variable"):
+            jobs.run("retrain.yml: submit", clone, expressions | {"vars.MAX_COST": ""}, environment)
+        assert len(cluster.runs) == 1
+
+
+def check_submitted(clone, cluster, forge):
+    """One run, however often it was asked for; the commit says where it is."""
+    [run] = cluster.runs
+    assert run["service_account"] == "progan-pipeline"
+    [(commit, status)] = forge.statuses.items()
+    assert commit == git(clone, "rev-parse", "HEAD")
+    assert status["target_url"] == f"{cluster.url}/#/runs/details/run-1"
+    assert status["state"] == "pending"
+
+
+@pytest.mark.slow
+def test_retraining_on_gitlab(clone, cluster):
+    with standing_in("gitlab") as (forge, environment):
+        given = environment | cluster.variables | {"PROGAN_FORGE_TOKEN": TOKEN, "AWS_DEFAULT_REGION": "x"}
+        done = jobs.run(".gitlab-ci.yml: plan-of-main", clone, {}, given)
+        assert "tasks to do for the cluster" in done.printed
+        for _ in range(2):
+            jobs.run(".gitlab-ci.yml: submit", clone, {}, given)
+        check_submitted(clone, cluster, forge)

@@ -5,21 +5,14 @@ import pytest
 from ci.forge import of_this_job
 from ci.sign_in import sign_in
 from progan.errors import InputError
-from tests.pipelines.http_server import serving
+from tests.ci.stand_ins import kubernetes
 
 TOKEN_OF = "/api/v1/namespaces/progan/serviceaccounts/progan-submit/token"
 
 
 @pytest.fixture
-def kubernetes():
-    """An API server that gives tokens to whom the forge vouches for."""
-
-    def token(request):
-        if request.headers["authorization"] != "Bearer identity for kubernetes":
-            return 401, {"message": "Unauthorized"}
-        return 201, {"status": {"token": f"for {request.body['spec']['audiences'][0]}"}}
-
-    with serving({("POST", TOKEN_OF): token}) as server:
+def cluster():
+    with kubernetes() as server:
         yield server
 
 
@@ -39,18 +32,18 @@ def variables(monkeypatch, tmp_path):
     return give
 
 
-def test_a_token_for_an_hour_and_one_for_a_role(forge, kubernetes, variables, tmp_path):
-    variables(KUBERNETES_SERVER=kubernetes.url, AWS_ROLE_ARN="arn:aws:iam::123:role/progan")
+def test_a_token_for_an_hour_and_one_for_a_role(forge, cluster, variables, tmp_path):
+    variables(KUBERNETES_SERVER=cluster.url, AWS_ROLE_ARN="arn:aws:iam::123:role/progan")
     sign_in(of_this_job())
-    assert (tmp_path / "kubeflow").read_text() == "for pipelines.kubeflow.org"
+    assert (tmp_path / "kubeflow").read_text() == "token for pipelines.kubeflow.org"
     assert (tmp_path / "aws").read_text() == "identity for sts.amazonaws.com"
     assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("kubeflow", "aws")} == {0o600}
-    [request] = kubernetes.requests
+    [request] = cluster.requests
     assert request.body["kind"] == "TokenRequest"
     assert request.body["spec"]["expirationSeconds"] == 3600
 
 
-def test_nothing_is_asked_where_pods_have_tokens_of_their_own(forge, kubernetes, variables, tmp_path):
+def test_nothing_is_asked_where_pods_have_tokens_of_their_own(forge, cluster, variables, tmp_path):
     variables(KUBERNETES_SERVER="", AWS_ROLE_ARN="")
     sign_in(of_this_job())
     assert list(tmp_path.iterdir()) == []
@@ -60,10 +53,10 @@ def test_nothing_is_asked_where_pods_have_tokens_of_their_own(forge, kubernetes,
     assert (tmp_path / "aws").read_text() == "the pod's own"
 
 
-def test_a_cluster_that_does_not_know_the_job(forge, kubernetes, variables, tmp_path, monkeypatch):
-    variables(KUBERNETES_SERVER=kubernetes.url)
+def test_a_cluster_that_does_not_know_the_job(forge, cluster, variables, tmp_path, monkeypatch):
+    variables(KUBERNETES_SERVER=cluster.url)
     here = of_this_job()
     monkeypatch.setattr(type(here), "identity", lambda self, audience: "of somebody else")
-    with pytest.raises(InputError, match=f"POST {kubernetes.url}{TOKEN_OF}: 401: .*Unauthorized"):
+    with pytest.raises(InputError, match=f"POST {cluster.url}{TOKEN_OF}: 401: .*Unauthorized"):
         sign_in(here)
     assert list(tmp_path.iterdir()) == []
