@@ -73,12 +73,14 @@ class _Tasks:
             params_digest=digests.dataset_params(self.config),
             dataset_uri=self.storage.dataset,
             dataset_digest=self.dataset_digest,
+            results=self.storage.results,
+            run=RUN,
         )
         return self._always(task, "build dataset")
 
     def score_network(self, dataset: Any) -> Any:
         params_digest = digests.score_network_params(self.config)
-        task = score_network(**self._data(dataset, params_digest))
+        task = score_network(**self._data(dataset, params_digest), results=self.storage.results)
         return self._once(task, "score network", "score-network", params_digest)
 
     def warm_start(self, key: str) -> Any:

@@ -82,7 +82,7 @@ def retrain(
     if dry_run:
         _answer("would-submit", key, plan, as_json)
         return
-    text = compiled(loaded, cluster, options.planned_dataset(loaded, dataset))
+    text = compiled(loaded, cluster, options.planned_dataset(loaded, str(dataset)))
     refuse(text, loaded, cluster)
     if host is None:
         raise InputError("--host: not given; it, or KF_PIPELINES_ENDPOINT, says where to start the run")

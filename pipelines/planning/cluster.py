@@ -1,11 +1,11 @@
 """A run on the cluster that infra/cluster.yaml describes: what the pipeline would do there."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components import digests
+from components.object_store.dataset import find_manifest
+from components.results import Results, made_from, started_from
 from pipelines.planning.here import ROOT, device_here, reachable
 from pipelines.planning.staleness import Fate, fates
 from pipelines.planning.step_times import Machine, Measured, Range, own_rates
@@ -13,17 +13,14 @@ from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of
 from pipelines.profile import Pod, Profile
 from progan.config import Config
 from progan.dataset.build import deciding_parameters
-from progan.dataset.manifest import MANIFEST_NAME, Manifest
-from progan.dataset.reader import load_manifest, parse_manifest
-from progan.files import digest_of
-from progan.snapshots import FACTS, Checkpoint
+from progan.dataset.manifest import Manifest
+from progan.snapshots import Checkpoint
 from progan.store import Store
 
 SPOT_REPEATS = (
     1.25  # times the hours of a spot pod, at most: what it does again after interruptions (a guess)
 )
-NOT_KEPT = {  # tasks whose results no store keeps, and when they are run
-    "score-network": "unless Kubeflow's own cache has it",
+NOT_KEPT = {  # tasks whose results nothing keeps, and when they are run
     "warm-start": "unless Kubeflow's own cache has it",
     "gate": "every run is judged",
     "register": "if the gate passes",
@@ -38,56 +35,38 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
     """
     remarks: list[str] = []
     storage, here = profile.storage, fates(ROOT, params)
-    there = _manifest_at(config, reachable(storage.dataset, "dataset", remarks))
-    stale = here.get("build-dataset", Fate()).runs
-    manifest = None if stale else there or _matching(config, dataset)
-    results = _Finished(config, manifest, reachable(storage.results, "results", remarks))
-    snapshots = reachable(storage.snapshots, "snapshots", remarks)
-    own = own_rates(config, ROOT, device_here().device)
-    place = _Cluster(
-        config, profile, here, there is not None and not stale, results, own, manifest, snapshots
+    reachable_there = {name: reachable(uri, name, remarks) for name, uri in vars(storage).items()}
+    is_stale = here.get("build-dataset", Fate()).runs
+    there = find_manifest(storage.dataset) if reachable_there["dataset"] and not is_stale else None
+    known = there or (None if is_stale else find_manifest(str(dataset)))
+    manifest = known if known and _describes(config, known) else None
+    results = (
+        Results(storage.results, config, manifest.digest) if manifest and reachable_there["results"] else None
     )
+    own = own_rates(config, ROOT, device_here().device)
+    finished = _finished(config, results)
+    snapshots = reachable_there["snapshots"]
+    place = _Cluster(config, profile, here, there is not None, results, finished, own, manifest, snapshots)
     stages = {stage: items for stage, items in stages_of(config).items() if stage != "paint"}
     return Plan("the cluster", tuple(tasks_of(config, place, stages)), tuple(remarks))
 
 
-def _manifest_at(config: Config, store: Store | None) -> Manifest | None:
-    """That of the dataset which the cluster has, if params.yaml describes that one."""
-    content = store.read(MANIFEST_NAME) if store else None
-    return _described(config, parse_manifest(json.loads(content), MANIFEST_NAME)) if content else None
-
-
-def _matching(config: Config, dataset: Path) -> Manifest | None:
-    return _described(config, load_manifest(dataset)) if (dataset / MANIFEST_NAME).exists() else None
-
-
-def _described(config: Config, manifest: Manifest) -> Manifest | None:
+def _describes(config: Config, manifest: Manifest) -> bool:
+    """Whether the dataset is what params.yaml asks for."""
     asked = config.dataset.source, deciding_parameters(config.dataset)
-    return manifest if (manifest.source, manifest.parameters) == asked else None
+    return (manifest.source, manifest.parameters) == asked
 
 
-@dataclass(frozen=True)
-class _Finished:
-    """What earlier runs finished, as the cluster's results store keeps it by what decides it."""
-
-    config: Config
-    manifest: Manifest | None
-    store: Store | None
-
-    def checkpoint(self, key: str) -> Checkpoint | None:
-        name = self._name("checkpoints", key, digests.train_params(self.config, key))
-        content = name and self.store and self.store.read(f"{name}/{FACTS}")
-        return Checkpoint(Path(name), json.loads(content)) if content else None
-
-    def has_evaluation(self, key: str) -> bool:
-        name = self._name("evaluation", key, digests.evaluate_params(self.config, key))
-        return bool(name and self.store and self.store.read(f"{name}.json"))
-
-    def _name(self, what: str, key: str, params_digest: str) -> str:
-        """As components/results.py names it; empty when the dataset is not known."""
-        if self.manifest is None:
-            return ""
-        return f"{what}/{key}-{digest_of([params_digest, self.manifest.digest])[:16]}"
+def _finished(config: Config, results: Results | None) -> dict[str, Checkpoint]:
+    """The checkpoints that earlier runs kept, each of which began with the one before it."""
+    found: dict[str, Checkpoint] = {}
+    before = started_from(config)
+    for key in config.phases:
+        facts = results.facts(key) if results else None
+        if facts is None or not made_from(before, config, key, facts):
+            break
+        found[key] = before = Checkpoint(Path("checkpoints") / key, facts)
+    return found
 
 
 @dataclass(frozen=True)
@@ -96,7 +75,8 @@ class _Cluster:
     profile: Profile
     here: dict[str, Fate]  # what DVC says of the same stages: why they are not among the results
     has_dataset: bool
-    results: _Finished
+    results: Results | None
+    kept: dict[str, Checkpoint]
     own: tuple[Measured, ...]
     manifest: Manifest | None
     snapshots: Store | None
@@ -105,23 +85,21 @@ class _Cluster:
         stage, _, key = name.partition("@")
         if stage in NOT_KEPT:
             return Fate((NOT_KEPT[stage],))
-        if stage == "build-dataset":
-            return Fate() if self.has_dataset else self._why(name, ())
-        if stage == "train":
-            return Fate() if self.checkpoint(key) else self._why(name, self._before(key))
-        if self.results.has_evaluation(key) and self.checkpoint(key):
+        if self._is_kept(stage, key):
             return Fate()
-        return self._why(name, () if self.checkpoint(key) else (in_dvc("train", key),))
+        upstream = tuple(each for each in self._before(stage, key) if self.fate(each).runs)
+        here = self.here.get(name, Fate())
+        return Fate(here.why or (() if upstream else ("the cluster has none",)), upstream)
 
     def checkpoint(self, key: str) -> Checkpoint | None:
-        return self.results.checkpoint(key)
+        return self.kept.get(key, started_from(self.config) if key in self.config.warm_start else None)
 
     def machine(self, stage: str, key: str | None) -> Machine:
         pod = self._pod(stage, key)
         return Machine(pod.gpu or "any GPU", pod.gpus) if pod.gpus else Machine("CPU", 0)
 
     def finished(self, task: Task) -> Task:
-        """With the card's memory and the price of the pod, whose hours may be spot ones."""
+        """With the card's memory and the price of the pod, which may be a spot one."""
         pod = self._pod(task.stage, task.item)
         if not pod.gpus:
             return task
@@ -130,19 +108,23 @@ class _Cluster:
             price = Range(price.low, price.likely, price.high * SPOT_REPEATS)
         return replace(task, price=price, card_gib=pod.gpu_memory_gib)
 
+    def _is_kept(self, stage: str, key: str) -> bool:
+        if stage == "build-dataset":
+            return self.has_dataset and self.manifest is not None
+        if stage == "score-network":
+            return self.results is not None and self.results.has_score_network()
+        if stage == "evaluate":
+            return key in self.kept and self.results is not None and self.results.is_evaluated(key)
+        return key in self.kept
+
+    def _before(self, stage: str, key: str) -> list[str]:
+        """The tasks whose results decide those of this one."""
+        data = [] if self.manifest or stage == "build-dataset" else ["build-dataset"]
+        if stage == "evaluate":
+            return [*data, in_dvc("train", key), "score-network"]
+        keys = list(self.config.phases)
+        return [*data, *(in_dvc("train", each) for each in keys[: keys.index(key)][-1:])] if key else data
+
     def _pod(self, stage: str, key: str | None) -> Pod:
         pod = self.profile.pod(key if stage in ("train", "evaluate") else None)
         return replace(pod, gpus=min(1, pod.gpus)) if stage == "evaluate" else pod
-
-    def _before(self, key: str) -> tuple[str, ...]:
-        """The tasks before the training of `key` that run, too."""
-        keys = list(self.config.phases)
-        before = [in_dvc("train", each) for each in keys[: keys.index(key)][-1:]]
-        running = [name for name in before if self.fate(name).runs]
-        return (*([] if self.manifest else ["build-dataset"]), *running)
-
-    def _why(self, name: str, upstream: tuple[str, ...]) -> Fate:
-        """What changed since dvc.lock was written, if that is known; else that it is not there."""
-        here = self.here.get(name, Fate())
-        why = here.why or (() if upstream else ("the cluster has none",))
-        return Fate(why, upstream)

@@ -52,6 +52,8 @@ def print_plan(plan: Plan) -> None:
 def as_markdown(plan: Plan) -> str:
     """The summary, and table and reasons folded below it."""
     head, *rest = summary(plan)
+    if not plan.to_do:
+        return f"**{head}**"
     columns = _columns(plan)
     rows = [columns, ["---"] * 2 + ["---:"] * (len(columns) - 2), *(_row(plan, task) for task in plan.tasks)]
     return "\n".join(

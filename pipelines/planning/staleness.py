@@ -141,15 +141,17 @@ def _outputs(repo: Any, stage: Any) -> tuple[list[str], list[str]]:
     """What became of a stage's outputs that calls for a run, and what does not."""
     lost, remarks = [], []
     for out in stage.outs:
-        if out.exists:
-            if out.get_hash() != out.hash_info:
-                lost.append(f"{out.def_path} is not what the stage made")
-        elif out.use_cache and not out.changed_cache():
-            remarks.append("dvc checkout brings it here")
-        elif repo.config["core"].get("remote"):
-            remarks.append("dvc pull brings it here")
-        else:
-            lost.append(f"{out.def_path} is missing")
+        if out.use_cache and out.changed_cache():
+            if repo.config["core"].get("remote"):
+                remarks.append("run dvc pull first")
+            elif out.exists:
+                lost.append(f"DVC keeps no copy of {out.def_path}")
+            else:
+                lost.append(f"{out.def_path} is missing")
+        elif not out.exists:
+            remarks.append("DVC has a copy")
+        elif out.get_hash() != out.hash_info:
+            lost.append(f"{out.def_path} is not what the stage made")
     return lost, remarks
 
 

@@ -135,7 +135,8 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
         if not float(last["seconds"]):
             continue
         facts = root / "checkpoints" / file.stem / FACTS
-        network = NetworkConfig(**read_json(facts)["network"]) if facts.exists() else config.network
+        made_with = read_json(facts).get("network") if facts.exists() else None
+        network = NetworkConfig(**made_with) if made_with else config.network
         resolution, gpus = int(file.stem[1:]), max(1, int(last.get("gpus") or 1))
         rate = Rate(
             resolution,

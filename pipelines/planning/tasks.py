@@ -200,7 +200,7 @@ def _before(place: Place, phase: PhaseConfig) -> Checkpoint | None:
 
 def _shown_before(config: Config, place: Place, phase: PhaseConfig) -> int:
     before = _before(place, phase)
-    return before.facts["images_shown"] if before else 0
+    return before.facts.get("images_shown", 0) if before else 0
 
 
 def _resumes_at(config: Config, place: Place, phase: PhaseConfig) -> int | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import shrunk_params
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -62,3 +64,24 @@ def new_project(tmp_path, small_params):
         return Project(root)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory):
+    from tests.pipelines.finished import make_finished
+
+    root = tmp_path_factory.mktemp("finished")
+    params = shrunk_params()
+    del params["phases"]["r0016"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        make_finished(params)
+    return root
+
+
+@pytest.fixture
+def finished(finished_once, tmp_path, monkeypatch):
+    """A finished project of two phases; the tests run in its folder."""
+    shutil.copytree(finished_once, tmp_path / "finished")
+    monkeypatch.chdir(tmp_path / "finished")
+    return Project(tmp_path / "finished")

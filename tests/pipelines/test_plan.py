@@ -1,0 +1,302 @@
+"""`progan plan`: what it says is what DVC does; its hours, prices and memory follow from what is known."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.repo import Repo
+from typer.testing import CliRunner
+
+from pipelines import cli
+from progan import config
+from progan.errors import Interrupted
+from progan.snapshots import SnapshotFolder
+from progan.store import FolderStore
+from progan.training import Hooks
+from tests.pipelines.finished import FACES, add_photographs, trainer_of
+
+
+def planned(*options):
+    done = CliRunner().invoke(cli.app, ["plan", "--json", *options])
+    assert done.exit_code == 0, done.exception
+    return json.loads(done.stdout)
+
+
+def tasks(plan):
+    return {task["name"]: task for task in plan["tasks"]}
+
+
+def to_do(plan):
+    return [task["name"] for task in plan["tasks"] if task["state"] != "cached"]
+
+
+def reproduced():
+    """What `dvc repro --dry --force-downstream` says that it would run."""
+    with Repo() as repo:
+        stages = repo.reproduce(dry=True, force_downstream=True)
+    return {stage.addressing.replace("@", " ") for stage in stages if not stage.is_data_source}
+
+
+def test_nothing_to_do(finished):
+    plan = planned()
+    assert reproduced() == set()
+    assert to_do(plan) == []
+    assert plan["totals"]["hours"] == {"low": 0, "likely": 0, "high": 0}
+
+
+CHANGES = {
+    "one phase": (
+        lambda project: project.change(phases={"r0008": phase(project, "r0008") | {"stable_kimg": 0.5}}),
+        {"train r0008": "phases.r0008.stable_kimg 0.08 → 0.5", "gate": "phases.r0008.stable_kimg 0.08 → 0.5"},
+    ),
+    "what all phases share": (
+        lambda project: project.change(training={"mirror": False, "ema_decay": 0.9}),
+        {
+            "train r0004": "training.ema_decay 0.99 → 0.9; training.mirror true → false",
+            "evaluate r0004": "training.mirror true → false",
+        },
+    ),
+    "a threshold": (
+        lambda project: project.change(gate={"swd_max": None}),
+        {"gate": "gate.swd_max 1000000.0 → null"},
+    ),
+    "photographs": (
+        lambda project: add_photographs(25),
+        {"build-dataset": "data/raw/faces "},
+    ),
+    "results version": (
+        lambda project: Path("progan/__init__.py").write_text("RESULTS_VERSION = 99\n"),
+        {"build-dataset": "RESULTS_VERSION 2 → 99", "score-network": "RESULTS_VERSION 2 → 99"},
+    ),
+    "a checkpoint": (
+        lambda project: Path("checkpoints/r0004/checkpoint.json").write_text("{}"),
+        {"train r0004": "checkpoints/r0004 is not what the stage made"},
+    ),
+    "a picture, and DVC's copy of it": (
+        lambda project: (shutil.rmtree("samples"), shutil.rmtree(".dvc/cache")),
+        {
+            "build-dataset": "DVC keeps no copy of data/multires",
+            "evaluate r0004": "samples/r0004.png is missing",
+        },
+    ),
+}
+
+
+def phase(project, key):
+    return yaml.safe_load((project.root / "params.yaml").read_text())["phases"][key]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changed_and_all_that_follows(finished, change):
+    """DVC, asked another way, names the same tasks; the plan says why."""
+    make, reasons = CHANGES[change]
+    make(finished)
+    plan = planned()
+    assert set(to_do(plan)) == reproduced() != set()
+    for name, reason in reasons.items():
+        assert "; ".join(tasks(plan)[name]["why"]).startswith(reason)
+    for name in to_do(plan):
+        assert tasks(plan)[name]["why"] or tasks(plan)[name]["upstream"]
+    first = tasks(plan)[next(iter(reasons))]
+    assert first["upstream"] == []
+
+
+def test_what_follows_a_change_counts_but_is_not_certain(finished):
+    finished.change(phases={"r0004": phase(finished, "r0004") | {"stable_kimg": 0.5}})
+    plan = planned()
+    follows = tasks(plan)["train r0008"]
+    assert (follows["why"], follows["upstream"]) == ([], ["train r0004"])
+    totals = plan["totals"]
+    assert 0 < totals["certain_hours"]["high"] < totals["hours"]["high"]
+    assert totals["hours"]["high"] == pytest.approx(
+        sum(t["hours"]["high"] for t in tasks(plan).values() if t["hours"])
+    )
+
+
+def test_a_clone_without_data(finished, tmp_path, monkeypatch):
+    """As on a pull request: dvc.lock is there, its data is in a remote, or nowhere."""
+    subprocess.run(["git", "add", "."], check=True)
+    author = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *author, "commit", "-qm", "all"], check=True)
+    subprocess.run(["git", "clone", "-q", finished.root, tmp_path / "clone"], check=True)
+    monkeypatch.chdir(tmp_path / "clone")
+    lost = planned()
+    assert tasks(lost)["train r0004"]["why"] == [
+        "checkpoints/r0004 is missing",
+        "history/r0004.csv is missing",
+    ]
+    with Path(".dvc/config").open("a") as file:
+        file.write("    remote = store\n['remote \"store\"']\n    url = s3://bucket/dvc\n")
+    kept = planned()
+    assert to_do(kept) == []
+    assert tasks(kept)["train r0004"]["why"] == ["run dvc pull first"]
+    tracked = yaml.safe_load(Path(f"{FACES}.dvc").read_text())
+    tracked["outs"][0]["md5"] = "00" * 16 + ".dir"
+    Path(f"{FACES}.dvc").write_text(yaml.safe_dump(tracked))
+    changed = planned()
+    assert tasks(changed)["build-dataset"]["why"][0].endswith("→ 0000000")
+    assert len(to_do(changed)) == len(changed["tasks"])
+
+
+def test_a_folder_that_dvc_does_not_know(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(finished.root / "params.yaml", tmp_path)
+    plan = planned()
+    assert {task["state"] for task in plan["tasks"]} == {"runs"}
+    assert {tuple(task["why"]) for task in plan["tasks"]} == {("not run before",)}
+    assert plan["remarks"] == ["no DVC project here: nothing is known of earlier runs"]
+    assert tasks(plan)["train r0008"]["hours"]["likely"] > 0
+    assert plan["totals"]["unknown"] == ["build-dataset", "score-network"]
+
+
+def interrupted(loaded, key, images):
+    """Train a phase for real until it has shown so many images."""
+    trainer = trainer_of(loaded, key)
+    hooks = Hooks(
+        lambda done, total: None, lambda generator, alpha: 1.0, lambda: trainer.images_shown >= images
+    )
+    with pytest.raises(Interrupted):
+        trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), key, trainer.fingerprint), hooks)
+
+
+def test_an_interrupted_phase_goes_on(finished):
+    finished.change(phases={"r0008": phase(finished, "r0008") | {"stable_kimg": 0.4}})
+    assert tasks(planned())["train r0008"]["state"] == "runs"
+    interrupted(config.load(), "r0008", 96)
+    task = tasks(planned())["train r0008"]
+    assert (task["state"], task["resumes_at_kimg"]) == ("resumes", (80 + 96) / 1000)
+    assert (task["images"], task["steps"]) == (480 - 96, (480 - 96) / 8)
+    finished.change(
+        training={"seed": 2}
+    )  # the phase before will be another one: what it resumes is not known
+    assert tasks(planned())["train r0008"]["state"] == "runs"
+    assert tasks(planned("--snapshots", "/nowhere"))["train r0008"]["images"] == 480
+
+
+# ------------------------------------------------------------------------------------------------
+# The cluster
+
+
+@pytest.fixture
+def cluster(finished):
+    """A profile whose storage lies in folders of this machine."""
+    profile = yaml.safe_load(Path("infra/cluster.yaml").read_text())
+    root = finished.root / "cluster"
+    profile["storage"] = {name: str(root / name) for name in ("dataset", "snapshots", "results")}
+    for folder in profile["storage"].values():
+        Path(folder).mkdir(parents=True)
+    profile["volumes"] = {}
+
+    def write(**pods):
+        for name, entry in pods.items():
+            profile["pods"].setdefault(name, {}).update(entry)
+        profile["pods"] = dict(sorted(profile["pods"].items(), key=lambda pod: (pod[0] != "stages", pod[0])))
+        Path("infra/cluster.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
+        return root
+
+    write()
+    return write
+
+
+def keep(root, *keys):
+    """As a run on the cluster keeps finished phases, their measures and the score network."""
+    from components.results import Results
+    from progan.dataset.reader import load_manifest
+
+    shutil.copytree("data/multires", root / "dataset", dirs_exist_ok=True)
+    results = Results(str(root / "results"), config.load(), load_manifest(root / "dataset").digest)
+    results.keep_score_network(Path("score_network"))
+    for key in keys:
+        results.keep_training(key, Path(f"checkpoints/{key}"), Path(f"history/{key}.csv"))
+        results.keep_evaluation(key, Path(f"evaluation/{key}.json"), Path(f"samples/{key}.png"))
+
+
+def test_the_cluster_goes_by_what_it_keeps(finished, cluster):
+    """Not by what is finished here; and every run is judged and reported."""
+    root = cluster()
+    always = ["gate", "register", "report"]
+    plan = planned("--cluster")
+    assert to_do(plan) == [task["name"] for task in plan["tasks"]]
+    assert tasks(plan)["train r0004"]["why"] == ["the cluster has none"]
+    assert tasks(plan)["train r0008"]["upstream"] == ["train r0004"]
+    keep(root, "r0004")
+    assert to_do(planned("--cluster")) == ["train r0008", "evaluate r0008", *always]
+    keep(root, "r0004", "r0008")
+    assert to_do(planned("--cluster")) == always
+    finished.change(phases={"r0008": phase(finished, "r0008") | {"stable_kimg": 0.4}})
+    changed = planned("--cluster")
+    assert to_do(changed) == ["train r0008", "evaluate r0008", *always]
+    assert tasks(changed)["train r0008"]["why"] == ["phases.r0008.stable_kimg 0.08 → 0.4"]
+    interrupted(config.load(), "r0008", 96)
+    shutil.copytree("snapshots", root / "snapshots", dirs_exist_ok=True)
+    assert tasks(planned("--cluster"))["train r0008"]["resumes_at_kimg"] == 0.176
+
+
+def test_a_phase_that_did_not_begin_with_the_one_before_it_is_not_finished(finished, cluster):
+    root = cluster()
+    keep(root, "r0004", "r0008")
+    file = next((root / "results/checkpoints").glob("r0004-*/checkpoint.json"))
+    facts = json.loads(file.read_text())
+    facts["files"]["networks.safetensors"] = "00" * 32  # trained again, on another machine
+    file.write_text(json.dumps(facts))
+    plan = planned("--cluster")
+    assert tasks(plan)["train r0004"]["state"] == "cached"
+    assert tasks(plan)["train r0008"]["state"] == "runs"
+
+
+def test_the_price(cluster):
+    cluster(r0004={"gpus": 2, "gpu_hour_price": 3.0, "spot": False}, r0008={"gpus": 4, "spot": True})
+    plan = planned("--cluster")
+    fixed, spot = tasks(plan)["train r0004"], tasks(plan)["train r0008"]
+    for bound, repeats in (("low", 1), ("likely", 1), ("high", 1.25)):
+        assert fixed["price"][bound] == pytest.approx(fixed["hours"][bound] * 2 * 3.0)
+        assert spot["price"][bound] == pytest.approx(spot["hours"][bound] * 4 * 3.0 * repeats)
+    measured = tasks(plan)["evaluate r0008"]
+    assert measured["price"]["low"] == pytest.approx(measured["hours"]["low"] * 3.0)
+    assert tasks(plan)["gate"]["price"] is None
+    total = sum(task["price"]["high"] for task in plan["tasks"] if task["price"])
+    assert plan["totals"]["price"]["high"] == pytest.approx(total)
+
+
+def test_a_card_that_is_too_small_is_told(cluster):
+    cluster(r0004={"gpu_memory_gib": 0.5})
+    shown = CliRunner().invoke(cli.app, ["plan", "--cluster"]).stdout
+    assert "1 of 0.5 GiB !" in shown
+    assert "more memory than the card has (!): train r0004, train r0008" in shown
+
+
+def test_storage_that_cannot_be_seen_from_here(finished):
+    plan = planned("--cluster")
+    assert [remark.split(":")[0] for remark in plan["remarks"]] == ["dataset", "snapshots", "results"]
+    assert all("cannot be seen from here" in remark for remark in plan["remarks"])
+    assert len(to_do(plan)) == len(plan["tasks"])
+
+
+# ------------------------------------------------------------------------------------------------
+# How it looks
+
+
+@pytest.mark.parametrize("options", [(), ("--cluster",)])
+def test_the_table_fits_a_hundred_columns(cluster, options, tmp_path, finished):
+    cluster()
+    finished.change(training={"mirror": False, "seed": 7, "ema_decay": 0.5, "adam_betas": [0.5, 0.9]})
+    lines = CliRunner().invoke(cli.app, ["plan", *options]).stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    for told in ("train r0008", "runs in full", "training.adam_betas [0.0, 0.99] → [0.5, 0.9]", "at most"):
+        assert any(told in line for line in lines)
+
+
+def test_markdown_for_a_pull_request(finished):
+    nothing = CliRunner().invoke(cli.app, ["plan", "--md"]).stdout
+    assert nothing.startswith("**Nothing to do for dvc repro, here on CPU: all 9 tasks are cached.**")
+    finished.change(gate={"swd_max": 5.0})
+    lines = CliRunner().invoke(cli.app, ["plan", "--md"]).stdout.splitlines()
+    assert lines[0] == "**3 of 9 tasks to do for dvc repro, here on CPU**"
+    head, rule, *rows = (line for line in lines if line.startswith("|"))
+    assert {line.count("|") for line in (head, rule, *rows)} == {head.count("|")}
+    assert len(rows) == 9
+    assert "- **gate**: gate.swd_max 1000000.0 → 5.0" in lines
+    assert "- **register, report**: upstream changed" in lines
