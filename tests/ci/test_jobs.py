@@ -5,11 +5,16 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
+from progan import config
+from progan.training import PhaseTrainer
 from tests.ci import jobs
 from tests.ci.stand_ins import TOKEN, PullRequest, kubeflow, kubernetes, standing_in
+from tests.components.test_warm_start import register_version
 from tests.conftest import shrunk_params
 
 IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
@@ -181,3 +186,38 @@ def test_retraining_on_gitlab(clone, cluster):
         for _ in range(2):
             jobs.run(".gitlab-ci.yml: submit", clone, {}, given)
         check_submitted(clone, cluster, forge)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    """The address of an MLflow whose champion keeps a checkpoint of r0004."""
+    folder = tmp_path_factory.mktemp("registry")
+    loaded = config.parse(shrunk_params(), "params.yaml")
+    images = np.zeros((24, 3, 4, 4), np.uint8)
+    trainer = PhaseTrainer(loaded, loaded.phase("r0004"), images, "digest", None, torch.device("cpu"))
+    trainer.images_shown = trainer.schedule.total_images
+    trainer.write_checkpoint(folder / "r0004", {"name": "faces", "images": 24, "digest": "made up"})
+    address = f"sqlite:///{folder}/mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", address)
+        patch.chdir(folder)
+        register_version(loaded.register.model, "r0004", folder / "r0004")
+    return address
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "job"), [("github", "retrain.yml: start-from"), ("gitlab", ".gitlab-ci.yml: start-from")]
+)
+def test_starting_from_the_champion_is_proposed(clone, registry, name, job):
+    expressions = {"inputs.from_phase": "r0004", "vars.MLFLOW_TRACKING_URI": registry, "github.token": TOKEN}
+    given = {"FROM_PHASE": "r0004", "MLFLOW_TRACKING_URI": registry, "PROGAN_FORGE_TOKEN": TOKEN}
+    with standing_in(name) as (forge, environment):
+        forge.known_files.add("params.yaml")
+        jobs.run(job, clone, expressions, environment | (given if name == "gitlab" else {}))
+        [pull] = forge.pulls
+        assert (pull.branch, pull.base) == ("start-from-r0004", "main")
+        [(path, text)] = forge.branches[pull.branch]["files"].items()
+        assert path == "params.yaml"
+        assert list(yaml.safe_load(text)["warm_start"]) == ["r0004"]
+        assert forge.branches[pull.branch]["parent"] == git(clone, "rev-parse", "HEAD")
