@@ -47,8 +47,8 @@ def finished(tmp_path, small_config):
     def make(key, init, weight=0.0, name="made"):
         phase, folder = small_config.phase(key), tmp_path / name / key
         before = init and read_checkpoint(init)
-        facts = {"phase": key, "dataset": {"digest": "level"}, "ranks": 2}
-        facts["fingerprint"] = fingerprint(small_config, phase, "level", before, 2)
+        facts = {"phase": key, "dataset": {"digest": "level"}}
+        facts["fingerprint"] = fingerprint(small_config, phase, "level", before)
         write_checkpoint(folder, {"w": torch.full((4,), weight)}, {"adam": torch.ones(4)}, facts)
         return folder
 
