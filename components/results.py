@@ -23,8 +23,8 @@ from components.object_store import open_store
 from components.score_network.stage import DESCRIPTION
 from progan.config import Config
 from progan.errors import InputError
-from progan.files import atomic_folder, canonical_json, digest_of
-from progan.snapshots import FACTS, read_checkpoint
+from progan.files import atomic_folder, canonical_json, digest_of, read_json
+from progan.snapshots import FACTS, NETWORKS, Checkpoint, read_checkpoint
 from progan.store import Store
 from progan.training import fingerprint
 
@@ -55,11 +55,15 @@ class Results:
     def fetch_training(self, key: str, init: Path | None, checkpoint: Path, history: Path) -> bool:
         """Bring the phase `key` to the folder `checkpoint`; False if it was not finished, or not from `init`.
 
-        Raises InputError when what is there is damaged.
+        What is there already is not fetched again. Raises InputError when what is kept is damaged.
         """
-        name = self._checkpoint(key)
-        if not self.follows(key, init) or not self.store.download(self._history(key), history):
+        name, facts = self._checkpoint(key), self.facts(key)
+        if facts is None or not made_from(opened(init) if init else None, self.config, key, facts):
             return False
+        if not self.store.download(self._history(key), history):
+            return False
+        if (checkpoint / FACTS).is_file() and read_checkpoint(checkpoint).facts == facts:
+            return True
         with atomic_folder(checkpoint) as beside:
             self._fetch_folder(name, beside)
             try:
@@ -71,10 +75,10 @@ class Results:
         print(f"{checkpoint}: {key} was trained before, taken from {self.uri}/{name}")
         return True
 
-    def follows(self, key: str, init: Path | None) -> bool:
-        """Whether the phase `key` was finished, and began with the checkpoint in the folder `init`."""
+    def facts(self, key: str) -> dict[str, Any] | None:
+        """What the checkpoint of the phase `key` says of itself; None when it was not finished."""
         content = self.store.read(f"{self._checkpoint(key)}/{FACTS}")
-        return content is not None and made_from(init, self.config, key, json.loads(content))
+        return None if content is None else json.loads(content)
 
     def gather_checkpoints(self, out: Path) -> Iterator[str]:
         """Lay out finished phases in the folder `out`, as `dvc repro` does: the key of each as it comes.
@@ -93,12 +97,19 @@ class Results:
         self.store.upload(self._evaluated("samples", key, "png"), samples)
         self.store.upload(self._evaluated("evaluation", key, "json"), evaluation)
 
+    def is_evaluated(self, key: str) -> bool:
+        """Whether the measures of the phase `key` are kept."""
+        return self.store.read(self._evaluated("evaluation", key, "json")) is not None
+
+    def has_score_network(self) -> bool:
+        return self.store.read(f"{self._score_network()}/{DESCRIPTION}") is not None
+
     def keep_score_network(self, folder: Path) -> None:
         self._keep_folder(self._score_network(), folder, DESCRIPTION)
 
     def fetch_score_network(self, out: Path) -> bool:
         """Bring the score network to the folder `out`; False when there is none yet."""
-        if self.store.read(f"{self._score_network()}/{DESCRIPTION}") is None:
+        if not self.has_score_network():
             return False
         with atomic_folder(out) as beside:
             self._fetch_folder(self._score_network(), beside)
@@ -165,14 +176,25 @@ class Results:
         return digest_of([params_digest, self.dataset_digest])[:16]
 
 
-def made_from(init: Path | None, config: Config, key: str, facts: dict[str, Any]) -> bool:
+def opened(folder: Path) -> Checkpoint:
+    """The checkpoint in `folder`, by what it says of itself alone."""
+    return Checkpoint(folder, read_json(folder / FACTS))
+
+
+def started_from(config: Config) -> Checkpoint | None:
+    """The checkpoint of a registered version that the first phase begins with, as far as its digest tells."""
+    for key, start in config.warm_start.items():
+        return Checkpoint(Path("checkpoints") / key, {"files": {NETWORKS: start.checkpoint}})
+    return None
+
+
+def made_from(init: Checkpoint | None, config: Config, key: str, facts: dict[str, Any]) -> bool:
     """Whether the checkpoint that says `facts` of itself is of the phase `key` and began with `init`.
 
     A name says parameters and data, but not on which machine the phase before was trained: the last bits
     of that, which this phase began with, differ from machine to machine.
     """
-    before = None if init is None else read_checkpoint(init)
-    return facts["fingerprint"] == fingerprint(config, config.phase(key), facts["dataset"]["digest"], before)
+    return facts["fingerprint"] == fingerprint(config, config.phase(key), facts["dataset"]["digest"], init)
 
 
 def run_facts(uri: str, run: str) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,15 +82,19 @@ def retrain(
     if dry_run:
         _answer("would-submit", key, plan, as_json)
         return
-    text = compiled(loaded, cluster, options.planned_dataset(loaded, str(dataset)))
-    refuse(text, loaded, cluster)
     if host is None:
         raise InputError("--host: not given; it, or KF_PIPELINES_ENDPOINT, says where to start the run")
+    name = f"{loaded.register.model} {key}"
     with submit.clear_errors(host):
         client, user_namespace = submit.connect(host, token_file, namespace or cluster.namespace)
         home = submit.find_or_make_experiment(client, experiment or loaded.register.model, user_namespace)
-        name = f"{loaded.register.model} {key}"
-        run, is_new = start_once(client, home, name, lambda: submit.start(client, text, home, name, cluster))
+        run, is_new = first_run(client, home, name), False
+    if run is None:
+        text = compiled(loaded, cluster, options.planned_dataset(loaded, str(dataset)))
+        refuse(text, loaded, cluster)
+        with submit.clear_errors(host):
+            mine = submit.start(client, text, home, name, cluster)
+            run, is_new = settled(client, home, name, mine)
     _answer("submitted" if is_new else "found", key, plan, as_json, submit.address(ui or host, run))
 
 
@@ -114,28 +118,25 @@ def run_key(config: "Config", dataset: Path) -> str:
     return digest_of([digests.all_params(config), data])[:KEY_DIGITS]
 
 
-def start_once(client: Any, experiment: str, name: str, start: Callable[[], str]) -> tuple[str, bool]:
-    """The run of this name that is under way or succeeded, else one that `start` makes; whether it is new.
-
-    Two at once may both find none. So each looks again when whoever made a run in the same second has done
-    so: all see the same runs then, and all but the first terminate their own.
-    """
-    if found := _first_run(client, experiment, name):
-        return found, False
-    mine = start()
-    time.sleep(SETTLE_SECONDS)
-    first = _first_run(client, experiment, name) or mine
-    if first != mine:
-        client.terminate_run(mine)
-    return first, first == mine
-
-
-def _first_run(client: Any, experiment: str, name: str) -> str | None:
-    """The earliest run of this name that did not end badly."""
+def first_run(client: Any, experiment: str, name: str) -> str | None:
+    """The earliest run of this name that is under way or succeeded."""
     named = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
     answer = client.list_runs(page_size=100, experiment_id=experiment, filter=json.dumps(named))
     runs = [run for run in answer.runs or [] if run.state not in ENDED_BADLY]
     return min(runs, key=lambda run: (run.created_at, run.run_id)).run_id if runs else None
+
+
+def settled(client: Any, experiment: str, name: str, mine: str) -> tuple[str, bool]:
+    """The run of this name that stays when others start one at the same time as `mine`; whether it is mine.
+
+    Two may both have found none and started one. So each looks again when whoever did that in the same second
+    is done: all see the same runs then, and all but the first terminate their own.
+    """
+    time.sleep(SETTLE_SECONDS)
+    first = first_run(client, experiment, name) or mine
+    if first != mine:
+        client.terminate_run(mine)
+    return first, first == mine
 
 
 def _over_budget(plan: "Plan", max_cost: float | None, max_hours: float | None) -> Iterator[str]:

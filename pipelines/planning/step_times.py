@@ -72,6 +72,11 @@ class Measured:
     spread: float
     rates: tuple[Rate, ...]
 
+    def spread_at(self, rate: Rate, minibatch: int, megaflops: float) -> float:
+        """How unsure it is what one of the rates says of another step."""
+        wider = 1 + SPREAD_OF_SCALING * rate.distance(minibatch, megaflops)
+        return min(self.spread * wider, LARGEST_SPREAD)
+
 
 @dataclass(frozen=True)
 class AnyOther:
@@ -174,26 +179,25 @@ def training(config: Config, key: str, images: int, machine: Machine, own: tuple
     share = max(1, phase.minibatch // gpus)
     flops = iteration_flops(config.network, phase.resolution)
     several = gpus * (step_times().guessed.several_gpus if gpus > 1 else 1)
-    known = _nearest(machine.device, share, flops / 1e6, (*own, *step_times().measured))
+    known = _surest(machine.device, share, flops / 1e6, (*own, *step_times().measured))
     if known is None:
         seconds, basis = _guessed(machine.device, share, flops, phase.resolution)
         return Estimate(seconds * (images / several), basis)
     source, rate = known
     scale = flops / 1e6 / rate.megaflops
-    distance = rate.distance(share, flops / 1e6)
-    spread = min(source.spread * (1 + SPREAD_OF_SCALING * distance), LARGEST_SPREAD)
+    spread = source.spread_at(rate, share, flops / 1e6)
     basis = "own run" if source in own else "measured"
-    if distance > 0.05:
+    if spread > 1.05 * source.spread:
         basis += f", scaled from {phase_key(rate.resolution)}"
     return Estimate(Range.around(images * scale / rate.images_per_second / several, spread), basis)
 
 
-def _nearest(
+def _surest(
     device: str, minibatch: int, megaflops: float, known: tuple[Measured, ...]
 ) -> tuple[Measured, Rate] | None:
-    """The rate of the same device at the most alike step."""
+    """Of the same device, the rate that says the most of such a step, and where it is from."""
     candidates = [(each, rate) for each in known if _same(each.device, device) for rate in each.rates]
-    return min(candidates, key=lambda pair: pair[1].distance(minibatch, megaflops), default=None)
+    return min(candidates, key=lambda pair: pair[0].spread_at(pair[1], minibatch, megaflops), default=None)
 
 
 def _same(one: str, other: str) -> bool:

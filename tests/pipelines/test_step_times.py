@@ -1,0 +1,129 @@
+"""Estimates: against the times that the paper's authors published, own runs first, scaled by arithmetic."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.planning.here import device_here
+from pipelines.planning.step_times import (
+    Machine,
+    Measured,
+    Range,
+    Rate,
+    own_rates,
+    photographs,
+    step_times,
+    training,
+)
+from progan import config, presets
+from progan.cost import iteration_flops
+from progan.phases import Schedule
+
+CPU = Machine("CPU", 0)
+
+
+def days(name, machine):
+    loaded = config.parse(presets.params(name), name)
+    parts = [
+        training(loaded, key, Schedule(phase).total_images, machine, ())
+        for key, phase in loaded.phases.items()
+    ]
+    assert {part.basis for part in parts} == {"guessed"}
+    return [
+        sum(getattr(part.seconds, bound) for part in parts) / 86400 for bound in ("low", "likely", "high")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("preset", "gpus", "published"),
+    [
+        ("celebahq-1024", 1, 30),
+        ("celebahq-1024-v2-1gpu", 1, 14),
+        ("celebahq-1024-v2-2gpus", 2, 7),
+        ("celebahq-1024-v2-4gpus", 4, 3),
+        ("celebahq-1024-v2-8gpus", 8, 2),
+    ],
+)
+def test_the_authors_times_on_v100s(preset, gpus, published):
+    """In days, by their README: "about a month", "2 weeks" … The range holds them, the guess is near."""
+    low, likely, high = days(preset, Machine("Tesla V100-SXM2-16GB", gpus))
+    assert low < published < high
+    assert published / 1.7 < likely < published * 1.7
+
+
+def test_cards_by_any_spelling():
+    """CUDA's names have spaces where nodes' labels have hyphens; the first that fits counts."""
+    named = [
+        days("celebahq-256", Machine(name, 1)) for name in ("NVIDIA H100 80GB HBM3", "nvidia-h100-80gb-hbm3")
+    ]
+    assert named[0] == named[1]
+    slower = days("celebahq-256", Machine("NVIDIA-H100-PCIe", 1))
+    assert named[0][1] < slower[1] < days("celebahq-256", Machine("Tesla-T4", 1))[1]
+    low, likely, high = days("celebahq-256", Machine("some other card", 1))
+    assert high / likely == likely / low == step_times().guessed.any_other.spread
+
+
+def test_own_runs_come_first(small_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images, machine = 8000, Machine("NVIDIA A100-SXM4-80GB", 2)
+    guessed = training(small_config, "r0008", images, machine, ())
+    assert guessed.basis == "guessed"
+    history = Path("history/r0008.csv")
+    history.parent.mkdir()
+    history.write_text(
+        "images,minibatch,seconds,device,gpus\n0,8,0.0,,\n4000,8,100.0,NVIDIA A100-SXM4-80GB,2\n"
+    )
+    own = own_rates(small_config, Path(), "CPU")
+    found = training(small_config, "r0008", images, machine, own)
+    assert found.basis == "own run"
+    expected = 200 / step_times().guessed.several_gpus
+    assert found.seconds.likely == pytest.approx(expected)
+    assert found.seconds.low < expected < found.seconds.high
+    assert training(small_config, "r0008", images, CPU, own).basis.startswith("measured")
+    history.write_text("images,minibatch,seconds\n0,8,0.0\n4000,8,100.0\n")
+    here = own_rates(small_config, Path(), device_here().device)
+    assert training(small_config, "r0008", images, device_here(), here).seconds.likely == pytest.approx(200)
+
+
+def test_scaled_by_arithmetic_and_less_sure(small_config):
+    """Twice the operations take twice as long; the further from what is known, the wider the range."""
+    network = small_config.network
+    megaflops = iteration_flops(network, 8) / 1e6
+    known = (Measured("CPU", "", 1.5, (Rate(8, 8, megaflops, 100.0), Rate(512, 8, 1e9, 1.0))),)
+    exact = training(small_config, "r0008", 1000, CPU, known)
+    assert exact.seconds == Range.around(10, 1.5)
+    assert exact.basis == "own run"
+    wider = replace(small_config, network=replace(network, fmap_base=128, fmap_max=16))
+    ratio = iteration_flops(wider.network, 8) / iteration_flops(network, 8)
+    assert ratio > 2
+    scaled = training(wider, "r0008", 1000, CPU, known)
+    assert scaled.seconds.likely == pytest.approx(10 * ratio)
+    assert scaled.basis == "own run, scaled from r0008"
+    assert scaled.seconds.high / scaled.seconds.likely > 1.5
+
+
+def test_the_table_is_of_the_networks_that_it_names():
+    """params.yaml's, as it says: where the arithmetic changes, the table has to be measured again."""
+    loaded = config.load()
+    (cpu,) = (each for each in step_times().measured if each.device == "CPU")
+    for rate in cpu.rates:
+        assert iteration_flops(loaded.network, rate.resolution) / 1e6 == pytest.approx(
+            rate.megaflops, rel=0.01
+        )
+        assert loaded.phases[f"r{rate.resolution:04d}"].minibatch == rate.minibatch
+
+
+def test_how_many_photographs(small_config, tmp_path):
+    def count(**changes):
+        return photographs(replace(small_config, dataset=replace(small_config.dataset, **changes)), tmp_path)
+
+    assert count() == 48  # painted
+    assert count(max_images=7) == 7
+    assert count(path="data/raw/celeba") == 202599
+    assert count(path="data/raw/celeba", max_images=1000) == 1000
+    assert count(source="folder", path="mine") is None
+    (tmp_path / "mine/deeper").mkdir(parents=True)
+    for name in ("a.png", "deeper/b.jpg"):
+        (tmp_path / "mine" / name).write_bytes(b"")
+    assert count(source="folder", path="mine") == 2
