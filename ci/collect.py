@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -16,7 +15,10 @@ REPORTS = Path("reports")  # what the job keeps
 
 
 def collect(forge: Forge, run: str) -> None:
-    """Collect the runs that commits wait for and that have ended; or only `run`, if it is not empty."""
+    """Collect the runs that commits wait for and that have ended; or only `run`, if it is not empty.
+
+    Raises InputError after all others when one cannot be collected; it is tried again by hand only.
+    """
     commits_by_url = defaultdict(list)  # the newest commit first
     for commit in output("git", "rev-list", f"--max-count={COMMITS}", "HEAD").split():
         status = forge.status(commit)
@@ -24,25 +26,29 @@ def collect(forge: Forge, run: str) -> None:
             commits_by_url[status.url].append(commit)
     if run and not commits_by_url:
         raise InputError(f"{run}: the status of none of the last {COMMITS} commits names it")
+    refused = []
     for url, commits in commits_by_url.items():
-        if outcome := _collected(forge, url, commits[0]):
-            for commit in commits:
-                forge.set_status(commit, *outcome)
-            print(f"{url}: {outcome[1]}")
+        try:
+            outcome = _collected(forge, url, commits[0])
+        except Interrupted as error:
+            print(error)
+            continue
+        except InputError as error:
+            refused.append(str(error))
+            outcome = Status("failure", url), str(error)
+        for commit in commits:
+            forge.set_status(commit, *outcome)
+        print(f"{url}: {outcome[1]}")
+    if refused:
+        raise InputError("; ".join(refused))
 
 
-def _collected(forge: Forge, url: str, commit: str) -> tuple[Status, str] | None:
-    """How the run ended, and in a line why so; None if it goes on."""
+def _collected(forge: Forge, url: str, commit: str) -> tuple[Status, str]:
+    """Bring a run's results home; how it ended, and that in a line. Raises Interrupted if it goes on."""
     run = _id(url)
     with checked_out(commit) as folder:
         comment = folder.with_suffix(".md")
-        try:
-            found = json.loads(progan("collect", run, "--push", "--json", "--md", str(comment), cwd=folder))
-        except Interrupted as error:
-            print(error, file=sys.stderr)
-            return None
-        except InputError as error:
-            return Status("failure", url), str(error)
+        found = json.loads(progan("collect", run, "--push", "--json", "--md", str(comment), cwd=folder))
         _keep_report(folder, run)
         if files := changed_files(folder):
             text = f"[The run]({url}) trained {commit}. Once this is merged, `dvc pull` fetches what it made."

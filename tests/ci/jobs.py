@@ -91,7 +91,8 @@ def run(job, clone, expressions, environment):
 
     Gives back what they printed, and on GitHub their outputs and summary.
 
-    expressions: {"vars.MAX_COST": "100", …}; environment: what the forge gives a job.
+    expressions: {"vars.MAX_COST": "100", …}; environment: what the forge gives a job, which on GitLab has
+    more weight than what the job says.
     """
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, check=True, capture_output=True, text=True)
     commit = dict.fromkeys(("GITHUB_SHA", "CI_COMMIT_SHA"), head.stdout.strip())
@@ -108,7 +109,7 @@ def run(job, clone, expressions, environment):
         variables = {name: _value(str(text), expressions) for name, text in step.variables.items()}
         machine = {name: os.environ[name] for name in OF_THE_MACHINE if name in os.environ}
         outputs = {name: str(file) for name, file in files.items()}
-        given = {**machine, **environment, **commit, **outputs, **variables}
+        given = {**machine, **variables, **environment, **commit, **outputs}
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
         done = subprocess.run(command, cwd=clone, env=given, capture_output=True, text=True)
         assert done.returncode == 0, f"{job}: {script}\n{done.stdout}\n{done.stderr}"

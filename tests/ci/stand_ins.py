@@ -297,8 +297,11 @@ def standing_in(name):
 
 @contextmanager
 def kubeflow():
-    """Kubeflow Pipelines: it keeps the runs it is given, all PENDING, and asks for a token of its own."""
-    runs, api = [], "/apis/v2beta1"
+    """Kubeflow Pipelines: it keeps the runs it is given, all PENDING, and asks for a token of its own.
+
+    `states` are those of runs that others made.
+    """
+    runs, states, api = [], {}, "/apis/v2beta1"
 
     def let_in(answer):
         def asked(request):
@@ -319,8 +322,16 @@ def kubeflow():
         ("GET", f"{api}/runs"): let_in(lambda request: {"runs": runs}),
         ("POST", f"{api}/runs"): let_in(make_run),
     }
-    with serving(answers) as server:
-        server.runs = runs
+
+    class Answers(dict):
+        def get(self, key, default):
+            method, path = key
+            if (run := path.removeprefix(f"{api}/runs/")) in states and method == "GET":
+                return let_in(lambda request: {"run_id": run, "state": states[run]})
+            return super().get(key, default)
+
+    with serving(Answers(answers)) as server:
+        server.runs, server.states = runs, states
         yield server
 
 

@@ -1,8 +1,10 @@
 """Every script of every job, run in a scratch clone. Forge and cluster are stood in for, and nothing else."""
 
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +15,7 @@ import yaml
 from progan import config
 from progan.training import PhaseTrainer
 from tests.ci import jobs
-from tests.ci.stand_ins import TOKEN, PullRequest, kubeflow, kubernetes, standing_in
+from tests.ci.stand_ins import CONTEXT, TOKEN, PullRequest, kubeflow, kubernetes, standing_in
 from tests.components.test_warm_start import register_version
 from tests.conftest import shrunk_params
 
@@ -44,10 +46,16 @@ def main(tmp_path_factory):
 
 @pytest.fixture
 def clone(main, tmp_path):
-    """Of main, with this environment as its own."""
-    git(tmp_path, "clone", "--quiet", str(main), "clone")
-    (tmp_path / "clone/.venv").symlink_to(sys.prefix)
-    return tmp_path / "clone"
+    return cloned(main, tmp_path)
+
+
+def cloned(origin, folder):
+    """A clone with this environment as its own."""
+    git(folder, "clone", "--quiet", str(origin), "clone")
+    clone = folder / "clone"
+    (clone / ".venv").symlink_to(sys.prefix)
+    (clone / ".git/info/exclude").write_text("/.venv\n")  # .gitignore has it as a folder
+    return clone
 
 
 def change(file, how):
@@ -144,7 +152,9 @@ def cluster(tmp_path):
             "AWS_DEFAULT_REGION": "",
             "AWS_ENDPOINT_URL": "",
         }
-        yield SimpleNamespace(variables=variables, runs=pipelines.runs, url=pipelines.url)
+        yield SimpleNamespace(
+            variables=variables, runs=pipelines.runs, states=pipelines.states, url=pipelines.url
+        )
 
 
 def on_github(variables):
@@ -160,8 +170,6 @@ def test_retraining_on_github(clone, cluster):
         expressions = on_github(cluster.variables)
         jobs.run("retrain.yml: submit", clone, expressions, environment)
         check_submitted(clone, cluster, forge)
-        with pytest.raises(AssertionError, match="nothing is started: it costs up to"):
-            jobs.run("retrain.yml: submit", clone, expressions | {"vars.MAX_COST": "0"}, environment)
         with pytest.raises(AssertionError, match="MAX_COST: set this variable"):
             jobs.run("retrain.yml: submit", clone, expressions | {"vars.MAX_COST": ""}, environment)
         assert len(cluster.runs) == 1
@@ -186,6 +194,10 @@ def test_retraining_on_gitlab(clone, cluster):
         for _ in range(2):
             jobs.run(".gitlab-ci.yml: submit", clone, {}, given)
         check_submitted(clone, cluster, forge)
+        cluster.runs.clear()
+        with pytest.raises(AssertionError, match="nothing is started: it costs up to"):
+            jobs.run(".gitlab-ci.yml: submit", clone, {}, given | {"MAX_COST": "0"})
+        assert cluster.runs == []
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +233,77 @@ def test_starting_from_the_champion_is_proposed(clone, registry, name, job):
         assert path == "params.yaml"
         assert list(yaml.safe_load(text)["warm_start"]) == ["r0004"]
         assert forge.branches[pull.branch]["parent"] == git(clone, "rev-parse", "HEAD")
+
+
+@pytest.fixture(scope="module")
+def trained(main, tmp_path_factory):
+    """A commit whose dataset is built, and the id of the run that trained it where the profile says.
+
+    kfp's local runner is the cluster; dataset, results and DVC's remote are folders that it shares with us.
+    """
+    root = tmp_path_factory.mktemp("trained")
+    ours, cluster = root / "ours", root / "cluster"
+    git(root, "clone", "--quiet", str(main), "ours")
+    storage = {name: str(root / name) for name in ("dataset", "snapshots", "results")}
+    change(ours / "infra/cluster.yaml", lambda values: values.update(storage=storage))
+    change(ours / "params.yaml", lambda values: values["phases"].pop("r0016"))
+    commands = str(Path(sys.prefix) / "bin")
+    environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
+
+    def run(folder, *command):
+        given = environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db"}
+        done = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(ours, "dvc", "remote", "add", "--quiet", "--default", "remote", str(root / "remote"))
+    run(ours, "dvc", "repro", "--quiet", "build-dataset")
+    run(ours, "dvc", "push", "--quiet")
+    git(ours, "add", "--all")
+    git(ours, "commit", "--quiet", "--message=Build the dataset")
+    shutil.copytree(ours / "data/multires", storage["dataset"])
+    cluster.mkdir()
+    shutil.copy(ours / "params.yaml", cluster)
+    places = (f"--dataset={storage['dataset']}", f"--results={storage['results']}")
+    log = run(cluster, "progan", "run", *places)
+    return SimpleNamespace(root=ours, run=log.split("/runs/")[1].split("/")[0], run_command=run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "job"), [("github", "collect.yml: collect"), ("gitlab", ".gitlab-ci.yml: collect")]
+)
+def test_collecting(trained, cluster, tmp_path, name, job):
+    clone = cloned(trained.root, tmp_path)
+    commit, url = git(clone, "rev-parse", "HEAD"), f"{cluster.url}/#/runs/details/{trained.run}"
+    inputs = {"inputs.run": "", "github.event.client_payload.run": ""}
+    with standing_in(name) as (forge, environment):
+        forge.known_files.add("dvc.lock")
+        forge.statuses[commit] = {
+            "context": CONTEXT,
+            "state": "pending",
+            "status": "pending",
+            "target_url": url,
+        }
+        given = environment | (cluster.variables | {"PROGAN_FORGE_TOKEN": TOKEN} if name == "gitlab" else {})
+        given = {**given, "AWS_DEFAULT_REGION": "us-east-1"}
+
+        def collect(state):
+            cluster.states[trained.run] = state
+            jobs.run(job, clone, on_github(cluster.variables) | inputs, given)
+            return forge.statuses[commit]["state"]
+
+        assert collect("RUNNING") == "pending"
+        assert forge.pulls == []
+        assert collect("SUCCEEDED") == "success"
+        [pull] = forge.pulls
+        [said] = forge.texts(pull.number)
+        assert "r0008: the gate passed" in said
+        assert "swd_average" in said
+        assert "<html" in (clone / f"reports/{trained.run}.html").read_text()
+
+        [(path, text)] = forge.branches[pull.branch]["files"].items()
+        (clone / path).write_text(text)
+        assert "up to date" in trained.run_command(clone, "dvc", "repro", "--dry", "--allow-missing")
+        trained.run_command(clone, "dvc", "pull", "--quiet", "checkpoints/r0008")
+        assert (clone / "checkpoints/r0008/networks.safetensors").exists()
