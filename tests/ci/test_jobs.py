@@ -299,7 +299,7 @@ def test_collecting(trained, cluster, tmp_path, name, job):
         [pull] = forge.pulls
         [said] = forge.texts(pull.number)
         assert "r0008: the gate passed" in said
-        assert "swd_average" in said
+        assert "<b>The metrics</b>" in said
         assert "<html" in (clone / f"reports/{trained.run}.html").read_text()
 
         [(path, text)] = forge.branches[pull.branch]["files"].items()
