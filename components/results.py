@@ -52,13 +52,13 @@ class Results:
         self.store.upload(self._history(key), history)
         self._keep_folder(self._checkpoint(key), checkpoint, FACTS)
 
-    def fetch_training(self, key: str, init: Path | None, checkpoint: Path, history: Path) -> bool:
+    def fetch_training(self, key: str, init: Checkpoint | None, checkpoint: Path, history: Path) -> bool:
         """Bring the phase `key` to the folder `checkpoint`; False if it was not finished, or not from `init`.
 
         What is there already is not fetched again. Raises InputError when what is kept is damaged.
         """
         name, facts = self._checkpoint(key), self.facts(key)
-        if facts is None or not made_from(opened(init) if init else None, self.config, key, facts):
+        if facts is None or not made_from(init, self.config, key, facts):
             return False
         if not self.store.download(self._history(key), history):
             return False
@@ -85,12 +85,12 @@ class Results:
 
         The first that is not finished, or did not begin with the one before it, ends them.
         """
-        before: Path | None = None
+        before = started_from(self.config)
         for key in self.config.phases:
             checkpoint, history = out / "checkpoints" / key, out / "history" / f"{key}.csv"
             if not self.fetch_training(key, before, checkpoint, history):
                 return
-            before = checkpoint
+            before = opened(checkpoint)
             yield key
 
     def keep_evaluation(self, key: str, evaluation: Path, samples: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import compile, dataset, doctor, lint, plan, presets, retrain, run, submit
+from pipelines import collect, compile, dataset, doctor, lint, plan, presets, retrain, run, submit
 from pipelines.options import DATASET, PARAMS, SNAPSHOTS, Dataset, Params, Snapshots
 from progan.errors import InputError, Interrupted
 
@@ -25,6 +25,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(presets.app, name="presets")
 app.command("compile")(compile.compile_pipeline)
+app.command()(collect.collect)
 app.command()(lint.lint)
 app.command()(plan.plan)
 app.command()(retrain.retrain)

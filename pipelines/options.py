@@ -8,6 +8,7 @@ import typer
 if TYPE_CHECKING:
     from pipelines.profile import Profile
     from progan.config import Config
+    from progan.dataset.manifest import Manifest
 
 Params = Annotated[Path, typer.Option(help="The parameters: all that decides the result.")]
 Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]
@@ -32,17 +33,28 @@ TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
 
 
 def planned_dataset(config: "Config", dataset: str) -> str:
-    """The digest of the dataset at `dataset`, a folder or s3://; empty, and said, when none is there."""
-    from components.build_dataset.stage import require_parameters
-    from components.object_store.dataset import find_manifest
-
-    if manifest := find_manifest(dataset):
-        require_parameters(config, manifest, dataset)
+    """The digest of the dataset at `dataset`; empty, and said, when none is known."""
+    if manifest := known_dataset(config, dataset):
         return manifest.digest
     typer.echo(
         f"{dataset}: no dataset here; the run's first task builds it, or takes what it finds", err=True
     )
     return ""
+
+
+def known_dataset(config: "Config", dataset: str) -> "Manifest | None":
+    """The manifest of the dataset at `dataset`, a folder or s3:// address, or of what dvc.lock says belongs
+    there; None when there is neither. Raises InputError when it is of other parameters."""
+    from components.build_dataset.stage import require_parameters
+    from components.object_store.dataset import find_manifest
+    from pipelines.checkout import Checkout
+
+    manifest = find_manifest(dataset)
+    if manifest is None and Path(".dvc").is_dir() and "://" not in dataset:
+        manifest = Checkout().manifest(dataset)
+    if manifest:
+        require_parameters(config, manifest, dataset)
+    return manifest
 
 
 def read_all(params: Path, profile: Path, image: str | None, dataset: Path) -> "tuple[Config, Profile, str]":

@@ -19,6 +19,7 @@ from progan.errors import InputError
 
 if TYPE_CHECKING:
     from pipelines.profile import Profile
+    from progan.config import Config
 
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 POLL_SECONDS, MAX_UNANSWERED = 10.0, 30
@@ -36,7 +37,8 @@ def submit(
     image: options.Image = None,
     dataset: options.Dataset = options.DATASET,
 ) -> None:
-    """Start a run on a cluster and print its address. Finished phases come from the cluster's cache.
+    """Start a run on a cluster and print its address. Phases that were finished, there or here, are not
+    trained again: those of this checkout are handed over where the profile keeps results in S3.
 
     Example: progan submit --host https://kubeflow.example.org/pipeline --token-file token --wait
     """
@@ -49,11 +51,21 @@ def submit(
     name = experiment or loaded.register.model
     with clear_errors(host):
         client, user_namespace = connect(host, token_file, namespace or cluster.namespace)
+    hand_over_and_tell(loaded, cluster, dataset, digest)
+    with clear_errors(host):
         found = find_or_make_experiment(client, name, user_namespace)
         run = start(client, text, found, f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}", cluster)
         print(address(ui or host, run), flush=True)
         if wait and _wait(client, run) != "SUCCEEDED":
             raise typer.Exit(1)
+
+
+def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path, digest: str) -> None:
+    """Bring to the cluster what this checkout has finished and it has not."""
+    from pipelines.hand_over import hand_over
+
+    if handed := hand_over(config, profile.storage, dataset, digest):
+        typer.echo(f"handed over: {', '.join(handed)}", err=True)
 
 
 def address(ui: str, run: str) -> str:

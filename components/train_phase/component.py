@@ -37,14 +37,14 @@ def train_phase(
     from pathlib import Path
 
     from components.object_store.dataset import fetch_level
-    from components.results import Results
+    from components.results import Results, opened
     from components.train_phase.launch import PhaseJob, gpus_here, launcher
     from progan import config
 
     loaded = config.from_text(params)
     kept = Results(results, loaded, dataset_digest)
     before, out, table = Path(init.path) if init else None, Path(checkpoint.path), Path(history.path)
-    if not kept.fetch_training(phase, before, out, table):
+    if not kept.fetch_training(phase, opened(before) if before else None, out, table):
         dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
         launcher(gpus_here()).run(PhaseJob(loaded, phase, dataset, before, snapshots, out, table))
         kept.keep_training(phase, out, table)

@@ -6,14 +6,18 @@ from typing import Any
 
 from components.object_store.dataset import find_manifest
 from components.results import Results, made_from, started_from
+from pipelines.checkout import Checkout
+from pipelines.hand_over import phases_to_hand
+from pipelines.options import known_dataset
 from pipelines.planning.here import ROOT, device_here, reachable
-from pipelines.planning.staleness import Fate, fates
+from pipelines.planning.staleness import NEVER_RUN, Fate, fates
 from pipelines.planning.step_times import Machine, Measured, Range, own_rates
 from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of
 from pipelines.profile import Pod, Profile
 from progan.config import Config
 from progan.dataset.build import deciding_parameters
 from progan.dataset.manifest import Manifest
+from progan.errors import InputError
 from progan.snapshots import Checkpoint
 from progan.store import Store
 
@@ -35,20 +39,35 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
     """
     remarks: list[str] = []
     storage, here = profile.storage, fates(ROOT, params)
-    reachable_there = {name: reachable(uri, name, remarks) for name, uri in vars(storage).items()}
+    answers = {name: reachable(uri, name, remarks) for name, uri in vars(storage).items()}
     is_stale = here.get("build-dataset", Fate()).runs
-    there = find_manifest(storage.dataset) if reachable_there["dataset"] and not is_stale else None
-    known = there or (None if is_stale else find_manifest(str(dataset)))
+    there = find_manifest(storage.dataset) if answers["dataset"] and not is_stale else None
+    known = there or (None if is_stale else _known(config, dataset))
     manifest = known if known and _describes(config, known) else None
-    results = (
-        Results(storage.results, config, manifest.digest) if manifest and reachable_there["results"] else None
+    results = Results(storage.results, config, manifest.digest) if manifest and answers["results"] else None
+    handed = _handed_over(results, manifest)
+    place = _Cluster(
+        config,
+        profile,
+        here,
+        manifest is not None and (there is not None or "://" in storage.dataset),
+        results,
+        handed,
+        _finished(config, results, handed),
+        own_rates(config, ROOT, device_here().device),
+        manifest,
+        answers["snapshots"],
     )
-    own = own_rates(config, ROOT, device_here().device)
-    finished = _finished(config, results)
-    snapshots = reachable_there["snapshots"]
-    place = _Cluster(config, profile, here, there is not None, results, finished, own, manifest, snapshots)
     stages = {stage: items for stage, items in stages_of(config).items() if stage != "paint"}
-    return Plan("the cluster", tuple(tasks_of(config, place, stages)), tuple(remarks))
+    return Plan("the cluster", False, tuple(tasks_of(config, place, stages)), tuple(remarks))
+
+
+def _known(config: Config, dataset: Path) -> Manifest | None:
+    """The dataset that lies here, or that dvc.lock knows; None where it is of other parameters."""
+    try:
+        return known_dataset(config, str(dataset))
+    except InputError:
+        return None
 
 
 def _describes(config: Config, manifest: Manifest) -> bool:
@@ -57,12 +76,23 @@ def _describes(config: Config, manifest: Manifest) -> bool:
     return (manifest.source, manifest.parameters) == asked
 
 
-def _finished(config: Config, results: Results | None) -> dict[str, Checkpoint]:
-    """The checkpoints that earlier runs kept, each of which began with the one before it."""
+def _handed_over(results: Results | None, manifest: Manifest | None) -> dict[str, Checkpoint]:
+    """The phases finished here that a submission brings to the cluster's results."""
+    if results is None or manifest is None or "://" not in results.uri or not Path(".dvc").is_dir():
+        return {}
+    return phases_to_hand(Checkout(), results, manifest)
+
+
+def _finished(
+    config: Config, results: Results | None, handed: dict[str, Checkpoint]
+) -> dict[str, Checkpoint]:
+    """The checkpoints that no phase has to be trained for, each of which began with the one before it."""
     found: dict[str, Checkpoint] = {}
     before = started_from(config)
     for key in config.phases:
         facts = results.facts(key) if results else None
+        if facts is None and key in handed:
+            facts = handed[key].facts
         if facts is None or not made_from(before, config, key, facts):
             break
         found[key] = before = Checkpoint(Path("checkpoints") / key, facts)
@@ -76,7 +106,8 @@ class _Cluster:
     here: dict[str, Fate]  # what DVC says of the same stages: why they are not among the results
     has_dataset: bool
     results: Results | None
-    kept: dict[str, Checkpoint]
+    handed: dict[str, Checkpoint]
+    kept: dict[str, Checkpoint]  # those among them
     own: tuple[Measured, ...]
     manifest: Manifest | None
     snapshots: Store | None
@@ -86,9 +117,9 @@ class _Cluster:
         if stage in NOT_KEPT:
             return Fate((NOT_KEPT[stage],))
         if self._is_kept(stage, key):
-            return Fate()
+            return Fate(remark="handed over from here" if stage == "train" and key in self.handed else "")
         upstream = tuple(each for each in self._before(stage, key) if self.fate(each).runs)
-        here = self.here.get(name, Fate())
+        here = self.here.get(name, Fate((NEVER_RUN,) if self.here else ()))
         return Fate(here.why or (() if upstream else ("the cluster has none",)), upstream)
 
     def checkpoint(self, key: str) -> Checkpoint | None:
@@ -110,7 +141,7 @@ class _Cluster:
 
     def _is_kept(self, stage: str, key: str) -> bool:
         if stage == "build-dataset":
-            return self.has_dataset and self.manifest is not None
+            return self.has_dataset
         if stage == "score-network":
             return self.results is not None and self.results.has_score_network()
         if stage == "evaluate":

@@ -34,6 +34,7 @@ def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Pla
     gpus = f"{device.gpus} × " if device.gpus else ""
     return Plan(
         f"dvc repro, here on {gpus}{device.device}",
+        True,
         tuple(tasks_of(config, place, stages_of(config))),
         tuple(remarks),
     )

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH = 100
-STATES = {"cached": "cached", "resumes": "resumes from", "runs": "runs in full"}
+STATES = {"cached": "cached", "resumes": "resumes from kimg", "runs": "runs in full"}
 COLOURS = {"cached": "dim", "resumes": "yellow", "runs": "bold"}
-COLUMNS = ("task", "what happens", "images", "steps", "time", "GPU memory", "disk", "price")
-REASONS = 4  # shown of one task
+COLUMNS = ("task", "what happens", "images", "steps", "time", "GPU GiB", "disk", "price")
+REASONS = 3  # shown of those that hold for the same tasks
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -39,7 +39,6 @@ def print_plan(plan: Plan) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     console.print(_table(plan))
-    console.print()
     for names, reason in _reasons(plan).items():
         console.print(f"[bold]{names}[/]: {reason}")
     console.print()
@@ -75,9 +74,9 @@ def summary(plan: Plan) -> list[str]:
     hours, price = plan.hours, plan.price
     lines = [
         f"{len(plan.to_do)} of {len(plan.tasks)} tasks to do for {plan.place}",
-        f"time: {_about(hours, _one_time)}, with everything downstream of a change",
+        f"time: {_about(hours, _one_time)}, with all that follows a change",
     ]
-    if plan.certain_hours.high < hours.high:
+    if plan.ends_early and plan.certain_hours.high < hours.high:
         lines.append(
             f"time: {_about(plan.certain_hours, _one_time)}, if what changed makes the same as before"
         )
@@ -109,7 +108,7 @@ def _table(plan: Plan) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in _columns(plan):
         table.add_column(name, justify="left" if name in COLUMNS[:2] else "right", no_wrap=True)
     for task in plan.tasks:
@@ -120,13 +119,13 @@ def _table(plan: Plan) -> "Table":
 def _cells(task: Task) -> tuple[str, ...]:
     what = STATES[task.state]
     if task.resumes_at_kimg is not None:
-        what += f" {task.resumes_at_kimg:,.5g} kimg"
+        what += f" {_count(task.resumes_at_kimg)}"
     unknown = "" if task.state == "cached" else "?"
     return (
         task.name,
         what,
-        "" if task.images is None else f"{task.images:,}",
-        "" if task.steps is None else f"{task.steps:,}",
+        "" if task.images is None else _count(task.images),
+        "" if task.steps is None else _count(task.steps),
         _range(task.hours, _one_time) if task.hours else unknown,
         _memory(task),
         "" if task.disk_gib is None else _gib(task.disk_gib),
@@ -138,7 +137,7 @@ def _memory(task: Task) -> str:
     if task.gpu_memory_gib is None:
         return ""
     of_card = f" of {task.card_gib:g}" if task.card_gib else ""
-    return f"{task.gpu_memory_gib:.0f}{of_card} GiB{' !' if _too_large(task) else ''}"
+    return f"{'! ' if _too_large(task) else ''}{task.gpu_memory_gib:.0f}{of_card}"
 
 
 def _too_large(task: Task) -> bool:
@@ -196,7 +195,14 @@ def _one_time(hours: float, like: float) -> str:
 
 
 def _one_price(amount: float, like: float) -> str:
-    return f"{amount:,.0f}" if like >= 100 else f"{amount:.2f}"
+    return f"{amount:,.0f}" if like >= 10 else f"{amount:.2f}"
+
+
+def _count(number: float) -> str:
+    """Three digits: 7000002 → "7 M", 50125 → "50.1 k"."""
+    if number < 10_000:
+        return f"{number:,g}"
+    return f"{number / 1e6:.3g} M" if number >= 999_500 else f"{number / 1e3:.3g} k"
 
 
 def _gib(amount: float) -> str:

@@ -234,12 +234,13 @@ def other(
         return _evaluation(config, config.phase(key).resolution, machine)
     if images is None:
         return None
-    if stage == "paint":
-        seconds = images / times.images_per_second[stage]
-    else:
-        side = config.dataset.resolution if stage == "build-dataset" else min(64, config.dataset.resolution)
-        epochs = config.measures.classifier_epochs if stage == "score-network" else 1
-        seconds = epochs * images * side**2 / 1e6 / times.megapixels_per_second[stage]
+    side = config.dataset.resolution if stage == "build-dataset" else min(64, config.dataset.resolution)
+    epochs = config.measures.classifier_epochs if stage == "score-network" else 1
+    seconds = 0.0
+    if stage in times.images_per_second:
+        seconds += images / times.images_per_second[stage]
+    if stage in times.megapixels_per_second:
+        seconds += epochs * images * side**2 / 1e6 / times.megapixels_per_second[stage]
     return Estimate(Range.around(seconds, times.spread), "measured")
 
 

@@ -60,6 +60,7 @@ class Plan:
     """All tasks of a run, in the order in which it meets them, and the place where it would run."""
 
     place: str
+    ends_early: bool  # whether what follows a change is left out where that makes the same as before
     tasks: tuple[Task, ...]
     remarks: tuple[str, ...]
 

@@ -264,7 +264,7 @@ def test_the_price(cluster):
 def test_a_card_that_is_too_small_is_told(cluster):
     cluster(r0004={"gpu_memory_gib": 0.5})
     shown = CliRunner().invoke(cli.app, ["plan", "--cluster"]).stdout
-    assert "1 of 0.5 GiB !" in shown
+    assert "! 1 of 0.5" in shown
     assert "more memory than the card has (!): train r0004, train r0008" in shown
 
 

@@ -1,0 +1,116 @@
+"""This checkout as DVC knows it: what dvc.lock names, wherever it lies, and saying there what was made."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from progan.errors import InputError
+
+if TYPE_CHECKING:
+    from progan.dataset.manifest import Manifest
+
+
+class Checkout:
+    """The project in the current folder. Names are paths in it; its data may be here, in DVC's cache, or in
+    the remote."""
+
+    @cached_property
+    def repo(self) -> Any:
+        from dvc.repo import Repo
+
+        logging.getLogger("dvc").setLevel(logging.ERROR)
+        with one_line():
+            return Repo()
+
+    def json(self, name: str) -> Any:
+        """The JSON in a file; None when dvc.lock does not know it, or it lies nowhere."""
+        with one_line(), contextlib.suppress(FileNotFoundError):
+            return json.loads(self._files.read_bytes(f"/{name}"))
+        return None
+
+    def manifest(self, dataset: str) -> "Manifest | None":
+        """That of the built dataset which is known by the name `dataset`."""
+        from progan.dataset.reader import parse_manifest
+
+        values = self.json(f"{dataset}/dataset.json")
+        return None if values is None else parse_manifest(values, f"{dataset}/dataset.json")
+
+    def fetch(self, name: str, to: Path) -> None:
+        """Bring the file or folder `name` to `to`."""
+        with one_line():
+            self._files.get(f"/{name}", str(to), recursive=True)
+
+    def is_current(self, stage: str) -> bool:
+        """Whether dvc.lock says what `stage` makes of the parameters and data as they are, here or not."""
+        with one_line(), self._locked():
+            return all(not each.changed(allow_missing=True) for each in self.repo.stage.collect(stage))
+
+    def stale(self) -> list[str]:
+        """The stages that `dvc repro` would run if all data were here."""
+        with one_line(), self._locked():
+            stages = self.repo.index.stages
+            return [each.addressing for each in stages if each.changed(allow_missing=True)]
+
+    def outputs(self, stage: str) -> list[Path]:
+        """What the stage makes."""
+        with one_line():
+            return [Path(str(out)) for each in self.repo.stage.collect(stage) for out in each.outs]
+
+    def claim(self, stage: str) -> None:
+        """Let dvc.lock say that `stage` made what lies here, and put that into the cache.
+
+        Data that it read and that is not here counts as what dvc.lock says of it.
+        """
+        with one_line(), self._locked():
+            for each in self.repo.stage.collect(stage):
+                for dependency in each.deps:
+                    if not dependency.exists:
+                        self._take_from_lock(dependency)
+                each.save(allow_missing=True, run_cache=False)
+                each.commit()
+                each.dump(update_pipeline=False)
+
+    def push(self, stages: list[str]) -> None:
+        """Send what those stages made to the remote."""
+        with one_line():
+            self.repo.push(targets=stages)
+
+    @cached_property
+    def _files(self) -> Any:
+        from dvc.api import DVCFileSystem
+
+        return DVCFileSystem(repo=self.repo)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        from dvc.repo import lock_repo
+
+        with lock_repo(self.repo):
+            yield
+
+    def _take_from_lock(self, dependency: Any) -> None:
+        """Give a dependency that is not here the digest of that part of the output it belongs to."""
+        path = PurePosixPath(dependency.fs_path)
+        for out in self.repo.index.outs:
+            if path.is_relative_to(out.fs_path) and out.hash_info:
+                part = out.get_dir_cache() and out.get_obj(filter_info=dependency.fs_path)
+                if part and part.hash_info != dependency.hash_info:
+                    dependency.hash_info, dependency.meta = part.hash_info, type(out.meta)()
+                if part:
+                    return
+        raise InputError(f"{dependency}: not here, and dvc.lock does not know it; run dvc repro or dvc pull")
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Turn what DVC raises into one clear line."""
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except DvcException as error:
+        raise InputError(f"DVC: {' '.join(str(error).split())}") from error

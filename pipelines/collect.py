@@ -1,0 +1,277 @@
+"""`progan collect`: what a run on a cluster made, brought into this checkout so that dvc.lock says it.
+
+How CI calls it: `progan collect RUN --push --md comment.md` (or `--json`). It exits with 0 when the run was
+collected, whatever its verdict, which the output tells; 75 when the run has not ended; 2 when it cannot be
+collected here, with one line that says why. Run again after any interruption, it goes on.
+"""
+
+import contextlib
+import json
+import shutil
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines import options
+from progan.errors import InputError, Interrupted
+
+if TYPE_CHECKING:
+    from components.results import Results
+    from pipelines.checkout import Checkout
+    from pipelines.profile import Profile
+    from progan.config import Config
+
+SCORE_NETWORK, VERDICT, REGISTRATION = Path("score_network"), Path("verdict.json"), Path("registration.json")
+
+
+def collect(
+    run: Annotated[str, typer.Argument(help="Kubeflow's id of the run, by which its results are kept too.")],
+    host: Annotated[
+        str | None,
+        typer.Option(
+            envvar="KF_PIPELINES_ENDPOINT", help="Of Kubeflow Pipelines, which is asked how the run ended."
+        ),
+    ] = None,
+    namespace: options.Namespace = None,
+    token_file: options.TokenFile = options.TOKEN_OF_POD,
+    ui: options.Ui = None,
+    results: Annotated[
+        str | None, typer.Option(help="Where results are kept; the profile's storage.results if not given.")
+    ] = None,
+    push: Annotated[bool, typer.Option("--push", help="Send it to DVC's remote, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    md: Annotated[
+        Path | None, typer.Option(help="Write verdict and links to this file, as Markdown.")
+    ] = None,
+    params: options.Params = options.PARAMS,
+    profile: options.ProfileFile = options.PROFILE,
+) -> None:
+    """Bring what a run made here and into DVC's cache, so that dvc.lock says it and nothing is left to do.
+
+    Refuses a run of other parameters or of another dataset than this checkout's.
+
+    Example: progan collect 6f3c7a1e-… --host https://kubeflow.example.org/pipeline --push
+    """
+    from pipelines.checkout import Checkout
+    from pipelines.profile import load_profile
+    from progan import config
+
+    loaded, cluster = config.load(params), load_profile(profile)
+    uri = results or cluster.storage.results
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        facts = _ended(uri, run, host and _state(run, host, token_file, namespace or cluster.namespace))
+        here = Checkout()
+        _refuse_others(run, facts, loaded, here)
+        found = _bring(here, uri, run, facts, loaded)
+        if push:
+            here.push(found.stages)
+        found = replace(found, pushed=push, url=host and f"{(ui or host).rstrip('/')}/#/runs/details/{run}")
+    if md:
+        md.write_text(_markdown(found, loaded, cluster))
+    print(json.dumps(asdict(found), indent=2) if as_json else _plain(found))
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was brought here, and what is to be known of the run."""
+
+    run: str
+    state: str  # in Kubeflow's words
+    error: str
+    phases: list[str]  # whose checkpoints came
+    stages: list[str]  # that dvc.lock now says were done
+    left: list[str]  # those that `dvc repro` has still to do
+    verdict: dict[str, Any] | None
+    registration: dict[str, Any] | None
+    report: str  # its address
+    url: str | None = None  # Kubeflow's page of the run
+    pushed: bool = False
+
+
+def _state(run: str, host: str, token_file: Path, namespace: str) -> str:
+    """What Kubeflow says of the run."""
+    from pipelines.submit import clear_errors, connect
+
+    with clear_errors(host):
+        client, _ = connect(host, token_file, namespace)
+        return str(client.get_run(run).state)
+
+
+def _ended(uri: str, run: str, state: str | None) -> dict[str, Any]:
+    """What the run keeps of itself, when it has ended; Kubeflow's word on that counts, where it was asked."""
+    from components.results import run_facts
+    from pipelines.submit import ENDED
+
+    facts = run_facts(uri, run)
+    if facts is None and state is None:
+        raise InputError(f"{run}: no run of this name keeps results in {uri}; give its id, or --results")
+    facts = facts or {"dataset": ""}
+    facts |= {"state": state or facts["state"]}
+    if facts["state"] not in ENDED:
+        raise Interrupted(f"{run}: is {facts['state']}; collect it when it has ended")
+    if not facts["dataset"]:
+        raise InputError(f"{run}: {facts['state']} before it had a dataset; there is nothing to collect")
+    return facts
+
+
+# ------------------------------------------------------------------------------------------------
+# Whose results they are
+
+
+def _refuse_others(run: str, facts: dict[str, Any], config: "Config", here: "Checkout") -> None:
+    """Never claim what was made of other parameters or other data."""
+    from components import digests
+    from progan.config import to_text
+
+    if facts["params_digest"] != digests.all_params(config):
+        was = _first_difference(facts["params"], json.loads(to_text(config)))
+        raise InputError(
+            f"{run}: trained with other parameters than params.yaml's ({was}); check out what was submitted"
+        )
+    known = options.known_dataset(config, str(options.DATASET))
+    if not here.is_current("build-dataset") or known is None:
+        raise InputError(
+            "data/multires: dvc.lock does not say what it is made of, or its cache and remote have it not; "
+            "run dvc repro build-dataset, and collect again"
+        )
+    if known.digest != facts["dataset"]:
+        raise InputError(
+            f"{run}: trained on the dataset {facts['dataset'][:12]}, not on {known.digest[:12]}, which "
+            "data/multires is; check out what was submitted"
+        )
+
+
+def _first_difference(was: Any, now: Any, key: str = "") -> str:
+    """The first key whose values, as JSON gives them, differ: "gate.swd_max: was 60, is 50"."""
+    if not (isinstance(was, dict) and isinstance(now, dict)):
+        return f"{key}: was {json.dumps(was)}, is {json.dumps(now)}"
+    for name in (*was, *now):
+        if was.get(name) != now.get(name):
+            return _first_difference(was.get(name), now.get(name), f"{key}.{name}".removeprefix("."))
+    return "RESULTS_VERSION, that of the code"
+
+
+# ------------------------------------------------------------------------------------------------
+# Into place, and into dvc.lock
+
+
+def _bring(here: "Checkout", uri: str, run: str, facts: dict[str, Any], config: "Config") -> Collected:
+    """Lay out what the run made as `dvc repro` would have, and let dvc.lock say so."""
+    from components.results import Results
+
+    kept = Results(uri, config, facts["dataset"], run)
+    with TemporaryDirectory() as name:
+        small = Path(name)
+        kept.gather(small)
+        phases = list(kept.gather_checkpoints(Path()))
+        measured = [key for key in phases if _place_evaluation(key, small)]
+        stages = [f"train@{key}" for key in phases]
+        if kept.fetch_score_network(SCORE_NETWORK):
+            stages += ["score-network", *(f"evaluate@{key}" for key in measured)]
+            if measured == list(config.phases):
+                stages += _place_judgement(here, kept, small)
+        verdict, registration = (_read(small / file.name) for file in (VERDICT, REGISTRATION))
+    for stage in stages:
+        here.claim(stage)
+    report = f"{uri}/runs/{run}/report.html"
+    ended = run, facts["state"], facts["error"]
+    return Collected(*ended, phases, stages, here.stale(), verdict, registration, report)
+
+
+def _place_evaluation(key: str, small: Path) -> bool:
+    """Put the measures and samples of a phase into place, if they are of the checkpoint that came."""
+    from components.results import opened
+
+    evaluation, samples = Path("evaluation", f"{key}.json"), Path("samples", f"{key}.png")
+    found = _read(small / evaluation)
+    if found is None or found["checkpoint"] != opened(Path("checkpoints", key)).digest:
+        return False
+    _place(small, evaluation, samples)
+    return True
+
+
+def _place_judgement(here: "Checkout", kept: "Results", small: Path) -> list[str]:
+    """Put verdict, registration and report into place; the stages that made them.
+
+    A generator that failed its gate is not logged on a cluster: that nothing was registered is said here.
+    """
+    from components.results import opened
+    from progan.files import write_json
+
+    verdict = _read(small / VERDICT)
+    last = opened(Path("checkpoints", kept.config.last_phase)).digest
+    if verdict is None or verdict["candidate"]["checkpoint"] != last:
+        return []
+    if not verdict["passed"]:
+        nothing = {"model": kept.config.register.model, "version": None, "run": None}
+        write_json(small / REGISTRATION, nothing)
+    if not (small / REGISTRATION).exists():
+        _place(small, VERDICT)
+        return ["gate"]
+    _place(small, VERDICT, REGISTRATION)
+    reported = all(kept.fetch_of_run(file) for file in here.outputs("report"))
+    return ["gate", "register", *(["report"] if reported else [])]
+
+
+def _place(folder: Path, *files: Path) -> None:
+    """Copy `files` from `folder` to where they belong."""
+    from progan.files import atomic_file
+
+    for file in files:
+        with atomic_file(file) as beside:
+            shutil.copyfile(folder / file, beside)
+
+
+def _read(file: Path) -> Any:
+    """The JSON in `file`; None when there is no file."""
+    from progan.files import read_json
+
+    return read_json(file) if file.exists() else None
+
+
+# ------------------------------------------------------------------------------------------------
+# What is told
+
+
+def _plain(found: Collected) -> str:
+    lines = [f"{found.run}: {found.state} {found.error}".rstrip(), *_judgement(found)]
+    lines.append(f"collected: {', '.join(found.phases) or 'no finished phase'}")
+    lines.append(f"left for dvc repro: {', '.join(found.left) or 'nothing'}")
+    lines.append(f"report: {found.report}")
+    if not found.pushed:
+        lines.append("dvc push sends it to the remote, git commit dvc.lock tells the others")
+    return "\n".join(lines)
+
+
+def _judgement(found: Collected) -> list[str]:
+    """The verdict and its reasons, a line each."""
+    if found.verdict is None:
+        return ["no verdict was reached"]
+    passed = "passed" if found.verdict["passed"] else "failed"
+    reasons = (f"{'✓' if reason['passed'] else '✗'} {reason['text']}" for reason in found.verdict["reasons"])
+    return [f"{found.verdict['phase']}: the gate {passed}", *(f"  {reason}" for reason in reasons)]
+
+
+def _markdown(found: Collected, config: "Config", profile: "Profile") -> str:
+    """A comment for a pull request."""
+    first, *reasons = _judgement(found)
+    version = (found.registration or {}).get("version")
+    model = f"{config.register.model} version {version}"
+    page = f"{profile.mlflow.rstrip('/')}/#/models/{config.register.model}/versions/{version}"
+    run = f"[{found.run}]({found.url})" if found.url else found.run
+    lines = [
+        f"### {config.register.model}: {first}",
+        "",
+        *(f"- {reason.strip()}" for reason in reasons),
+        "",
+        f"- registered: [{model}]({page})" if version else "- nothing was registered",
+        f"- run: {run}, {found.state} {found.error}".rstrip(),
+        f"- collected: {', '.join(found.phases) or 'no finished phase'}",
+        f"- left for `dvc repro`: {', '.join(found.left) or 'nothing'}",
+        f"- report: `{found.report}`",
+    ]
+    return "\n".join(lines) + "\n"

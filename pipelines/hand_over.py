@@ -1,0 +1,92 @@
+"""What was finished here, handed to a cluster before it would be made there again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from progan.errors import InputError
+
+if TYPE_CHECKING:
+    from components.results import Results
+    from pipelines.checkout import Checkout
+    from pipelines.profile import Storage
+    from progan.config import Config
+    from progan.dataset.manifest import Manifest
+    from progan.snapshots import Checkpoint
+
+
+def hand_over(config: "Config", storage: "Storage", dataset: Path, digest: str) -> list[str]:
+    """Bring to `storage`, where it can be reached from here (s3://), what this checkout has finished and it
+    has not; what that was, in words.
+
+    dataset: where the built dataset lies, if it does. digest: of its manifest; empty: nothing is known of it.
+    Raises InputError when `storage` holds another dataset.
+    """
+    if not digest:
+        return []
+    handed = []
+    if "://" in storage.dataset and _hand_dataset(storage.dataset, dataset, digest):
+        handed.append("the dataset")
+    if "://" in storage.results:
+        handed += _hand_phases(config, storage.results, str(dataset), digest)
+    return handed
+
+
+def _hand_dataset(uri: str, dataset: Path, digest: str) -> bool:
+    from components.object_store.dataset import find_manifest, upload_dataset
+    from progan.dataset.manifest import MANIFEST_NAME
+
+    there = find_manifest(uri)
+    if there is not None and there.digest != digest:
+        raise InputError(
+            f"{uri}: holds the dataset {there.digest[:12]}, not {digest[:12]}, which {dataset} is; "
+            "give another storage.dataset"
+        )
+    if there is not None or not (dataset / MANIFEST_NAME).exists():
+        return False
+    upload_dataset(dataset, uri)
+    return True
+
+
+def _hand_phases(config: "Config", uri: str, dataset: str, digest: str) -> Iterator[str]:
+    from components.results import Results
+    from pipelines.checkout import Checkout
+
+    here, kept = Checkout(), Results(uri, config, digest)
+    manifest = here.manifest(dataset)
+    for key in phases_to_hand(here, kept, manifest) if manifest else ():
+        _hand_phase(here, kept, key)
+        yield key
+
+
+def phases_to_hand(here: "Checkout", kept: "Results", manifest: "Manifest") -> "dict[str, Checkpoint]":
+    """The finished phases that are not kept yet, from the first on, as long as each began with the one before
+    it; by what they say of themselves."""
+    from components.results import made_from, started_from
+    from progan.snapshots import Checkpoint
+
+    found, before = {}, started_from(kept.config)
+    for key, phase in kept.config.phases.items():
+        facts = here.json(f"checkpoints/{key}/checkpoint.json")
+        if facts is None or not made_from(before, kept.config, key, facts):
+            break
+        if facts["dataset"]["digest"] != manifest.level(phase.resolution).digest:
+            break
+        before, there = Checkpoint(Path("checkpoints", key), facts), kept.facts(key)
+        if there is None:
+            found[key] = before
+        elif there["files"] != facts["files"]:
+            break
+    return found
+
+
+def _hand_phase(here: "Checkout", kept: "Results", key: str) -> None:
+    """Bring one phase from this folder, DVC's cache or its remote to the results."""
+    from progan.snapshots import read_checkpoint
+
+    with TemporaryDirectory(prefix="progan-") as name:
+        checkpoint, history = Path(name) / key, Path(name) / f"{key}.csv"
+        here.fetch(f"checkpoints/{key}", checkpoint)
+        here.fetch(f"history/{key}.csv", history)
+        kept.keep_training(key, read_checkpoint(checkpoint).folder, history)

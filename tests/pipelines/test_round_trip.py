@@ -1,0 +1,154 @@
+"""Laptop and cluster tell one truth: a run is collected, pushed and pulled, and what a laptop trained is
+not trained again. A real S3 server holds results, data and DVC's remote; kfp's local runner is the cluster.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from progan.files import sha256_file
+from tests.pipelines.conftest import ROOT, Project
+from tests.pipelines.http_server import serving
+from tests.pipelines.test_submit import API, IMAGE
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def kubeflow():
+    """Takes what is submitted, and runs nothing."""
+    answers = {
+        ("GET", f"{API}/healthz"): {"multi_user": False},
+        ("GET", f"{API}/experiments"): {"experiments": [{"experiment_id": "1", "display_name": "e"}]},
+        ("POST", f"{API}/runs"): lambda request: {"run_id": "run-1", **request.body},
+    }
+    with serving(answers) as server:
+        yield server
+
+
+def done(project, *command):
+    finished = project.run(*command)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout + finished.stderr
+
+
+def git(project, *command):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    return done(project, "git", *identity, *command)
+
+
+class World:
+    """A repository to clone, and a cluster that shares nothing with the clones but S3."""
+
+    def __init__(self, root, address):
+        self.root, self.address = root, address
+        self.origin = Project(root / "origin")
+
+    def clone(self, name):
+        subprocess.run(["git", "clone", "-q", self.origin.root, self.root / name], check=True)
+        return Project(self.root / name)
+
+    def commit(self, project):
+        git(project, "add", "--all")
+        git(project, "commit", "-qm", "as it is")
+        git(project, "push", "-q", "origin", "HEAD")
+
+    def submit(self, project, server):
+        """What was handed over; then the cluster runs it: the run's name and log."""
+        profile = ("--profile", "infra/cluster.yaml", "--image", IMAGE)
+        said = done(project, "progan", "submit", "--host", server.url, "--experiment", "e", *profile)
+        cluster = Project(self.root / "cluster")
+        cluster.root.mkdir(exist_ok=True)
+        shutil.copy(project.root / "params.yaml", cluster.root)
+        places = (f"--dataset={self.address}/data", f"--results={self.address}/results")
+        log = done(cluster, "progan", "run", *places)
+        return said, log.split("/runs/")[1].split("/")[0], log
+
+    def trained(self, key):
+        """The newest checkpoint of a phase on the cluster."""
+        found = (self.root / "cluster/.kfp").glob("progressive-training-*/train-phase*/checkpoint")
+        facts = {folder: json.loads((folder / "checkpoint.json").read_text()) for folder in sorted(found)}
+        return [folder for folder, each in facts.items() if each["phase"] == key][-1]
+
+
+@pytest.fixture
+def world(tmp_path, small_params, address, new_project):
+    """Phases r0004 and r0008, DVC's remote in S3, a profile whose storage is in S3."""
+    project = new_project("origin")
+    profile = yaml.safe_load((ROOT / "infra/cluster.yaml").read_text())
+    for name in ("data", "snapshots", "results"):
+        profile["storage"]["dataset" if name == "data" else name] = f"{address}/{name}"
+    (project.root / "infra").mkdir()
+    (project.root / "infra/cluster.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
+    done(project, "dvc", "remote", "add", "--default", "s3", f"{address}/dvc")
+    git(project, "add", "--all")
+    git(project, "commit", "-qm", "the project")
+    git(project, "config", "receive.denyCurrentBranch", "ignore")
+    return World(tmp_path, address)
+
+
+def files_in(folder):
+    return {str(p.relative_to(folder)): sha256_file(p) for p in Path(folder).rglob("*") if p.is_file()}
+
+
+def locked(project):
+    """dvc.lock without the sizes that only those know who have the data."""
+    lock = yaml.safe_load((project.root / "dvc.lock").read_text())
+    for stage in lock["stages"].values():
+        for entry in stage.get("deps", []):
+            entry.pop("size", None), entry.pop("nfiles", None)
+    return lock
+
+
+def test_round_trip(world, kubeflow):
+    a = world.clone("a")
+    done(a, "dvc", "repro", "build-dataset")
+    done(a, "dvc", "push")
+    world.commit(a)
+    said, run, log = world.submit(a, kubeflow)
+    assert "handed over: the dataset\n" in said
+    without_data = world.clone("without-data")
+
+    told = done(a, "progan", "collect", run, "--push")
+    assert "collected: r0004, r0008" in told
+    assert "left for dvc repro: nothing" in told
+    world.commit(a)
+    assert "up to date" in done(a, "dvc", "repro")
+    assert files_in(a.root / "checkpoints/r0008") == files_in(world.trained("r0008"))
+
+    b = world.clone("b")
+    done(b, "dvc", "pull")
+    for key in ("r0004", "r0008"):
+        assert files_in(b.root / "checkpoints" / key) == files_in(world.trained(key))
+    assert "Data and pipelines are up to date." in done(b, "dvc", "repro")
+    assert done(b, "dvc", "status", "--quiet") == ""
+    assert locked(b) == locked(a)
+
+    found = json.loads(without_data.run("progan", "collect", run, "--json").stdout)
+    assert (found["phases"], found["left"]) == (["r0004", "r0008"], [])
+    assert not (without_data.root / "data").exists()
+    assert locked(without_data) == locked(a)
+    assert "up to date" in done(without_data, "dvc", "repro", "--dry", "--allow-missing")
+
+    b.change(training={"seed": 5})
+    done(b, "dvc", "repro", "train@r0004")
+    done(b, "dvc", "push")
+    world.commit(b)
+    c = world.clone("c")
+    shutil.rmtree(world.root / "cluster")
+    said, run, log = world.submit(c, kubeflow)
+    assert "handed over: r0004\n" in said
+    assert "r0004 was trained before, taken from" in log
+    assert "r0008 was trained before" not in log
+    assert not list((world.root / "cluster/.kfp/snapshots").glob("r0004-*"))
+    assert files_in(world.trained("r0004")) == files_in(b.root / "checkpoints/r0004")
+    said, run, log = world.submit(c, kubeflow)
+    assert "handed over" not in said
+    done(b, "progan", "collect", run, "--push")
+    assert "up to date" in done(b, "dvc", "repro")
+    assert files_in(b.root / "checkpoints/r0008") == files_in(world.trained("r0008"))
