@@ -161,6 +161,7 @@ def on_github(variables):
     return {"github.token": TOKEN} | {f"vars.{name}": value for name, value in variables.items()}
 
 
+@pytest.mark.slow
 def test_retraining_on_github(clone, cluster):
     with standing_in("github") as (forge, environment):
         done = jobs.run("retrain.yml: plan", clone, {}, environment)
