@@ -2,15 +2,17 @@
 # make test       the tests; make test-slow those that take long
 # make servers    what the tests of real servers need: PostgreSQL, an S3 server, kustomize (as root, with Go)
 # make e2e-container   the image, built and run for real (as root on Debian; half an hour)
-# make lint       ruff and mypy
+# make lint       ruff, mypy, and what the workflows' own linters say
 # make setup      the environment alone; make lock brings the lock files up to date
-.PHONY: setup run test test-slow servers e2e-container lint lock
+# make oldest-torch    the oldest torch that pyproject.toml allows, in the place of the lock's
+.PHONY: setup oldest-torch run test test-slow servers e2e-container lint lock
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 SUPPORTED := import sys; v = sys.version_info; \
 	sys.exit(0 if (3, 11) <= v < (3, 14) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 setup")
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra server
 INSTALL := .venv/bin/python -m pip --disable-pip-version-check install --quiet
+OLDEST_TORCH = $(shell sed -n 's/.*"torch>=\(.*\)".*/\1/p' pyproject.toml)
 
 run: .venv/ready
 	@dvc repro
@@ -25,6 +27,9 @@ setup: .venv/ready
 	@$(INSTALL) --require-hashes --requirement requirements-dev.lock
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+oldest-torch: .venv/ready
+	@$(INSTALL) "torch==$(OLDEST_TORCH).*" torchvision
 
 test: .venv/ready
 	@python -m pytest -m "not slow and not container" -n 2
@@ -42,6 +47,10 @@ lint: .venv/ready
 	ruff format --check .
 	ruff check .
 	mypy
+	check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci .gitlab-ci.yml
+	zizmor --offline --quiet .github
 
 lock: # requirements.lock is what the image runs, requirements-dev.lock holds what we develop with besides
 	$(COMPILE) --upgrade pyproject.toml --output-file requirements.lock

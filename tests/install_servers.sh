@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Install what tests/servers.py and tests/infra need besides Python: PostgreSQL (Debian's package, as root),
-# an S3 server and kustomize (built by Go into .venv/bin). What cannot be installed here is said and left
-# out: the tests that need it are skipped.
+# Install what tests need besides Python: PostgreSQL (Debian's package, as root), an S3 server, kustomize and
+# actionlint (built by Go into .venv/bin). What cannot be installed here is said and left out: the tests
+# that need it are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
@@ -38,3 +38,4 @@ install_with_go() { # program, package@version
 mkdir -p .venv/bin
 install_with_go versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0
 install_with_go kustomize sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
+install_with_go actionlint github.com/rhysd/actionlint/cmd/actionlint@v1.7.12

@@ -53,7 +53,7 @@ def serving(answers):
             if self.command != "HEAD":
                 self.wfile.write(data)
 
-        do_GET = do_POST = do_HEAD = _answer
+        do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = _answer
 
         def log_message(self, *arguments):
             pass

@@ -1,0 +1,52 @@
+"""Short-lived tokens in the place of stored passwords.
+
+The forge vouches for the job. The cluster changes that into a token of one of its service accounts, as
+`kubectl create token --audience pipelines.kubeflow.org --duration 1h` does; AWS, or what speaks like it,
+changes it into a role by itself.
+"""
+
+import os
+import ssl
+from pathlib import Path
+
+from ci.forge import Api, Forge
+
+AUDIENCE_OF_CLUSTER, AUDIENCE_OF_KUBEFLOW = "kubernetes", "pipelines.kubeflow.org"
+AUDIENCE_OF_AWS = "sts.amazonaws.com"
+SECONDS = 3600
+
+
+def sign_in(forge: Forge) -> None:
+    """Write the files that KF_PIPELINES_SA_TOKEN_PATH and AWS_WEB_IDENTITY_TOKEN_FILE name.
+
+    Each where it is asked for: by KUBERNETES_SERVER, and by AWS_ROLE_ARN.
+    """
+    if server := os.environ.get("KUBERNETES_SERVER"):
+        token = _of_service_account(server, forge.identity(AUDIENCE_OF_CLUSTER))
+        _write(Path(os.environ["KF_PIPELINES_SA_TOKEN_PATH"]), token)
+    if os.environ.get("AWS_ROLE_ARN"):
+        file = Path(os.environ["AWS_WEB_IDENTITY_TOKEN_FILE"])
+        if not file.exists():  # the pod's own, where runners are in the cluster
+            _write(file, forge.identity(AUDIENCE_OF_AWS))
+
+
+def _of_service_account(server: str, identity: str) -> str:
+    """A token of the service account KUBERNETES_SERVICE_ACCOUNT, in the namespace of the cluster profile."""
+    from pipelines.options import PROFILE
+    from pipelines.profile import load_profile
+
+    namespace, account = load_profile(PROFILE).namespace, os.environ["KUBERNETES_SERVICE_ACCOUNT"]
+    api = Api(
+        server,
+        {"Authorization": f"Bearer {identity}"},
+        ssl.create_default_context(cadata=os.environ.get("KUBERNETES_CA") or None),
+    )
+    spec = {"audiences": [AUDIENCE_OF_KUBEFLOW], "expirationSeconds": SECONDS}
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    return api.must("POST", path, body)["status"]["token"]
+
+
+def _write(path: Path, token: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(token)

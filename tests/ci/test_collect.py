@@ -1,0 +1,128 @@
+"""What is done with runs that ended, and with those that did not. `progan collect` itself is run in
+test_jobs.py, slowly; here something writes what it writes."""
+
+import json
+import subprocess
+from contextlib import nullcontext
+
+import pytest
+
+from ci import collect as collecting
+from ci.forge import Status, of_this_job
+from progan.errors import InputError, Interrupted
+from tests.ci.stand_ins import PullRequest
+
+PAGE = "https://kubeflow.example.org/#/runs/details"
+VERDICT = {"phase": "r0016", "passed": True, "reasons": []}
+
+
+@pytest.fixture
+def commits(tmp_path, monkeypatch):
+    """Three of them, the newest first, in the folder that the tests run in."""
+    monkeypatch.chdir(tmp_path)
+    git = ["git", "-c", "user.name=tests", "-c", "user.email=tests@example.org"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    (tmp_path / "dvc.lock").write_text("as it was\n")
+    (tmp_path / ".gitignore").write_text("/report/\n")
+    subprocess.run([*git, "add", "--all"], check=True)
+    for number in range(3):
+        subprocess.run([*git, "commit", "--quiet", "--allow-empty", f"--message={number}"], check=True)
+    listed = subprocess.run([*git, "rev-list", "HEAD"], check=True, capture_output=True, text=True)
+    return listed.stdout.split()
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """{run: what `progan collect` would tell of it, or raise}; the folders it was run in, too."""
+    runs, folders = {}, []
+
+    def progan(_, run, *options, cwd):
+        folders.append(cwd.name)
+        if isinstance(runs[run], Exception):
+            raise runs[run]
+        (cwd / "dvc.lock").write_text(f"as {run} made it\n")
+        (cwd / "report").mkdir()
+        (cwd / "report/report.html").write_text(f"<p>{run}")
+        cwd.with_suffix(".md").write_text("### The gate passed\n")
+        return json.dumps({"state": "SUCCEEDED", "verdict": VERDICT, **runs[run]})
+
+    monkeypatch.setattr(collecting, "progan", progan)
+    monkeypatch.setattr(collecting, "metrics", lambda folder: "(metrics)")
+    runs["folders"] = folders
+    return runs
+
+
+def submitted(commit, run):
+    of_this_job().set_status(commit, Status("pending", f"{PAGE}/{run}"), "The cluster trains")
+
+
+def test_a_run_that_ended_comes_home(forge, commits, cluster, tmp_path):
+    forge.known_files.add("dvc.lock")
+    submitted(commits[1], "run-1")
+    cluster["run-1"] = {}
+    collecting.collect(of_this_job(), "")
+    assert cluster["folders"] == [commits[1][:10]]
+    [pull] = forge.pulls
+    assert isinstance(pull, PullRequest)
+    assert (pull.branch, pull.base) == ("results/run-1", "main")
+    assert f"{PAGE}/run-1" in pull.text
+    assert forge.branches["results/run-1"]["parent"] == commits[1]
+    assert forge.branches["results/run-1"]["files"] == {"dvc.lock": "as run-1 made it\n"}
+    [said] = forge.texts(pull.number)
+    assert "### The gate passed" in said
+    assert "(metrics)" in said
+    assert of_this_job().job in said
+    assert of_this_job().status(commits[1]) == Status("success", f"{PAGE}/run-1")
+    assert (tmp_path / "reports/run-1.html").read_text() == "<p>run-1"
+    collecting.collect(of_this_job(), "")
+    assert len(cluster["folders"]) == 1
+
+
+def test_one_run_of_two_commits_is_collected_once_for_the_newer(forge, commits, cluster):
+    for commit in commits[:2]:
+        submitted(commit, "run-1")
+    cluster["run-1"] = {}
+    collecting.collect(of_this_job(), "")
+    assert forge.branches["results/run-1"]["parent"] == commits[0]
+    assert {of_this_job().status(commit).state for commit in commits[:2]} == {"success"}
+
+
+@pytest.mark.parametrize(
+    ("found", "description"),
+    [
+        ({"verdict": VERDICT | {"passed": False}}, "r0016: the gate failed"),
+        ({"verdict": None, "state": "FAILED"}, "The run ended without a verdict: FAILED"),
+        (InputError("run-1: FAILED before it had a dataset"), "run-1: FAILED before it had a dataset"),
+    ],
+)
+def test_a_run_that_did_not_end_well(forge, commits, cluster, found, description):
+    """The others are collected all the same."""
+    cluster["run-1"], cluster["run-2"] = found, {}
+    submitted(commits[0], "run-1")
+    submitted(commits[1], "run-2")
+    refused = pytest.raises(InputError, match=description) if isinstance(found, Exception) else nullcontext()
+    with refused:
+        collecting.collect(of_this_job(), "")
+    assert of_this_job().status(commits[0]) == Status("failure", f"{PAGE}/run-1")
+    assert forge.statuses[commits[0]]["description"] == description
+    assert of_this_job().status(commits[1]).state == "success"
+
+
+def test_a_run_that_goes_on_is_asked_again(forge, commits, cluster):
+    cluster["run-1"] = Interrupted("run-1: is RUNNING")
+    submitted(commits[0], "run-1")
+    collecting.collect(of_this_job(), "")
+    assert of_this_job().status(commits[0]).state == "pending"
+    assert forge.pulls == []
+
+
+def test_by_hand_a_run_is_collected_again_whatever_became_of_it(forge, commits, cluster):
+    cluster["run-1"], cluster["run-2"] = {}, {}
+    for run in ("run-1", "run-2"):
+        submitted(commits[0 if run == "run-1" else 1], run)
+    of_this_job().set_status(commits[0], Status("failure", f"{PAGE}/run-1"), "the object store was away")
+    collecting.collect(of_this_job(), "run-1")
+    assert of_this_job().status(commits[0]).state == "success"
+    assert of_this_job().status(commits[1]).state == "pending"
+    with pytest.raises(InputError, match="run-9: the status of none of the last 100 commits names it"):
+        collecting.collect(of_this_job(), "run-9")

@@ -1,0 +1,120 @@
+"""What the workflows must not be, whatever their scripts do. `make lint` has their own linters besides."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.ci.jobs import JOBS, ROOT, WORKFLOWS
+from tests.infra import kubernetes_schema
+
+
+@pytest.fixture(params=WORKFLOWS, ids=lambda path: path.name)
+def workflow(request):
+    return request.param
+
+
+def triggers(workflow):
+    found = yaml.safe_load(workflow.read_text())[True]  # YAML's `on`
+    return {found} if isinstance(found, str) else set(found)
+
+
+def uses(workflow):
+    return re.findall(r"\buses: (.*)", workflow.read_text())
+
+
+def test_actionlint_finds_nothing():
+    if shutil.which("actionlint") is None:
+        pytest.skip("actionlint is not installed here; make servers installs it where it can")
+    done = subprocess.run(["actionlint", *WORKFLOWS], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_actions_are_pinned_by_commit_and_say_their_release(workflow):
+    assert uses(workflow)
+    for action in uses(workflow):
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+
+
+def test_one_action_is_pinned_to_one_commit():
+    used = {re.search(r"(\S+)@(\S+)", line).groups() for path in WORKFLOWS for line in uses(path)}
+    assert len({action for action, _ in used}) == len(used)
+
+
+def test_no_workflow_knows_a_secret(workflow):
+    assert "secrets." not in workflow.read_text()
+
+
+def test_scripts_get_what_others_wrote_as_variables_only():
+    """An expression in a script would be run, not read: a branch may be called `$(…)`."""
+    assert {name for name, steps in JOBS.items() for step in steps if "${{" in step.script} == set()
+
+
+def test_what_runs_a_pull_request_may_only_read(workflow):
+    if "pull_request" in triggers(workflow):
+        loaded = yaml.safe_load(workflow.read_text())
+        assert loaded["permissions"] == {"contents": "read"}
+        assert [name for name, job in loaded["jobs"].items() if "permissions" in job] == []
+    assert "pull_request_target" not in triggers(workflow)
+
+
+def test_what_may_write_runs_no_pull_request():
+    """It checks out what is on the default branch, or was pushed there."""
+    writing = {path.name for path in WORKFLOWS if re.search(r": write\b", path.read_text())}
+    assert writing == {"comment.yml", "retrain.yml", "collect.yml"}
+    for name in writing:
+        text = (ROOT / ".github/workflows" / name).read_text()
+        assert "head_sha" not in text.replace("HEAD_COMMIT: ${{ github.event.workflow_run.head_sha }}", "")
+        assert set(re.findall(r" ref: (.*)", text)) <= {"${{ github.event.repository.default_branch }}"}
+
+
+def test_only_jobs_of_an_environment_reach_the_cluster(workflow):
+    """The cluster knows them by their environment: infra/ci.yaml."""
+    loaded = yaml.safe_load(workflow.read_text())
+    for name, job in loaded["jobs"].items():
+        identified = job.get("permissions", {}).get("id-token") == "write"
+        assert identified == ("environment" in job), name
+        if identified:
+            account = job["env"]["KUBERNETES_SERVICE_ACCOUNT"]
+            user = f"forge:repo:example/progan:environment:{job['environment']}"
+            assert who_may_have_tokens()[user] == account
+
+
+def access():
+    return list(yaml.safe_load_all((ROOT / "infra/ci.yaml").read_text()))
+
+
+def who_may_have_tokens():
+    """{user: the one service account that it may ask tokens of}"""
+    roles = {one["metadata"]["name"]: one["rules"] for one in access() if one["kind"] == "Role"}
+    found = {}
+    for binding in access():
+        if binding["kind"] == "RoleBinding" and binding["roleRef"]["kind"] == "Role":
+            [subject], [rule] = binding["subjects"], roles[binding["roleRef"]["name"]]
+            assert rule["resources"] == ["serviceaccounts/token"]
+            assert rule["verbs"] == ["create"]
+            [found[subject["name"]]] = rule["resourceNames"]
+    return found
+
+
+def test_kubernetes_would_take_the_accounts_of_ci():
+    for resource in access():
+        kubernetes_schema.check(resource)
+    rights = {
+        one["metadata"]["name"]: one["roleRef"]["name"] for one in access() if one["kind"] == "RoleBinding"
+    }
+    assert rights["progan-submit"] == "kubeflow-edit"
+    assert rights["progan-collect"] == "kubeflow-view"
+    assert len(who_may_have_tokens()) == 2
+
+
+def test_pushes_that_retrain_are_the_same_on_both_forges():
+    github = yaml.safe_load((ROOT / ".github/workflows/retrain.yml").read_text())[True]["push"]["paths"]
+    gitlab = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())[".on-retraining"]["rules"][1]["changes"]
+    same = {"data/**/*.dvc": "data/**.dvc", "progan/**/*": "progan/**", "components/**/*": "components/**"}
+    assert [same.get(path, path) for path in gitlab] == github
+    for path in github:
+        assert Path(ROOT / path.split("*")[0]).exists() or path in ("dvc.lock", "data/**.dvc"), path
