@@ -323,6 +323,35 @@ def test_no_remote_to_push_to(run):
         collected("--push")
 
 
+def test_a_run_that_started_from_a_registered_checkpoint(project, tmp_path, monkeypatch):
+    """That comes from the registry, whose part a copy of the folder plays here, and is claimed first."""
+    champion = Run(tmp_path / "champion").train("r0004", weight=2.0)
+    shutil.rmtree("results")
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    del values["phases"]["r0004"]
+    values["warm_start"] = {"r0004": {"model": "faces", "version": "7", "checkpoint": champion.digest}}
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    run = Run(tmp_path / "made")
+    second = run.train("r0008", champion)
+    run.file("network/score_network.json", {"kind": "none"})
+    run.results.keep_score_network(run.folder / "network")
+    run.evaluate("r0008", second)
+    run.judge("r0008", second, passed=False)
+    run.end()
+    fetched = []
+
+    def from_registry(config, key, out):
+        fetched.append(key)
+        shutil.copytree(champion.folder, out)
+
+    monkeypatch.setattr("components.warm_start.stage.warm_start", from_registry)
+    assert "left for dvc repro: nothing" in collected()
+    assert opened(Path("checkpoints/r0004")).digest == champion.digest
+    assert opened(Path("checkpoints/r0008")).digest == second.digest
+    collected()
+    assert fetched == ["r0004"]
+
+
 # ------------------------------------------------------------------------------------------------
 # The other way round
 
