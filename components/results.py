@@ -3,12 +3,15 @@
 A phase's are named by what decides them, so that those of a task that the cache skipped are found again;
 a run's verdict, registration and report are named by the run:
 
-    history/r0008-<digest>.csv  evaluation/r0008-<digest>.json  samples/r0008-<digest>.png
-    runs/<run>/verdict.json     runs/<run>/registration.json    runs/<run>/report.html
+    history/r0008-<digest>.csv      grids/r0008-<digest>.zip
+    evaluation/r0008-<digest>.json  samples/r0008-<digest>.png
+    runs/<run>/verdict.json         runs/<run>/registration.json  runs/<run>/report.html
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from components import digests, storage
 from progan.config import Config
@@ -27,6 +30,10 @@ class Results:
     def keep_history(self, key: str, file: Path) -> None:
         storage.put(file, self._history(key))
 
+    def keep_grids(self, key: str, folder: Path) -> None:
+        with TemporaryDirectory() as scratch:
+            storage.put(Path(shutil.make_archive(f"{scratch}/{key}", "zip", folder)), self._grids(key))
+
     def keep_evaluation(self, key: str, evaluation: Path, samples: Path) -> None:
         storage.put(evaluation, self._evaluated("evaluation", key, "json"))
         storage.put(samples, self._evaluated("samples", key, "png"))
@@ -38,6 +45,9 @@ class Results:
         """Lay out in the folder `out`, as `dvc repro` does, whatever there is."""
         for key in self.config.phases:
             storage.get(self._history(key), out / f"history/{key}.csv")
+            if storage.get(self._grids(key), zipped := out / f"grids/{key}.zip"):
+                shutil.unpack_archive(zipped, zipped.with_suffix(""))
+                zipped.unlink()
             storage.get(self._evaluated("evaluation", key, "json"), out / f"evaluation/{key}.json")
             storage.get(self._evaluated("samples", key, "png"), out / f"samples/{key}.png")
         for name in ("verdict.json", "registration.json"):
@@ -45,6 +55,9 @@ class Results:
 
     def _history(self, key: str) -> str:
         return self._named("history", key, digests.train_params(self.config, key), "csv")
+
+    def _grids(self, key: str) -> str:
+        return self._named("grids", key, digests.train_params(self.config, key), "zip")
 
     def _evaluated(self, what: str, key: str, suffix: str) -> str:
         return self._named(what, key, digests.evaluate_params(self.config, key), suffix)

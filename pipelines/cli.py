@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import compile, dataset, doctor, lint, presets, run, submit
+from pipelines import compile, dataset, doctor, lint, presets, registry, run, submit
 from pipelines.options import DATASET, PARAMS, Dataset, Params
 from progan.errors import InputError, Interrupted
 
@@ -26,6 +26,8 @@ app.add_typer(doctor.app, name="doctor")
 app.add_typer(presets.app, name="presets")
 app.command("compile")(compile.compile_pipeline)
 app.command()(lint.lint)
+app.command()(registry.promote)
+app.command()(registry.rollback)
 app.command()(run.run)
 app.command()(submit.submit)
 
@@ -34,7 +36,7 @@ DatasetUri = Annotated[
 ]
 DatasetDigest = Annotated[str, typer.Option(help="Refuse a dataset whose manifest has another digest.")]
 Key = Annotated[str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE")]
-CHECKPOINTS, HISTORY, SNAPSHOTS = Path("checkpoints"), Path("history"), "snapshots"
+CHECKPOINTS, HISTORY, GRIDS, SNAPSHOTS = Path("checkpoints"), Path("history"), Path("grids"), "snapshots"
 EVALUATIONS, SAMPLES, SCORE_NETWORK = Path("evaluation"), Path("samples"), Path("score_network")
 VERDICT, REGISTRATION, REPORT = Path("verdict.json"), Path("registration.json"), Path("report")
 
@@ -108,8 +110,8 @@ def train_phase(
     refuse_to_go_on(loaded, key, CHECKPOINTS, EVALUATIONS)
     data = fetch_level(dataset, dataset_digest, phase.resolution)
     init = None if phase.is_first else Path(phase.init)
-    out, history = CHECKPOINTS / key, HISTORY / f"{key}.csv"
-    launcher(gpus).run(PhaseJob(loaded, key, data, init, snapshots, out, history))
+    made = CHECKPOINTS / key, HISTORY / f"{key}.csv", GRIDS / key
+    launcher(gpus).run(PhaseJob(loaded, key, data, init, snapshots, *made))
 
 
 @app.command()
@@ -162,7 +164,7 @@ def register(params: Params = PARAMS) -> None:
     from progan import config
 
     loaded = config.load(params)
-    register(loaded, RunFiles.below(Path(), CHECKPOINTS / loaded.last_phase), REGISTRATION)
+    register(loaded, RunFiles.below(Path()), str(DATASET), REGISTRATION)
 
 
 @app.command()

@@ -16,6 +16,7 @@ def train_phase(
     results: str,
     checkpoint: dsl.Output[dsl.Model],
     history: dsl.Output[dsl.Artifact],
+    grids: dsl.Output[dsl.Artifact],
     init: dsl.Input[dsl.Model] = None,
 ) -> None:
     """Train one phase, going on from its newest snapshot if a pod before this one was stopped.
@@ -30,6 +31,7 @@ def train_phase(
         results: Where the small results of all tasks are kept.
         checkpoint: What the finished phase hands on.
         history: The table of losses and rates.
+        grids: Pictures over training.
         init: The checkpoint of the phase before; none for the first.
     """
     from pathlib import Path
@@ -41,7 +43,9 @@ def train_phase(
 
     loaded = config.from_text(params)
     dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
-    before, table = Path(init.path) if init else None, Path(history.path)
-    job = PhaseJob(loaded, phase, dataset, before, snapshots, Path(checkpoint.path), table)
+    before, table, pictures = Path(init.path) if init else None, Path(history.path), Path(grids.path)
+    job = PhaseJob(loaded, phase, dataset, before, snapshots, Path(checkpoint.path), table, pictures)
     launcher(gpus_here()).run(job)
-    Results(results, loaded, dataset_digest).keep_history(phase, table)
+    kept = Results(results, loaded, dataset_digest)
+    kept.keep_history(phase, table)
+    kept.keep_grids(phase, pictures)

@@ -33,10 +33,13 @@ def test_what_was_kept_is_laid_out_as_dvc_does(tmp_path, small_config, files):
     results = Results(str(tmp_path / "results"), small_config, "data", "run-1")
     assert gathered(results, tmp_path / "nothing") == {}
     results.keep_history("r0004", files("history"))
+    results.keep_grids("r0004", files("00000.080.png").parent)
     results.keep_evaluation("r0004", files("evaluation"), files("samples"))
     results.keep_for_run(files("verdict.json"))
     assert gathered(results, tmp_path / "project") == {
         "history/r0004.csv": "history",
+        "grids/r0004/00000.080.png": "00000.080.png",
+        "grids/r0004/history": "history",
         "evaluation/r0004.json": "evaluation",
         "samples/r0004.png": "samples",
         "verdict.json": "verdict.json",
