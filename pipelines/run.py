@@ -46,20 +46,22 @@ def run(
     results = next(iter(set(runs.glob("*")) - before), root)
     if (results / "report.html").exists():
         print(f"report: {results / 'report.html'}")
-    if not (succeeded and _is_complete(results)):
+    if not (succeeded and _is_complete(results, loaded.last_phase)):
         typer.echo("progan: the run did not finish; the log above says why", err=True)
         raise typer.Exit(1)
 
 
-def _is_complete(results: Path) -> bool:
-    """Whether a run kept all that its verdict calls for.
+def _is_complete(results: Path, last_phase: str) -> bool:
+    """Whether a run was logged, or ended early with a verdict of no.
 
     kfp takes a task that failed for one that succeeded when its container is gone before it is asked.
     """
     from progan.files import read_json
 
-    verdict, registration = results / "verdict.json", results / "registration.json"
-    return verdict.exists() and (registration.exists() or not read_json(verdict)["passed"])
+    if (results / "registration.json").exists():
+        return True
+    verdict = read_json(results / "verdict.json") if (results / "verdict.json").exists() else None
+    return verdict is not None and not verdict["passed"] and verdict["phase"] != last_phase
 
 
 def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, image: str | None) -> bool:
