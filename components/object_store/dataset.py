@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 SHARDS_AT_ONCE = 4  # each in parts, several of them at a time too
 
 
+def find_manifest(uri: str) -> Manifest | None:
+    """What the dataset at `uri` holds; None when there is no dataset, or not all of it yet."""
+    content = open_store(uri).read(MANIFEST_NAME)
+    return None if content is None else _parsed(content, f"{uri}/{MANIFEST_NAME}")
+
+
 def fetch_level(uri: str, digest: str, resolution: int) -> Path:
     """A folder with the manifest of the dataset at `uri` and, verified, the shards of one `resolution`.
 
