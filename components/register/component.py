@@ -22,7 +22,7 @@ def register(
         params_digest: Digest of all of them.
         dataset_uri: Where the dataset is.
         dataset_digest: Of the dataset's manifest.
-        results: Where the small results of all tasks are kept.
+        results: Where the results of all tasks are kept.
         run: The name of this run.
         checkpoint: Of the last phase.
     """
@@ -39,6 +39,6 @@ def register(
     with TemporaryDirectory() as folder:
         kept.gather(Path(folder))
         files, out = RunFiles.below(Path(folder)), Path(folder) / "registration.json"
-        files.add_checkpoint(loaded.last_phase, Path(checkpoint.path))
+        files.add_checkpoints(kept, loaded.last_phase, Path(checkpoint.path))
         register(loaded, files, dataset_uri, out)
         kept.keep_for_run(out)

@@ -109,6 +109,8 @@ def _of_run(story: RunStory) -> Iterator[str]:
     yield _measure_table(story)
     yield "### Made of"
     yield _dataset(story)
+    for key, start in story.config.warm_start.items():
+        yield f"Went on from {start.model} version {start.version} as it was after {key}."
     yield f"{_cost(list(story.histories.values()))} The code's commit is `{story.commit}`."
     yield _phase_table(story)
 

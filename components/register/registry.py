@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
+WARM_START = "warm_start"  # a version's tag: whose checkpoint its first phase went on from, as JSON
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from components.gate.stage import flat_measures
 from components.register.history import History
 from components.register.registry import who
+from components.results import Results
 from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.files import read_json
@@ -53,11 +54,15 @@ class RunFiles:
             verdict=root / "verdict.json",
         )
 
-    def add_checkpoint(self, key: str, folder: Path) -> None:
-        """Let `folder` be the checkpoint of the phase `key`, unless there is one."""
-        self.checkpoints.mkdir(exist_ok=True)
-        if not (self.checkpoints / key).exists():
-            (self.checkpoints / key).symlink_to(folder)
+    def add_checkpoints(self, kept: Results, last: str, folder: Path) -> None:
+        """Gather the checkpoints of a run that passed; that of the phase `last` is in `folder`."""
+        if not read_json(self.verdict)["passed"]:
+            return
+        self.checkpoints.mkdir()
+        for _ in kept.gather_checkpoints(self.checkpoints.parent):
+            pass
+        if not (self.checkpoints / last).exists():
+            (self.checkpoints / last).symlink_to(folder)
 
     def history_of(self, key: str) -> History:
         return History.read(self.history / f"{key}.csv")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,7 @@ import safetensors.torch
 from components.gate.stage import flat_measures
 from components.object_store.dataset import find_manifest
 from components.register import describe
-from components.register.registry import CANDIDATE, client
+from components.register.registry import CANDIDATE, WARM_START, client
 from components.register.runs import (
     RunFiles,
     describe_run,
@@ -63,9 +64,10 @@ def _register(
         log_dataset(mlflow_client, parent, story.manifest, dataset, story.resolution)
         for key, run in phases.items():
             log_dataset(mlflow_client, run, story.manifest, dataset, config.phase(key).resolution)
-    tags = _tags(verdict, commit)
-    for name in ("gate", "verdict", "git_commit"):
-        mlflow_client.set_tag(parent, name, tags[name])
+    tags = _tags(verdict, commit) | _started_from(config)
+    for name in ("gate", "verdict", "git_commit", WARM_START):
+        if name in tags:
+            mlflow_client.set_tag(parent, name, tags[name])
     version = _register_version(mlflow_client, story, files, tags)
     mlflow_client.set_terminated(parent, end_time=story.histories[config.last_phase].ended)
     return version, parent
@@ -114,6 +116,13 @@ def _tags(verdict: dict[str, Any], commit: str) -> dict[str, str]:
         "verdict": canonical_json(judgement),
         "git_commit": commit,
     }
+
+
+def _started_from(config: Config) -> dict[str, str]:
+    """Whose checkpoint the first phase went on from, if it did not start from nothing."""
+    for key, start in config.warm_start.items():
+        return {WARM_START: canonical_json({"phase": key, **asdict(start)})}
+    return {}
 
 
 def _git_commit() -> str:

@@ -21,6 +21,8 @@ def train_phase(
 ) -> None:
     """Train one phase, going on from its newest snapshot if a pod before this one was stopped.
 
+    A phase that was finished before, here or on a laptop, is taken from the results instead.
+
     Args:
         params: params.yaml as canonical JSON.
         params_digest: Digest of those that decide the checkpoint.
@@ -28,7 +30,7 @@ def train_phase(
         dataset_uri: Where the dataset is.
         dataset_digest: Of its manifest.
         snapshots: Where state is kept to go on from.
-        results: Where the small results of all tasks are kept.
+        results: Where the results of all tasks are kept.
         checkpoint: What the finished phase hands on.
         history: The table of losses and rates.
         grids: Pictures over training.
@@ -42,10 +44,11 @@ def train_phase(
     from progan import config
 
     loaded = config.from_text(params)
-    dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
-    before, table, pictures = Path(init.path) if init else None, Path(history.path), Path(grids.path)
-    job = PhaseJob(loaded, phase, dataset, before, snapshots, Path(checkpoint.path), table, pictures)
-    launcher(gpus_here()).run(job)
     kept = Results(results, loaded, dataset_digest)
-    kept.keep_history(phase, table)
-    kept.keep_grids(phase, pictures)
+    before, out, table = Path(init.path) if init else None, Path(checkpoint.path), Path(history.path)
+    kept.fetch_grids(phase, pictures := Path(grids.path))
+    if not kept.fetch_training(phase, before, out, table):
+        dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
+        launcher(gpus_here()).run(PhaseJob(loaded, phase, dataset, before, snapshots, out, table, pictures))
+        kept.keep_grids(phase, pictures)
+        kept.keep_training(phase, out, table)

@@ -62,17 +62,18 @@ def test_two_phases_with_the_stages_own_checkpoints(new_project, monkeypatch):
 
 def test_a_task_that_failed_unseen(tmp_path):
     """A container that is gone too soon counts as a success to kfp: what the run kept tells."""
-    assert not _is_complete(tmp_path, "r0016")
+    store, kept = FolderStore(tmp_path), tmp_path / "runs/7"
+    assert not _is_complete(store, "7", "r0016")
     for verdict, ends_early in {
         ("r0008", False): True,
         ("r0008", True): False,
         ("r0016", False): False,
         ("r0016", True): False,
     }.items():
-        write_json(tmp_path / "verdict.json", dict(zip(("phase", "passed"), verdict, strict=True)))
-        assert _is_complete(tmp_path, "r0016") == ends_early
-    write_json(tmp_path / "registration.json", {"version": None})
-    assert _is_complete(tmp_path, "r0016")
+        write_json(kept / "verdict.json", dict(zip(("phase", "passed"), verdict, strict=True)))
+        assert _is_complete(store, "7", "r0016") == ends_early
+    write_json(kept / "registration.json", {"version": None})
+    assert _is_complete(store, "7", "r0016")
 
 
 @pytest.mark.slow
