@@ -1,6 +1,6 @@
 # make run        photographs in, a registered generator out: the toy journey, in minutes
 # make test       the tests; make test-slow those that take long
-# make servers    what the tests of real servers need: PostgreSQL, an S3 server, kustomize (as root, with Go)
+# make servers    what the tests of real servers need: PostgreSQL, Chromium, an S3 server, kustomize (as root, with Go)
 # make e2e-container   the image, built and run for real (as root on Debian; half an hour)
 # make lint       ruff, mypy, and what the workflows' own linters say
 # make setup      the environment alone; make lock brings the lock files up to date

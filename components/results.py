@@ -5,6 +5,7 @@ cache skipped are found again and no phase is paid for twice; a run's own are na
 
     checkpoints/r0008-<digest>/networks.safetensors  optimizers.safetensors  checkpoint.json
     history/r0008-<digest>.csv  evaluation/r0008-<digest>.json  samples/r0008-<digest>.png
+    grids/r0008-<digest>/00080.000.png …
     score_network/<digest>/score_network.json …
     runs/<run>/run.json  verdict.json  registration.json  report.html …
 
@@ -90,8 +91,19 @@ class Results:
             checkpoint, history = out / "checkpoints" / key, out / "history" / f"{key}.csv"
             if not self.fetch_training(key, before, checkpoint, history):
                 return
+            self.fetch_grids(key, out / "grids" / key)
             before = opened(checkpoint)
             yield key
+
+    def keep_grids(self, key: str, folder: Path) -> None:
+        """Keep the pictures over training, before the phase itself: they are whole when that is there."""
+        for file in folder.iterdir():
+            self.store.upload(f"{self._grids(key)}/{file.name}", file)
+
+    def fetch_grids(self, key: str, out: Path) -> None:
+        """Bring what pictures there are to the folder `out`."""
+        with atomic_folder(out) as beside:
+            self._fetch_folder(self._grids(key), beside)
 
     def keep_evaluation(self, key: str, evaluation: Path, samples: Path) -> None:
         self.store.upload(self._evaluated("samples", key, "png"), samples)
@@ -119,6 +131,7 @@ class Results:
         """Lay out in the folder `out`, as `dvc repro` does, whatever there is but for checkpoints."""
         for key in self.config.phases:
             self.store.download(self._history(key), out / f"history/{key}.csv")
+            self.fetch_grids(key, out / f"grids/{key}")
             self.store.download(self._evaluated("evaluation", key, "json"), out / f"evaluation/{key}.json")
             self.store.download(self._evaluated("samples", key, "png"), out / f"samples/{key}.png")
         for name in ("verdict.json", "registration.json"):
@@ -162,6 +175,9 @@ class Results:
 
     def _history(self, key: str) -> str:
         return f"history/{key}-{self._digest(digests.train_params(self.config, key))}.csv"
+
+    def _grids(self, key: str) -> str:
+        return f"grids/{key}-{self._digest(digests.train_params(self.config, key))}"
 
     def _evaluated(self, what: str, key: str, suffix: str) -> str:
         return f"{what}/{key}-{self._digest(digests.evaluate_params(self.config, key))}.{suffix}"

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import collect, compile, dataset, doctor, lint, plan, presets, retrain, run, submit
+from pipelines import collect, compile, dataset, doctor, lint, plan, presets, registry, retrain, run, submit
 from pipelines.options import DATASET, PARAMS, SNAPSHOTS, Dataset, Params, Snapshots
 from progan.errors import InputError, Interrupted
 
@@ -28,7 +28,9 @@ app.command("compile")(compile.compile_pipeline)
 app.command()(collect.collect)
 app.command()(lint.lint)
 app.command()(plan.plan)
+app.command()(registry.promote)
 app.command()(retrain.retrain)
+app.command()(registry.rollback)
 app.command()(run.run)
 app.command()(submit.submit)
 
@@ -37,7 +39,7 @@ DatasetUri = Annotated[
 ]
 DatasetDigest = Annotated[str, typer.Option(help="Refuse a dataset whose manifest has another digest.")]
 Key = Annotated[str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE")]
-CHECKPOINTS, HISTORY = Path("checkpoints"), Path("history")
+CHECKPOINTS, HISTORY, GRIDS = Path("checkpoints"), Path("history"), Path("grids")
 EVALUATIONS, SAMPLES, SCORE_NETWORK = Path("evaluation"), Path("samples"), Path("score_network")
 VERDICT, REGISTRATION, REPORT = Path("verdict.json"), Path("registration.json"), Path("report")
 
@@ -121,8 +123,8 @@ def train_phase(
     refuse_to_go_on(loaded, key, CHECKPOINTS, EVALUATIONS)
     data = fetch_level(dataset, dataset_digest, phase.resolution)
     init = None if phase.is_first else Path(phase.init)
-    out, history = CHECKPOINTS / key, HISTORY / f"{key}.csv"
-    launcher(gpus).run(PhaseJob(loaded, key, data, init, snapshots, out, history))
+    made = CHECKPOINTS / key, HISTORY / f"{key}.csv", GRIDS / key
+    launcher(gpus).run(PhaseJob(loaded, key, data, init, snapshots, *made))
 
 
 @app.command()
@@ -175,7 +177,7 @@ def register(params: Params = PARAMS) -> None:
     from progan import config
 
     loaded = config.load(params)
-    register(loaded, RunFiles.below(Path(), CHECKPOINTS / loaded.last_phase), REGISTRATION)
+    register(loaded, RunFiles.below(Path()), str(DATASET), REGISTRATION)
 
 
 @app.command()

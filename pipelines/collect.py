@@ -207,20 +207,13 @@ def _place_evaluation(key: str, small: Path) -> bool:
 
 
 def _place_judgement(config: "Config", small: Path, reported: bool) -> list[str]:
-    """Put verdict and registration into place; the stages that made them, and the report if it came.
-
-    A generator that failed its gate is not logged on a cluster: that nothing was registered is said here.
-    """
+    """Put verdict and registration into place; the stages that made them, and the report if it came."""
     from components.results import opened
-    from progan.files import write_json
 
     verdict = _read(small / VERDICT)
     last = opened(Path("checkpoints", config.last_phase)).digest
     if verdict is None or verdict["candidate"]["checkpoint"] != last:
         return []
-    if not verdict["passed"]:
-        nothing = {"model": config.register.model, "version": None, "run": None}
-        write_json(small / REGISTRATION, nothing)
     if not (small / REGISTRATION).exists():
         _place(small, VERDICT)
         return ["gate"]

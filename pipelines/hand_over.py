@@ -87,7 +87,9 @@ def _hand_phase(here: "Checkout", kept: "Results", key: str) -> None:
     from progan.snapshots import read_checkpoint
 
     with TemporaryDirectory(prefix="progan-") as name:
-        checkpoint, history = Path(name) / key, Path(name) / f"{key}.csv"
+        checkpoint, history, grids = (Path(name) / part for part in ("checkpoint", "history.csv", "grids"))
         here.fetch(f"checkpoints/{key}", checkpoint)
         here.fetch(f"history/{key}.csv", history)
+        here.fetch(f"grids/{key}", grids)
+        kept.keep_grids(key, grids)
         kept.keep_training(key, read_checkpoint(checkpoint).folder, history)

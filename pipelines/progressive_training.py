@@ -51,9 +51,8 @@ def progressive_training(config: Config, storage: Storage, dataset_digest: str, 
                 if key == config.gate.stop_after:
                     passed = tasks.gate(key, dataset, evaluation).output
                     verdicts.enter_context(dsl.If(passed == True, name=f"{key} passed"))  # noqa: E712
-            passed = tasks.gate(config.last_phase, dataset, evaluation).output
-            with dsl.If(passed == True, name="passed"):  # noqa: E712
-                tasks.register(dataset, checkpoint).after(*evaluated)
+            judged = tasks.gate(config.last_phase, dataset, evaluation)
+            tasks.register(dataset, checkpoint).after(*evaluated, judged)  # what failed is logged too
 
     return pipeline
 
@@ -115,7 +114,8 @@ class _Tasks:
         return self._always(task, f"gate {key}")
 
     def register(self, dataset: Any, checkpoint: Any) -> Any:
-        task = register(**self._of_run(), dataset_digest=dataset, checkpoint=checkpoint)
+        uri = self.storage.dataset
+        task = register(**self._of_run(), dataset_uri=uri, dataset_digest=dataset, checkpoint=checkpoint)
         return self._always(task, "register")
 
     def report(self) -> Any:

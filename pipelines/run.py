@@ -55,7 +55,7 @@ def run(
     name = next(iter(_runs(store) - before), "")
     if f"runs/{name}/report.html" in store.names(f"runs/{name}"):
         print(f"report: {kept}/runs/{name}/report.html")
-    if not (succeeded and _is_complete(store, name)):
+    if not (succeeded and _is_complete(store, name, loaded.last_phase)):
         typer.echo("progan: the run did not finish; the log above says why", err=True)
         raise typer.Exit(1)
 
@@ -69,15 +69,15 @@ def _runs(store: "Store") -> set[str]:
     return {name.split("/")[1] for name in store.names("runs")}
 
 
-def _is_complete(store: "Store", run: str) -> bool:
-    """Whether a run kept all that its verdict calls for.
+def _is_complete(store: "Store", run: str, last_phase: str) -> bool:
+    """Whether a run was logged, or ended before its last phase with a verdict of no.
 
     kfp takes a task that failed for one that succeeded when its container is gone before it is asked.
     """
-    verdict = store.read(f"runs/{run}/verdict.json")
-    if verdict is None:
-        return False
-    return not json.loads(verdict)["passed"] or f"runs/{run}/registration.json" in store.names(f"runs/{run}")
+    if f"runs/{run}/registration.json" in store.names(f"runs/{run}"):
+        return True
+    verdict = json.loads(store.read(f"runs/{run}/verdict.json") or "null")
+    return verdict is not None and not verdict["passed"] and verdict["phase"] != last_phase
 
 
 def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, image: str | None) -> bool:

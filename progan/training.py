@@ -24,7 +24,7 @@ from progan.files import digest_of
 from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
-from progan.snapshots import Checkpoint, SnapshotFolder, write_checkpoint
+from progan.snapshots import Checkpoint, SnapshotFolder, stripped, write_checkpoint
 from progan.step import Draws, critic_step, draw, generator_step, joint_step, prepare_reals, stream_seed
 
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
@@ -89,6 +89,8 @@ class Hooks:
     progress: Callable[[int, int], None]  # images shown, images in the phase
     measure: Callable[[Generator, Tensor | None], float]  # the average and alpha → SWD
     stop_requested: Callable[[], bool]
+    picture: Callable[[Generator, Tensor | None], bytes | None] = lambda generator, alpha: None  # → a PNG
+    machine: Callable[[], dict[str, Any]] = dict  # what it says of itself: columns of the history
 
 
 def fingerprint(config: Config, phase: PhaseConfig, data_digest: str, init: Checkpoint | None) -> str:
@@ -146,6 +148,7 @@ class PhaseTrainer:
         )
         self.images_shown = 0  # within the phase
         self.history: list[dict[str, Any]] = []
+        self.pictures: dict[str, bytes] = {}  # by kimg, such as "00004.008": those of the rows with an SWD
         self.seconds = 0.0
         self.learning_rate = torch.tensor(phase.learning_rate, device=device)
         if init is None and config.network.minibatch_discrimination:
@@ -226,7 +229,7 @@ class PhaseTrainer:
         return torch.full((), self.schedule.alpha(self.images_shown), device=self.device)
 
     def _tick(self, hooks: Hooks, seconds: float) -> None:
-        """Add a row to the history: the means since the last one, and at times the SWD."""
+        """Add a row to the history: the means since the last one, and at times the SWD and a picture."""
         before: dict[str, Any] = self.history[-1] if self.history else {"images": 0, "seconds": 0.0}
         shown, elapsed = self.images_shown - before["images"], seconds - before["seconds"]
         means = (self.models.sums / self._updates(shown)).tolist() if shown else [None] * len(STATISTICS)
@@ -234,8 +237,9 @@ class PhaseTrainer:
         if self.config.training.adversarial.gradients_at is None:
             statistics["gradient_norm"] = None
         self.models.sums.zero_()
+        kimg = (self.start_images + self.images_shown) / 1000
         row = {
-            "kimg": (self.start_images + self.images_shown) / 1000,
+            "kimg": kimg,
             "images": self.images_shown,
             "alpha": self.schedule.alpha(self.images_shown),
             "learning_rate": self.phase.learning_rate,
@@ -244,9 +248,17 @@ class PhaseTrainer:
             "skipped": int(self.models.generator_adam.skipped + self.models.discriminator_adam.skipped),
             "seconds": seconds,
             "images_per_second": shown / elapsed if elapsed else None,
-            "swd": hooks.measure(self.models.ema, self._alpha()) if self._measure_due() else None,
+            "swd": self._measure(hooks, kimg) if self._measure_due() else None,
+            **hooks.machine(),
         }
         self.history.append(row)
+
+    def _measure(self, hooks: Hooks, kimg: float) -> float:
+        """The SWD of the average as it is; a picture of it is kept."""
+        alpha = self._alpha()
+        if picture := hooks.picture(self.models.ema, alpha):
+            self.pictures[f"{kimg:09.3f}"] = picture
+        return hooks.measure(self.models.ema, alpha)
 
     def _updates(self, shown: int) -> Tensor:
         """How many updates each of STATISTICS has been summed over: float [len(STATISTICS)]."""
@@ -271,6 +283,10 @@ class PhaseTrainer:
             return True
         models = self.models
         tensors = models.network_tensors() | models.optimizer_tensors() | models.running_tensors()
+        tensors |= {
+            f"picture.{kimg}": torch.frombuffer(bytearray(png), dtype=torch.uint8)
+            for kimg, png in self.pictures.items()
+        }
         facts = {
             "images_shown": self.images_shown,
             "history": self.history,
@@ -284,6 +300,8 @@ class PhaseTrainer:
         found = snapshots.read() if self.ranks.is_first else None
         if found:
             self.models.load(found[0])
+            pictures = stripped("picture", found[0])
+            self.pictures = {kimg: bytes(pictures[kimg].numpy()) for kimg in sorted(pictures)}
         self.models.copy_first_rank()
         if facts := self.ranks.tell(found and found[1]):
             check_continued(self.config, self.phase, facts["ranks"], self.ranks.size)

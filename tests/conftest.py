@@ -12,7 +12,7 @@ from PIL import Image
 
 from progan import config
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.browser"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in several processes at once
 
 ROOT = Path(__file__).parents[1]

@@ -1,20 +1,34 @@
 #!/usr/bin/env bash
-# Install what tests need besides Python: PostgreSQL (Debian's package, as root), an S3 server, kustomize and
-# actionlint (built by Go into .venv/bin). What cannot be installed here is said and left out: the tests
-# that need it are skipped.
+# Install what tests need besides Python: PostgreSQL and Chromium (Debian's packages, as root), an S3 server,
+# kustomize and actionlint (built by Go into .venv/bin). What cannot be installed here is said and left out:
+# the tests that need it are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
 
+install_with_apt() { # what it is, its packages …
+    local what=$1
+    shift
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
+        echo "$what: left out, installing it needs root on Debian or Ubuntu"
+    elif apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive \
+        apt-get install --yes --quiet=2 --no-install-recommends "$@" > /dev/null; then
+        echo "$what: installed"
+    else
+        echo "$what: left out, apt-get could not install it"
+    fi
+}
+
 if compgen -G "/usr/lib/postgresql/*/bin/pg_ctl" > /dev/null || command -v pg_ctl > /dev/null; then
     echo "PostgreSQL: there"
-elif [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
-    echo "PostgreSQL: left out, installing it needs root on Debian or Ubuntu"
-elif apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive \
-    apt-get install --yes --quiet=2 --no-install-recommends postgresql > /dev/null; then
-    echo "PostgreSQL: installed"
 else
-    echo "PostgreSQL: left out, apt-get could not install it"
+    install_with_apt PostgreSQL postgresql
+fi
+
+if command -v chromium > /dev/null && command -v chromedriver > /dev/null; then
+    echo "Chromium: there"
+else
+    install_with_apt Chromium chromium chromium-driver
 fi
 
 install_with_go() { # program, package@version

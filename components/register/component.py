@@ -9,16 +9,18 @@ from components import IMAGE
 def register(
     params: str,
     params_digest: str,
+    dataset_uri: str,
     dataset_digest: str,
     results: str,
     run: str,
     checkpoint: dsl.Input[dsl.Model],
 ) -> None:
-    """Log the run to MLflow and register its generator.
+    """Log the run to MLflow; register its generator if the gate passed.
 
     Args:
         params: params.yaml as canonical JSON.
         params_digest: Digest of all of them.
+        dataset_uri: Where the dataset is.
         dataset_digest: Of the dataset's manifest.
         results: Where the results of all tasks are kept.
         run: The name of this run.
@@ -36,6 +38,7 @@ def register(
     kept = Results(results, loaded, dataset_digest, run)
     with TemporaryDirectory() as folder:
         kept.gather(Path(folder))
-        out = Path(folder) / "registration.json"
-        register(loaded, RunFiles.below(Path(folder), Path(checkpoint.path)), out)
+        files, out = RunFiles.below(Path(folder)), Path(folder) / "registration.json"
+        files.add_checkpoints(kept, loaded.last_phase, Path(checkpoint.path))
+        register(loaded, files, dataset_uri, out)
         kept.keep_for_run(out)

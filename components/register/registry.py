@@ -1,11 +1,15 @@
 """What is in the MLflow registry: champions, candidates and their measures."""
 
+import getpass
 import logging
+import math
 import os
+import socket
 import warnings
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
-CANDIDATE, CHAMPION = "candidate", "champion"
+CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
 WARM_START = "warm_start"  # a version's tag: whose checkpoint its first phase went on from, as JSON
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 
@@ -15,9 +19,27 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_TRACKING_URI)
 
 
+def public_address(uri: str) -> str:
+    """`uri` without a user or password in it."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.netloc else uri
+
+
+def who() -> str:
+    """Whoever runs this, as the registry's server knows them, else as this machine does."""
+    if name := os.environ.get("MLFLOW_TRACKING_USERNAME"):
+        return name
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"
+
+
 def client() -> Any:
     """An MlflowClient that keeps quiet about its own housekeeping."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
 
     warnings.filterwarnings("ignore", module="mlflow|sqlalchemy|alembic")
@@ -44,7 +66,9 @@ def champion_measures(model: str) -> dict[str, Any] | None:
 
 
 def _number(text: str) -> float | str:
+    """A measure as the finite number it is; any other text as it stands."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    return number if math.isfinite(number) else text

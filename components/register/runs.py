@@ -1,113 +1,207 @@
-"""The MLflow runs of a training run: a parent, and a child for each phase with its curves."""
+"""The MLflow runs of a training run: a parent with all of it, and a child for each phase."""
 
-import csv
+import json
 import math
+import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
+from PIL import Image
+
 from components.gate.stage import flat_measures
+from components.register.history import History
+from components.register.registry import who
+from components.results import Results
 from progan.config import Config
+from progan.dataset.manifest import Manifest
 from progan.files import read_json
+from progan.render import write_png
 
 RUN_KEY = "progan.fingerprint"  # the tag by which a run that was interrupted is found again
-CURVES = (
-    *("d_loss", "g_loss", "real_score", "fake_score", "gradient_norm", "alpha", "learning_rate", "minibatch"),
-    *("images_per_second", "seconds", "skipped", "swd"),
-)
+CHECKPOINT = "checkpoint"  # the artifact of a phase's run that is its checkpoint folder
+SAMPLES, PREVIEW = "samples.png", "preview.png"  # artifacts: reals beside fakes; and no wider than a page
+PICTURE_KEY = "curves/same latents"  # the name of the pictures over training, beside MLflow's slider
+PREVIEW_PIXELS = 830  # across the page of a version, beside MLflow's panels
+NO_MEASURES = ("kimg", "resolution")  # numbers of an evaluation that would be charts of one dot
+AT_ONCE = 500  # metrics in a request
+DIGEST_LENGTH = 36  # of a dataset's, as much as MLflow's database holds
 
 
 @dataclass(frozen=True)
 class RunFiles:
     """Where the stages before left what is logged; each folder holds one entry a phase."""
 
-    checkpoint: Path  # of the phase that was judged
+    checkpoints: Path
     history: Path
+    grids: Path
     evaluations: Path
     samples: Path
     verdict: Path
 
     @classmethod
-    def below(cls, root: Path, checkpoint: Path) -> "RunFiles":
+    def below(cls, root: Path) -> "RunFiles":
         """The files of a project's folder."""
-        history, evaluations, samples = root / "history", root / "evaluation", root / "samples"
-        return cls(checkpoint, history, evaluations, samples, root / "verdict.json")
+        return cls(
+            checkpoints=root / "checkpoints",
+            history=root / "history",
+            grids=root / "grids",
+            evaluations=root / "evaluation",
+            samples=root / "samples",
+            verdict=root / "verdict.json",
+        )
+
+    def add_checkpoints(self, kept: Results, last: str, folder: Path) -> None:
+        """Gather the checkpoints of a run that passed; that of the phase `last` is in `folder`."""
+        if not read_json(self.verdict)["passed"]:
+            return
+        self.checkpoints.mkdir()
+        for _ in kept.gather_checkpoints(self.checkpoints.parent):
+            pass
+        if not (self.checkpoints / last).exists():
+            (self.checkpoints / last).symlink_to(folder)
+
+    def history_of(self, key: str) -> History:
+        return History.read(self.history / f"{key}.csv")
 
 
-def find_or_make_parent(mlflow_client: Any, experiment_name: str, verdict: dict[str, Any]) -> str:
+def find_or_make_parent(
+    mlflow_client: Any, config: Config, verdict: dict[str, Any], files: RunFiles, commit: str
+) -> str:
     """The id of the run with this verdict's fingerprint."""
-    experiment = mlflow_client.get_experiment_by_name(experiment_name)
-    experiment_id = (
-        experiment.experiment_id if experiment else mlflow_client.create_experiment(experiment_name)
-    )
+    name = config.register.model
+    experiment = mlflow_client.get_experiment_by_name(name)
+    experiment_id = experiment.experiment_id if experiment else mlflow_client.create_experiment(name)
     key = verdict["candidate"]["fingerprint"]
     found = mlflow_client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{key}'")
     if found:
         return found[0].info.run_id
-    name = f"{verdict['phase']}-{key[:8]}"
-    return mlflow_client.create_run(experiment_id, run_name=name, tags={RUN_KEY: key}).info.run_id
+    began = next((began for phase in config.phases if (began := files.history_of(phase).began)), None)
+    tags = {RUN_KEY: key, "mlflow.source.git.commit": commit, **_origin()}
+    made = mlflow_client.create_run(experiment_id, began, tags, f"{verdict['phase']}-{key[:8]}")
+    return made.info.run_id
+
+
+def _origin() -> dict[str, str]:
+    """What MLflow's pages say a run was made by."""
+    return {"mlflow.source.name": "progan", "mlflow.user": who()}
 
 
 def log_parent(
     mlflow_client: Any, parent: str, config: Config, verdict: dict[str, Any], files: RunFiles
 ) -> None:
-    """Log what all phases share, the final measures, the verdict and the final samples."""
+    """Log what all phases share, the curves of all, the final measures, the verdict and the final samples.
+
+    Of what was logged before, only a measure that was taken anew is logged again, with a time of its own:
+    MLflow's registration breaks on two values of one time.
+    """
     sections = {"network": asdict(config.network), "training": asdict(config.training)}
     params = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
-    measures = _metrics(verdict["candidate"], verdict["candidate"]["kimg"])
-    mlflow_client.log_batch(parent, metrics=measures, params=_params(params))
+    _log_params(mlflow_client, parent, params)
+    run = mlflow_client.get_run(parent)
+    started = run.info.start_time
+    curves = [metric for key in config.phases for metric in files.history_of(key).metrics(started)]
+    measures = _measures(verdict["candidate"], round(time.time() * 1000))
+    changed = [measure for measure in measures if run.data.metrics.get(measure.key) != measure.value]
+    _log_metrics(mlflow_client, parent, [*curves, *changed])
     mlflow_client.log_artifact(parent, str(files.verdict))
-    mlflow_client.log_artifact(parent, str(files.samples / f"{verdict['phase']}.png"))
+    mlflow_client.log_text(parent, yaml.safe_dump(asdict(config), sort_keys=False), "params.yaml")
+    _log_samples(mlflow_client, parent, files.samples / f"{verdict['phase']}.png")
+    _log_grids(mlflow_client, parent, [files.grids / key for key in config.phases])
 
 
-def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: RunFiles) -> None:
-    """Log the phase `key` as a child of `parent`; one that was cut off is done anew."""
+def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: RunFiles, keep: bool) -> str:
+    """Log the phase `key` as a child of `parent`, with its checkpoint if it is to `keep` it; the child's id.
+
+    A child that was cut off, or lacks its checkpoint, is done anew.
+    """
     experiment_id = mlflow_client.get_run(parent).info.experiment_id
+    checkpoint, history = files.checkpoints / key, files.history_of(key)
+    keep = keep and checkpoint.exists()
     mine = f"tags.`mlflow.parentRunId` = '{parent}' and tags.phase = '{key}'"
     for run in mlflow_client.search_runs([experiment_id], mine):
-        if run.info.status == "FINISHED":
-            return
+        kept = keep and mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)
+        if run.info.status == "FINISHED" and (kept or not keep):
+            return run.info.run_id
         mlflow_client.delete_run(run.info.run_id)
-    tags = {"mlflow.parentRunId": parent, "phase": key}
-    run_id = mlflow_client.create_run(experiment_id, run_name=key, tags=tags).info.run_id
+    tags = {"mlflow.parentRunId": parent, "phase": key, **_origin()}
+    run = mlflow_client.create_run(experiment_id, history.began, tags, key).info
+    _log_params(mlflow_client, run.run_id, asdict(config.phase(key)))
     evaluation = flat_measures(read_json(files.evaluations / f"{key}.json"))
-    mlflow_client.log_batch(
-        run_id,
-        params=_params(asdict(config.phase(key))),
-        metrics=[*_curves(files.history / f"{key}.csv"), *_metrics(evaluation, evaluation["kimg"])],
-    )
-    mlflow_client.log_artifact(run_id, str(files.samples / f"{key}.png"))
-    mlflow_client.set_terminated(run_id)
+    metrics = [*history.metrics(run.start_time), *_measures(evaluation, history.ended or run.start_time)]
+    _log_metrics(mlflow_client, run.run_id, metrics)
+    _log_samples(mlflow_client, run.run_id, files.samples / f"{key}.png")
+    _log_grids(mlflow_client, run.run_id, [files.grids / key])
+    if keep:
+        mlflow_client.log_artifacts(run.run_id, str(checkpoint), CHECKPOINT)
+    mlflow_client.set_terminated(run.run_id, end_time=history.ended)
+    return run.run_id
 
 
-def _curves(history: Path) -> Iterator[Any]:
-    """A phase's history as metrics. MLflow's step is the whole kimg; of several rows the last counts.
+def log_dataset(mlflow_client: Any, run: str, manifest: Manifest, uri: str, resolution: int) -> None:
+    """Say what `run` was trained with, as one of MLflow's datasets."""
+    from mlflow.data.dataset_source_registry import resolve_dataset_source
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    Imported weights have no history.
+    source = resolve_dataset_source(uri if "://" in uri else str(Path(uri).resolve()))
+    named = manifest.name, manifest.digest[:DIGEST_LENGTH]
+    described = MetaDataset(source, *named).to_dict()  # type: ignore[abstract]
+    profile = {"images": manifest.images, "resolution": resolution, "classes": len(manifest.classes)}
+    tags = [InputTag("mlflow.data.context", "training"), InputTag("digest", manifest.digest)]
+    mlflow_client.log_inputs(run, [DatasetInput(Dataset(**described, profile=json.dumps(profile)), tags)])
+
+
+def describe_run(mlflow_client: Any, run: str, text: str) -> None:
+    """Set the description of a run (Markdown)."""
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+    mlflow_client.set_tag(run, MLFLOW_RUN_NOTE, text)
+
+
+def _log_samples(mlflow_client: Any, run: str, samples: Path) -> None:
+    """Reals beside fakes, as they are and as a preview."""
+    with TemporaryDirectory() as folder, Image.open(samples) as picture:
+        shutil.copy(samples, Path(folder) / SAMPLES)
+        picture.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
+        write_png(Path(folder) / PREVIEW, picture)
+        mlflow_client.log_artifacts(run, folder)
+
+
+def _log_grids(mlflow_client: Any, run: str, folders: list[Path]) -> None:
+    """The pictures in `folders`, at their whole kimg, of which the first is shown; none a second time."""
+    logged = {artifact.path for artifact in mlflow_client.list_artifacts(run, "images")}
+    for file in (file for folder in folders for file in sorted(folder.glob("*.png"))):
+        step = round(float(file.stem))
+        if not any(f"+step+{step}+" in path and "+compressed" in path for path in logged):
+            with Image.open(file) as picture:
+                mlflow_client.log_image(run, picture, key=PICTURE_KEY, step=step)
+
+
+def _measures(values: dict[str, Any], milliseconds: int) -> list[Any]:
+    """The numbers among an evaluation's `values` that are finite: MLflow would store infinity as another.
+
+    The slash gives them a section of their own on MLflow's page, below the curves.
     """
-    if not history.exists():
-        return
-    with history.open(newline="") as file:
-        rows = {round(float(row["kimg"])): row for row in csv.DictReader(file)}
-    for kimg, row in rows.items():
-        yield from _metrics({name: float(row[name]) for name in CURVES if row[name] != ""}, kimg)
-
-
-def _metrics(values: dict[str, Any], kimg: float) -> list[Any]:
-    """The numbers among `values` that are finite: MLflow would store infinity as something else."""
     from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
     return [
-        Metric(name, float(value), now, round(kimg))
+        Metric(f"measures/{name}", float(value), milliseconds, round(values["kimg"]))
         for name, value in values.items()
-        if isinstance(value, int | float) and math.isfinite(value)
+        if name not in NO_MEASURES and isinstance(value, int | float) and math.isfinite(value)
     ]
 
 
-def _params(values: dict[str, Any]) -> list[Any]:
+def _log_metrics(mlflow_client: Any, run: str, metrics: list[Any]) -> None:
+    """Those that are there already, with the same time and step, are not made again."""
+    for first in range(0, len(metrics), AT_ONCE):
+        mlflow_client.log_batch(run, metrics=metrics[first : first + AT_ONCE])
+
+
+def _log_params(mlflow_client: Any, run: str, values: dict[str, Any]) -> None:
     from mlflow.entities import Param
 
-    return [Param(name, str(value)) for name, value in values.items()]
+    mlflow_client.log_batch(run, params=[Param(name, str(value)) for name, value in values.items()])

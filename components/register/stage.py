@@ -10,58 +10,111 @@ from typing import Any
 
 import safetensors.torch
 
+from components.gate.stage import flat_measures
+from components.object_store.dataset import find_manifest
+from components.register import describe
 from components.register.registry import CANDIDATE, WARM_START, client
-from components.register.runs import RunFiles, find_or_make_parent, log_parent, log_phase
+from components.register.runs import (
+    RunFiles,
+    describe_run,
+    find_or_make_parent,
+    log_dataset,
+    log_parent,
+    log_phase,
+)
 from progan import networks
 from progan.config import Config
 from progan.files import alone, canonical_json, read_json, write_json
 from progan.snapshots import Checkpoint, read_checkpoint
 
 
-def register(config: Config, files: RunFiles, out: Path) -> None:
+def register(config: Config, files: RunFiles, dataset: str, out: Path) -> None:
     """Log parent and phase runs; register the last phase's generator if the verdict is passed.
 
     Everything is found again by fingerprint, so running this twice, or again after it was killed, makes
     no second run or version. Writes what was made to `out` (JSON).
+
+    dataset: the address of what it was trained with.
     """
     verdict = read_json(files.verdict)
     with alone(out.with_name(f".{out.name}.lock"), "is registering this run"):
-        version, run = _register(config, files, verdict)
+        version, run = _register(config, files, dataset, verdict)
     write_json(out, {"model": config.register.model, "version": version, "run": run})
     made = f"version {version}, alias {CANDIDATE}" if version else "nothing registered, the gate failed"
     print(f"{out}: {config.register.model}: {made}")
 
 
-def _register(config: Config, files: RunFiles, verdict: dict[str, Any]) -> tuple[str | None, str]:
-    """Do it; return the version, if there is one, and the parent run."""
-    mlflow_client = client()
-    model = config.register.model
-    parent = find_or_make_parent(mlflow_client, model, verdict)
-    for key in config.phases:
-        log_phase(mlflow_client, config, key, parent, files)
+def _register(
+    config: Config, files: RunFiles, dataset: str, verdict: dict[str, Any]
+) -> tuple[str | None, str]:
+    """Do it; return the version, if one is registered, and the parent run."""
+    mlflow_client, commit = client(), _git_commit()
+    parent = find_or_make_parent(mlflow_client, config, verdict, files, commit)
+    noted = mlflow_client.get_run(parent).data.tags.get("git_commit", "none")
+    commit = commit if noted == "none" else noted  # that of the first time, not of a later registration
+    story = _story(config, files, dataset, verdict, commit, parent)
+    phases = {
+        key: log_phase(mlflow_client, config, key, parent, files, verdict["passed"]) for key in config.phases
+    }
     log_parent(mlflow_client, parent, config, verdict, files)
-    tags = _tags(verdict) | _started_from(config)
-    for name, value in tags.items():
-        mlflow_client.set_tag(parent, name, value)
-    version = None
-    if verdict["passed"]:
-        checkpoint = read_checkpoint(files.checkpoint)
-        version = _find_or_make_version(mlflow_client, model, parent, checkpoint)
-        for name, value in tags.items():
-            mlflow_client.set_model_version_tag(model, version, name, value)
-        mlflow_client.set_registered_model_alias(model, CANDIDATE, version)
-    mlflow_client.set_terminated(parent)
+    describe_run(mlflow_client, parent, describe.of_run(story))
+    for key, run in phases.items():
+        describe_run(mlflow_client, run, describe.of_phase(story, key, run))
+    if story.manifest:
+        log_dataset(mlflow_client, parent, story.manifest, dataset, story.resolution)
+        for key, run in phases.items():
+            log_dataset(mlflow_client, run, story.manifest, dataset, config.phase(key).resolution)
+    tags = _tags(verdict, commit) | _started_from(config)
+    for name in ("gate", "verdict", "git_commit", WARM_START):
+        if name in tags:
+            mlflow_client.set_tag(parent, name, tags[name])
+    version = _register_version(mlflow_client, story, files, tags)
+    mlflow_client.set_terminated(parent, end_time=story.histories[config.last_phase].ended)
     return version, parent
 
 
-def _tags(verdict: dict[str, Any]) -> dict[str, str]:
+def _story(
+    config: Config, files: RunFiles, dataset: str, verdict: dict[str, Any], commit: str, run: str
+) -> describe.RunStory:
+    histories = {key: files.history_of(key) for key in config.phases}
+    measures = {key: flat_measures(read_json(files.evaluations / f"{key}.json")) for key in config.phases}
+    return describe.RunStory(config, verdict, find_manifest(dataset), histories, measures, commit, run)
+
+
+def _register_version(
+    mlflow_client: Any, story: describe.RunStory, files: RunFiles, tags: dict[str, str]
+) -> str | None:
+    """Make the version of a run that passed, and let it say what it is; None when the run failed.
+
+    A version of the same run that passed other thresholds before learns that it failed, and is no
+    candidate any more.
+    """
+    model, passed = story.config.register.model, story.verdict["passed"]
+    version = _find_version(mlflow_client, model, story.run)
+    if version is None and passed:
+        version = _make_version(model, story.run, read_checkpoint(files.checkpoints / story.verdict["phase"]))
+    if version is None:
+        return None
+    for name, value in tags.items():
+        mlflow_client.set_model_version_tag(model, version, name, value)
+    mlflow_client.update_model_version(model, version, describe.of_version(story, version))
+    mlflow_client.update_registered_model(model, describe.of_model(story))
+    if passed:
+        mlflow_client.set_registered_model_alias(model, CANDIDATE, version)
+    elif str(mlflow_client.get_registered_model(model).aliases.get(CANDIDATE)) == version:
+        mlflow_client.delete_registered_model_alias(model, CANDIDATE)
+    return version if passed else None
+
+
+def _tags(verdict: dict[str, Any], commit: str) -> dict[str, str]:
     """What a version says of itself: every measure, the dataset, the commit and the verdict."""
     measures = {name: str(value) for name, value in verdict["candidate"].items()}
     judgement = {"passed": verdict["passed"], "reasons": [reason["text"] for reason in verdict["reasons"]]}
-    return measures | {
+    return {
         "gate": "passed" if verdict["passed"] else "failed",
+        **measures,
         "verdict": canonical_json(judgement),
-        "git_commit": _git_commit(),
+        "git_commit": commit,
     }
 
 
@@ -84,13 +137,15 @@ def _git_commit() -> str:
         return "none"
 
 
-def _find_or_make_version(mlflow_client: Any, model: str, run: str, checkpoint: Checkpoint) -> str:
+def _find_version(mlflow_client: Any, model: str, run: str) -> str | None:
     """The version of `model` that holds this run's generator."""
+    versions = mlflow_client.search_model_versions(f"name = '{model}' and run_id = '{run}'")
+    return str(versions[0].version) if versions else None
+
+
+def _make_version(model: str, run: str, checkpoint: Checkpoint) -> str:
     import mlflow
 
-    versions = mlflow_client.search_model_versions(f"name = '{model}' and run_id = '{run}'")
-    if versions:
-        return str(versions[0].version)
     with mlflow.start_run(run_id=run):
         return _log_model(model, checkpoint)
 

@@ -82,7 +82,9 @@ def _history(path: Path, key: str) -> Rows:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [
-        {"phase": key} | {name: float(text) if text else None for name, text in row.items()} for row in rows
+        {"phase": key, "device": row.pop("device", None)}
+        | {name: float(text) if text else None for name, text in row.items()}
+        for row in rows
     ]
 
 

@@ -1,11 +1,10 @@
 """The few lines at the end of `make run`: what was made and where to look."""
 
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from rich.console import Console
 
-from components.register.registry import tracking_uri
+from components.register.registry import public_address, tracking_uri
 from progan.config import Config
 from progan.files import read_json
 
@@ -35,10 +34,9 @@ def summary(config: Config, verdict_file: Path, registration_file: Path, samples
 
 def _how_to_open(uri: str) -> str:
     """The page of an MLflow server, or the command that serves one; never a password."""
-    parts = urlsplit(uri)
-    if parts.scheme in ("http", "https"):
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    shown = uri if parts.scheme == "sqlite" else '"$MLFLOW_TRACKING_URI"'
+    if uri.startswith(("http://", "https://")):
+        return public_address(uri)
+    shown = uri if uri.startswith("sqlite:") else '"$MLFLOW_TRACKING_URI"'
     return f".venv/bin/mlflow ui --backend-store-uri {shown}"
 
 

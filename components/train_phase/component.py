@@ -16,6 +16,7 @@ def train_phase(
     results: str,
     checkpoint: dsl.Output[dsl.Model],
     history: dsl.Output[dsl.Artifact],
+    grids: dsl.Output[dsl.Artifact],
     init: dsl.Input[dsl.Model] = None,
 ) -> None:
     """Train one phase, going on from its newest snapshot if a pod before this one was stopped.
@@ -32,6 +33,7 @@ def train_phase(
         results: Where the results of all tasks are kept.
         checkpoint: What the finished phase hands on.
         history: The table of losses and rates.
+        grids: Pictures over training.
         init: The checkpoint of the phase before; none for the first.
     """
     from pathlib import Path
@@ -44,7 +46,9 @@ def train_phase(
     loaded = config.from_text(params)
     kept = Results(results, loaded, dataset_digest)
     before, out, table = Path(init.path) if init else None, Path(checkpoint.path), Path(history.path)
+    kept.fetch_grids(phase, pictures := Path(grids.path))
     if not kept.fetch_training(phase, opened(before) if before else None, out, table):
         dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
-        launcher(gpus_here()).run(PhaseJob(loaded, phase, dataset, before, snapshots, out, table))
+        launcher(gpus_here()).run(PhaseJob(loaded, phase, dataset, before, snapshots, out, table, pictures))
+        kept.keep_grids(phase, pictures)
         kept.keep_training(phase, out, table)

@@ -33,10 +33,11 @@ class PhaseJob:
     snapshots: str  # their folder, or s3:// address
     out: Path
     history: Path
+    grids: Path
 
     def run(self, ranks: Ranks = Ranks()) -> None:
         """Train, as one of `ranks`."""
-        files = self.dataset, self.init, open_store(self.snapshots), self.out, self.history
+        files = self.dataset, self.init, open_store(self.snapshots), self.out, self.history, self.grids
         train_phase(self.config, self.key, *files, ranks)
 
 

@@ -13,21 +13,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.train_phase.machine import machine_readings
 from progan.config import Config
 from progan.cost import images_after
 from progan.dataset.reader import load_manifest, load_training_set
 from progan.device import best_device
 from progan.distributed import Ranks
-from progan.files import atomic_file
+from progan.files import atomic_file, atomic_folder
 from progan.metrics import swd
 from progan.networks import Generator
 from progan.progress import duration, show_progress
+from progan.render import grid, images_across, png
 from progan.sampling import generate, seeded_inputs
 from progan.snapshots import SnapshotFolder, read_checkpoint
 from progan.store import Store
 from progan.training import Hooks, PhaseTrainer
 
 CURVE_IMAGES = 256  # images on each side of the SWD that is measured during training
+PICTURE_PIXELS, PICTURE_IMAGES = 512, 64  # about how wide pictures over training are; at most so many images
 
 
 def train_phase(
@@ -38,12 +41,14 @@ def train_phase(
     snapshots: Store,
     out: Path,
     history: Path,
+    grids: Path,
     ranks: Ranks = Ranks(),
 ) -> None:
     """Train the phase `key` from the checkpoint `init`, or on from its newest snapshot if there is one.
 
-    Writes the checkpoint folder `out` (the same bytes for the same inputs on the same machine) and the
-    CSV file `history` (which also holds times). Raises Interrupted, with all saved, on SIGTERM or SIGINT,
+    Writes the checkpoint folder `out` and pictures over training, `<kimg>.png` in the folder `grids` (both
+    the same bytes for the same inputs on the same machine), and the CSV file `history`, which also holds
+    times and what the machine said of itself. Raises Interrupted, with all saved, on SIGTERM or SIGINT,
     and Unavailable when it cannot be known whether there are snapshots.
     Of several ranks, all of which call this, the first alone measures and writes.
     """
@@ -57,11 +62,12 @@ def train_phase(
     if not ranks.is_first:
         _follow(trainer, folder)
         return
-    measure = _swd_against(images, labels, config)
+    measure, picture = _swd_against(images, labels, config), _picture_of(phase.resolution, config)
     with snapshots.alone(folder.name, f"is training {key}"):
         with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
-            trainer.train(folder, Hooks(advance, measure, stopped))
+            trainer.train(folder, Hooks(advance, measure, stopped, picture, machine_readings(ranks.size)))
         _write_history(history, trainer.history)
+        _write_pictures(grids, trainer.pictures)
         classes = [label.name for label in manifest.classes]
         facts = {"name": manifest.name, "images": manifest.images, "digest": digest, "classes": classes}
         trainer.write_checkpoint(out, facts)
@@ -96,9 +102,31 @@ def _swd_against(
     return measure
 
 
+def _picture_of(resolution: int, config: Config) -> Callable[[Generator, Tensor | None], bytes]:
+    """A function that draws, as a PNG, what a generator makes of the same latents in every phase.
+
+    A conditional generator draws a row of each class.
+    """
+    columns, classes = images_across(resolution, PICTURE_PIXELS), config.network.label_size
+    labels = torch.arange(PICTURE_IMAGES) // columns % classes if classes else None
+    inputs = seeded_inputs(PICTURE_IMAGES, config.network, config.training.seed, labels)[: columns**2]
+
+    def picture(generator: Generator, alpha: Tensor | None) -> bytes:
+        return png(grid(torch.cat(list(generate(generator, inputs, alpha))), PICTURE_PIXELS, columns))
+
+    return picture
+
+
+def _write_pictures(folder: Path, pictures: dict[str, bytes]) -> None:
+    with atomic_folder(folder) as beside:
+        for kimg, content in pictures.items():
+            (beside / f"{kimg}.png").write_bytes(content)
+
+
 def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Columns that only some rows have are empty in the others."""
     with atomic_file(path) as beside, beside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
 

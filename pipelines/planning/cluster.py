@@ -27,7 +27,7 @@ SPOT_REPEATS = (
 NOT_KEPT = {  # tasks whose results nothing keeps, and when they are run
     "warm-start": "unless Kubeflow's own cache has it",
     "gate": "every run is judged",
-    "register": "if the gate passes",
+    "register": "every run is logged",
     "report": "every run is reported",
 }
 

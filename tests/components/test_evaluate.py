@@ -41,9 +41,8 @@ def made(tmp_path, monkeypatch, small_config, photographs):
         network = replace(small_config.network, label_size=label_size)
         config = replace(small_config, dataset=dataset, network=network)
         build(config.dataset, DATASET, workers=1)
-        train_phase(
-            config, "r0004", DATASET, None, FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv")
-        )
+        files = FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv"), Path("grids")
+        train_phase(config, "r0004", DATASET, None, *files)
         return config
 
     return make
@@ -168,9 +167,8 @@ def test_a_checkpoint_of_another_phase(trained):
 
 def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
     config = replace(trained, network=replace(trained.network, generator_norm="batch"))
-    train_phase(
-        config, "r0004", DATASET, None, FolderStore(Path("snapshots")), Path("batch"), Path("batch.csv")
-    )
+    files = FolderStore(Path("snapshots")), Path("batch"), Path("batch.csv"), Path("grids")
+    train_phase(config, "r0004", DATASET, None, *files)
     fakes = _fakes_of(load_generator(read_checkpoint(Path("batch"))), None, config)
     (eight,), (last,) = fakes(0, 8), fakes(6, 8)
     np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
@@ -183,15 +181,14 @@ def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, 
     phases = {"r0004": trained.phases["r0004"]}
     config = replace(trained, phases=phases)
     prepare_score_network(config, DATASET, NETWORK)
-    folders = Path("history"), Path("evaluation"), Path("samples"), Path("verdict.json")
-    history, evaluations, samples, verdict = folders
+    files = RunFiles.below(Path())
+    history, evaluations, samples, verdict = files.history, files.evaluations, files.samples, files.verdict
     history.mkdir()
     Path("history.csv").rename(history / "r0004.csv")
     evaluate(config, "r0004", CHECKPOINT, DATASET, NETWORK, evaluations / "r0004.json", samples / "r0004.png")
     gate(config, evaluations / "r0004.json", verdict)
-    register(config, RunFiles(CHECKPOINT, *folders), Path("registration.json"))
-    files = ReportFiles(history, evaluations, samples, verdict, Path("registration.json"), DATASET)
-    report(config, files, Path("report"))
+    register(config, files, str(DATASET), Path("registration.json"))
+    report(config, ReportFiles.below(Path(), DATASET), Path("report"))
     assert read_json(evaluations / "r0004.json")["ms_ssim"] is None
     assert read_json(Path("registration.json"))["version"] is None
     reasons = read_json(verdict)["reasons"]
@@ -214,9 +211,8 @@ def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
     measures = replace(small_config.measures, mode_samples=50, classifier_epochs=4)
     config = replace(small_config, dataset=dataset, measures=measures)
     build(config.dataset, DATASET, workers=1)
-    train_phase(
-        config, "r0004", DATASET, None, FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv")
-    )
+    files = FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv"), Path("grids")
+    train_phase(config, "r0004", DATASET, None, *files)
     found = evaluated(config)
     assert read_json(NETWORK / "score_network.json")["kind"] == "digits"
     assert read_json(NETWORK / "score_network.json")["accuracy"] > 0.9

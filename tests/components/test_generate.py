@@ -30,15 +30,8 @@ def trained(tmp_path, monkeypatch, small_config, photographs):
         network = replace(small_config.network, label_size=label_size)
         config = replace(small_config, dataset=dataset, network=network)
         build(config.dataset, Path("multires"), workers=1)
-        train_phase(
-            config,
-            "r0004",
-            Path("multires"),
-            None,
-            FolderStore(Path("snapshots")),
-            CHECKPOINT,
-            Path("history.csv"),
-        )
+        files = FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv"), Path("grids")
+        train_phase(config, "r0004", Path("multires"), None, *files)
         return config
 
     return train

@@ -104,8 +104,7 @@ def test_evaluated_and_registered(config, networks):
     evaluate(only, "r0008", CHECKPOINT, DATASET, Path("score_network"), evaluation, samples)
     assert read_json(evaluation)["swd"]["average"] > 0
     gate(only, evaluation, Path("verdict.json"))
-    files = RunFiles.below(Path(), CHECKPOINT)
-    register(only, files, Path("registration.json"))
+    register(only, RunFiles.below(Path()), str(DATASET), Path("registration.json"))
     assert read_json(Path("registration.json"))["version"] == "1"
     served = mlflow.pyfunc.load_model(f"models:/{only.register.model}/1")
     generate(CHECKPOINT, [1, 2], None, Path("sheet.png"))

@@ -125,7 +125,7 @@ def test_what_a_rank_cannot_read_is_told_once(project):
 
 @pytest.fixture
 def job(small_config):
-    files = Path("multires"), None, "snapshots", Path("checkpoints/r0004"), Path("r0004.csv")
+    files = Path("multires"), None, "snapshots", Path("checkpoints/r0004"), Path("r0004.csv"), Path("r0004")
     return PhaseJob(small_config, "r0004", *files)
 
 

@@ -12,20 +12,32 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from components.gate.stage import gate
+from components.register import describe
+from components.register.history import History
+from components.register.promotion import promote
 from components.register.registry import champion_measures, client
 from components.register.runs import RunFiles
 from components.register.served_generator import ServedGenerator
 from components.register.stage import register
+from progan import config as params
+from progan.dataset.manifest import Level, Manifest
 from progan.files import read_json, write_json
 from progan.models import build_networks
 from progan.snapshots import SnapshotFolder, read_checkpoint
 from progan.store import FolderStore
 from progan.training import Hooks, PhaseTrainer
 
-QUIET = Hooks(lambda done, total: None, lambda generator, alpha: 50.0, lambda: False)
+READINGS = {
+    "time": 1795598024.5, "device": "NVIDIA H100", "gpus": 2, "gpu_percent": 98, "gpu_memory_gib": 40.5,
+    "cpu_percent": 110.0, "memory_gib": None,
+}  # fmt: skip
+QUIET = Hooks(
+    lambda done, total: None, lambda generator, alpha: 50.0, lambda: False, machine=lambda: dict(READINGS)
+)
 
 
 @pytest.fixture
@@ -59,15 +71,18 @@ def run(tmp_path, monkeypatch, small_config, noise, label_size):
         "classifier_score": 2.0,
     }
     write_json(Path("evaluation/r0004.json"), evaluation)
-    Path("samples").mkdir()
-    Path("samples/r0004.png").write_bytes(b"not looked at here")
+    for picture, size in {"samples/r0004.png": (1660, 830), "grids/r0004/00000.080.png": (8, 8)}.items():
+        Path(picture).parent.mkdir(parents=True)
+        Image.new("RGB", size).save(picture)
+    levels = {"r0004": Level.of([])}
+    manifest = Manifest(2, "folder", "noise", {}, 0, 3, (), 0, 0, (), {}, levels)
+    write_json(Path("multires/dataset.json"), manifest.to_json())
     return config
 
 
 def run_gate_and_register(config):
     gate(config, Path("evaluation/r0004.json"), Path("verdict.json"))
-    files = RunFiles.below(Path(), Path("checkpoints/r0004"))
-    register(config, files, Path("registration.json"))
+    register(config, RunFiles.below(Path()), "multires", Path("registration.json"))
     return read_json(Path("registration.json"))
 
 
@@ -97,9 +112,121 @@ def test_a_passing_generator_is_registered_once(run):
     assert child.data.tags["phase"] == "r0004"
     assert child.data.tags["mlflow.parentRunId"] == first["run"]
     assert child.data.params["minibatch"] == "8"
-    losses = registry.get_metric_history(child.info.run_id, "d_loss")
+    losses = registry.get_metric_history(child.info.run_id, "curves/d_loss")
     assert losses[-1].step == round(0.08)
     assert np.isfinite([loss.value for loss in losses]).all()
+
+
+def artifacts(run, folder=None):
+    return [artifact.path for artifact in client().list_artifacts(run, folder)]
+
+
+def child_of(parent):
+    registry = client()
+    experiment = registry.get_run(parent).info.experiment_id
+    return registry.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")[0]
+
+
+def test_what_the_runs_hold(run):
+    """Once each, however often they are logged."""
+    parent = run_gate_and_register(run)["run"]
+    run_gate_and_register(run)
+    child = child_of(parent)
+    kept = Path(mlflow.artifacts.download_artifacts(run_id=child.info.run_id, artifact_path="checkpoint"))
+    assert read_checkpoint(kept).digest == read_checkpoint(Path("checkpoints/r0004")).digest
+    assert {path.name for path in kept.iterdir()} == {
+        path.name for path in Path("checkpoints/r0004").iterdir()
+    }
+    registry = client()
+    for logged in (parent, child.info.run_id):
+        pictures = artifacts(logged, "images")
+        assert len([path for path in pictures if path.endswith(".png") and "+step+0+" in path]) == 1
+        readings = registry.get_metric_history(logged, "system/gpu_percent")
+        assert [(reading.value, reading.timestamp) for reading in readings] == [(98.0, 1795598024500)]
+        assert not registry.get_metric_history(logged, "system/memory_gib"), "nothing was read"
+        assert [measure.value for measure in registry.get_metric_history(logged, "measures/ms_ssim")] == [0.4]
+        (dataset,) = registry.get_run(logged).inputs.dataset_inputs
+        digest = Manifest.from_json(read_json(Path("multires/dataset.json"))).digest
+        assert (dataset.dataset.name, dataset.dataset.digest) == ("noise", digest[:36])
+        source = mlflow.data.get_source(dataset.dataset)
+        assert Path(source.load()).samefile("multires")
+    for name, size in {"samples.png": (1660, 830), "preview.png": (830, 415)}.items():
+        assert Image.open(registry.download_artifacts(parent, name)).size == size
+    assert params.load(Path(registry.download_artifacts(parent, "params.yaml"))) == run
+
+
+def test_a_run_keeps_its_checkpoints_once_it_passes(run):
+    evaluation = read_json(Path("evaluation/r0004.json"))
+    parent = run_gate_and_register(failing(run))["run"]
+    assert artifacts(child_of(parent).info.run_id) == ["images", "preview.png", "samples.png"]
+    write_json(Path("evaluation/r0004.json"), evaluation)
+    assert run_gate_and_register(run)["run"] == parent
+    assert "checkpoint" in artifacts(child_of(parent).info.run_id)
+
+
+def test_the_descriptions(run):
+    """Of a version with a champion before it, of the model, and of the run."""
+    run_gate_and_register(run)
+    promote(run.register.model, "1", "none", "")
+    trained_again("other", {"16": 45.0, "average": 45.0}, ms_ssim=0.3)
+    made = run_gate_and_register(run)
+    registry = client()
+    described = registry.get_model_version(run.register.model, "2").description
+    digest = Manifest.from_json(read_json(Path("multires/dataset.json"))).digest
+    for told in (
+        "Passed: SWD × 1000 45, MS-SSIM 0.3, classifier score 2; 4 px",
+        f"![](get-artifact?path=preview.png&run_uuid={made['run']})",
+        "### The gate: passed",
+        "✓ swd_average is 45; at most 55, 1.1 × the champion's 50",
+        "| SWD × 1000&emsp; | 45&emsp; | 50&emsp; | –&emsp; | lower&emsp; |",
+        "| MS-SSIM&emsp; | 0.3&emsp; | 0.4&emsp; |",
+        "champion (version 1)",
+        f"Dataset **noise** (folder): 0 images, at up to 4 × 4 px, digest `{digest}`",
+        "0.08 kimg in 0s on 2 × NVIDIA H100",
+        f"mlflow models serve --model-uri models:/{run.register.model}/2 --env-manager local",
+        f"mlflow artifacts download --run-id {made['run']}",
+        "PROGAN_GPUS=2 make run",
+        registry.get_model_version(run.register.model, "2").tags["git_commit"],
+    ):
+        assert told in described
+    assert "There was no champion" in registry.get_model_version(run.register.model, "1").description
+    assert "like those of **noise**" in registry.get_registered_model(run.register.model).description
+    note = registry.get_run(made["run"]).data.tags["mlflow.note.content"]
+    assert note == described.partition("### Serve it")[0] + "### Make" + described.partition("### Make")[2]
+
+
+def test_the_longest_description_fits_into_the_database(run):
+    """Nine phases, each on other cards, with every measure, beside a champion."""
+    phases = {f"r{2**level:04d}": run.phases["r0004"] for level in range(2, 11)}
+    row = {"seconds": "1e6", "images": "12000000", "gpus": "8", "device": "NVIDIA A100-SXM4-80GB"}
+    measures = {"swd_average": 1 / 3, "resolution": 1024, **dict.fromkeys(describe.MEASURES, 1 / 3)}
+    measures |= {f"swd_{2**level}": 1 / 3 for level in range(4, 11)}
+    reason = {"passed": True, "text": "swd_average is 23.86; at most 29.17, 1.1 × the champion's 26.51"}
+    champion = measures | {"version": "12"}
+    verdict = {"passed": True, "reasons": [reason] * 5, "candidate": measures, "champion": champion}
+    histories = {key: History([row | {"device": f"{row['device']} {key}"}]) for key in phases}
+    story = describe.RunStory(
+        replace(run, register=replace(run.register, model="m" * 60)), verdict, None, histories,
+        dict.fromkeys(phases, measures), "c" * 40, "r" * 32,
+    )  # fmt: skip
+    assert describe.of_version(story, "123").endswith("make run\n```")
+
+
+def trained_again(fingerprint, swd, **measures):
+    """Leave the evaluation of another run behind."""
+    evaluation = read_json(Path("evaluation/r0004.json"))
+    changes = {"swd": swd, "fingerprint": fingerprint, **measures}
+    write_json(Path("evaluation/r0004.json"), evaluation | changes)
+
+
+def test_a_verdict_of_no_on_what_was_registered(run):
+    """It is told, is no candidate any more, and cannot become champion."""
+    run_gate_and_register(run)
+    assert run_gate_and_register(failing(run))["version"] is None
+    registry = client()
+    version = registry.get_model_version(run.register.model, "1")
+    assert (version.tags["gate"], version.aliases) == ("failed", [])
+    assert "✗ ms_ssim is 1.5" in version.description
 
 
 def test_a_child_run_that_was_cut_off_is_logged_anew(run):
@@ -124,6 +251,10 @@ def test_an_image_without_git_knows_its_commit(run, monkeypatch):
     monkeypatch.setenv("PROGAN_GIT_COMMIT", "c0ffee")
     run_gate_and_register(run)
     assert client().get_model_version(run.register.model, "1").tags["git_commit"] == "c0ffee"
+    monkeypatch.setenv("PROGAN_GIT_COMMIT", "1a7e2")
+    run_gate_and_register(run)
+    assert client().get_model_version(run.register.model, "1").tags["git_commit"] == "c0ffee"
+    assert "git checkout c0ffee" in client().get_model_version(run.register.model, "1").description
 
 
 def test_a_failing_generator_is_not(run, capsys):
@@ -140,11 +271,9 @@ def test_the_champion_is_what_candidates_are_measured_against(run):
     assert champion_measures(run.register.model) is None
     run_gate_and_register(run)
     assert champion_measures(run.register.model) is None
-    client().set_registered_model_alias(run.register.model, "champion", "1")
+    promote(run.register.model, "1", "none", "nan")
     assert champion_measures(run.register.model)["swd_average"] == 50.0
-    evaluation = read_json(Path("evaluation/r0004.json"))
-    worse = evaluation | {"swd": {"16": 80.0, "average": 80.0}, "fingerprint": "another"}
-    write_json(Path("evaluation/r0004.json"), worse)
+    trained_again("another", {"16": 80.0, "average": 80.0})
     gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
     verdict = read_json(Path("verdict.json"))
     assert not verdict["passed"]
@@ -283,6 +412,37 @@ def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch)
     np.save("in.npy", latents.numpy())
     load_elsewhere(run.register.model)
     np.testing.assert_array_equal(np.load("latents.npy"), expected_images(run, latents))
+
+
+def test_the_pages_of_a_server(run, tracking, browser, monkeypatch):
+    """What a person sees who opens the version's page, and from there its run and a phase."""
+    for name, value in tracking.environment.items():
+        monkeypatch.setenv(name, value)
+    parent = run_gate_and_register(run)["run"]
+    version = client().get_model_version(run.register.model, "1")
+    experiment, child = client().get_run(parent).info.experiment_id, child_of(parent).info.run_id
+    names = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+    page = browser(tracking.server.url, tuple(tracking.environment[name] for name in names))
+
+    page.open(f"#/models/{run.register.model}/versions/1")
+    assert page.picture("preview.png") == (830, 415)
+    page.shows(
+        "candidate",
+        "Passed: SWD × 1000 50",
+        "✓ swd_average is 50; at most 1e+06, the limit",
+        "There was no champion to compare with.",
+        "Dataset noise (folder): 0 images",
+        "0.08 kimg in 0s on 2 × NVIDIA H100",
+        version.tags["git_commit"],
+        f"mlflow models serve --model-uri models:/{run.register.model}/1",
+        "make run",
+    )
+    page.open(f"#/experiments/{experiment}/runs/{parent}")
+    page.shows("Child runs", "r0004", "noise (", "network.latent_size", "v1")
+    page.open(f"#/experiments/{experiment}/runs/{child}/model-metrics")
+    page.shows("curves", "d_loss", "swd", "alpha", "curves/same latents", "measures")
+    page.open(f"#/experiments/{experiment}/runs/{child}/system-metrics")
+    page.shows("gpu_percent", "cpu_percent")
 
 
 def in_database(variables, query):

@@ -68,6 +68,7 @@ def test_what_was_kept_is_laid_out_as_dvc_does(uri, tmp_path, small_config, file
     results = Results(uri, small_config, "data", "run-1")
     assert gathered(results, tmp_path / "nothing") == {}
     assert list(results.gather_checkpoints(tmp_path / "nothing")) == []
+    results.keep_grids("r0004", files("00000.080.png").parent)
     first = finished("r0004", None)
     results.keep_training("r0004", first, files("history"))
     second = finished("r0008", first)
@@ -76,6 +77,7 @@ def test_what_was_kept_is_laid_out_as_dvc_does(uri, tmp_path, small_config, file
     results.keep_for_run(files("verdict.json"))
     assert gathered(results, tmp_path / "project") == {
         "history/r0004.csv": "history",
+        "grids/r0004/00000.080.png": "00000.080.png",
         "history/r0008.csv": "history 8",
         "evaluation/r0004.json": "evaluation",
         "samples/r0004.png": "samples",
@@ -171,12 +173,14 @@ def test_a_finished_phase_is_not_trained_again(uri, tmp_path, small_config, file
     first = finished("r0004", None)
     second = finished("r0008", first)
     Results(uri, small_config, "data").keep_training("r0008", second, files("history"))
-    out = {"checkpoint": tmp_path / "task/checkpoint", "history": tmp_path / "task/history"}
+    Results(uri, small_config, "data").keep_grids("r0008", files("00001.000.png").parent)
+    out = {name: tmp_path / "task" / name for name in ("checkpoint", "history", "grids")}
     inputs = {"dataset_uri": str(tmp_path / "none"), "snapshots": str(tmp_path / "none"), "results": uri}
     init = SimpleNamespace(path=str(first))
     task(train_phase, small_config, out, phase="r0008", init=init, **inputs)
     assert files_in(out["checkpoint"]) == files_in(second)
     assert out["history"].read_text() == "history"
+    assert (out["grids"] / "00001.000.png").read_text() == "00001.000.png"
     other = SimpleNamespace(path=str(finished("r0004", None, 1.0, "other")))
     with pytest.raises(InputError, match=r"none/dataset\.json: no such file"):
         task(train_phase, small_config, out, phase="r0008", init=other, **inputs)

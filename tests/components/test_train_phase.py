@@ -28,9 +28,9 @@ from progan.store import FolderStore
 training.SNAPSHOT_SECONDS = 0.0  # one after nearly every iteration, so that some are cut off
 root = Path(sys.argv[1])
 os.chdir(root)
-out, history = Path("checkpoints/r0008"), Path("history.csv")
+made = Path("checkpoints/r0008"), Path("history.csv"), Path("grids/r0008")
 init, snapshots = Path("checkpoints/r0004"), FolderStore(Path("snapshots"))
-train_phase(config.load(), "r0008", Path("multires"), init, snapshots, out, history)
+train_phase(config.load(), "r0008", Path("multires"), init, snapshots, *made)
 """
 
 
@@ -47,7 +47,7 @@ def project(tmp_path, small_params, photographs, monkeypatch):
         Path("params.yaml").write_text(yaml.safe_dump(small_params))
         loaded = config.load()
         build(loaded.dataset, Path("multires"), workers=1)
-        files = FolderStore(Path("snapshots")), Path("checkpoints/r0004"), Path("r0004.csv")
+        files = FolderStore(Path("snapshots")), Path("checkpoints/r0004"), Path("r0004.csv"), Path("r0004")
         train_phase(loaded, "r0004", Path("multires"), None, *files)
         return root
 
@@ -61,8 +61,8 @@ def test_a_first_phase_of_any_resolution_needs_no_checkpoint(project, small_para
     loaded = config.parse(small_params, "params.yaml")
     out = Path("checkpoints/r0008")
     (root / "checkpoints/r0004/checkpoint.json").unlink()
-    snapshots = FolderStore(Path("snapshots"))
-    train_phase(loaded, "r0008", Path("multires"), None, snapshots, out, Path("r0008.csv"))
+    files = FolderStore(Path("snapshots")), out, Path("r0008.csv"), Path("r0008")
+    train_phase(loaded, "r0008", Path("multires"), None, *files)
     facts = read_checkpoint(out).facts
     assert (facts["resolution"], facts["images_shown"]) == (8, 16)
 
@@ -73,7 +73,14 @@ def start(root):
 
 
 def bytes_of(root):
-    return {path.name: path.read_bytes() for path in (root / "checkpoints/r0008").iterdir()}
+    """The checkpoint and the pictures over training."""
+    folders = root / "checkpoints/r0008", root / "grids/r0008"
+    return {path.name: path.read_bytes() for folder in folders for path in folder.iterdir()}
+
+
+def rows_of(root):
+    with (root / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def snapshot_count(root):
@@ -100,6 +107,8 @@ def test_killed_at_random_moments_of_the_fade(project):
         seen = snapshot_count(killed)
     assert start(killed).wait() == 0
     assert bytes_of(killed) == bytes_of(whole)
+    pictures = sorted(path.stem for path in (whole / "grids/r0008").iterdir())
+    assert pictures == [f"{float(row['kimg']):09.3f}" for row in rows_of(whole) if row["swd"]]
 
 
 def test_sigterm_saves_and_exits_75_and_two_at_once_do_not_clash(project):
@@ -118,6 +127,5 @@ def test_sigterm_saves_and_exits_75_and_two_at_once_do_not_clash(project):
     assert "stopped at" in process.stderr.read().decode()
     assert other.wait() == 0
     assert read_checkpoint(root / "checkpoints/r0008").facts["images_shown"] == 80 + 5000
-    with (root / "history.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(root)
     assert [float(row["kimg"]) for row in rows] == sorted({float(row["kimg"]) for row in rows})

@@ -54,7 +54,7 @@ def test_two_phases_with_the_stages_own_checkpoints(new_project, monkeypatch):
     init = None
     for key in ("r0004", "r0008"):
         out = Path("checkpoints") / key
-        files = FolderStore(Path("snapshots")), out, Path(f"{key}.csv")
+        files = FolderStore(Path("snapshots")), out, Path(f"{key}.csv"), Path(f"{key} grids")
         train_phase(config.load(), key, Path("data/multires"), init, *files)
         assert digests_of(checkpoints(project)[key]) == digests_of(out)
         init = out
@@ -63,13 +63,17 @@ def test_two_phases_with_the_stages_own_checkpoints(new_project, monkeypatch):
 def test_a_task_that_failed_unseen(tmp_path):
     """A container that is gone too soon counts as a success to kfp: what the run kept tells."""
     store, kept = FolderStore(tmp_path), tmp_path / "runs/7"
-    assert not _is_complete(store, "7")
-    write_json(kept / "verdict.json", {"passed": False})
-    assert _is_complete(store, "7")
-    write_json(kept / "verdict.json", {"passed": True})
-    assert not _is_complete(store, "7")
-    write_json(kept / "registration.json", {"version": "1"})
-    assert _is_complete(store, "7")
+    assert not _is_complete(store, "7", "r0016")
+    for verdict, ends_early in {
+        ("r0008", False): True,
+        ("r0008", True): False,
+        ("r0016", False): False,
+        ("r0016", True): False,
+    }.items():
+        write_json(kept / "verdict.json", dict(zip(("phase", "passed"), verdict, strict=True)))
+        assert _is_complete(store, "7", "r0016") == ends_early
+    write_json(kept / "registration.json", {"version": None})
+    assert _is_complete(store, "7", "r0016")
 
 
 @pytest.mark.slow
@@ -89,8 +93,8 @@ def test_through_dvc_and_through_kubeflow(new_project):
     project.change(gate={"ms_ssim_max": 0.0})
     code, ran, results, log = run(project)
     assert code == 0, log
-    assert ran == ["build-dataset", "gate", "report"]  # what trains and measures came from the cache
-    assert not (results / "registration.json").exists()
+    assert ran == ["build-dataset", "gate", "register", "report"]  # the rest came from the cache
+    assert read_json(results / "registration.json")["version"] is None
     assert "nothing was registered" in (results / "report.html").read_text()
 
     shutil.rmtree(project.root / ".kfp/snapshots")

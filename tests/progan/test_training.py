@@ -33,6 +33,8 @@ def hooks(stop_after=None, trainer=None):
         progress=lambda done, total: None,
         measure=lambda generator, alpha: 0.0,
         stop_requested=lambda: stop_after is not None and trainer.images_shown >= stop_after,
+        picture=lambda generator, alpha: f"{generator.state_dict()} {alpha}".encode(),
+        machine=lambda: {"device": "an abacus"},
     )
 
 
@@ -113,6 +115,7 @@ def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeyp
     second = make_trainer(config, noise, labels=labels)
     second.train(folder, hooks())
     assert_same(tensors_of(second), tensors_of(whole))
+    assert second.pictures == whole.pictures
     assert all(torch.isfinite(tensor).all() for tensor in tensors_of(whole).values())
 
     def losses(rows):
@@ -134,6 +137,9 @@ def test_history(small_config, noise, tmp_path):
         True
     ) == 3  # at the start, after 80 images, at the end
     assert rows[-1]["swd"] == 0.0
+    assert [row["device"] for row in rows] == ["an abacus"] * len(rows)
+    assert list(trainer.pictures) == [f"{row['kimg']:09.3f}" for row in rows if row["swd"] is not None]
+    assert len(set(trainer.pictures.values())) == 3
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

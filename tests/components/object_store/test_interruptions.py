@@ -51,7 +51,8 @@ def project(request, tmp_path, small_params, photographs, monkeypatch):
 
 def train(key, snapshots, out):
     init = Path("checkpoints/r0004") if key == "r0008" else None
-    train_phase(config.load(), key, Path("data/multires"), init, snapshots, out, Path(f"{key}.csv"))
+    files = snapshots, out, Path(f"{key}.csv"), Path(f"{key} grids")
+    train_phase(config.load(), key, Path("data/multires"), init, *files)
 
 
 @pytest.fixture

@@ -1,0 +1,236 @@
+"""What MLflow's pages say of a model, a version and a run, in Markdown.
+
+A picture is an artifact of the run, by its address on the same server: MLflow lets none be part of the text.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from components.register.history import History
+from components.register.registry import (
+    CANDIDATE,
+    CHAMPION,
+    DEFAULT_TRACKING_URI,
+    PREVIOUS_CHAMPION,
+    public_address,
+    tracking_uri,
+)
+from components.register.runs import PREVIEW
+from progan.config import Config
+from progan.dataset.manifest import Manifest
+from progan.progress import duration
+
+LONGEST = 5000  # characters that MLflow's database holds
+MEASURES = {  # name → title, and which values are good
+    "swd_average": ("SWD × 1000", "lower"),
+    "ms_ssim": ("MS-SSIM", "near that of real images; higher: all alike"),
+    "fid": ("FID", "lower"),
+    "kid": ("KID", "lower"),
+    "inception_score": ("Inception score", "higher"),
+    "classifier_score": ("classifier score", "higher"),
+    "modes": ("modes of 1000", "higher"),
+    "modes_kl": ("KL of the modes", "lower"),
+}
+OF_REALS = {"swd_average": "swd_floor", "ms_ssim": "ms_ssim_reals"}
+
+
+@dataclass(frozen=True)
+class RunStory:
+    """All that the pages tell of one training run."""
+
+    config: Config
+    verdict: dict[str, Any]
+    manifest: Manifest | None
+    histories: dict[str, History]  # by phase key
+    measures: dict[str, dict[str, Any]]  # by phase key: the evaluation, flat
+    commit: str
+    run: str
+
+    @property
+    def resolution(self) -> int:
+        return self.verdict["candidate"]["resolution"]
+
+
+def of_version(story: RunStory, version: str) -> str:
+    """The description of a model's version."""
+    serve = _block(
+        f"mlflow models serve --model-uri models:/{story.config.register.model}/{version} "
+        "--env-manager local --port 5001"
+    )
+    return _joined(*_of_run(story), "### Serve it", serve, "### Make it again", _reproduce(story))
+
+
+def of_run(story: RunStory) -> str:
+    """The description of the run of all phases, registered or not."""
+    return _joined(*_of_run(story), "### Make it again", _reproduce(story))
+
+
+def of_phase(story: RunStory, key: str, run: str) -> str:
+    """The description of `run`, that of one phase."""
+    phase, measures = story.config.phase(key), story.measures[key]
+    shown = ", ".join(f"{_title(name)} {_number(measures.get(name))}" for name in _measured(measures))
+    return _joined(
+        f"{phase.resolution} × {phase.resolution} px: {shown}. {_cost([story.histories[key]])}",
+        _picture(run, phase.resolution),
+        "Model metrics has the curves against kimg (Step) and, with a slider, what became of the same "
+        "latents; Artifacts has the checkpoint, if the run passed the gate.",
+    )
+
+
+def of_model(story: RunStory) -> str:
+    """The description of the registered model."""
+    channels = "grey" if story.config.network.channels == 1 else "colour"
+    return _joined(
+        f"A progressive GAN (Karras et al. 2018) that makes {channels} images of {story.resolution} × "
+        f"{story.resolution} px like those of {_dataset_name(story)}: latents or seeds in, images out.",
+        "To choose, open a version: its description shows samples, its measures beside the champion's, and "
+        "why it passed the gate.",
+        _table(
+            [
+                ["alias", "the version that"],
+                [f"`{CHAMPION}`", "is served"],
+                [f"`{CANDIDATE}`", "passed the gate last"],
+                [f"`{PREVIOUS_CHAMPION}`", "was champion before: `progan rollback` goes back to it"],
+            ]
+        ),
+        "A version becomes champion by this command alone; its tags say who did it, when and why:",
+        _block("progan promote VERSION --expect CURRENT --why '…'"),
+    )
+
+
+def _of_run(story: RunStory) -> Iterator[str]:
+    yield f"{_headline(story)}"
+    yield _picture(story.run, story.resolution)
+    yield f"### The gate: {'passed' if story.verdict['passed'] else 'FAILED'}"
+    reasons = story.verdict["reasons"]
+    yield "<br>".join(f"{'✓' if reason['passed'] else '✗'} {reason['text']}" for reason in reasons)
+    yield _measure_table(story)
+    yield "### Made of"
+    yield _dataset(story)
+    for key, start in story.config.warm_start.items():
+        yield f"Went on from {start.model} version {start.version} as it was after {key}."
+    yield f"{_cost(list(story.histories.values()))} The code's commit is `{story.commit}`."
+    yield _phase_table(story)
+
+
+def _headline(story: RunStory) -> str:
+    """What the list of versions shows, which shows nothing more."""
+    measures = story.verdict["candidate"]
+    shown = ", ".join(
+        f"{_title(name)} {_number(measures.get(name))}" for name in MEASURES if name in measures
+    )
+    return f"{'Passed' if story.verdict['passed'] else 'FAILED'}: {shown}; {story.resolution} px"
+
+
+def _picture(run: str, resolution: int) -> str:
+    """The samples of `run`, by their address relative to MLflow's page."""
+    address = f"get-artifact?{urlencode({'path': PREVIEW, 'run_uuid': run})}"
+    size = f"{resolution} × {resolution} px"
+    return f"![]({address})\n\n*Real images left, generated ones right, {size}.*"
+
+
+def _measure_table(story: RunStory) -> str:
+    candidate, champion = story.verdict["candidate"], story.verdict["champion"]
+    columns = ["this one", *([f"champion (version {champion['version']})"] if champion else [])]
+    rows = [["measure", *columns, "real images", "good is"]]
+    for name in _measured(candidate):
+        values = [candidate.get(name), *([champion.get(name)] if champion else [])]
+        values.append(candidate.get(OF_REALS.get(name, "")))
+        rows.append([_title(name), *map(_number, values), _good(name)])
+    caption = "Under *real images*, what other real images measure in the generated ones' place."
+    return f"{_table(rows)}\n\n{caption}{'' if champion else ' There was no champion to compare with.'}"
+
+
+def _measured(measures: dict[str, Any]) -> list[str]:
+    """The names of MEASURES that `measures` has, and behind the SWD its levels."""
+    levels = [name for name in measures if name.removeprefix("swd_").isdecimal()]
+    found = [name for name in MEASURES if name in measures]
+    return [*found[:1], *levels, *found[1:]] if "swd_average" in found else found
+
+
+def _title(name: str) -> str:
+    return MEASURES[name][0] if name in MEASURES else f"SWD at {name.removeprefix('swd_')} px"
+
+
+def _good(name: str) -> str:
+    return MEASURES[name][1] if name in MEASURES else "lower"
+
+
+def _phase_table(story: RunStory) -> str:
+    rows = [["phase", "kimg", "time", "on", "images/s", "SWD × 1000", "MS-SSIM"]]
+    for key, history in story.histories.items():
+        speed = history.kimg * 1000 / history.seconds if history.seconds else None
+        measures = story.measures[key]
+        facts = key, f"{history.kimg:g}", duration(history.seconds), history.machine or "–"
+        measured = speed, measures.get("swd_average"), measures.get("ms_ssim")
+        rows.append([*facts, *map(_number, measured)])
+    return f"{_table(rows)}\n\nkimg: thousands of real images shown."
+
+
+def _cost(histories: list[History]) -> str:
+    """ "Trained for 600 kimg in 3h 20m on 2 × NVIDIA H100 (6.7 GPU-hours)."."""
+    trained = [history for history in histories if history.rows]
+    if not trained:
+        return "Not trained here: its weights were imported."
+    kimg, seconds = (sum(getattr(history, what) for history in trained) for what in ("kimg", "seconds"))
+    machines = ", ".join(dict.fromkeys(history.machine for history in trained if history.machine))
+    gpu_hours = sum(history.seconds * history.gpus for history in trained) / 3600
+    where = f" on {machines}" if machines else ""
+    paid = f" ({gpu_hours:.1f} GPU-hours)" if gpu_hours else ""
+    return f"Trained for {kimg:g} kimg in {duration(seconds)}{where}{paid}."
+
+
+def _dataset_name(story: RunStory) -> str:
+    return f"**{story.manifest.name}**" if story.manifest else "a dataset that is not here any more"
+
+
+def _dataset(story: RunStory) -> str:
+    manifest, size = story.manifest, f"{story.resolution} × {story.resolution} px"
+    if manifest is None:
+        return f"Dataset: {_dataset_name(story)}."
+    classes = f" of {len(manifest.classes)} classes" if manifest.classes else ""
+    return (
+        f"Dataset {_dataset_name(story)} ({manifest.source}): {manifest.images:,} images{classes}, at up to "
+        f"{size}, digest `{manifest.digest}`."
+    )
+
+
+def _reproduce(story: RunStory) -> str:
+    gpus = max(history.gpus for history in story.histories.values())
+    return _block(
+        _checkout(story.commit),
+        "make setup",
+        f".venv/bin/mlflow artifacts download --run-id {story.run} \\",
+        "    --artifact-path params.yaml --dst-path .",
+        f"PROGAN_GPUS={gpus} make run" if gpus > 1 else "make run",
+    )
+
+
+def _checkout(commit: str) -> str:
+    if commit == "none":
+        return "# in a folder of the code; the commit is not known"
+    differed = "  # files differed from it" if commit.endswith("+") else ""
+    return f"git checkout {commit.removesuffix('+')}{differed}"
+
+
+def _table(rows: list[list[str]]) -> str:
+    """Rows, the header first; a wide space keeps the columns apart, as MLflow's page does not."""
+    lines = ["| " + " | ".join(f"{cell}&emsp;" for cell in row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def _block(*lines: str) -> str:
+    """Commands; where the registry is not the default, with its address."""
+    address = public_address(tracking_uri())
+    exported = [] if address == DEFAULT_TRACKING_URI else [f"export MLFLOW_TRACKING_URI={address}"]
+    return "\n".join(["```sh", *exported, *lines, "```"])
+
+
+def _joined(*paragraphs: str) -> str:
+    return "\n\n".join(paragraphs)[:LONGEST]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else "–"

@@ -1,0 +1,172 @@
+"""Who is champion: what is refused, and two that change it at once, on a real server."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from components.register import promotion
+from components.register.promotion import Promotion, promote, roll_back
+from components.register.registry import client
+from progan.errors import InputError
+
+AT_ONCE = """
+import sys
+from components.register import promotion
+from components.register.registry import CHAMPION, client
+from progan.errors import InputError
+model, mine, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+client().search_registered_models()
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(rounds):
+    champion = promotion._aliases(model).get(CHAMPION, "none")
+    try:
+        done = promotion.promote(model, mine, champion, "")
+        print("won", done.id, flush=True)
+    except InputError as error:
+        print("told", error, flush=True)
+"""
+
+
+def make_versions(model, gates):
+    """Versions of `model`, each with the verdict that `gates` says."""
+    registry = client()
+    experiment = registry.create_experiment(model)
+    registry.create_registered_model(model)
+    for gate in gates:
+        run = registry.create_run(experiment).info
+        tags = {"gate": gate, "verdict": '{"passed":false,"reasons":["swd_average is 90; not at most 60"]}'}
+        registry.create_model_version(model, f"{run.artifact_uri}/generator", run.run_id, tags)
+    return model
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """The address of an empty registry."""
+    return f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db"
+
+
+@pytest.fixture
+def model(database, request, monkeypatch):
+    """Four versions, of which the third failed its gate."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    return make_versions(request.node.name, ["passed", "passed", "failed", "passed"])
+
+
+def aliases(model):
+    return promotion._aliases(model)
+
+
+def refused(told, act, *arguments):
+    before = aliases(arguments[0]), promotion._promotions(arguments[0])
+    with pytest.raises(InputError, match=told) as caught:
+        act(*arguments, "")
+    assert "\n" not in str(caught.value)
+    assert (aliases(arguments[0]), promotion._promotions(arguments[0])) == before
+
+
+def test_the_champion_changes_and_changes_back(model):
+    promote(model, "1", "none", "the first")
+    assert aliases(model) == {"champion": "1"}
+    refused("no version was champion before", roll_back, model, "1")
+    promote(model, "2", "1", "sharper")
+    assert aliases(model) == {"champion": "2", "previous-champion": "1"}
+    tags = client().get_model_version(model, "2").tags
+    assert (tags["promoted_by"], tags["promoted_why"]) == ("ann", "sharper")
+    assert tags["promoted_at"].endswith("Z")
+    refused("the champion is version 2, not 1 as expected", roll_back, model, "1")
+    roll_back(model, "2", "odd ears")
+    assert aliases(model) == {"champion": "1", "previous-champion": "2"}
+    assert client().get_model_version(model, "1").tags["promoted_why"] == "odd ears"
+    promote(model, "4", "1", "")
+    assert aliases(model) == {"champion": "4", "previous-champion": "1"}
+
+
+def test_what_is_refused_changes_nothing(model):
+    refused("no version 9 in sqlite:.*; there are 1, 2, 3, 4", promote, model, "9", "none")
+    refused("version 3: did not pass the gate .swd_average is 90", promote, model, "3", "none")
+    refused("there is no champion, not 2 as expected", promote, model, "1", "2")
+    with pytest.raises(InputError, match="1000 are kept at most"):
+        promote(model, "1", "none", "x" * 1001)
+    promote(model, "1", "none", "")
+    refused("the champion is version 1, not none as expected", promote, model, "2", "none")
+    refused("version 1 is champion already", promote, model, "1", "1")
+    with pytest.raises(InputError, match="no version 1 in .*; there are none"):
+        promote("unheard-of", "1", "none", "")
+
+
+def test_what_was_begun_is_ended_by_the_next(model):
+    """Killed when the promotion was written down and nothing else."""
+    promote(model, "1", "none", "")
+    promotion._take(2, Promotion(model, "2", "1", "bob", "then", "sharper", "b"))
+    refused_by = pytest.raises(InputError, match="the champion is version 2, not 1 as expected")
+    with refused_by:
+        promote(model, "4", "1", "")
+    assert aliases(model) == {"champion": "2", "previous-champion": "1"}
+    assert client().get_model_version(model, "2").tags["promoted_by"] == "bob"
+
+
+def test_an_alias_that_is_set_too_late_is_put_right(model, monkeypatch):
+    """While one is between writing down and setting the alias, two others change the champion."""
+    promote(model, "1", "none", "")
+    carry_out, paused = promotion._carry_out, []
+
+    def slow(mine):
+        if mine.version == "2" and not paused:
+            paused.append(mine)
+            promote(model, "4", "2", "")
+            promote(model, "1", "4", "")
+        carry_out(mine)
+
+    monkeypatch.setattr(promotion, "_carry_out", slow)
+    promote(model, "2", "1", "")
+    assert paused
+    assert aliases(model) == {"champion": "1", "previous-champion": "4"}
+
+
+def test_the_number_was_taken_in_between(model, monkeypatch):
+    promote(model, "1", "none", "")
+    take = promotion._take
+
+    def after_another(number, mine):
+        take(number, Promotion(model, "4", "1", "bob", "then", "", "b"))
+        return take(number, mine)
+
+    monkeypatch.setattr(promotion, "_take", after_another)
+    with pytest.raises(InputError, match="at this moment bob made version 4 champion.*--expect 4"):
+        promote(model, "2", "1", "")
+    assert aliases(model) == {"champion": "4", "previous-champion": "1"}
+
+
+def test_two_processes_at_once_on_a_server(tracking, monkeypatch):
+    """Every change took off from the one before it; who won is written down, and nobody else."""
+    for name, value in tracking.environment.items():
+        monkeypatch.setenv(name, value)
+    model, rounds = make_versions("promoted-at-once", ["passed"] * 3), 8
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", AT_ONCE, model, version, str(rounds)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for version in ("2", "3")
+    ]  # fmt: skip
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(lambda process: process.communicate("go\n")[0].splitlines(), processes))
+    assert [process.returncode for process in processes] == [0, 0]
+    assert [len(lines) for lines in said] == [rounds, rounds]
+    won = {line.split()[1] for lines in said for line in lines if line.startswith("won")}
+    told = [line for lines in said for line in lines if line.startswith("told")]
+    written = promotion._promotions(model)
+    assert sorted(written) == list(range(1, len(written) + 1))
+    assert {entry.id for entry in written.values()} == won
+    assert any("at this moment" in line or "as expected" in line for line in told), "they never met"
+    champion = "none"
+    for number in sorted(written):
+        assert written[number].before == champion
+        champion = written[number].version
+    assert aliases(model)["champion"] == champion
+    assert aliases(model).get("previous-champion", "none") == written[len(written)].before

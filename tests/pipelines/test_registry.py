@@ -1,0 +1,71 @@
+"""`progan promote` and `progan rollback` as they are typed."""
+
+import json
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from components.register.registry import client
+from pipelines.cli import app
+from progan.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    """The address of a registry with two versions that passed, of a model called "faces"."""
+    folder = tmp_path_factory.mktemp("registry")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        mlflow_client = client()
+        experiment = mlflow_client.create_experiment("faces", artifact_location=str(folder))
+        mlflow_client.create_registered_model("faces")
+        for _ in range(2):
+            run = mlflow_client.create_run(experiment).info
+            mlflow_client.create_model_version(
+                "faces", f"{run.artifact_uri}/x", run.run_id, {"gate": "passed"}
+            )
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+@pytest.fixture
+def progan(registry, tmp_path, monkeypatch, small_params):
+    """Returns a function that runs a command and gives what it prints."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
+    monkeypatch.chdir(tmp_path)
+    small_params["register"]["model"] = "faces"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params))
+
+    def progan(*arguments):
+        done = CliRunner().invoke(app, arguments)
+        if isinstance(done.exception, InputError):
+            raise done.exception
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return progan
+
+
+def test_there_and_back(progan):
+    said = progan("promote", "1", "--to", "champion", "--expect", "none")
+    assert said == "faces: version 1 is champion, it was none\n"
+    done = json.loads(progan("promote", "2", "--expect", "1", "--why", "sharper", "--json"))
+    assert {name: done[name] for name in ("model", "version", "before", "why")} == {
+        "model": "faces",
+        "version": "2",
+        "before": "1",
+        "why": "sharper",
+    }
+    assert (
+        progan("rollback", "--expect", "2", "--why", "odd ears") == "faces: version 1 is champion, it was 2\n"
+    )
+    with pytest.raises(InputError, match="faces: the champion is version 1, not 2 as expected"):
+        progan("rollback", "--expect", "2")
+    for wrong, told in {
+        "v2": "VERSION: v2: the number of a version is expected",
+        "9": "no version 9",
+    }.items():
+        with pytest.raises(InputError, match=told):
+            progan("promote", wrong, "--expect", "1")
+    with pytest.raises(InputError, match="--expect: one: the number of a version is expected"):
+        progan("promote", "2", "--expect", "one")
