@@ -9,12 +9,12 @@ from typing import Any
 
 import safetensors.torch
 
+import progan
 from components.register.registry import CANDIDATE, client
 from components.register.runs import RunFiles, find_or_make_parent, log_parent, log_phase
-from progan import networks
 from progan.config import Config
-from progan.files import alone, canonical_json, read_json, write_json
-from progan.snapshots import Checkpoint, read_checkpoint
+from progan.files import alone, canonical_json, read_json, sha256_file, write_json
+from progan.snapshots import FACTS, NETWORKS, Checkpoint, prefixed, read_checkpoint
 
 
 def register(config: Config, files: RunFiles, out: Path) -> None:
@@ -88,30 +88,30 @@ def _find_or_make_version(mlflow_client: Any, model: str, run: str, checkpoint: 
 
 
 def _log_model(model: str, checkpoint: Checkpoint) -> str:
-    """Log the averaged generator as a pyfunc that needs neither this project nor pickle; its version."""
+    """Log the averaged generator as a pyfunc that needs neither this project nor pickle; its version.
+
+    Its artifacts are a checkpoint folder that holds this generator alone.
+    """
     import mlflow
     import numpy as np
+    import PIL
     import torch
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
 
-    side, channels = checkpoint.facts["resolution"], checkpoint.facts["network"]["channels"]
-    latents = Schema([TensorSpec(np.dtype(np.float32), (-1, -1))])
-    images = Schema([TensorSpec(np.dtype(np.uint8), (-1, side, side, channels))])
     with TemporaryDirectory() as folder:
-        weights, facts = Path(folder) / "generator.safetensors", Path(folder) / "checkpoint.json"
-        safetensors.torch.save_file(checkpoint.networks("ema"), weights)
-        write_json(facts, checkpoint.facts)
+        networks, facts = Path(folder) / NETWORKS, Path(folder) / FACTS
+        safetensors.torch.save_file(prefixed("ema", checkpoint.networks("ema")), networks)
+        write_json(facts, checkpoint.facts | {"files": {NETWORKS: sha256_file(networks)}})
         info = mlflow.pyfunc.log_model(
             name="generator",
             python_model=str(Path(__file__).with_name("served_generator.py")),
-            artifacts={"weights": str(weights), "facts": str(facts)},
+            artifacts={"networks": str(networks), "facts": str(facts)},
             code_paths=[str(_shipped_code(Path(folder)))],
-            signature=ModelSignature(inputs=latents, outputs=images),
+            signature=_signature(checkpoint.facts),
             pip_requirements=[
                 f"mlflow=={mlflow.__version__}",
                 f"torch=={torch.__version__.split('+')[0]}",
                 f"numpy=={np.__version__}",
+                f"pillow=={PIL.__version__}",
                 f"safetensors=={safetensors.__version__}",
             ],
             registered_model_name=model,
@@ -119,11 +119,32 @@ def _log_model(model: str, checkpoint: Checkpoint) -> str:
     return str(info.registered_model_version)
 
 
+def _signature(facts: dict[str, Any]) -> Any:
+    """What the served generator takes and gives; it looks at the inputs itself, to say what was expected."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
+
+    side, channels = facts["resolution"], facts["network"]["channels"]
+    return ModelSignature(
+        inputs=Schema([ColSpec(AnyType(), name, required=False) for name in ("seeds", "latents")]),
+        outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, side, side, channels))]),
+        params=ParamSchema(
+            [
+                ParamSpec("label", "string", None),
+                ParamSpec("truncation", "double", 1.0),
+                ParamSpec("format", "string", "pixels"),
+            ]
+        ),
+    )
+
+
 def _shipped_code(folder: Path) -> Path:
-    """A copy of the package `progan` that holds its networks alone."""
+    """A copy of the package `progan` that holds what the served generator imports of it."""
     package = folder / "progan"
     package.mkdir()
-    source = Path(networks.__file__)
-    for file in (source, source.with_name("__init__.py")):
-        shutil.copy(file, package)
+    source = Path(progan.__file__).parent
+    for name in ("__init__", "device", "errors", "networks", "sampling"):
+        shutil.copy(source / f"{name}.py", package)
     return package
