@@ -39,6 +39,11 @@ def grid(images: Tensor, pixels: int, columns: int | None = None) -> Image.Image
     return Image.fromarray(sheet)
 
 
+def columns_for(count: int, classes: int) -> int:
+    """How many images a row holds: all `count` of a class, or what makes a square when there is but one."""
+    return count if classes > 1 else math.ceil(math.sqrt(count))
+
+
 def frame(images: Tensor, pixels: int, columns: int) -> np.ndarray:
     """A grid without its border, `pixels` wide or less unless the images are wider: uint8 [H, W, 3].
 

@@ -16,6 +16,7 @@ MOST_FPS = {".mp4": 120, ".gif": 50}  # what is shown quicker than 20 ms, browse
 LONGEST = 3600.0  # seconds
 QUALITY = "16"  # of x264's constant rate factor: below 18 nobody sees a loss
 THREADS = 4  # a fixed number, for it decides the bytes
+BT709 = 1  # as H.264 numbers it, so that players need not guess the colours
 PALETTE_FRAMES = 32  # about so many, spread evenly, decide a GIF's colours
 
 
@@ -52,12 +53,13 @@ def _write_mp4(file: Path, frames: Iterable[np.ndarray], fps: int, shown: Callab
         raise InputError(f"{file}: this PyAV has no H.264 encoder; install av from PyPI, or name a .gif file")
     with av.open(file, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": QUALITY, "preset": "slow"})
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = THREADS
+        stream.pix_fmt, stream.thread_count = "yuv420p", THREADS
+        stream.colorspace = stream.color_primaries = stream.color_trc = BT709
         for number, frame in enumerate(frames):
             if number == 0:
                 stream.height, stream.width = frame.shape[:2]
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            rgb = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture = rgb.reformat(format="yuv420p", dst_colorspace="ITU709")
             picture.pts, picture.time_base = number, Fraction(1, fps)
             container.mux(stream.encode(picture))
             shown(number + 1)

@@ -1,6 +1,5 @@
 """Pictures by seed and class: a sheet of them, or a file each."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from components.pictures.sources import Opened, generator_of
 from progan.errors import InputError
 from progan.files import atomic_folder
 from progan.progress import show_progress
-from progan.render import grid, picture, png, write_png
+from progan.render import columns_for, grid, picture, png, write_png
 from progan.sampling import latents_of_seeds
 
 TILE = 128  # about the least side of an image on a sheet, in pixels
@@ -30,7 +29,7 @@ def generate(what: str, seeds: Sequence[int], label: str | None, truncation: flo
     labels = opened.labels(label)
     images = _images(opened, seeds, labels, truncation)
     if sheet:
-        columns = len(seeds) if len(labels) > 1 else math.ceil(math.sqrt(len(seeds)))
+        columns = columns_for(len(seeds), len(labels))
         write_png(out, grid(images, 8 * max(TILE, opened.sampler.resolution), columns))
     else:
         with atomic_folder(out) as beside:

@@ -10,7 +10,7 @@ import torch
 from components.pictures.sources import generator_of
 from progan.errors import InputError
 from progan.progress import show_progress
-from progan.render import frame
+from progan.render import columns_for, frame
 from progan.sampling import latents_of_seeds
 from progan.video import require_film, write_film
 from progan.walk import closed_walk
@@ -45,9 +45,11 @@ def interpolate(
     all_labels = torch.tensor(labels).repeat_interleave(walks).repeat(count)
     images = chain.from_iterable(opened.sampler.images(latents, all_labels, truncation))
 
+    columns = columns_for(walks, len(labels))
+
     def frames() -> Iterator[np.ndarray]:
         for _ in range(count):
-            yield frame(torch.stack(list(islice(images, walks * len(labels)))), PIXELS, walks)
+            yield frame(torch.stack(list(islice(images, walks * len(labels)))), PIXELS, columns)
 
     with show_progress(out.name, "frames") as advance:
         advance(0, count)

@@ -10,7 +10,7 @@ import torch
 from components.pictures.sources import Opened, phases_of
 from progan.errors import InputError
 from progan.progress import show_progress
-from progan.render import frame
+from progan.render import columns_for, frame
 from progan.sampling import latents_of_seeds
 from progan.video import require_film, write_film
 
@@ -52,8 +52,7 @@ def _stage(
     images = torch.cat(list(phase.sampler.images(latents, all_labels, truncation)))
     scale = resolution // phase.sampler.resolution
     large = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    columns = len(seeds) if len(labels) > 1 else math.ceil(math.sqrt(len(seeds)))
-    return frame(large, PIXELS, columns)
+    return frame(large, PIXELS, columns_for(len(seeds), len(labels)))
 
 
 def _faded(stages: list[np.ndarray], count: int) -> Iterator[np.ndarray]:

@@ -24,9 +24,8 @@ def fetch_generator(uri: str) -> Path:
         version = _version(uri)
         source = f"models:/{version.name}/{version.version}/artifacts"
         key = f"{version.name}-{version.version}-{digest_of(version.source)[:16]}"
-        return (
-            _fetched(key, uri, lambda folder: _download(artifact_uri=source, dst_path=folder)) / "artifacts"
-        )
+        folder = _fetched(key, uri, lambda beside: _download(artifact_uri=source, dst_path=beside))
+        return folder / "artifacts"
 
 
 def fetch_phases(uri: str) -> list[Path]:
