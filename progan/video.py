@@ -13,7 +13,7 @@ from progan.files import atomic_file
 
 ENDINGS = (".mp4", ".gif")
 MOST_FPS = {".mp4": 120, ".gif": 50}  # what is shown quicker than 20 ms, browsers show at 100 ms
-LONGEST = 3600.0  # seconds
+LONGEST = 600.0  # seconds
 QUALITY = "16"  # of x264's constant rate factor: below 18 nobody sees a loss
 THREADS = 4  # a fixed number, for it decides the bytes
 BT709 = 1  # as H.264 numbers it, so that players need not guess the colours
@@ -22,9 +22,13 @@ PALETTE_FRAMES = 32  # about so many, spread evenly, decide a GIF's colours
 
 def require_film(out: Path, seconds: float, fps: int) -> int:
     """The number of frames; InputError if there can be no such film."""
+    import av
+
     ending = out.suffix.lower()
     if ending not in ENDINGS:
         raise InputError(f"--out: {out}: a file name that ends with {' or '.join(ENDINGS)} is expected")
+    if ending == ".mp4" and "libx264" not in av.codecs_available:
+        raise InputError(f"--out: {out}: this PyAV has no H.264 encoder; install av, or name a .gif file")
     if not 1 <= fps <= MOST_FPS[ending]:
         raise InputError(f"--fps: {fps}: from 1 to {MOST_FPS[ending]} are expected in {ending}")
     frames = round(seconds * fps) if 0 < seconds <= LONGEST else 0
@@ -49,8 +53,6 @@ def _write_mp4(file: Path, frames: Iterable[np.ndarray], fps: int, shown: Callab
     """What every player and browser shows: 4:2:0, its index in front."""
     import av
 
-    if "libx264" not in av.codecs_available:
-        raise InputError(f"{file}: this PyAV has no H.264 encoder; install av from PyPI, or name a .gif file")
     with av.open(file, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": QUALITY, "preset": "slow"})
         stream.pix_fmt, stream.thread_count = "yuv420p", THREADS

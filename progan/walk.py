@@ -4,15 +4,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FINE = 64  # points for every step, by which the walk's length is measured
+FINE = 256  # points from each of the latents to the next, by which the walk's length is measured
 
 
 def closed_walk(latents: Tensor, steps: int) -> Tensor:
     """A smooth closed path through `latents`, of points at even angles: float [steps, latent_size].
 
     latents: float [K, latent_size], K ≥ 2; the path begins at the first, passes each in turn, bends nowhere
-    sharply (a periodic cubic spline) and ends one step before it would begin again. Between two of them
-    it keeps to the hypersphere that a generator sees: it is as long as they are.
+    sharply (a periodic cubic spline) and ends one step before it would begin again. Its points are as long as
+    the latents are: a straight line between two of them would lead through the hypersphere, not along it.
     """
     from scipy.interpolate import CubicSpline
 
@@ -26,7 +26,7 @@ def closed_walk(latents: Tensor, steps: int) -> Tensor:
         directions, lengths = values[:, :-1], values[:, -1:]
         return directions / np.linalg.norm(directions, axis=1, keepdims=True), lengths
 
-    times = np.linspace(0, len(known), FINE * steps + 1)
+    times = np.linspace(0, len(known), FINE * len(known) + 1)
     directions, _ = at(times)
     angles = 2 * np.arcsin(np.linalg.norm(np.diff(directions, axis=0), axis=1) / 2)
     walked = np.concatenate([[0.0], np.cumsum(angles)])

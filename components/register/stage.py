@@ -1,20 +1,16 @@
 """Log the run to MLflow and, when the gate passed, register its generator."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import safetensors.torch
-
-import progan
+from components.register.model import log_model
 from components.register.registry import CANDIDATE, client
 from components.register.runs import RunFiles, find_or_make_parent, log_parent, log_phase
 from progan.config import Config
-from progan.files import alone, canonical_json, read_json, sha256_file, write_json
-from progan.snapshots import FACTS, NETWORKS, Checkpoint, prefixed, read_checkpoint
+from progan.files import alone, canonical_json, read_json, write_json
+from progan.snapshots import Checkpoint, read_checkpoint
 
 
 def register(config: Config, files: RunFiles, out: Path) -> None:
@@ -84,67 +80,4 @@ def _find_or_make_version(mlflow_client: Any, model: str, run: str, checkpoint: 
     if versions:
         return str(versions[0].version)
     with mlflow.start_run(run_id=run):
-        return _log_model(model, checkpoint)
-
-
-def _log_model(model: str, checkpoint: Checkpoint) -> str:
-    """Log the averaged generator as a pyfunc that needs neither this project nor pickle; its version.
-
-    Its artifacts are a checkpoint folder that holds this generator alone.
-    """
-    import mlflow
-    import numpy as np
-    import PIL
-    import torch
-
-    with TemporaryDirectory() as folder:
-        networks, facts = Path(folder) / NETWORKS, Path(folder) / FACTS
-        safetensors.torch.save_file(prefixed("ema", checkpoint.networks("ema")), networks)
-        write_json(facts, checkpoint.facts | {"files": {NETWORKS: sha256_file(networks)}})
-        info = mlflow.pyfunc.log_model(
-            name="generator",
-            python_model=str(Path(__file__).with_name("served_generator.py")),
-            artifacts={"networks": str(networks), "facts": str(facts)},
-            code_paths=[str(_shipped_code(Path(folder)))],
-            signature=_signature(checkpoint.facts),
-            pip_requirements=[
-                f"mlflow=={mlflow.__version__}",
-                f"torch=={torch.__version__.split('+')[0]}",
-                f"numpy=={np.__version__}",
-                f"pillow=={PIL.__version__}",
-                f"safetensors=={safetensors.__version__}",
-            ],
-            registered_model_name=model,
-        )
-    return str(info.registered_model_version)
-
-
-def _signature(facts: dict[str, Any]) -> Any:
-    """What the served generator takes and gives; it looks at the inputs itself, to say what was expected."""
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
-    from mlflow.types.schema import AnyType
-
-    side, channels = facts["resolution"], facts["network"]["channels"]
-    return ModelSignature(
-        inputs=Schema([ColSpec(AnyType(), name, required=False) for name in ("seeds", "latents")]),
-        outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, side, side, channels))]),
-        params=ParamSchema(
-            [
-                ParamSpec("label", "string", None),
-                ParamSpec("truncation", "double", 1.0),
-                ParamSpec("format", "string", "pixels"),
-            ]
-        ),
-    )
-
-
-def _shipped_code(folder: Path) -> Path:
-    """A copy of the package `progan` that holds what the served generator imports of it."""
-    package = folder / "progan"
-    package.mkdir()
-    source = Path(progan.__file__).parent
-    for name in ("__init__", "device", "errors", "networks", "sampling"):
-        shutil.copy(source / f"{name}.py", package)
-    return package
+        return log_model(model, checkpoint)
