@@ -55,16 +55,17 @@ class _Exported(nn.Module):
 def write(sampler: Sampler, facts: Mapping[str, Any], file: Path) -> None:
     """Write the generator, on the CPU, and what `facts` say of it to `file`."""
     example = {"latents": torch.zeros(2, sampler.latent_size), "truncation": torch.ones(())}
+    dynamic: dict[str, Any] = {"latents": {0: torch.export.Dim("N")}, "truncation": {}}
     if sampler.classes:
         example["labels"] = torch.zeros(2, dtype=torch.int64)
-    batch = torch.export.Dim("N")
+        dynamic["labels"] = {0: torch.export.Dim.AUTO}  # N again, as export finds
     program = torch.onnx.export(
         _Exported(sampler).eval(),
         kwargs=example,
         dynamo=True,
         input_names=list(example),
         output_names=["images"],
-        dynamic_shapes={name: {0: batch} if value.ndim else {} for name, value in example.items()},
+        dynamic_shapes=dynamic,
         external_data=False,
         verbose=False,
     )

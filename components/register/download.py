@@ -50,7 +50,7 @@ def _fetch_checkpoint(run: Any, uri: str) -> Path:
             _download(run_id=run.info.run_id, artifact_path=artifact, dst_path=folder)
 
     what = f"{uri}, {run.data.tags.get('phase', run.info.run_name)}"
-    return _fetched(run.info.run_id, what, fetch) / CHECKPOINT_ARTIFACT
+    return _fetched(run.info.run_id, what, fetch)
 
 
 def _version(uri: str) -> Any:
