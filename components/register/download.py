@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import platformdirs
@@ -15,6 +16,7 @@ from progan.files import atomic_folder, digest_of
 from progan.snapshots import FACTS, NETWORKS
 
 CHECKPOINT_ARTIFACT = "checkpoint"  # of each phase's run: its checkpoint folder
+PASSWORD = re.compile("//[^/@ ]*@")  # in an address
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 
 
@@ -23,9 +25,12 @@ def fetch_generator(uri: str) -> Path:
     with _clear_errors(uri):
         version = _version(uri)
         source = f"models:/{version.name}/{version.version}/artifacts"
-        key = f"{version.name}-{version.version}-{digest_of(version.source)[:16]}"
-        folder = _fetched(key, uri, lambda beside: _download(artifact_uri=source, dst_path=beside))
-        return folder / "artifacts"
+
+        def fetch(folder: Path) -> None:
+            for name in (FACTS, NETWORKS):
+                _download(folder / name, artifact_uri=f"{source}/{name}")
+
+        return _fetched(f"{version.name}-{version.version}-{digest_of(version.source)[:16]}", uri, fetch)
 
 
 def fetch_phases(uri: str) -> list[Path]:
@@ -44,10 +49,10 @@ def fetch_phases(uri: str) -> list[Path]:
 
 
 def _fetch_checkpoint(run: Any, uri: str) -> Path:
-    def fetch(folder: str) -> None:
+    def fetch(folder: Path) -> None:
         for name in (FACTS, NETWORKS):
             artifact = f"{CHECKPOINT_ARTIFACT}/{name}"
-            _download(run_id=run.info.run_id, artifact_path=artifact, dst_path=folder)
+            _download(folder / name, run_id=run.info.run_id, artifact_path=artifact)
 
     what = f"{uri}, {run.data.tags.get('phase', run.info.run_name)}"
     return _fetched(run.info.run_id, what, fetch)
@@ -63,20 +68,22 @@ def _version(uri: str) -> Any:
     return client().get_model_version(parsed["name"], parsed["version"])
 
 
-def _fetched(key: str, what: str, fetch: Callable[[str], None]) -> Path:
+def _fetched(key: str, what: str, fetch: Callable[[Path], None]) -> Path:
     """The folder of the cache that `fetch` has filled, now or before."""
     folder = platformdirs.user_cache_path("progan") / "registry" / key
     if not folder.exists():
         print(f"{what}: fetching it into {folder}", file=sys.stderr, flush=True)
         with atomic_folder(folder) as beside:
-            fetch(str(beside))
+            fetch(beside)
     return folder
 
 
-def _download(**where: str) -> None:
+def _download(file: Path, **where: str) -> None:
+    """Fetch an artifact, which MLflow may put below folders of its own, to `file`."""
     from mlflow.artifacts import download_artifacts
 
-    download_artifacts(**where)
+    with TemporaryDirectory(dir=file.parent) as folder:
+        Path(download_artifacts(dst_path=folder, **where)).replace(file)
 
 
 @contextlib.contextmanager
@@ -90,5 +97,6 @@ def _clear_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        why = " ".join(str(error).split())[:300]
-        raise InputError(f"{uri}: {why}; the registry is {place} (MLFLOW_TRACKING_URI)") from error
+        why = " ".join(str(error).split())[:300].rstrip(".")
+        told = f"{uri}: {why}; the registry is {place} (MLFLOW_TRACKING_URI)"
+        raise InputError(PASSWORD.sub("//", told)) from error

@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -164,8 +165,13 @@ def test_it_is_fetched_once(made, monkeypatch, tmp_path, capfd):
         generate(CHAMPION, [3], "dogs", 1.0, tmp_path / name)
     said = capfd.readouterr().err
     assert said.count("models:/made@champion: fetching it into") == 1
-    files = sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
-    assert files == ["checkpoint.json", "networks.safetensors"]
+    facts, networks = sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    assert (facts.name, networks.name) == ("checkpoint.json", "networks.safetensors")
+    networks.write_bytes(b"damaged")
+    with pytest.raises(InputError, match=f"missing or damaged; delete {networks.parent} and"):
+        generate(CHAMPION, [3], "dogs", 1.0, tmp_path / "third.png")
+    shutil.rmtree(networks.parent)
+    generate(CHAMPION, [3], "dogs", 1.0, tmp_path / "third.png")
 
 
 def test_a_time_lapse_of_a_version_is_that_of_its_checkpoints(made, tmp_path):
@@ -188,6 +194,7 @@ def test_a_time_lapse_of_a_version_is_that_of_its_checkpoints(made, tmp_path):
         ("models:/made@", None, "models:/made@: expected models:/NAME@alias or models:/NAME/3"),
         (CHAMPION, "sqlite:///nowhere.db", "models:/made@champion: no registry at sqlite:///nowhere.db"),
         (CHAMPION, "http://127.0.0.1:9", "models:/made@champion: .*the registry is http://127.0.0.1:9"),
+        (CHAMPION, "http://me:secret@127.0.0.1:9", "the registry is http://127.0.0.1:9"),
     ],
 )
 def test_what_is_not_in_the_registry(made, monkeypatch, tmp_path, uri, registry, told):
@@ -201,6 +208,7 @@ def test_what_is_not_in_the_registry(made, monkeypatch, tmp_path, uri, registry,
         with pytest.raises(InputError, match=told) as caught:
             use()
         assert "\n" not in str(caught.value)
+        assert "secret" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
