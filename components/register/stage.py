@@ -2,11 +2,12 @@
 
 import os
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from components.register.model import log_model
-from components.register.registry import CANDIDATE, client
+from components.register.registry import CANDIDATE, WARM_START, client
 from components.register.runs import RunFiles, find_or_make_parent, log_parent, log_phase
 from progan.config import Config
 from progan.files import alone, canonical_json, read_json, write_json
@@ -35,7 +36,7 @@ def _register(config: Config, files: RunFiles, verdict: dict[str, Any]) -> tuple
     for key in config.phases:
         log_phase(mlflow_client, config, key, parent, files)
     log_parent(mlflow_client, parent, config, verdict, files)
-    tags = _tags(verdict)
+    tags = _tags(verdict) | _started_from(config)
     for name, value in tags.items():
         mlflow_client.set_tag(parent, name, value)
     version = None
@@ -58,6 +59,13 @@ def _tags(verdict: dict[str, Any]) -> dict[str, str]:
         "verdict": canonical_json(judgement),
         "git_commit": _git_commit(),
     }
+
+
+def _started_from(config: Config) -> dict[str, str]:
+    """Whose checkpoint the first phase went on from, if it did not start from nothing."""
+    for key, start in config.warm_start.items():
+        return {WARM_START: canonical_json({"phase": key, **asdict(start)})}
+    return {}
 
 
 def _git_commit() -> str:
