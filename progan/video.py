@@ -11,7 +11,7 @@ from PIL import Image
 from progan.errors import InputError
 from progan.files import atomic_file
 
-ENDINGS = (".mp4", ".gif")
+WIDTHS = {".mp4": 512, ".gif": 320}  # in pixels, unless the images are wider
 MOST_FPS = {".mp4": 120, ".gif": 50}  # what is shown quicker than 20 ms, browsers show at 100 ms
 LONGEST = 600.0  # seconds
 QUALITY = "16"  # of x264's constant rate factor: below 18 nobody sees a loss
@@ -25,8 +25,8 @@ def require_film(out: Path, seconds: float, fps: int) -> int:
     import av
 
     ending = out.suffix.lower()
-    if ending not in ENDINGS:
-        raise InputError(f"--out: {out}: a file name that ends with {' or '.join(ENDINGS)} is expected")
+    if ending not in WIDTHS:
+        raise InputError(f"--out: {out}: a file name that ends with {' or '.join(WIDTHS)} is expected")
     if ending == ".mp4" and "libx264" not in av.codecs_available:
         raise InputError(f"--out: {out}: this PyAV has no H.264 encoder; install av, or name a .gif file")
     if not 1 <= fps <= MOST_FPS[ending]:

@@ -11,7 +11,6 @@ from progan.errors import InputError
 from progan.files import atomic_folder
 from progan.progress import show_progress
 from progan.render import columns_for, grid, picture, png, write_png
-from progan.sampling import latents_of_seeds
 
 TILE = 128  # about the least side of an image on a sheet, in pixels
 
@@ -43,8 +42,7 @@ def generate(what: str, seeds: Sequence[int], label: str | None, truncation: flo
 
 def _images(opened: Opened, seeds: Sequence[int], labels: list[int], truncation: float) -> Tensor:
     """All seeds of the first label, then all of the next: uint8 [len(labels) · len(seeds), C, R, R]."""
-    latents = latents_of_seeds(seeds, opened.sampler.latent_size).repeat(len(labels), 1)
-    all_labels = torch.tensor(labels).repeat_interleave(len(seeds))
+    latents, all_labels = opened.inputs(seeds, labels)
     made: list[Tensor] = []
     with show_progress("generate", "images") as advance:
         advance(0, len(latents))

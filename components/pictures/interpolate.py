@@ -12,10 +12,8 @@ from progan.errors import InputError
 from progan.progress import show_progress
 from progan.render import columns_for, frame
 from progan.sampling import latents_of_seeds
-from progan.video import require_film, write_film
+from progan.video import WIDTHS, require_film, write_film
 from progan.walk import closed_walk
-
-PIXELS = 512  # the width of a film, unless its images are wider
 
 
 def interpolate(
@@ -45,11 +43,11 @@ def interpolate(
     all_labels = torch.tensor(labels).repeat_interleave(walks).repeat(count)
     images = chain.from_iterable(opened.sampler.images(latents, all_labels, truncation))
 
-    columns = columns_for(walks, len(labels))
+    columns, width = columns_for(walks, len(labels)), WIDTHS[out.suffix.lower()]
 
     def frames() -> Iterator[np.ndarray]:
         for _ in range(count):
-            yield frame(torch.stack(list(islice(images, walks * len(labels)))), PIXELS, columns)
+            yield frame(torch.stack(list(islice(images, walks * len(labels)))), width, columns)
 
     with show_progress(out.name, "frames") as advance:
         advance(0, count)

@@ -1,15 +1,16 @@
 """Where generators come from: checkpoint folders, the registry, ONNX files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from progan.device import best_device
 from progan.errors import InputError
-from progan.sampling import Sampler, label_of
+from progan.sampling import Sampler, label_of, latents_of_seeds
 from progan.snapshots import FACTS, NETWORKS, read_checkpoint
 
 
@@ -35,6 +36,11 @@ class Opened:
         if wanted is None and self.sampler.classes:
             return list(range(len(self.sampler.classes)))
         return [label_of(wanted, self.sampler.classes)]
+
+    def inputs(self, seeds: Sequence[int], labels: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Latents and labels, as a sampler takes them: all seeds of the first label, then all of the next."""
+        latents = latents_of_seeds(seeds, self.sampler.latent_size).repeat(len(labels), 1)
+        return latents, torch.tensor(labels).repeat_interleave(len(seeds))
 
 
 def generator_of(what: str) -> Opened:

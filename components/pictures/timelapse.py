@@ -11,10 +11,8 @@ from components.pictures.sources import Opened, phases_of
 from progan.errors import InputError
 from progan.progress import show_progress
 from progan.render import columns_for, frame
-from progan.sampling import latents_of_seeds
-from progan.video import require_film, write_film
+from progan.video import WIDTHS, require_film, write_film
 
-PIXELS = 512  # the width of a film, unless its images are wider
 LAST = 2  # times as long as each of the others the last phase is held
 
 
@@ -35,7 +33,8 @@ def timelapse(
     phases = phases_of(what)
     if len({phase.sampler.latent_size for phase in phases}) > 1:
         raise InputError(f"{what}: its phases take latents of different sizes: they are of different runs")
-    stages = [_stage(phase, seeds, label, truncation, phases[-1].sampler.resolution) for phase in phases]
+    resolution, width = phases[-1].sampler.resolution, WIDTHS[out.suffix.lower()]
+    stages = [_stage(phase, seeds, label, truncation, resolution, width) for phase in phases]
     with show_progress(out.name, "frames") as advance:
         advance(0, count)
         write_film(out, _faded(stages, count), fps, lambda done: advance(done, count))
@@ -43,16 +42,14 @@ def timelapse(
 
 
 def _stage(
-    phase: Opened, seeds: Sequence[int], label: str | None, truncation: float, resolution: int
+    phase: Opened, seeds: Sequence[int], label: str | None, truncation: float, resolution: int, width: int
 ) -> np.ndarray:
-    """What a phase makes of the seeds, at the last phase's resolution: uint8 [H, W, 3]."""
+    """What a phase makes of the seeds, enlarged to `resolution`, in a frame `width` wide: uint8 [H, W, 3]."""
     labels = phase.labels(label)
-    latents = latents_of_seeds(seeds, phase.sampler.latent_size).repeat(len(labels), 1)
-    all_labels = torch.tensor(labels).repeat_interleave(len(seeds))
-    images = torch.cat(list(phase.sampler.images(latents, all_labels, truncation)))
+    images = torch.cat(list(phase.sampler.images(*phase.inputs(seeds, labels), truncation)))
     scale = resolution // phase.sampler.resolution
     large = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    return frame(large, PIXELS, columns_for(len(seeds), len(labels)))
+    return frame(large, width, columns_for(len(seeds), len(labels)))
 
 
 def _faded(stages: list[np.ndarray], count: int) -> Iterator[np.ndarray]:
