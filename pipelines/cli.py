@@ -10,7 +10,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import collect, compile, dataset, doctor, lint, plan, presets, registry, retrain, run, submit
+from pipelines import (
+    collect,
+    compile,
+    dataset,
+    doctor,
+    lint,
+    pictures,
+    plan,
+    presets,
+    registry,
+    retrain,
+    run,
+    submit,
+)
 from pipelines.options import DATASET, PARAMS, SNAPSHOTS, Dataset, Params, Snapshots
 from progan.errors import InputError, Interrupted
 
@@ -33,6 +46,10 @@ app.command()(retrain.retrain)
 app.command()(registry.rollback)
 app.command()(run.run)
 app.command()(submit.submit)
+app.command()(pictures.generate)
+app.command()(pictures.interpolate)
+app.command()(pictures.timelapse)
+app.command()(pictures.export)
 
 DatasetUri = Annotated[
     str, typer.Option("--dataset", help="The built dataset: its folder, or its s3:// address.")
@@ -187,24 +204,6 @@ def report(params: Params = PARAMS) -> None:
     from progan import config
 
     report(config.load(params), ReportFiles.below(Path(), DATASET), REPORT)
-
-
-@app.command()
-def generate(
-    checkpoint: Annotated[Path, typer.Argument(help="The folder of a finished phase.")],
-    out: Annotated[Path, typer.Option(help="A .png file for a sheet, or a new folder for a file each.")],
-    seeds: Annotated[str, typer.Option(help="Which images: 0-15, or 1,4,8.")] = "0-15",
-    label: Annotated[
-        str | None, typer.Option(help="The class, by name or number; a row of each without it.")
-    ] = None,
-) -> None:
-    """Make pictures with the generator of a finished phase.
-
-    Example: progan generate checkpoints/r0032 --seeds 0-63 --out faces.png
-    """
-    from components.generate.stage import generate, parse_seeds
-
-    generate(checkpoint, parse_seeds(seeds), label, out)
 
 
 @app.command()

@@ -263,9 +263,18 @@ class Generator(nn.Module):
         )
 
     def forward(self, latents: Tensor, alpha: Tensor | None = None) -> Tensor:
-        x = before = self.normalized(latents)
-        for block in self.blocks.values():
-            x, before = block(x), x
+        return self.grow(self.start(latents), alpha)
+
+    def start(self, latents: Tensor) -> Tensor:
+        """Latents to what the 4×4 block makes of them: [N, latent_size + label_size] → [N, maps, 4, 4]."""
+        return self.blocks[level_key(4)](self.normalized(latents))
+
+    def grow(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
+        """That to images: [N, maps, 4, 4] → [N, channels, resolution, resolution]."""
+        before = x
+        for key, block in self.blocks.items():
+            if key != level_key(4):
+                x, before = block(x), x
         images = self.to_rgb[level_key(self.resolution)](x)
         if alpha is not None:
             previous = upsample(self.to_rgb[level_key(self.resolution // 2)](before))

@@ -39,6 +39,19 @@ def grid(images: Tensor, pixels: int, columns: int | None = None) -> Image.Image
     return Image.fromarray(sheet)
 
 
+def columns_for(count: int, classes: int) -> int:
+    """How many images a row holds: all `count` of a class, or what makes a square when there is but one."""
+    return count if classes > 1 else math.ceil(math.sqrt(count))
+
+
+def frame(images: Tensor, pixels: int, columns: int) -> np.ndarray:
+    """A grid without its border, `pixels` wide or less unless the images are wider: uint8 [H, W, 3].
+
+    Its sides are even, as H.264 wants them.
+    """
+    return np.asarray(grid(images, 8 * (pixels // columns), columns))[GAP:-GAP, GAP:-GAP]
+
+
 def picture(image: Tensor) -> Image.Image:
     """One image, uint8 [C, R, R], pixel for pixel."""
     return Image.fromarray(image.permute(1, 2, 0).squeeze(2).contiguous().cpu().numpy())

@@ -1,14 +1,24 @@
-"""Pictures out of a generator."""
+"""Pictures out of a generator.
 
-from collections.abc import Iterator, Sequence
+A registered model ships this file, so that a seed, a class and a truncation mean the same everywhere.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from progan.config import NetworkConfig
+from progan.errors import InputError
 from progan.networks import Generator, one_hot
 
+if TYPE_CHECKING:
+    from progan.config import NetworkConfig
+
 PIXELS_AT_ONCE = 2**21  # bounds memory: 256 images at 64×64, two at 1024×1024
+CENTRED_ON = 1000  # latents of which the centre is the mean
+CLASSES_TOLD = 20  # by an error
 
 
 def seeded_latents(count: int, latent_size: int, seed: int) -> Tensor:
@@ -18,10 +28,12 @@ def seeded_latents(count: int, latent_size: int, seed: int) -> Tensor:
 
 def latents_of_seeds(seeds: Sequence[int], latent_size: int) -> Tensor:
     """Latents from N(0, I), each from a seed of its own: float [len(seeds), latent_size]."""
+    if not seeds or not all(0 <= seed < 2**63 for seed in seeds):
+        raise InputError("seeds: at least one is expected, each a whole number from 0 to 2^63 - 1")
     return torch.cat([seeded_latents(1, latent_size, seed) for seed in seeds])
 
 
-def seeded_inputs(count: int, network: NetworkConfig, seed: int, labels: Tensor | None) -> Tensor:
+def seeded_inputs(count: int, network: "NetworkConfig", seed: int, labels: Tensor | None) -> Tensor:
     """Seeded latents and behind them one-hot `labels` (int64, beginning again where they end; None for none).
 
     float [count, latent_size + label_size], what a generator takes.
@@ -39,12 +51,103 @@ def generate(generator: Generator, inputs: Tensor, alpha: Tensor | None = None) 
     round(127.5 x + 127.5), saturating.
     """
     device = next(generator.parameters()).device
-    minibatch = min(PIXELS_AT_ONCE // generator.resolution**2, 256)
-    for some in inputs.split(minibatch):
+    for some in inputs.split(images_at_once(generator.resolution)):
         with torch.no_grad():
             yield to_uint8(generator(some.to(device), alpha)).cpu()
+
+
+def images_at_once(resolution: int) -> int:
+    """How many images of this side are made in one minibatch."""
+    return min(PIXELS_AT_ONCE // resolution**2, 256)
 
 
 def to_uint8(images: Tensor) -> Tensor:
     """Float images in about [-1, 1] to uint8."""
     return (images * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+# ------------------------------------------------------------------------------------------------
+# As people ask for them
+
+
+class Sampler:
+    """A trained generator, asked by latents, class and truncation.
+
+    Truncation trades variety for typicality: 1 leaves images as they are, 0 makes all of a class the same,
+    most typical one. Shorter latents would do nothing here, for the generator normalises them. So what is
+    moved towards its mean is what the 4×4 block makes of them, x, as StyleGAN moves what its mapping network
+    makes (Karras et al. 2019, appendix B): c + truncation · (x - c), c being the mean of x over
+    CENTRED_ON seeded latents of the same class.
+    """
+
+    def __init__(self, generator: Generator, classes: Sequence[str] = ()) -> None:
+        """classes: their names by label, as many as the generator's `label_size`."""
+        self.generator, self.classes = generator.requires_grad_(False).eval(), list(classes)
+        self.resolution, self.latent_size = generator.resolution, generator.network.latent_size
+        self._centers: dict[int, Tensor] = {}
+
+    @classmethod
+    def load(cls, facts: Mapping[str, Any], average: Mapping[str, Tensor]) -> "Sampler":
+        """From a checkpoint's facts and the state of its averaged generator, on the CPU."""
+        network: Any = SimpleNamespace(**facts["network"])
+        generator = Generator(network, facts["resolution"])
+        generator.load_state_dict(average)
+        return cls(generator, class_names(facts))
+
+    def images(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]:
+        """The images of `latents` in minibatches that fit into memory: uint8 [n, C, R, R], on the CPU.
+
+        latents: float [N, latent_size]. labels: int64 [N], 0 where there are no classes.
+        """
+        require_truncation(truncation)
+        device = next(self.generator.parameters()).device
+        count = images_at_once(self.resolution)
+        for some, their in zip(latents.split(count), labels.split(count), strict=True):
+            with torch.no_grad():
+                yield to_uint8(self.make(some.to(device), their.to(device), truncation)).cpu()
+
+    def make(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
+        """The images of one minibatch: float [n, C, R, R], about [-1, 1]."""
+        x = self.generator.start(torch.cat([latents, one_hot(labels, len(self.classes))], 1))
+        if truncation != 1:
+            centers = torch.stack([self.center(label) for label in labels.tolist()])
+            x = torch.lerp(centers, x, truncation)
+        return self.generator.grow(x)
+
+    @torch.no_grad()
+    def center(self, label: int) -> Tensor:
+        """What truncation 0 makes the class `label` of: float [maps, 4, 4]."""
+        if label not in self._centers:
+            latents = seeded_latents(CENTRED_ON, self.latent_size, 0)
+            labels = one_hot(torch.full((CENTRED_ON,), label), len(self.classes))
+            inputs = torch.cat([latents, labels], 1).to(next(self.generator.parameters()).device)
+            self._centers[label] = self.generator.start(inputs).mean(0)
+        return self._centers[label]
+
+
+def class_names(facts: Mapping[str, Any]) -> list[str]:
+    """The classes a conditional generator was trained with, by label; empty for any other."""
+    label_size = facts["network"]["label_size"]
+    names = facts["dataset"].get("classes") or []
+    return names if len(names) == label_size else [str(label) for label in range(label_size)]
+
+
+def label_of(wanted: str | None, classes: Sequence[str]) -> int:
+    """The label of the class `wanted`, its name or number; 0 where there are no classes."""
+    if not classes:
+        if wanted is not None:
+            raise InputError(f"label {wanted}: this generator was trained without labels; leave it out")
+        return 0
+    if wanted in classes:
+        return list(classes).index(str(wanted))
+    if wanted is not None and wanted.isdecimal() and int(wanted) < len(classes):
+        return int(wanted)
+    told = ", ".join(classes[:CLASSES_TOLD]) + (", …" if len(classes) > CLASSES_TOLD else "")
+    raise InputError(f"label {'missing' if wanted is None else wanted}: expected one of {told}")
+
+
+def require_truncation(truncation: float) -> None:
+    if not 0 <= truncation <= 1:
+        raise InputError(
+            f"truncation {truncation:g}: from 0, the most typical image, to 1, all variety, is expected"
+        )

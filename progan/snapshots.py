@@ -6,7 +6,7 @@ Both are safetensors and JSON: nothing that is read here can execute anything.
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,14 @@ def write_checkpoint(
         write_json(beside / FACTS, facts | {"files": digests})
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Open `folder`, checking its files' digests. Raises InputError when it is not what it says."""
+def read_checkpoint(folder: Path, needed: Sequence[str] = (NETWORKS, OPTIMIZERS)) -> Checkpoint:
+    """Open `folder`, checking the digests of the files that are `needed`.
+
+    Raises InputError when they are not what it says.
+    """
     facts = read_json(folder / FACTS)
-    for name, digest in facts["files"].items():
-        if not (folder / name).exists() or sha256_file(folder / name) != digest:
+    for name in needed:
+        if not (folder / name).exists() or sha256_file(folder / name) != facts["files"].get(name):
             raise InputError(f"{folder / name}: missing or damaged; delete {folder} and run its phase again")
     return Checkpoint(folder, facts)
 

@@ -1,86 +1,94 @@
-"""The registered model: latents or seeds in, images out.
+"""The registered model: seeds or latents in, images out.
 
-MLflow runs this file as it is (models from code) and ships progan/networks.py with it, so that serving
-needs torch, numpy and safetensors, and nothing else of this project.
+MLflow runs this file as it is (models from code) and ships the few files of progan that it imports, so that
+serving needs torch, numpy, pillow and safetensors, and nothing else of this project.
 """
 
+import base64
+import io
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import torch
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
+from PIL import Image
 from safetensors.torch import load_file
+from torch import Tensor
 
-from progan.networks import Generator, one_hot
-
-IMAGES_AT_ONCE = 16
+from progan.device import best_device
+from progan.errors import InputError
+from progan.sampling import Sampler, label_of, latents_of_seeds
 
 
 class ServedGenerator(PythonModel):
-    """predict: float32 latents [N, latent_size], or seeds [N, 1], to uint8 images [N, H, W, C].
+    """predict: {"seeds": [whole numbers]} or {"latents": [[latent_size numbers], …]} to images.
 
-    Seed s stands for the latents that `torch.Generator().manual_seed(s)` draws from N(0, I). A conditional
-    generator takes one column more, the last: labels from 0 to label_size - 1. Anything else is an error
-    (400 over HTTP).
+    Params: `label`, the class, by name or number, which a conditional generator needs; `truncation`, from 1,
+    all variety, to 0, the most typical image (see progan.sampling.Sampler); `format`, "pixels" for uint8
+    [N, H, W, C] or "png" for N PNG files in base64. What is wrong raises INVALID_PARAMETER_VALUE, 400 over
+    HTTP, with a line that says what was expected.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
         facts = json.loads(Path(context.artifacts["facts"]).read_text())
-        network: Any = SimpleNamespace(**facts["network"])
-        self.latent_size, self.label_size = network.latent_size, network.label_size
-        self.generator = Generator(network, facts["resolution"])
-        self.generator.load_state_dict(load_file(context.artifacts["weights"]))
-        self.generator.requires_grad_(False).eval()
+        state = load_file(context.artifacts["networks"])
+        average = {name.removeprefix("ema."): tensor for name, tensor in state.items()}
+        self.sampler = Sampler.load(facts, average)
+        self.sampler.generator.to(best_device())
 
     def predict(
-        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
-    ) -> np.ndarray:
-        inputs = self._inputs(np.asarray(model_input))
-        images = torch.cat([self.generator(some) for some in inputs.split(IMAGES_AT_ONCE)])
-        pixels = (images * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> np.ndarray | list[str]:
+        asked = {"label": None, "truncation": 1.0, "format": "pixels"} | (params or {})
+        try:
+            if asked["format"] not in ("pixels", "png"):
+                raise InputError(f"format {asked['format']}: pixels or png is expected")
+            latents = self._latents(model_input)
+            labels = torch.full((len(latents),), label_of(asked["label"], self.sampler.classes))
+            images = torch.cat(list(self.sampler.images(latents, labels, asked["truncation"])))
+        except InputError as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+        pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
+        return pixels if asked["format"] == "pixels" else [_png(image) for image in pixels]
 
-    def _inputs(self, given: np.ndarray) -> torch.Tensor:
-        if self.label_size == 0:
-            return self._latents(given, given.shape)
-        if given.ndim != 2:
-            raise self._refusal(given.shape)
-        return torch.cat([self._latents(given[:, :-1], given.shape), self._labels(given[:, -1])], 1)
-
-    def _latents(self, given: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
-        if given.ndim == 2 and given.shape[1] == self.latent_size:
-            return torch.from_numpy(given.astype(np.float32))
-        if given.ndim == 2 and given.shape[1] == 1 and _whole(given).all():
-            return torch.stack([self._drawn(int(seed)) for seed in given[:, 0]])
-        raise self._refusal(shape)
-
-    def _labels(self, given: np.ndarray) -> torch.Tensor:
-        if not (_whole(given) & (given < self.label_size)).all():
-            raise _invalid(f"labels, the last column, must be whole numbers from 0 to {self.label_size - 1}")
-        return one_hot(torch.from_numpy(given.astype(np.int64)), self.label_size)
-
-    def _drawn(self, seed: int) -> torch.Tensor:
-        return torch.randn(self.latent_size, generator=torch.Generator().manual_seed(seed))
-
-    def _refusal(self, shape: tuple[int, ...]) -> MlflowException:
-        size, seed, labels = self.latent_size, 1, ""
-        if self.label_size:
-            size, seed, labels = size + 1, seed + 1, " with labels as last column"
-        return _invalid(f"expected latents [N, {size}] or whole seeds [N, {seed}]{labels}, not {list(shape)}")
-
-
-def _whole(given: np.ndarray) -> np.ndarray:
-    return (given >= 0) & (given % 1 == 0)
+    def _latents(self, rows: pd.DataFrame) -> Tensor:
+        """float [N, latent_size] of N rows with a seed or latents in each."""
+        size = self.sampler.latent_size
+        if ("seeds" in rows) == ("latents" in rows):
+            raise InputError(
+                f'inputs: {{"seeds": [whole numbers]}} or {{"latents": [[{size} numbers], …]}} is expected'
+            )
+        if "seeds" in rows:
+            seeds = rows["seeds"].tolist()
+            if not all(type(seed) is int for seed in seeds):
+                raise InputError(f"inputs.seeds: a list of whole numbers is expected, not {_short(seeds)}")
+            return latents_of_seeds(seeds, size)
+        try:
+            latents = np.array(rows["latents"].tolist(), np.float32)
+        except (TypeError, ValueError):
+            raise InputError(f"inputs.latents: N lists of {size} numbers are expected") from None
+        if latents.ndim != 2 or latents.shape[1] != size or not np.isfinite(latents).all():
+            shape = list(latents.shape)
+            raise InputError(f"inputs.latents: N lists of {size} finite numbers are expected, not {shape}")
+        return torch.from_numpy(latents)
 
 
-def _invalid(message: str) -> MlflowException:
-    return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:60]} …"
+
+
+def _png(pixels: np.ndarray) -> str:
+    """uint8 [H, W, C] as the base64 of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
 
 
 mlflow.models.set_model(ServedGenerator())

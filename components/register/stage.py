@@ -1,18 +1,15 @@
 """Log the run to MLflow and, when the gate passed, register its generator."""
 
 import os
-import shutil
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-
-import safetensors.torch
 
 from components.gate.stage import flat_measures
 from components.object_store.dataset import find_manifest
 from components.register import describe
+from components.register.model import log_model
 from components.register.registry import CANDIDATE, WARM_START, client
 from components.register.runs import (
     RunFiles,
@@ -22,7 +19,6 @@ from components.register.runs import (
     log_parent,
     log_phase,
 )
-from progan import networks
 from progan.config import Config
 from progan.files import alone, canonical_json, read_json, write_json
 from progan.snapshots import Checkpoint, read_checkpoint
@@ -147,46 +143,4 @@ def _make_version(model: str, run: str, checkpoint: Checkpoint) -> str:
     import mlflow
 
     with mlflow.start_run(run_id=run):
-        return _log_model(model, checkpoint)
-
-
-def _log_model(model: str, checkpoint: Checkpoint) -> str:
-    """Log the averaged generator as a pyfunc that needs neither this project nor pickle; its version."""
-    import mlflow
-    import numpy as np
-    import torch
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    side, channels = checkpoint.facts["resolution"], checkpoint.facts["network"]["channels"]
-    latents = Schema([TensorSpec(np.dtype(np.float32), (-1, -1))])
-    images = Schema([TensorSpec(np.dtype(np.uint8), (-1, side, side, channels))])
-    with TemporaryDirectory() as folder:
-        weights, facts = Path(folder) / "generator.safetensors", Path(folder) / "checkpoint.json"
-        safetensors.torch.save_file(checkpoint.networks("ema"), weights)
-        write_json(facts, checkpoint.facts)
-        info = mlflow.pyfunc.log_model(
-            name="generator",
-            python_model=str(Path(__file__).with_name("served_generator.py")),
-            artifacts={"weights": str(weights), "facts": str(facts)},
-            code_paths=[str(_shipped_code(Path(folder)))],
-            signature=ModelSignature(inputs=latents, outputs=images),
-            pip_requirements=[
-                f"mlflow=={mlflow.__version__}",
-                f"torch=={torch.__version__.split('+')[0]}",
-                f"numpy=={np.__version__}",
-                f"safetensors=={safetensors.__version__}",
-            ],
-            registered_model_name=model,
-        )
-    return str(info.registered_model_version)
-
-
-def _shipped_code(folder: Path) -> Path:
-    """A copy of the package `progan` that holds its networks alone."""
-    package = folder / "progan"
-    package.mkdir()
-    source = Path(networks.__file__)
-    for file in (source, source.with_name("__init__.py")):
-        shutil.copy(file, package)
-    return package
+        return log_model(model, checkpoint)

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from components.evaluate.stage import evaluate
 from components.gate.stage import gate
-from components.generate.stage import generate
 from components.import_official.stage import import_official
+from components.pictures.generate import generate
 from components.register.runs import RunFiles
 from components.register.stage import register
 from components.score_network.stage import prepare_score_network
@@ -107,11 +107,11 @@ def test_evaluated_and_registered(config, networks):
     register(only, RunFiles.below(Path()), str(DATASET), Path("registration.json"))
     assert read_json(Path("registration.json"))["version"] == "1"
     served = mlflow.pyfunc.load_model(f"models:/{only.register.model}/1")
-    generate(CHECKPOINT, [1, 2], None, Path("sheet.png"))
+    generate(str(CHECKPOINT), [1, 2], None, 1.0, Path("sheet.png"))
     assert Image.open("sheet.png").size == (2 * 130 + 2, 130 + 2)
     latents = np.random.default_rng(0).standard_normal((3, only.network.latent_size)).astype(np.float32)
     expected = (networks[2].images(latents.astype(np.float64)) * 127.5 + 127.5).round().clip(0, 255)
-    difference = served.predict(latents) - expected.transpose(0, 2, 3, 1)
+    difference = served.predict({"latents": latents}) - expected.transpose(0, 2, 3, 1)
     assert np.abs(difference).max() <= 1  # a value on the verge of rounding
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -27,7 +28,7 @@ from progan import config as params
 from progan.dataset.manifest import Level, Manifest
 from progan.files import read_json, write_json
 from progan.models import build_networks
-from progan.snapshots import SnapshotFolder, read_checkpoint
+from progan.snapshots import SnapshotFolder, prefixed, read_checkpoint
 from progan.store import FolderStore
 from progan.training import Hooks, PhaseTrainer
 
@@ -41,18 +42,13 @@ QUIET = Hooks(
 
 
 @pytest.fixture
-def label_size():
-    return 0
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, small_config, noise, label_size):
+def run(tmp_path, monkeypatch, small_config, noise):
     """A finished run of one phase in an otherwise empty project folder."""
     from components.train_phase.stage import _write_history
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    config = replace(small_config, network=replace(small_config.network, label_size=label_size))
+    config = small_config
     for key in ("r0008", "r0016"):
         del config.phases[key]
     images, labels = noise[:, :, :4, :4].copy(), np.arange(64) % 3
@@ -294,14 +290,14 @@ def test_every_form_of_generator_is_served(small_config, tmp_path, changes):
     trained, _ = build_networks(network, 8)
     with torch.no_grad():
         trained(torch.randn(16, 8))  # leaves its mark on running statistics
-    save_file(trained.state_dict(), tmp_path / "weights")
-    write_json(tmp_path / "facts", {"network": asdict(network), "resolution": 8})
+    save_file(prefixed("ema", trained.state_dict()), tmp_path / "networks")
+    write_json(tmp_path / "facts", {"network": asdict(network), "resolution": 8, "dataset": {}})
     model = ServedGenerator()
-    model.load_context(SimpleNamespace(artifacts={name: tmp_path / name for name in ("weights", "facts")}))
+    model.load_context(SimpleNamespace(artifacts={name: tmp_path / name for name in ("networks", "facts")}))
     latents = torch.randn(3, 8)
     with torch.no_grad():
         images = trained.eval()(latents).permute(0, 2, 3, 1).numpy()
-    served = model.predict(None, latents.numpy())
+    served = model.predict(None, pd.DataFrame({"latents": latents.tolist()}))
     np.testing.assert_array_equal(served, (images * 127.5 + 127.5).round().clip(0, 255))
 
 
@@ -316,10 +312,10 @@ except ImportError:
     pass
 import mlflow, numpy as np
 model = mlflow.pyfunc.load_model(sys.argv[3])
-np.save("latents.npy", model.predict(np.load("in.npy")))
-np.save("seeds.npy", model.predict(np.array([[7], [8]], np.float32)))
+np.save("latents.npy", model.predict({"latents": np.load("in.npy")}))
+np.save("seeds.npy", model.predict({"seeds": [7, 8]}))
 try:
-    model.predict(np.zeros((2, 5), np.float32))
+    model.predict({"latents": np.zeros((2, 5), np.float32)})
 except mlflow.MlflowException as error:
     print(error.error_code, error)
 """
@@ -359,43 +355,7 @@ def test_the_model_loads_without_this_project_and_without_pickle(run):
     np.testing.assert_array_equal(served, expected)
     np.testing.assert_array_equal(np.load("seeds.npy")[0], expected[0])
     assert "INVALID_PARAMETER_VALUE" in said
-    assert "expected latents [N, 8] or whole seeds [N, 1], not [2, 5]" in said
-
-
-@pytest.mark.parametrize("label_size", [3])
-def test_a_conditional_model_takes_labels_in_the_last_column(run):
-    run_gate_and_register(run)
-    model = mlflow.pyfunc.load_model(f"models:/{run.register.model}@candidate")
-    latents = torch.randn(3, 8, generator=torch.Generator().manual_seed(7))
-    generator, _ = build_networks(run.network, 4)
-    generator.load_state_dict(read_checkpoint(Path("checkpoints/r0004")).networks("ema"))
-    with torch.no_grad():
-        images = generator(torch.cat([latents, torch.eye(3)[[2, 0, 1]]], 1))
-    expected = (images.permute(0, 2, 3, 1).numpy() * 127.5 + 127.5).round().clip(0, 255)
-    labelled = np.concatenate([latents.numpy(), [[2], [0], [1]]], 1, dtype=np.float32)
-    np.testing.assert_array_equal(model.predict(labelled), expected)
-
-    seeds = np.array([[7, 0], [7, 1], [7, 0]], np.float32)
-    first, second, again = model.predict(seeds)
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, second)
-    for (rows, columns, last), told in {
-        (2, 9, 3): "labels, the last column, must be whole numbers from 0 to 2",
-        (2, 9, -1): "labels, the last column, must be whole numbers from 0 to 2",
-        (2, 9, 0.5): "labels, the last column, must be whole numbers from 0 to 2",
-        (2, 2, 3): "labels, the last column, must be whole numbers from 0 to 2",
-        (
-            2,
-            8,
-            0,
-        ): r"expected latents \[N, 9\] or whole seeds \[N, 2\] with labels as last column, not \[2, 8\]",
-        (2, 1, 0): "expected latents",
-    }.items():
-        given = np.zeros((rows, columns), np.float32)
-        given[:, -1] = last
-        with pytest.raises(mlflow.MlflowException, match=told) as caught:
-            model.predict(given)
-        assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
+    assert "inputs.latents: N lists of 8 finite numbers are expected, not [2, 5]" in said
 
 
 def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch):
@@ -406,7 +366,7 @@ def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch)
     row = f"select run_id from model_versions where name = '{run.register.model}' and version = 1"
     assert in_database(tracking.database, row) == [(made["run"],)]
     stored = tracking.storage.client().list_objects_v2(Bucket=tracking.bucket)["Contents"]
-    weights = [entry["Key"] for entry in stored if entry["Key"].endswith("generator.safetensors")]
+    weights = [entry["Key"] for entry in stored if entry["Key"].endswith("networks.safetensors")]
     assert len(weights) == 1
     latents = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
     np.save("in.npy", latents.numpy())

@@ -1,0 +1,55 @@
+"""A film of a walk through latents."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from components.pictures.sources import generator_of
+from progan.errors import InputError
+from progan.progress import show_progress
+from progan.render import columns_for, frame
+from progan.sampling import latents_of_seeds
+from progan.video import WIDTHS, require_film, write_film
+from progan.walk import closed_walk
+
+
+def interpolate(
+    what: str,
+    seeds: Sequence[int],
+    walks: int,
+    label: str | None,
+    truncation: float,
+    seconds: float,
+    fps: int,
+    out: Path,
+) -> None:
+    """Film `walks` closed walks side by side, each through its share of `seeds`, to an .mp4 or .gif file.
+
+    what: see `generator_of`. Each row of a frame shows one class, the class `label` or every one.
+    """
+    count = require_film(out, seconds, fps)
+    if walks < 1 or len(seeds) % walks or len(seeds) < 2 * walks:
+        raise InputError(
+            f"--seeds: {len(seeds)} for {walks} walks; each needs as many as the others, and at least two"
+        )
+    opened = generator_of(what)
+    labels = opened.labels(label)
+    shares = latents_of_seeds(seeds, opened.sampler.latent_size).split(len(seeds) // walks)
+    paths = torch.stack([closed_walk(share, count) for share in shares], 1)  # [count, walks, latent_size]
+    latents = paths.repeat(1, len(labels), 1).flatten(0, 1)
+    all_labels = torch.tensor(labels).repeat_interleave(walks).repeat(count)
+    images = chain.from_iterable(opened.sampler.images(latents, all_labels, truncation))
+
+    columns, width = columns_for(walks, len(labels)), WIDTHS[out.suffix.lower()]
+
+    def frames() -> Iterator[np.ndarray]:
+        for _ in range(count):
+            yield frame(torch.stack(list(islice(images, walks * len(labels)))), width, columns)
+
+    with show_progress(out.name, "frames") as advance:
+        advance(0, count)
+        write_film(out, frames(), fps, lambda done: advance(done, count))
+    print(f"{out}: {count / fps:g} s of {what}")

@@ -1,0 +1,136 @@
+"""A generator in an ONNX file.
+
+Inputs: `latents`, float [N, latent_size], from N(0, I); `labels`, int64 [N], if the generator is conditional;
+`truncation`, float [], which may be left out: 1 then (see progan.sampling.Sampler). Output: `images`, float
+[N, C, R, R], about [-1, 1], not clipped. The file's metadata say phase, fingerprint and the rest of FACTS.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from progan.errors import InputError
+from progan.networks import one_hot
+from progan.sampling import (
+    Sampler,
+    class_names,
+    images_at_once,
+    latents_of_seeds,
+    require_truncation,
+    to_uint8,
+)
+
+FACTS = ("phase", "resolution", "kimg", "fingerprint")
+TOLERANCE = 1e-4  # between onnxruntime's images and torch's
+
+
+class _Exported(nn.Module):
+    """What `Sampler.make` computes, with the centres of all classes as constants."""
+
+    centers: Tensor
+
+    def __init__(self, sampler: Sampler) -> None:
+        super().__init__()
+        self.generator, self.classes = sampler.generator, len(sampler.classes)
+        centers = [sampler.center(label) for label in range(max(self.classes, 1))]
+        self.register_buffer("centers", torch.stack(centers))
+
+    def forward(self, latents: Tensor, truncation: Tensor, labels: Tensor | None = None) -> Tensor:
+        if labels is None:
+            x, centers = self.generator.start(latents), self.centers
+        else:
+            x = self.generator.start(torch.cat([latents, one_hot(labels, self.classes)], 1))
+            centers = self.centers[labels]
+        return self.generator.grow(torch.lerp(centers, x, truncation))
+
+
+def write(sampler: Sampler, facts: Mapping[str, Any], file: Path) -> None:
+    """Write the generator, on the CPU, and what `facts` say of it to `file`."""
+    example = {"latents": torch.zeros(2, sampler.latent_size), "truncation": torch.ones(())}
+    dynamic: dict[str, Any] = {"latents": {0: torch.export.Dim("N")}, "truncation": {}}
+    if sampler.classes:
+        example["labels"] = torch.zeros(2, dtype=torch.int64)
+        dynamic["labels"] = {0: torch.export.Dim.AUTO}  # N again, as export finds
+    program = torch.onnx.export(
+        _Exported(sampler).eval(),
+        kwargs=example,
+        dynamo=True,
+        input_names=list(example),
+        output_names=["images"],
+        dynamic_shapes=dynamic,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), "truncation"))
+    known = {name: facts[name] for name in FACTS} | {
+        "latent_size": sampler.latent_size,
+        "classes": class_names(facts),
+    }
+    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in known.items()})
+    onnx.save(model, file)
+
+
+def check(sampler: Sampler, file: Path) -> float:
+    """The largest difference from torch's images; RuntimeError if it is more than TOLERANCE."""
+    written = OnnxSampler(file)
+    largest = 0.0
+    for count, truncation in ((1, 1.0), (3, 0.7)):
+        latents = latents_of_seeds(range(count), sampler.latent_size)
+        labels = torch.arange(count) % max(len(sampler.classes), 1)
+        with torch.no_grad():
+            difference = written.make(latents, labels, truncation) - sampler.make(latents, labels, truncation)
+        largest = max(largest, difference.abs().max().item())
+    if not largest <= TOLERANCE:
+        raise RuntimeError(f"onnxruntime's images differ from torch's by up to {largest:g}")
+    return largest
+
+
+def _session(file: Path) -> Any:
+    """`file` in onnxruntime, which else writes to Microsoft, and warns that truncation has a default."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(file, options, onnxruntime.get_available_providers())
+
+
+class OnnxSampler:
+    """The generator in a file that `write` wrote, asked as a `progan.sampling.Sampler` is."""
+
+    def __init__(self, file: Path) -> None:
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; progan export writes one")
+        try:
+            self._session = _session(file)
+            found = self._session.get_modelmeta().custom_metadata_map
+            self.facts = {name: json.loads(value) for name, value in found.items()}
+            self.resolution, self.latent_size = self.facts["resolution"], self.facts["latent_size"]
+            self.classes: list[str] = self.facts["classes"]
+        except Exception as error:  # onnxruntime's own have no common base
+            why = " ".join(str(error).split())[:200]
+            raise InputError(f"{file}: no generator that progan export wrote ({why})") from error
+
+    def images(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]:
+        """As `progan.sampling.Sampler.images`."""
+        require_truncation(truncation)
+        count = images_at_once(self.resolution)
+        for some, their in zip(latents.split(count), labels.split(count), strict=True):
+            yield to_uint8(self.make(some, their, truncation))
+
+    def make(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
+        """The images of one minibatch: float [n, C, R, R]."""
+        given = {"latents": latents.numpy(), "truncation": np.array(truncation, np.float32)}
+        if self.classes:
+            given["labels"] = labels.numpy()
+        return torch.from_numpy(self._session.run(["images"], given)[0])

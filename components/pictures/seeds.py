@@ -1,0 +1,19 @@
+"""Seeds as people write them."""
+
+from itertools import chain
+
+from progan.errors import InputError
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "7", "0-15" or "1,4,8-11" as a list; InputError for anything else."""
+    ranges: list[range] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"--seeds: {text}: whole numbers and ranges are expected, such as 0-15 or 1,4,8")
+        ranges.append(range(int(first), int(last or first) + 1))
+    count = sum(max(some.stop - some.start, 0) for some in ranges)
+    if not 0 < count <= 100_000 or max(some.stop for some in ranges) > 2**63:
+        raise InputError(f"--seeds: {text}: from 1 to 100,000 of them are expected")
+    return list(chain.from_iterable(ranges))

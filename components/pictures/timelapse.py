@@ -1,0 +1,66 @@
+"""A film of how images grow, phase by phase."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from components.pictures.sources import Opened, phases_of
+from progan.errors import InputError
+from progan.progress import show_progress
+from progan.render import columns_for, frame
+from progan.video import WIDTHS, require_film, write_film
+
+LAST = 2  # times as long as each of the others the last phase is held
+
+
+def timelapse(
+    what: str,
+    seeds: Sequence[int],
+    label: str | None,
+    truncation: float,
+    seconds: float,
+    fps: int,
+    out: Path,
+) -> None:
+    """Film the images of `seeds` in each finished phase, one fading into the next, to an .mp4 or .gif file.
+
+    what: see `phases_of`. A conditional generator shows the class `label`, or a row for each.
+    """
+    count = require_film(out, seconds, fps)
+    phases = phases_of(what)
+    if len({phase.sampler.latent_size for phase in phases}) > 1:
+        raise InputError(f"{what}: its phases take latents of different sizes: they are of different runs")
+    resolution, width = phases[-1].sampler.resolution, WIDTHS[out.suffix.lower()]
+    stages = [_stage(phase, seeds, label, truncation, resolution, width) for phase in phases]
+    with show_progress(out.name, "frames") as advance:
+        advance(0, count)
+        write_film(out, _faded(stages, count), fps, lambda done: advance(done, count))
+    print(f"{out}: {count / fps:g} s, {phases[0].facts['phase']} to {phases[-1].facts['phase']} of {what}")
+
+
+def _stage(
+    phase: Opened, seeds: Sequence[int], label: str | None, truncation: float, resolution: int, width: int
+) -> np.ndarray:
+    """What a phase makes of the seeds, enlarged to `resolution`, in a frame `width` wide: uint8 [H, W, 3]."""
+    labels = phase.labels(label)
+    images = torch.cat(list(phase.sampler.images(*phase.inputs(seeds, labels), truncation)))
+    scale = resolution // phase.sampler.resolution
+    large = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    return frame(large, width, columns_for(len(seeds), len(labels)))
+
+
+def _faded(stages: list[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """`count` frames: each stage is held as long as it then fades into the next, the last LAST times that."""
+    spans = 2 * (len(stages) - 1) + LAST
+    for number in range(count):
+        stage, within = divmod(number / count * spans, 2)
+        here = stages[min(int(stage), len(stages) - 1)]
+        if stage >= len(stages) - 1 or within <= 1:
+            yield here
+            continue
+        weight = (1 - math.cos(math.pi * (within - 1))) / 2
+        there = stages[int(stage) + 1]
+        yield np.rint(here + weight * (there.astype(np.float32) - here)).astype(np.uint8)

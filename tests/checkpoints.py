@@ -1,0 +1,46 @@
+"""Checkpoints of phases that nobody trained: random networks, whole folders."""
+
+from dataclasses import asdict
+
+import torch
+
+from progan.config import phase_key
+from progan.models import build_networks
+from progan.snapshots import prefixed, write_checkpoint
+
+
+def write_made_checkpoint(folder, network, resolution, classes=(), seed=0):
+    """Write a checkpoint folder; returns the averaged generator in it, ready to make images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        generator, discriminator = build_networks(network, resolution)
+        with torch.no_grad():
+            for parameter in generator.parameters():  # biases too, and on a scale that fills [-1, 1]
+                parameter.copy_(torch.randn_like(parameter) * (0.3 if parameter.ndim == 1 else 1.0))
+            generator(torch.randn(16, network.latent_size + network.label_size))  # running statistics
+    generator.requires_grad_(False).eval()
+    networks = {
+        **prefixed("generator", generator.state_dict()),
+        **prefixed("discriminator", discriminator.state_dict()),
+        **prefixed("ema", generator.state_dict()),
+    }
+    facts = {
+        "phase": phase_key(resolution),
+        "resolution": resolution,
+        "kimg": 1.5,
+        "fingerprint": f"made-{seed}",
+        "network": asdict(network),
+        "dataset": {"name": "made", "digest": "made", "classes": list(classes)},
+    }
+    write_checkpoint(folder, networks, {"nothing": torch.zeros(1)}, facts)
+    return generator
+
+
+def image_of(generator, seed, label=None):
+    """What `generator` makes of a seed, by a formulation of its own: uint8 [R, R, C] in a numpy array."""
+    network = generator.network
+    latents = torch.randn(1, network.latent_size, generator=torch.Generator().manual_seed(seed))
+    one_hot = torch.tensor([[float(label == other) for other in range(network.label_size)]])
+    with torch.no_grad():
+        image = generator(torch.cat([latents, one_hot], 1))[0].permute(1, 2, 0)
+    return (image * 127.5 + 127.5).round().clamp(0, 255).numpy().astype("uint8")

@@ -1,0 +1,217 @@
+"""The registered model behind MLflow's own server, and what the commands fetch of it."""
+
+import base64
+import io
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import requests
+import torch
+from PIL import Image
+
+from components.pictures.generate import generate
+from components.pictures.sources import phases_of
+from components.pictures.timelapse import timelapse
+from components.register.model import log_model
+from components.register.registry import client
+from progan import config
+from progan.errors import InputError
+from progan.sampling import Sampler, latents_of_seeds
+from progan.snapshots import read_checkpoint
+from tests.checkpoints import image_of, write_made_checkpoint
+from tests.conftest import shrunk_params
+from tests.servers import Server, free_port
+
+CLASSES = ["cats", "dogs"]
+CHAMPION = "models:/made@champion"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A registry whose model "made" has a champion of cats and dogs, version 1, with all its run's
+    checkpoints, and a version 2 whose run kept none; the generators of the phases by resolution."""
+    import mlflow
+
+    folder = tmp_path_factory.mktemp("registry")
+    network = replace(config.parse(shrunk_params(), "params.yaml").network, label_size=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.chdir(folder)
+        (folder / "mlflow.db").touch()
+        registry = client()
+        experiment = registry.create_experiment("made", (folder / "artifacts").as_uri())
+        parent = registry.create_run(experiment).info.run_id
+        generators = {}
+        for side in (4, 8, 16):
+            checkpoint = folder / f"checkpoints/r{side:04d}"
+            generators[side] = write_made_checkpoint(checkpoint, network, side, CLASSES, seed=side)
+            tags = {"mlflow.parentRunId": parent, "phase": checkpoint.name}
+            child = registry.create_run(experiment, tags=tags).info.run_id
+            registry.log_artifacts(child, str(checkpoint), "checkpoint")
+            registry.set_terminated(child)
+        for run in (parent, registry.create_run(experiment).info.run_id):
+            with mlflow.start_run(run_id=run):
+                log_model("made", read_checkpoint(checkpoint))
+        registry.set_registered_model_alias("made", "champion", "1")
+        yield generators
+
+
+@pytest.fixture(scope="module")
+def server(made, tmp_path_factory):
+    port = str(free_port())
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", CHAMPION]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", port]
+    log = tmp_path_factory.mktemp("server") / "log"
+    started = Server(command, f"http://127.0.0.1:{port}", "/ping", log, dict(os.environ))
+    started.start()
+    yield started
+    started.stop()
+
+
+def ask(server, inputs, **params):
+    return requests.post(f"{server.url}/invocations", json={"inputs": inputs, "params": params}, timeout=60)
+
+
+def served(server, inputs, **params):
+    answer = ask(server, inputs, **params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["predictions"]
+
+
+def test_seeds_and_latents_of_a_class(made, server):
+    expected = np.stack([image_of(made[16], seed, 1) for seed in (7, 8, 2**40)])
+    images = np.array(served(server, {"seeds": [7, 8, 2**40]}, label="dogs"), np.uint8)
+    assert images.tobytes() == expected.tobytes()
+    latents = latents_of_seeds([7, 8, 2**40], 8).tolist()
+    assert np.array_equal(served(server, {"latents": latents}, label="1"), expected)
+    assert np.array_equal(served(server, {"seeds": 7}, label="dogs"), expected[:1])
+    assert not np.array_equal(served(server, {"seeds": [7]}, label="cats"), expected[:1])
+
+
+def test_truncation_means_what_it_means_elsewhere(made, server):
+    sampler = Sampler(made[16], CLASSES)
+    expected = next(sampler.images(latents_of_seeds([7, 8], 8), torch.tensor([0, 0]), 0.6))
+    images = np.array(served(server, {"seeds": [7, 8]}, label="cats", truncation=0.6), np.uint8)
+    np.testing.assert_array_equal(images, expected.permute(0, 2, 3, 1))
+    first, second = served(server, {"seeds": [7, 8]}, label="cats", truncation=0)
+    assert first == second
+
+
+def test_png_files(server):
+    (answer,) = served(server, {"seeds": [7]}, label="cats", format="png")
+    image = Image.open(io.BytesIO(base64.b64decode(answer)))
+    assert image.format == "PNG"
+    assert np.array_equal(np.asarray(image), served(server, {"seeds": [7]}, label="cats")[0])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "params", "told"),
+    [
+        (
+            {"latents": [[1, 2, 3]]},
+            {},
+            "latents: N lists of 8 finite numbers are expected, not [1, 3]",
+        ),
+        ({"latents": [1, 2, 3]}, {}, "inputs.latents: N lists of 8 finite numbers are expected, not [3]"),
+        ({"latents": [[0] * 8, [0] * 7]}, {}, "inputs.latents: N lists of 8 numbers are expected"),
+        ({"latents": [[0] * 7 + ["x"]]}, {}, "inputs.latents: N lists of 8 numbers are expected"),
+        ({"latents": [[0] * 7 + [None]]}, {}, "inputs.latents: N lists of 8 finite numbers are expected"),
+        ({"seeds": [1.5]}, {}, "inputs.seeds: a list of whole numbers is expected, not [1.5]"),
+        ({"seeds": ["one"]}, {}, "inputs.seeds: a list of whole numbers is expected, not [['one']]"),
+        ({"seeds": []}, {}, "inputs.seeds: a list of whole numbers is expected, not [[]]"),
+        ({"seeds": [[1, 2]]}, {}, "inputs.seeds: a list of whole numbers is expected, not [[1, 2]]"),
+        ({"seeds": [True]}, {}, "inputs.seeds: a list of whole numbers is expected, not [True]"),
+        ({"seeds": [-1]}, {}, "seeds: at least one is expected, each a whole number from 0 to 2^63 - 1"),
+        ({"seed": [1]}, {}, 'inputs: {"seeds": [whole numbers]} or {"latents": [[8 numbers], …]}'),
+        ([[1, 2, 3]], {}, 'inputs: {"seeds": [whole numbers]} or {"latents": [[8 numbers], …]}'),
+        ({"seeds": [1], "latents": [[0] * 8]}, {}, 'inputs: {"seeds": [whole numbers]} or {"latents": '),
+        ({"seeds": [1]}, {"label": None}, "label missing: expected one of cats, dogs"),
+        ({"seeds": [1]}, {"label": "birds"}, "label birds: expected one of cats, dogs"),
+        ({"seeds": [1]}, {"truncation": 1.5}, "truncation 1.5: from 0, the most typical image, to 1"),
+        ({"seeds": [1]}, {"truncation": "most"}, "Can not safely convert"),
+        ({"seeds": [1]}, {"format": "jpg"}, "format jpg: pixels or png is expected"),
+    ],
+)
+def test_a_400_says_what_was_expected(server, inputs, params, told):
+    params = {key: value for key, value in ({"label": "cats"} | params).items() if value is not None}
+    answer = ask(server, inputs, **params)
+    assert answer.status_code == 400
+    assert answer.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert told in answer.json()["message"]
+
+
+# ------------------------------------------------------------------------------------------------
+# What the commands fetch
+
+
+@pytest.mark.parametrize("uri", [CHAMPION, "models:/made/1"])
+def test_pictures_of_a_version_are_those_it_serves(made, monkeypatch, tmp_path, uri):
+    monkeypatch.chdir(tmp_path)
+    generate(uri, [3], "dogs", 1.0, Path("out"))
+    np.testing.assert_array_equal(Image.open("out/dogs-seed0003.png"), image_of(made[16], 3, 1))
+
+
+def test_it_is_fetched_once(made, monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("first.png", "again.png"):
+        generate(CHAMPION, [3], "dogs", 1.0, tmp_path / name)
+    said = capfd.readouterr().err
+    assert said.count("models:/made@champion: fetching it into") == 1
+    facts, networks = sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    assert (facts.name, networks.name) == ("checkpoint.json", "networks.safetensors")
+    networks.write_bytes(b"damaged")
+    with pytest.raises(InputError, match=f"missing or damaged; delete {networks.parent} and"):
+        generate(CHAMPION, [3], "dogs", 1.0, tmp_path / "third.png")
+    shutil.rmtree(networks.parent)
+    generate(CHAMPION, [3], "dogs", 1.0, tmp_path / "third.png")
+
+
+def test_a_time_lapse_of_a_version_is_that_of_its_checkpoints(made, tmp_path):
+    assert [phase.facts["phase"] for phase in phases_of("models:/made/1")] == ["r0004", "r0008", "r0016"]
+    for what in (CHAMPION, "checkpoints"):
+        timelapse(what, [1, 2], "cats", 1.0, 0.8, 10, tmp_path / "growing.mp4")
+        with av.open(tmp_path / "growing.mp4") as film:
+            frames = np.stack([frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)])
+        if what == CHAMPION:
+            fetched = frames
+    np.testing.assert_array_equal(fetched, frames)
+
+
+@pytest.mark.parametrize(
+    ("uri", "registry", "told"),
+    [
+        ("models:/made@nobody", None, "models:/made@nobody: .*alias nobody not found"),
+        ("models:/made/7", None, "models:/made/7: .*version=7"),
+        ("models:/nothing/1", None, "models:/nothing/1: .*not found"),
+        ("models:/made@", None, "models:/made@: expected models:/NAME@alias or models:/NAME/3"),
+        (CHAMPION, "sqlite:///nowhere.db", "models:/made@champion: no registry at sqlite:///nowhere.db"),
+        (CHAMPION, "http://127.0.0.1:9", "models:/made@champion: .*the registry is http://127.0.0.1:9"),
+        (CHAMPION, "http://me:secret@127.0.0.1:9", "the registry is http://127.0.0.1:9"),
+    ],
+)
+def test_what_is_not_in_the_registry(made, monkeypatch, tmp_path, uri, registry, told):
+    monkeypatch.chdir(tmp_path)
+    if registry:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
+    for use in (
+        lambda: generate(uri, [1], "cats", 1.0, Path("x.png")),
+        lambda: timelapse(uri, [1], "cats", 1.0, 1.0, 10, Path("x.mp4")),
+    ):
+        with pytest.raises(InputError, match=told) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+        assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_kept_no_checkpoints(made, tmp_path):
+    with pytest.raises(InputError, match="models:/made/2: its run kept no checkpoints of its phases"):
+        timelapse("models:/made/2", [1], "cats", 1.0, 1.0, 10, tmp_path / "x.mp4")

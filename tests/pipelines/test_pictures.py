@@ -1,0 +1,57 @@
+"""The commands that make pictures, as people type them."""
+
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from progan.errors import InputError
+from tests.checkpoints import write_made_checkpoint
+
+
+@pytest.fixture
+def project(tmp_path, small_config, monkeypatch):
+    """A folder with the checkpoints of two phases of cats and dogs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    network = replace(small_config.network, label_size=2)
+    for side in (4, 8):
+        write_made_checkpoint(tmp_path / f"checkpoints/r{side:04d}", network, side, ["cats", "dogs"])
+    return tmp_path
+
+
+def test_each_makes_its_file(project):
+    options = "--seeds 1-4 --label dogs --truncation 0.7"
+    film = f"{options} --seconds 1 --fps 4"
+    phase = "checkpoints/r0008"
+    for line, out in {
+        f"generate {phase} {options} --out sheet.png": f"sheet.png: 4 images of {phase}",
+        f"interpolate {phase} {film} --walks 2 --out walk.gif": f"walk.gif: 1 s of {phase}",
+        f"timelapse {film} --out growing.mp4": "growing.mp4: 1 s, r0004 to r0008 of checkpoints",
+    }.items():
+        done = CliRunner().invoke(app, line.split(), catch_exceptions=False)
+        assert done.exit_code == 0
+        assert done.stdout.splitlines() == [out]
+    assert Image.open("walk.gif").size == (2 * 160 + 2, 160)
+    made = sorted(path.name for path in project.iterdir())
+    assert made == ["checkpoints", "growing.mp4", "sheet.png", "walk.gif"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("generate nowhere --out x.png", "nowhere: no finished phase here; name its folder"),
+        ("generate checkpoints/r0008 --seeds , --out x.png", "--seeds: ,: whole numbers and ranges"),
+        ("interpolate checkpoints/r0008 --label birds --out x.gif", "label birds: expected one of"),
+        ("timelapse models:/x@y --out x.mp4", "models:/x@y: no registry at sqlite:///mlflow.db"),
+        ("export checkpoints/r0008 --onnx x.pt", "--onnx: x.pt: a file name that ends with .onnx"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(project, line, told):
+    with pytest.raises(InputError) as caught:
+        CliRunner().invoke(app, line.split(), catch_exceptions=False)
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in project.iterdir()] == ["checkpoints"]

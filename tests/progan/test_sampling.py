@@ -1,0 +1,112 @@
+"""Seeds, classes and truncation."""
+
+import dataclasses
+from itertools import pairwise
+
+import pytest
+import torch
+
+from progan.errors import InputError
+from progan.networks import Generator
+from progan.sampling import Sampler, class_names, label_of, latents_of_seeds, seeded_latents
+
+CLASSES = ["cats", "dogs", "7"]
+
+
+@pytest.fixture
+def sampler(small_config):
+    network = dataclasses.replace(small_config.network, label_size=3)
+    torch.manual_seed(0)
+    return Sampler(Generator(network, 16), CLASSES)
+
+
+def floats(sampler, latents, labels, truncation):
+    with torch.no_grad():
+        return sampler.make(latents, labels, truncation)
+
+
+def test_without_truncation_it_is_the_generator_itself(sampler):
+    latents, labels = latents_of_seeds([3, 1, 4], 8), torch.tensor([2, 0, 0])
+    inputs = torch.cat([latents, torch.eye(3)[labels]], 1)
+    with torch.no_grad():
+        expected = sampler.generator(inputs)
+    assert torch.equal(floats(sampler, latents, labels, 1.0), expected)
+    images = torch.cat(list(sampler.images(latents, labels)))
+    assert torch.equal(images, (expected * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8))
+
+
+def test_truncation_moves_the_first_maps_towards_their_mean(sampler):
+    latents, labels = latents_of_seeds([3, 1], 8), torch.tensor([1, 2])
+    first = sampler.generator.blocks["r0004"]
+    with torch.no_grad():
+        moved = []
+        for one, label in zip(latents, labels, strict=True):
+            many = seeded_latents(1000, 8, 0)
+            maps = [
+                first(sampler.generator.normalized(torch.cat([some, torch.eye(3)[label]])[None]))
+                for some in (one, *many)
+            ]
+            mean = torch.stack(maps[1:]).mean(0)
+            moved.append(sampler.generator.grow(0.3 * maps[0] + 0.7 * mean))
+        torch.testing.assert_close(floats(sampler, latents, labels, 0.3), torch.cat(moved))
+
+
+def test_truncation_trades_variety_for_typicality(sampler):
+    """Less of it, less variety within each class; none, one image a class, and the classes differ."""
+    latents, labels = latents_of_seeds(range(60), 8), torch.arange(60) % 3
+    spread = []
+    for truncation in (1.0, 0.7, 0.4, 0.1, 0.0):
+        images = floats(sampler, latents, labels, truncation)
+        spread.append(torch.stack([images[labels == label].std(0).mean() for label in range(3)]).mean())
+    assert all(more > less for more, less in pairwise(spread))
+    assert spread[0] > 4 * spread[3]
+    assert spread[4] < 1e-6
+    assert (images[0] - images[1]).abs().mean() > 0.05
+
+
+def test_shorter_latents_alone_would_do_nothing(sampler):
+    """Why truncation is not that of other generators: this one normalises its latents."""
+    latents, labels = latents_of_seeds([5], 8), torch.tensor([0])
+    torch.testing.assert_close(
+        floats(sampler, 0.3 * latents, labels, 1.0), floats(sampler, latents, labels, 1.0)
+    )
+
+
+@pytest.mark.parametrize("truncation", [-0.1, 1.1, float("nan")])
+def test_what_is_no_truncation(sampler, truncation):
+    with pytest.raises(InputError, match="truncation .*: from 0, .* to 1, .* is expected"):
+        list(sampler.images(latents_of_seeds([1], 8), torch.tensor([0]), truncation))
+
+
+@pytest.mark.parametrize(("wanted", "label"), [("cats", 0), ("dogs", 1), ("1", 1), ("7", 2)])
+def test_classes_by_name_and_number(wanted, label):
+    assert label_of(wanted, CLASSES) == label
+
+
+@pytest.mark.parametrize(
+    ("wanted", "classes", "told"),
+    [
+        ("birds", CLASSES, "label birds: expected one of cats, dogs, 7"),
+        ("3", CLASSES, "label 3: expected one of cats, dogs, 7"),
+        ("-1", CLASSES, "label -1: expected one of"),
+        (None, CLASSES, "label missing: expected one of cats, dogs, 7"),
+        ("x", [str(number) for number in range(1000)], "expected one of 0, 1, 2, .*, 19, …$"),
+        ("cats", [], "label cats: this generator was trained without labels; leave it out"),
+    ],
+)
+def test_what_are_no_classes(wanted, classes, told):
+    with pytest.raises(InputError, match=told):
+        label_of(wanted, classes)
+
+
+def test_names_of_classes():
+    assert label_of(None, []) == 0
+    assert class_names({"network": {"label_size": 2}, "dataset": {"classes": ["a", "b"]}}) == ["a", "b"]
+    assert class_names({"network": {"label_size": 2}, "dataset": {"classes": ["a", "b", "c"]}}) == ["0", "1"]
+    assert class_names({"network": {"label_size": 0}, "dataset": {}}) == []
+
+
+@pytest.mark.parametrize("seeds", [[], [-1], [2**63]])
+def test_what_are_no_seeds(seeds):
+    with pytest.raises(InputError, match=r"seeds: at least one is expected, each a whole number from 0 to"):
+        latents_of_seeds(seeds, 8)
