@@ -4,6 +4,7 @@ A phase's are named by what decides them, so that those of a task that the cache
 a run's verdict, registration and report are named by the run:
 
     history/r0008-<digest>.csv  evaluation/r0008-<digest>.json  samples/r0008-<digest>.png
+    nearest/r0008-<digest>.png
     runs/<run>/verdict.json     runs/<run>/registration.json    runs/<run>/report.html
 """
 
@@ -27,9 +28,10 @@ class Results:
     def keep_history(self, key: str, file: Path) -> None:
         storage.put(file, self._history(key))
 
-    def keep_evaluation(self, key: str, evaluation: Path, samples: Path) -> None:
+    def keep_evaluation(self, key: str, evaluation: Path, samples: Path, nearest: Path) -> None:
         storage.put(evaluation, self._evaluated("evaluation", key, "json"))
         storage.put(samples, self._evaluated("samples", key, "png"))
+        storage.put(nearest, self._evaluated("nearest", key, "png"))
 
     def keep_for_run(self, file: Path) -> None:
         storage.put(file, f"{self.uri}/runs/{self.run}/{file.name}")
@@ -40,6 +42,7 @@ class Results:
             storage.get(self._history(key), out / f"history/{key}.csv")
             storage.get(self._evaluated("evaluation", key, "json"), out / f"evaluation/{key}.json")
             storage.get(self._evaluated("samples", key, "png"), out / f"samples/{key}.png")
+            storage.get(self._evaluated("nearest", key, "png"), out / f"samples/{key}-nearest.png")
         for name in ("verdict.json", "registration.json"):
             storage.get(f"{self.uri}/runs/{self.run}/{name}", out / name)
 

@@ -126,8 +126,8 @@ def evaluate(
 
     loaded = config.load(params)
     data = fetch_level(dataset, dataset_digest, loaded.phase(key).resolution)
-    out, samples = EVALUATIONS / f"{key}.json", SAMPLES / f"{key}.png"
-    evaluate(loaded, key, CHECKPOINTS / key, data, SCORE_NETWORK, out, samples)
+    pictures = SAMPLES / f"{key}.png", SAMPLES / f"{key}-nearest.png"
+    evaluate(loaded, key, CHECKPOINTS / key, data, SCORE_NETWORK, EVALUATIONS / f"{key}.json", *pictures)
 
 
 @app.command()

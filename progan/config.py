@@ -211,6 +211,7 @@ class MeasuresConfig:
     seed: int
     swd_images: int
     ms_ssim_pairs: int
+    nearest_images: int
     score_images: int
     score_splits: int
     inception_weights: str | None
@@ -219,7 +220,8 @@ class MeasuresConfig:
     mode_samples: int | None
 
     def __post_init__(self) -> None:
-        for name in ("swd_images", "ms_ssim_pairs", "score_images", "score_splits", "classifier_epochs"):
+        counts = ("swd_images", "ms_ssim_pairs", "nearest_images", "score_images", "score_splits")
+        for name in (*counts, "classifier_epochs"):
             _require(getattr(self, name) > 0, f"{name} must be positive")
         _require(self.mode_samples is None or self.mode_samples > 0, "mode_samples must be positive or null")
         _require(

@@ -48,6 +48,14 @@ def _enlargement(resolution: int, pixels: int) -> int:
     return max(pixels // 8 // resolution, 1)
 
 
+def above(top: Image.Image, bottom: Image.Image, gap: int = 12) -> Image.Image:
+    """Two pictures of one width, one below the other."""
+    sheet = Image.new("RGB", (max(top.width, bottom.width), top.height + gap + bottom.height), "white")
+    sheet.paste(top, (0, 0))
+    sheet.paste(bottom, (0, top.height + gap))
+    return sheet
+
+
 def beside(left: Image.Image, right: Image.Image, gap: int = 24) -> Image.Image:
     """Two pictures of one height side by side."""
     sheet = Image.new("RGB", (left.width + gap + right.width, max(left.height, right.height)), "white")

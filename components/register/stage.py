@@ -1,14 +1,13 @@
 """Log the run to MLflow and, when the gate passed, register its generator."""
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import safetensors.torch
 
+from components.commit import git_commit
 from components.register.registry import CANDIDATE, client
 from components.register.runs import RunFiles, find_or_make_parent, log_parent, log_phase
 from progan import networks
@@ -60,20 +59,8 @@ def _tags(verdict: dict[str, Any]) -> dict[str, str]:
     return measures | {
         "gate": "passed" if verdict["passed"] else "failed",
         "verdict": canonical_json(judgement),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
     }
-
-
-def _git_commit() -> str:
-    """The commit that the image was built from (PROGAN_GIT_COMMIT), else the one that is checked out, "+"
-    behind it when files differ from it; "none" outside git."""
-    if built_from := os.environ.get("PROGAN_GIT_COMMIT"):
-        return built_from
-    command = ["git", "describe", "--always", "--abbrev=40", "--match=", "--dirty=+"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "none"
-    except FileNotFoundError:
-        return "none"
 
 
 def _find_or_make_version(mlflow_client: Any, model: str, run: str, checkpoint: Checkpoint) -> str:

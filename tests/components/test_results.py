@@ -33,12 +33,13 @@ def test_what_was_kept_is_laid_out_as_dvc_does(tmp_path, small_config, files):
     results = Results(str(tmp_path / "results"), small_config, "data", "run-1")
     assert gathered(results, tmp_path / "nothing") == {}
     results.keep_history("r0004", files("history"))
-    results.keep_evaluation("r0004", files("evaluation"), files("samples"))
+    results.keep_evaluation("r0004", files("evaluation"), files("samples"), files("nearest"))
     results.keep_for_run(files("verdict.json"))
     assert gathered(results, tmp_path / "project") == {
         "history/r0004.csv": "history",
         "evaluation/r0004.json": "evaluation",
         "samples/r0004.png": "samples",
+        "samples/r0004-nearest.png": "nearest",
         "verdict.json": "verdict.json",
     }
 
@@ -47,7 +48,7 @@ def test_nothing_of_other_parameters_data_or_runs_is_found(tmp_path, small_confi
     results = Results(str(tmp_path / "results"), small_config, "data", "run-1")
     for key in small_config.phases:
         results.keep_history(key, files(key))
-        results.keep_evaluation(key, files(key), files(key))
+        results.keep_evaluation(key, files(key), files(key), files(key))
     results.keep_for_run(files("verdict.json"))
     assert set(gathered(replace(results, dataset_digest="other"), tmp_path / "a")) == {"verdict.json"}
     assert "verdict.json" not in gathered(replace(results, run="run-2"), tmp_path / "b")
