@@ -91,13 +91,13 @@ def _samples(images: Tensor, labels: Tensor | None, generator: Generator, config
 
     Where a class has fewer reals than a row is long, the rest of the row stays white.
     """
-    count, columns, reals, wanted = 64, None, images[:64], None
+    columns, reals, wanted = None, images[:64], None
     if labels is not None:
         columns = images_across(generator.resolution, GRID_PIXELS)
         rows = torch.arange(min(config.network.label_size, columns))
         reals = torch.cat([_row(images[labels == row], columns) for row in rows])
-        count, wanted = len(reals), rows.repeat_interleave(columns)
-    inputs = seeded_inputs(count, config.network, config.measures.seed, wanted)
+        wanted = rows.repeat_interleave(columns)
+    inputs = seeded_inputs(len(reals), config.network, config.measures.seed, wanted)
     fakes = torch.cat(list(generate(generator, inputs)))
     return beside(grid(reals, GRID_PIXELS, columns), grid(fakes, GRID_PIXELS, columns))
 

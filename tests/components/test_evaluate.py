@@ -136,7 +136,7 @@ def test_a_generator_that_copies_is_found_out(trained):
     new, _ = _nearest(images, lambda begin, end: noise[begin:end].split(5), trained)
     assert copied["ratio"] < 0.01
     assert new["ratio_least"] > 1
-    sheet = np.asarray(picture)
+    sheet = np.asarray(picture)[..., :3]
     assert sheet.shape == (66 + 2 + 12 + 3 * 66 + 2, 8 * 66 + 2, 3)
     np.testing.assert_array_equal(sheet[:66], sheet[80 : 80 + 66])
     assert (sheet[146:212] != sheet[80 : 80 + 66]).any()
