@@ -21,14 +21,12 @@ from progan import __version__
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME
 from progan.dataset.reader import load_manifest
-from progan.files import atomic_file, read_json, write_json
+from progan.files import atomic_file, atomic_folder, read_json, write_json
 from progan.progress import duration
 from progan.render import apart
 
 TRAINING_COLUMNS = ("phase", "kimg", "alpha", "d_loss", "g_loss", "gradient_norm", "images_per_second")
-EMBEDDED_AS_PNG = (
-    2**20
-)  # bytes; a larger picture is embedded as WebP, a fifth of its size and hardly different
+PIXELS_AS_PNG = 2**20  # a larger picture is embedded as WebP: a fifth of the size, and hardly different
 SCORES = {  # the measures of the score networks: what they are called, and digits
     "classifier_score": ("Classifier score", 2),
     "inception_score": ("Inception score", 2),
@@ -120,16 +118,15 @@ def _value(text: str) -> float | str | None:
 
 
 def _write_tables(out: Path, history: Mapping[str, Rows], evaluations: Mapping[str, Any]) -> None:
-    """training.csv and swd.csv, which `dvc plots` draws, and metrics.json, the numbers of each phase."""
+    """training.csv and swd.csv, which `dvc plots` draws; the measures of each phase for `dvc metrics`."""
     rows = [{"phase": key} | row for key, rows in history.items() for row in rows]
     _write_csv(out / "training.csv", TRAINING_COLUMNS, [row for row in rows if row["d_loss"] is not None])
     _write_csv(out / "swd.csv", ("phase", "kimg", "swd"), [row for row in rows if row["swd"] is not None])
-    flat = {key: flat_measures(evaluation) for key, evaluation in evaluations.items()}
-    numbers = {
-        key: {name: value for name, value in measures.items() if isinstance(value, float)}
-        for key, measures in flat.items()
-    }
-    write_json(out / "metrics.json", numbers)
+    with atomic_folder(out / "metrics") as beside:
+        for key, evaluation in evaluations.items():
+            measures = flat_measures(evaluation)
+            numbers = {name: value for name, value in measures.items() if isinstance(value, float)}
+            write_json(beside / f"{key}.json", numbers)
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: Rows) -> None:
@@ -219,16 +216,9 @@ def _levels_chart(evaluation: Mapping[str, Any]) -> Any:
 
 def _embedded(picture: Image.Image) -> str:
     """A picture as a data URI."""
-    png, webp = io.BytesIO(), io.BytesIO()
-    picture.save(png, "PNG", optimize=True)
-    if png.tell() <= EMBEDDED_AS_PNG:
-        return _data_uri("image/png", png.getvalue())
-    picture.save(webp, "WEBP", quality=90)
-    return _data_uri("image/webp", webp.getvalue())
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    kind, content = "png" if picture.width * picture.height <= PIXELS_AS_PNG else "webp", io.BytesIO()
+    picture.save(content, kind, quality=90)
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def _number(value: float | None, digits: int) -> str:
