@@ -216,7 +216,7 @@ def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, 
     assert [reason["measure"] for reason in reasons if not reason["passed"]] == ["ms_ssim"]
     page = Path("report/report.html").read_text()
     assert "ms_ssim is missing or no finite number; at most 1, the limit is asked" in page
-    assert "<td>–</td>" in page
+    assert '<dt>MS-SSIM</dt><dd class="value">–</dd>' in page
 
 
 def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
