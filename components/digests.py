@@ -25,6 +25,11 @@ def dataset_params(config: Config) -> str:
     return _digest({"dataset": asdict(config.dataset)})
 
 
+def warm_start_params(config: Config) -> str:
+    """Digest of the parameters that decide which checkpoint is fetched to start from."""
+    return _digest({"warm_start": {key: asdict(start) for key, start in config.warm_start.items()}})
+
+
 def score_network_params(config: Config) -> str:
     """Digest of the parameters that decide the score network."""
     measures = asdict(config.measures)
@@ -54,7 +59,13 @@ def cache_key(stage: str, params_digest: str, dataset_digest: str) -> str:
 def _of_training(config: Config, key: str) -> dict[str, Any]:
     last = config.phase(key).resolution
     phases = [asdict(phase) for phase in config.phases.values() if phase.resolution <= last]
-    return {"network": asdict(config.network), "training": asdict(config.training), "phases": phases}
+    started_from = {"warm_start": [start.checkpoint for start in config.warm_start.values()]}
+    return {
+        "network": asdict(config.network),
+        "training": asdict(config.training),
+        "phases": phases,
+        **(started_from if config.warm_start else {}),
+    }
 
 
 def _digest(deciding: Mapping[str, Any]) -> str:

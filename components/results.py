@@ -1,19 +1,35 @@
-"""The small results of every task, kept where later tasks and later runs find them.
+"""What every task made, kept where later tasks, later runs and `progan collect` find it: a folder, or S3.
 
-A phase's are named by what decides them, so that those of a task that the cache skipped are found again;
-a run's verdict, registration and report are named by the run:
+A phase's results are named by what decides them (components/digests.py), so that those of a task that the
+cache skipped are found again and no phase is paid for twice; a run's own are named by the run:
 
+    checkpoints/r0008-<digest>/networks.safetensors  optimizers.safetensors  checkpoint.json
     history/r0008-<digest>.csv  evaluation/r0008-<digest>.json  samples/r0008-<digest>.png
     nearest/r0008-<digest>.png
-    runs/<run>/verdict.json     runs/<run>/registration.json    runs/<run>/report.html
+    score_network/<digest>/score_network.json …
+    runs/<run>/run.json  verdict.json  registration.json  report.html …
+
+The JSON file of a folder is written last: without it there is nothing yet.
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from components import digests, storage
+from components import digests
+from components.object_store import open_store
+from components.score_network.stage import DESCRIPTION
 from progan.config import Config
-from progan.files import digest_of
+from progan.errors import InputError
+from progan.files import atomic_folder, canonical_json, digest_of
+from progan.snapshots import FACTS, read_checkpoint
+from progan.store import Store
+from progan.training import fingerprint
+
+RUN, RUNNING = "run.json", "RUNNING"
 
 
 @dataclass(frozen=True)
@@ -25,32 +41,153 @@ class Results:
     dataset_digest: str
     run: str = ""
 
-    def keep_history(self, key: str, file: Path) -> None:
-        storage.put(file, self._history(key))
+    @cached_property
+    def store(self) -> Store:
+        return open_store(self.uri)
+
+    # --------------------------------------------------------------------------------------------
+    # By what decides them
+
+    def keep_training(self, key: str, checkpoint: Path, history: Path) -> None:
+        """Keep a finished phase."""
+        self.store.upload(self._history(key), history)
+        self._keep_folder(self._checkpoint(key), checkpoint, FACTS)
+
+    def fetch_training(self, key: str, init: Path | None, checkpoint: Path, history: Path) -> bool:
+        """Bring the phase `key` to the folder `checkpoint`; False if it was not finished, or not from `init`.
+
+        Raises InputError when what is there is damaged.
+        """
+        name = self._checkpoint(key)
+        if not self.follows(key, init) or not self.store.download(self._history(key), history):
+            return False
+        with atomic_folder(checkpoint) as beside:
+            self._fetch_folder(name, beside)
+            try:
+                read_checkpoint(beside)
+            except InputError:
+                raise InputError(
+                    f"{self.uri}/{name}: damaged; delete {FACTS} there to have {key} trained again"
+                ) from None
+        print(f"{checkpoint}: {key} was trained before, taken from {self.uri}/{name}")
+        return True
+
+    def follows(self, key: str, init: Path | None) -> bool:
+        """Whether the phase `key` was finished, and began with the checkpoint in the folder `init`."""
+        content = self.store.read(f"{self._checkpoint(key)}/{FACTS}")
+        return content is not None and made_from(init, self.config, key, json.loads(content))
+
+    def gather_checkpoints(self, out: Path) -> Iterator[str]:
+        """Lay out finished phases in the folder `out`, as `dvc repro` does: the key of each as it comes.
+
+        The first that is not finished, or did not begin with the one before it, ends them.
+        """
+        before: Path | None = None
+        for key in self.config.phases:
+            checkpoint, history = out / "checkpoints" / key, out / "history" / f"{key}.csv"
+            if not self.fetch_training(key, before, checkpoint, history):
+                return
+            before = checkpoint
+            yield key
 
     def keep_evaluation(self, key: str, evaluation: Path, samples: Path, nearest: Path) -> None:
-        storage.put(evaluation, self._evaluated("evaluation", key, "json"))
-        storage.put(samples, self._evaluated("samples", key, "png"))
-        storage.put(nearest, self._evaluated("nearest", key, "png"))
+        self.store.upload(self._evaluated("samples", key, "png"), samples)
+        self.store.upload(self._evaluated("nearest", key, "png"), nearest)
+        self.store.upload(self._evaluated("evaluation", key, "json"), evaluation)
 
-    def keep_for_run(self, file: Path) -> None:
-        storage.put(file, f"{self.uri}/runs/{self.run}/{file.name}")
+    def keep_score_network(self, folder: Path) -> None:
+        self._keep_folder(self._score_network(), folder, DESCRIPTION)
+
+    def fetch_score_network(self, out: Path) -> bool:
+        """Bring the score network to the folder `out`; False when there is none yet."""
+        if self.store.read(f"{self._score_network()}/{DESCRIPTION}") is None:
+            return False
+        with atomic_folder(out) as beside:
+            self._fetch_folder(self._score_network(), beside)
+        return True
 
     def gather(self, out: Path) -> None:
-        """Lay out in the folder `out`, as `dvc repro` does, whatever there is."""
+        """Lay out in the folder `out`, as `dvc repro` does, whatever there is but for checkpoints."""
         for key in self.config.phases:
-            storage.get(self._history(key), out / f"history/{key}.csv")
-            storage.get(self._evaluated("evaluation", key, "json"), out / f"evaluation/{key}.json")
-            storage.get(self._evaluated("samples", key, "png"), out / f"samples/{key}.png")
-            storage.get(self._evaluated("nearest", key, "png"), out / f"samples/{key}-nearest.png")
+            self.store.download(self._history(key), out / f"history/{key}.csv")
+            self.store.download(self._evaluated("evaluation", key, "json"), out / f"evaluation/{key}.json")
+            self.store.download(self._evaluated("samples", key, "png"), out / f"samples/{key}.png")
+            self.store.download(self._evaluated("nearest", key, "png"), out / f"samples/{key}-nearest.png")
         for name in ("verdict.json", "registration.json"):
-            storage.get(f"{self.uri}/runs/{self.run}/{name}", out / name)
+            self.fetch_of_run(out / name)
+
+    # --------------------------------------------------------------------------------------------
+    # By the run
+
+    def keep_state(self, state: str, error: str = "") -> None:
+        """Keep what the run is of, and how it stands, in Kubeflow's words."""
+        facts = {"state": state, "error": error, "dataset": self.dataset_digest}
+        decides = {"params": asdict(self.config), "params_digest": digests.all_params(self.config)}
+        self.store.write(self._of_run(RUN), canonical_json(facts | decides).encode())
+
+    def keep_report(self, folder: Path, state: str, error: str) -> None:
+        """Keep the files and folders of the report, and how the run ended."""
+        for file in folder.iterdir():
+            self.keep_for_run(file)
+        self.keep_state(state, error)
+
+    def keep_for_run(self, path: Path) -> None:
+        """Keep a file, or the files of a folder, by its name."""
+        for file in path.iterdir() if path.is_dir() else [path]:
+            self.store.upload(self._of_run(file.relative_to(path.parent).as_posix()), file)
+
+    def fetch_of_run(self, path: Path) -> bool:
+        """Bring the file or folder that the run kept by the name of `path` there; False when it kept none."""
+        name = self._of_run(path.name)
+        if self.store.download(name, path):
+            return True
+        if not self.store.names(name):
+            return False
+        with atomic_folder(path) as beside:
+            self._fetch_folder(name, beside)
+        return True
+
+    # --------------------------------------------------------------------------------------------
+
+    def _keep_folder(self, name: str, folder: Path, last: str) -> None:
+        self.store.delete(f"{name}/{last}")
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == last):
+            self.store.upload(f"{name}/{file.name}", file)
+
+    def _fetch_folder(self, name: str, out: Path) -> None:
+        for each in self.store.names(name):
+            self.store.download(each, out / Path(each).name)
+
+    def _checkpoint(self, key: str) -> str:
+        return f"checkpoints/{key}-{self._digest(digests.train_params(self.config, key))}"
 
     def _history(self, key: str) -> str:
-        return self._named("history", key, digests.train_params(self.config, key), "csv")
+        return f"history/{key}-{self._digest(digests.train_params(self.config, key))}.csv"
 
     def _evaluated(self, what: str, key: str, suffix: str) -> str:
-        return self._named(what, key, digests.evaluate_params(self.config, key), suffix)
+        return f"{what}/{key}-{self._digest(digests.evaluate_params(self.config, key))}.{suffix}"
 
-    def _named(self, what: str, key: str, params_digest: str, suffix: str) -> str:
-        return f"{self.uri}/{what}/{key}-{digest_of([params_digest, self.dataset_digest])[:16]}.{suffix}"
+    def _score_network(self) -> str:
+        return f"score_network/{self._digest(digests.score_network_params(self.config))}"
+
+    def _of_run(self, name: str) -> str:
+        return f"runs/{self.run}/{name}"
+
+    def _digest(self, params_digest: str) -> str:
+        return digest_of([params_digest, self.dataset_digest])[:16]
+
+
+def made_from(init: Path | None, config: Config, key: str, facts: dict[str, Any]) -> bool:
+    """Whether the checkpoint that says `facts` of itself is of the phase `key` and began with `init`.
+
+    A name says parameters and data, but not on which machine the phase before was trained: the last bits
+    of that, which this phase began with, differ from machine to machine.
+    """
+    before = None if init is None else read_checkpoint(init)
+    return facts["fingerprint"] == fingerprint(config, config.phase(key), facts["dataset"]["digest"], before)
+
+
+def run_facts(uri: str, run: str) -> dict[str, Any] | None:
+    """What run.json says of the run; None when there is none of this name."""
+    content = open_store(uri).read(f"runs/{run}/{RUN}")
+    return None if content is None else json.loads(content)

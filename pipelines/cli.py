@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import compile, dataset, doctor, lint, presets, run, submit
-from pipelines.options import DATASET, PARAMS, Dataset, Params
+from pipelines import compile, dataset, doctor, lint, plan, presets, run, submit
+from pipelines.options import DATASET, PARAMS, SNAPSHOTS, Dataset, Params, Snapshots
 from progan.errors import InputError, Interrupted
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.add_typer(doctor.app, name="doctor")
 app.add_typer(presets.app, name="presets")
 app.command("compile")(compile.compile_pipeline)
 app.command()(lint.lint)
+app.command()(plan.plan)
 app.command()(run.run)
 app.command()(submit.submit)
 
@@ -34,7 +35,7 @@ DatasetUri = Annotated[
 ]
 DatasetDigest = Annotated[str, typer.Option(help="Refuse a dataset whose manifest has another digest.")]
 Key = Annotated[str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE")]
-CHECKPOINTS, HISTORY, SNAPSHOTS = Path("checkpoints"), Path("history"), "snapshots"
+CHECKPOINTS, HISTORY = Path("checkpoints"), Path("history")
 EVALUATIONS, SAMPLES, SCORE_NETWORK = Path("evaluation"), Path("samples"), Path("score_network")
 VERDICT, REGISTRATION, REPORT = Path("verdict.json"), Path("registration.json"), Path("report")
 
@@ -75,6 +76,18 @@ def build_dataset(
 
 
 @app.command()
+def warm_start(key: Key, params: Params = PARAMS) -> None:
+    """Fetch the checkpoint of a registered version that params.yaml starts from.
+
+    Example: progan warm-start r0064
+    """
+    from components.warm_start.stage import warm_start
+    from progan import config
+
+    warm_start(config.load(params), key, CHECKPOINTS / key)
+
+
+@app.command()
 def score_network(params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
     """Prepare the network that scores generators: Inception from a file, or a classifier of the labels."""
     from components.score_network.stage import prepare_score_network
@@ -89,9 +102,7 @@ def train_phase(
     params: Params = PARAMS,
     dataset: DatasetUri = str(DATASET),
     dataset_digest: DatasetDigest = "",
-    snapshots: Annotated[
-        str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
-    ] = SNAPSHOTS,
+    snapshots: Snapshots = SNAPSHOTS,
     gpus: Annotated[
         int,
         typer.Option(min=1, envvar="PROGAN_GPUS", help="So many of this machine share each minibatch."),

@@ -13,17 +13,23 @@ Params = Annotated[Path, typer.Option(help="The parameters: all that decides the
 Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]
 ProfileFile = Annotated[Path, typer.Option("--profile", help="The cluster profile: where it runs.")]
 Image = Annotated[str | None, typer.Option(help="The image, in the place of the profile's.")]
+Snapshots = Annotated[
+    str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")
+SNAPSHOTS = "snapshots"
 
 
-def planned_dataset(config: "Config", dataset: Path) -> str:
-    """The digest of the dataset in the folder `dataset`; empty, and said, when none was built there."""
-    from components.build_dataset.stage import matching_digest
-    from progan.dataset.manifest import MANIFEST_NAME
+def planned_dataset(config: "Config", dataset: str) -> str:
+    """The digest of the dataset at `dataset`, a folder or s3://; empty, and said, when none is there."""
+    from components.build_dataset.stage import require_parameters
+    from components.object_store.dataset import find_manifest
 
-    if (dataset / MANIFEST_NAME).exists():
-        return matching_digest(config, dataset)
+    if manifest := find_manifest(dataset):
+        require_parameters(config, manifest, dataset)
+        return manifest.digest
     typer.echo(
         f"{dataset}: no dataset here; the run's first task builds it, or takes what it finds", err=True
     )
@@ -36,4 +42,4 @@ def read_all(params: Path, profile: Path, image: str | None, dataset: Path) -> "
     from progan import config
 
     loaded = config.load(params)
-    return loaded, load_profile(profile, image), planned_dataset(loaded, dataset)
+    return loaded, load_profile(profile, image), planned_dataset(loaded, str(dataset))

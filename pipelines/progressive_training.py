@@ -18,6 +18,7 @@ from components.register.component import register
 from components.report.component import report
 from components.score_network.component import score_network
 from components.train_phase.component import train_phase
+from components.warm_start.component import warm_start
 from pipelines.placement import Place
 from pipelines.profile import Storage
 from progan import config as params
@@ -41,6 +42,8 @@ def progressive_training(config: Config, storage: Storage, dataset_digest: str, 
             dataset = tasks.build_dataset().output
             network = tasks.score_network(dataset).outputs["network"]
             checkpoint, evaluated = None, []
+            for key in config.warm_start:
+                checkpoint = tasks.warm_start(key).outputs["checkpoint"]
             for key in config.phases:
                 checkpoint = tasks.train_phase(key, dataset, checkpoint).outputs["checkpoint"]
                 evaluated.append(tasks.evaluate(key, dataset, checkpoint, network))
@@ -70,13 +73,20 @@ class _Tasks:
             params_digest=digests.dataset_params(self.config),
             dataset_uri=self.storage.dataset,
             dataset_digest=self.dataset_digest,
+            results=self.storage.results,
+            run=RUN,
         )
         return self._always(task, "build dataset")
 
     def score_network(self, dataset: Any) -> Any:
         params_digest = digests.score_network_params(self.config)
-        task = score_network(**self._data(dataset, params_digest))
+        task = score_network(**self._data(dataset, params_digest), results=self.storage.results)
         return self._once(task, "score network", "score-network", params_digest)
+
+    def warm_start(self, key: str) -> Any:
+        params_digest = digests.warm_start_params(self.config)
+        task = warm_start(params=params.to_text(self.config), params_digest=params_digest, phase=key)
+        return self._once(task, f"warm start {key}", "warm-start", params_digest)
 
     def train_phase(self, key: str, dataset: Any, init: Any) -> Any:
         params_digest = digests.train_params(self.config, key)

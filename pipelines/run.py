@@ -1,5 +1,6 @@
 """`progan run`: the pipeline of the cluster on this machine, task by task, in processes or containers."""
 
+import json
 import os
 import warnings
 from enum import StrEnum
@@ -13,6 +14,7 @@ from pipelines import options
 
 if TYPE_CHECKING:
     from pipelines.profile import Storage
+    from progan.store import Store
 
 
 class Runner(StrEnum):
@@ -26,40 +28,56 @@ def run(
     runner: Annotated[Runner, typer.Option(help="What a task runs in.")] = Runner.subprocess,
     image: Annotated[str, typer.Option(help="The image, for docker.")] = "progan:latest",
     params: options.Params = options.PARAMS,
-    dataset: options.Dataset = options.DATASET,
+    dataset: Annotated[
+        str, typer.Option(help="Where the dataset is, or is to be: a folder, or an s3:// address.")
+    ] = str(options.DATASET),
+    results: Annotated[
+        str | None, typer.Option(help="Where results are kept, s3:// or a folder; in the root if not given.")
+    ] = None,
     root: Annotated[Path, typer.Option(help="The folder of all that the run keeps.")] = Path(".kfp"),
 ) -> None:
     """Run the pipeline here. Tasks whose parameters and data are as before come from the cache.
 
     Example: progan run --runner docker --image progan:latest
     """
+    from components.object_store import open_store
     from pipelines.profile import Storage
     from progan import config
 
     loaded, root = config.load(params), root.resolve()
-    storage = Storage(str(dataset.resolve()), str(root / "snapshots"), str(root / "results"))
+    kept = _absolute(results or str(root / "results"))
+    storage = Storage(_absolute(dataset), str(root / "snapshots"), kept)
     digest = options.planned_dataset(loaded, dataset)
+    store = open_store(kept)
     root.mkdir(parents=True, exist_ok=True)
-    runs = root / "results" / "runs"
-    before = set(runs.glob("*"))
+    before = _runs(store)
     succeeded = _run_here(loaded, storage, digest, root, image if runner is Runner.docker else None)
-    results = next(iter(set(runs.glob("*")) - before), root)
-    if (results / "report.html").exists():
-        print(f"report: {results / 'report.html'}")
-    if not (succeeded and _is_complete(results)):
+    name = next(iter(_runs(store) - before), "")
+    if f"runs/{name}/report.html" in store.names(f"runs/{name}"):
+        print(f"report: {kept}/runs/{name}/report.html")
+    if not (succeeded and _is_complete(store, name)):
         typer.echo("progan: the run did not finish; the log above says why", err=True)
         raise typer.Exit(1)
 
 
-def _is_complete(results: Path) -> bool:
+def _absolute(uri: str) -> str:
+    return uri if "://" in uri else str(Path(uri).resolve())
+
+
+def _runs(store: "Store") -> set[str]:
+    """The names of the runs that have kept anything."""
+    return {name.split("/")[1] for name in store.names("runs")}
+
+
+def _is_complete(store: "Store", run: str) -> bool:
     """Whether a run kept all that its verdict calls for.
 
     kfp takes a task that failed for one that succeeded when its container is gone before it is asked.
     """
-    from progan.files import read_json
-
-    verdict, registration = results / "verdict.json", results / "registration.json"
-    return verdict.exists() and (registration.exists() or not read_json(verdict)["passed"])
+    verdict = store.read(f"runs/{run}/verdict.json")
+    if verdict is None:
+        return False
+    return not json.loads(verdict)["passed"] or f"runs/{run}/registration.json" in store.names(f"runs/{run}")
 
 
 def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, image: str | None) -> bool:

@@ -59,6 +59,21 @@ class PaintConfig:
 
 
 @dataclass(frozen=True)
+class WarmStart:
+    """The checkpoint of a registered version that the first phase starts from, by its digest."""
+
+    model: str
+    version: str
+    checkpoint: str
+
+    def __post_init__(self) -> None:
+        _require(
+            bool(re.fullmatch(r"[0-9a-f]{64}", self.checkpoint)),
+            f"checkpoint: the SHA-256 of its networks.safetensors is expected, not {self.checkpoint}",
+        )
+
+
+@dataclass(frozen=True)
 class DatasetConfig:
     """What `build-dataset` reads and how it becomes a multi-resolution dataset."""
 
@@ -263,6 +278,7 @@ class Config:
     """The whole of params.yaml."""
 
     paint: dict[str, PaintConfig]
+    warm_start: dict[str, WarmStart]  # by the phase whose checkpoint it is; one, or none
     dataset: DatasetConfig
     network: NetworkConfig
     training: TrainingConfig
@@ -284,11 +300,7 @@ class Config:
             )
         phases = list(self.phases.values())
         first = phases[0]
-        _require(
-            first.is_first and first.fade_kimg == 0,
-            f"phases.{first.key}: the first phase has fade_kimg 0 and init data/multires/{first.key}: "
-            "nothing is there to fade from",
-        )
+        self._check_start(first)
         for before, phase in pairwise(phases):
             where = f"phases.{phase.key}"
             _require(
@@ -318,6 +330,26 @@ class Config:
             self.gate.stop_after in (None, *early),
             f"gate.stop_after: must be one of {', '.join(['null', *early])}, not {self.gate.stop_after}",
         )
+
+    def _check_start(self, first: PhaseConfig) -> None:
+        """The first phase starts from nothing, or from the checkpoint that `warm_start` fetches."""
+        where, before = f"phases.{first.key}", phase_key(first.resolution // 2)
+        if self.warm_start:
+            _require(
+                list(self.warm_start) == [before],
+                f"warm_start: must be of {before} alone, the phase before {first.key}; "
+                f"not {', '.join(self.warm_start)}",
+            )
+            _require(
+                first.init == f"checkpoints/{before}",
+                f"{where}.init: must be checkpoints/{before}, which warm_start fetches, not {first.init}",
+            )
+        else:
+            _require(
+                first.is_first and first.fade_kimg == 0,
+                f"{where}: the first phase has fade_kimg 0 and init data/multires/{first.key}: "
+                f"nothing is there to fade from (or warm_start.{before} says what is)",
+            )
 
     @property
     def last_phase(self) -> str:

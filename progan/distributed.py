@@ -114,3 +114,23 @@ def check_shares(config: Config, phase: PhaseConfig, ranks: int) -> None:
             f"{where}: {share} of {phase.minibatch} images on each of {ranks} ranks are no multiple of "
             f"network.mbstd_group_size, {group}; change the minibatch or train with fewer ranks"
         )
+
+
+def check_continued(config: Config, phase: PhaseConfig, before: int, ranks: int) -> None:
+    """Raise InputError when `ranks` going on with what `before` ranks began would not end as they would.
+
+    Most networks end the same but for the rounding of sums; some have a part that sees a rank's share alone.
+    """
+    network = config.network
+    groups = {min(network.mbstd_group_size, phase.minibatch // size) for size in (before, ranks)}
+    seeing_shares = {
+        "generator_norm: batch": network.generator_norm == "batch",
+        "minibatch_discrimination": network.minibatch_discrimination > 0,
+        "mbstd_group_size": len(groups) > 1,
+    }
+    for name, present in seeing_shares.items():
+        if present and before != ranks:
+            raise InputError(
+                f"{phase.key}: its snapshot is of {before} ranks, and with network.{name} that number "
+                f"changes the result; train with {before} again, or delete its snapshots to begin anew"
+            )

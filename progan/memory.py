@@ -1,4 +1,4 @@
-"""What training takes of a GPU's memory, counted from the graph of a step rather than guessed."""
+"""What training takes of a GPU's memory and of the disk, counted from networks and graph, not guessed."""
 
 import torch
 from torch import Tensor
@@ -32,10 +32,21 @@ def training_bytes(config: Config, key: str, gpus: int) -> int:
     return round(BESIDE * (parameters + kept.bytes)) + CONTEXT_BYTES
 
 
+def checkpoint_bytes(config: Config, key: str) -> int:
+    """About how many bytes a checkpoint of the phase `key` has: three networks, two optimisers' moments.
+
+    A snapshot has about as many.
+    """
+    with torch.device("meta"):
+        generator, discriminator = build_networks(config.network, config.phase(key).resolution)
+    return STATES * _bytes(generator) + (STATES - 1) * _bytes(discriminator)
+
+
 def _share(config: Config, key: str, gpus: int) -> int:
     """The images of a minibatch that one GPU has: whole groups of the minibatch standard deviation."""
-    group = config.network.mbstd_group_size or 1
-    return -(-config.phase(key).minibatch // (gpus * group)) * group
+    share = -(-config.phase(key).minibatch // gpus)
+    group = min(config.network.mbstd_group_size, share) or 1
+    return -(-share // group) * group
 
 
 def _bytes(module: torch.nn.Module) -> int:

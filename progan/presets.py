@@ -30,7 +30,9 @@ def params(name: str) -> dict[str, Any]:
     schedule = sections.pop("schedule")
     sections["phases"] = phases(**schedule)
     sections["register"] = {"model": name}
-    order = ("paint", "dataset", "network", "training", "phases", "measures", "gate", "register")
+    order = (
+        *("paint", "warm_start", "dataset", "network", "training", "phases", "measures", "gate", "register"),
+    )
     return {section: sections[section] for section in order}
 
 

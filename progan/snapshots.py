@@ -140,6 +140,11 @@ class SnapshotFolder:
                 continue
         return None
 
+    def newest(self) -> int | None:
+        """The images shown by when the newest snapshot was written, whole or not; None when there is none."""
+        names = self._newest_first()
+        return int(Path(names[0]).stem.split("-")[0]) if names else None
+
     def _newest_first(self) -> list[str]:
         latest = self.store.read(f"{self.name}/{LATEST}") or b""
         named = f"{self.name}/{latest.decode().strip()}"

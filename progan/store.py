@@ -1,5 +1,6 @@
 """Where contents are kept by name: here a folder; an object store is another room's."""
 
+import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -15,13 +16,19 @@ class Store(Protocol):
     """
 
     def names(self, folder: str) -> list[str]:
-        """The names of what is in `folder`, sorted."""
+        """The names of what is below `folder`, sorted."""
 
     def read(self, name: str) -> bytes | None:
         """The content; None when there is none of this name."""
 
     def write(self, name: str, content: bytes) -> None:
         """Keep `content`, in the place of what had its name."""
+
+    def upload(self, name: str, file: Path) -> None:
+        """Keep the content of `file`, which need not fit into memory."""
+
+    def download(self, name: str, file: Path) -> bool:
+        """Write the content to `file`, which appears whole or not at all; False when there is none."""
 
     def delete(self, name: str) -> None:
         """Forget a content, if it is there."""
@@ -40,7 +47,8 @@ class FolderStore:
         self.root = root
 
     def names(self, folder: str) -> list[str]:
-        return sorted(f"{folder}/{path.name}" for path in (self.root / folder).glob("[!.]*"))
+        files = (path for path in (self.root / folder).rglob("[!.]*") if path.is_file())
+        return sorted(path.relative_to(self.root).as_posix() for path in files)
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -51,6 +59,17 @@ class FolderStore:
     def write(self, name: str, content: bytes) -> None:
         with atomic_file(self.root / name) as beside:
             beside.write_bytes(content)
+
+    def upload(self, name: str, file: Path) -> None:
+        with atomic_file(self.root / name) as beside:
+            shutil.copyfile(file, beside)
+
+    def download(self, name: str, file: Path) -> bool:
+        if not (self.root / name).is_file():
+            return False
+        with atomic_file(file) as beside:
+            shutil.copyfile(self.root / name, beside)
+        return True
 
     def delete(self, name: str) -> None:
         (self.root / name).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from progan import RESULTS_VERSION, __version__
 from progan.config import Config, PhaseConfig
-from progan.distributed import Ranks, check_shares
+from progan.distributed import Ranks, check_continued, check_shares
 from progan.errors import InputError, Interrupted
 from progan.files import digest_of
 from progan.models import STATISTICS, Models
@@ -91,10 +91,8 @@ class Hooks:
     stop_requested: Callable[[], bool]
 
 
-def fingerprint(
-    config: Config, phase: PhaseConfig, data_digest: str, init: Checkpoint | None, ranks: int = 1
-) -> str:
-    """The hash of all that decides what `phase` becomes."""
+def fingerprint(config: Config, phase: PhaseConfig, data_digest: str, init: Checkpoint | None) -> str:
+    """The hash of all that decides what `phase` becomes, but for the rounding of sums over several ranks."""
     decides = dataclasses.asdict(phase)
     del decides["init"]  # the digest of what it points to counts instead
     return digest_of(
@@ -106,7 +104,6 @@ def fingerprint(
             "data": data_digest,
             "init": None if init is None else init.digest,
         }
-        | ({"ranks": ranks} if ranks > 1 else {})
     )
 
 
@@ -138,7 +135,7 @@ class PhaseTrainer:
         check_shares(config, phase, ranks.size)
         self.config, self.phase, self.device, self.ranks = config, phase, device, ranks
         self.schedule = Schedule(phase)
-        self.fingerprint = fingerprint(config, phase, data_digest, init, ranks.size)
+        self.fingerprint = fingerprint(config, phase, data_digest, init)
         self.start_images = 0 if init is None else init.facts["images_shown"]
         self.models = Models.build(config, phase, init, device, ranks)
         self.reals = RealImages(
@@ -274,7 +271,12 @@ class PhaseTrainer:
             return True
         models = self.models
         tensors = models.network_tensors() | models.optimizer_tensors() | models.running_tensors()
-        facts = {"images_shown": self.images_shown, "history": self.history, "seconds": self.seconds}
+        facts = {
+            "images_shown": self.images_shown,
+            "history": self.history,
+            "seconds": self.seconds,
+            "ranks": self.ranks.size,
+        }
         return snapshots.write(self.images_shown, tensors, facts)
 
     def _resume(self, snapshots: SnapshotFolder) -> None:
@@ -284,6 +286,7 @@ class PhaseTrainer:
             self.models.load(found[0])
         self.models.copy_first_rank()
         if facts := self.ranks.tell(found and found[1]):
+            check_continued(self.config, self.phase, facts["ranks"], self.ranks.size)
             self.images_shown, self.history, self.seconds = (
                 facts["images_shown"],
                 facts["history"],

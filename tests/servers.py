@@ -125,6 +125,19 @@ def bucket(storage):
     return name
 
 
+@pytest.fixture
+def address(storage, bucket, monkeypatch):
+    """The address of an empty place in a bucket that this process and those it starts can reach.
+
+    A server that was killed runs again when the test ends.
+    """
+    for name, value in storage.environment.items():
+        monkeypatch.setenv(name, value)
+    yield f"s3://{bucket}/some/where"
+    if not storage.server.answers():
+        storage.server.start()
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """A PostgreSQL server with an empty database; yields the PG* variables of a client."""

@@ -54,6 +54,7 @@ def test_components_are_known_to_kubeflow_by_their_own_file():
         "report",
         "score_network",
         "train_phase",
+        "warm_start",
     ]
 
 

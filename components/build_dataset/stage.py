@@ -1,15 +1,20 @@
 """Photographs to the multi-resolution dataset."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from components import digests
+from components.object_store import open_store
+from components.object_store.dataset import cache, find_manifest, upload_dataset
 from progan.config import Config
 from progan.dataset.build import build, deciding_parameters
-from progan.dataset.manifest import CHECKS_NAME, MANIFEST_NAME
+from progan.dataset.manifest import CHECKS_NAME, Manifest
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
 from progan.progress import show_progress
+from progan.store import FolderStore
 
 
 def build_dataset(config: Config, out: Path, verify: Literal["strict", "report"] | None = None) -> None:
@@ -26,25 +31,36 @@ def build_dataset(config: Config, out: Path, verify: Literal["strict", "report"]
         print(f"checks: {', '.join(sums)} ({out / CHECKS_NAME})")
 
 
-def find_or_build(config: Config, folder: Path, digest: str) -> str:
-    """Build the dataset in `folder` unless it is there; the digest of its manifest.
+def find_or_build(config: Config, uri: str, digest: str) -> str:
+    """Build the dataset at `uri` unless it is there; the digest of its manifest.
 
     Raises InputError when another one is there: of other parameters, or not of `digest` where one is given.
     """
-    if not (folder / MANIFEST_NAME).exists():
-        build_dataset(config, folder)
-    found = matching_digest(config, folder)
-    if digest not in ("", found):
-        raise InputError(f"{folder}: holds the dataset {found[:12]}, not {digest[:12]} as planned")
-    return found
+    manifest = find_manifest(uri) or _build_at(config, uri)
+    require_parameters(config, manifest, uri)
+    if digest not in ("", manifest.digest):
+        raise InputError(f"{uri}: holds the dataset {manifest.digest[:12]}, not {digest[:12]} as planned")
+    return manifest.digest
 
 
-def matching_digest(config: Config, folder: Path) -> str:
-    """The digest of the dataset in `folder`; InputError when params.yaml describes another one."""
-    manifest = load_manifest(folder)
+def require_parameters(config: Config, manifest: Manifest, where: Path | str) -> None:
+    """Raise InputError when params.yaml describes another dataset than the one of `manifest`."""
     if (manifest.source, manifest.parameters) != (config.dataset.source, deciding_parameters(config.dataset)):
         raise InputError(
-            f"{folder}: built with other parameters than params.yaml's; run dvc repro build-dataset, "
-            "or choose another folder"
+            f"{where}: built with other parameters than params.yaml's; run dvc repro build-dataset, "
+            "or choose another place"
         )
-    return manifest.digest
+
+
+def _build_at(config: Config, uri: str) -> Manifest:
+    """Build in the folder that `uri` is, or in the user's cache and upload from there."""
+    store = open_store(uri)
+    if isinstance(store, FolderStore):
+        build_dataset(config, store.root)
+        return load_manifest(store.root)
+    scratch = cache() / f"build-{digests.dataset_params(config)[:16]}"
+    build_dataset(config, scratch)
+    upload_dataset(scratch, uri)
+    manifest = load_manifest(scratch)
+    shutil.rmtree(scratch)
+    return manifest

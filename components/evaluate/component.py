@@ -27,7 +27,7 @@ def evaluate(
         phase: The key of the phase.
         dataset_uri: Where the dataset is.
         dataset_digest: Of its manifest.
-        results: Where the small results of all tasks are kept.
+        results: Where the results of all tasks are kept.
         checkpoint: Of the finished phase.
         network: The score network's folder.
         evaluation: The measures, as JSON and as metrics.

@@ -22,7 +22,7 @@ def gate(
         params: params.yaml as canonical JSON.
         params_digest: Digest of all of them.
         dataset_digest: Of the dataset's manifest.
-        results: Where the small results of all tasks are kept.
+        results: Where the results of all tasks are kept.
         run: The name of this run.
         evaluation: The measures of the phase.
     """

@@ -1,9 +1,11 @@
-"""One resolution of a built dataset, from where it is kept to a folder that the readers understand."""
+"""A built dataset at its address: what it holds, one resolution of it brought here, all of it sent there."""
 
 import json
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from progan.config import phase_key
 from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
 from progan.dataset.reader import built_level, load_manifest, parse_manifest
 from progan.errors import InputError
-from progan.files import atomic_file, sha256_file
+from progan.files import atomic_file, sha256_file, write_json
 from progan.progress import show_progress
 from progan.store import FolderStore
 
@@ -20,6 +22,41 @@ if TYPE_CHECKING:
     from components.object_store.s3 import S3Store
 
 SHARDS_AT_ONCE = 4  # each in parts, several of them at a time too
+
+
+def find_manifest(uri: str) -> Manifest | None:
+    """What the dataset at `uri` holds; None when there is no dataset, or not all of it yet."""
+    content, where = open_store(uri).read(MANIFEST_NAME), f"{uri}/{MANIFEST_NAME}"
+    if content is None:
+        return None
+    try:
+        return parse_manifest(json.loads(content), where)
+    except ValueError as error:
+        raise InputError(f"{where}: not valid JSON ({error}); copy the built dataset there again") from None
+
+
+def fetch_manifest(uri: str, folder: Path) -> str:
+    """Bring the manifest of the dataset at `uri` to `folder`; its digest, empty when there is none."""
+    manifest = find_manifest(uri)
+    if manifest is None:
+        return ""
+    write_json(folder / MANIFEST_NAME, manifest.to_json())
+    return manifest.digest
+
+
+def upload_dataset(folder: Path, uri: str) -> None:
+    """Copy a built dataset to `uri`: its manifest last, so that half of one is never taken for it."""
+    store, manifest = open_store(uri), load_manifest(folder)
+    files = [path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST_NAME]
+    sizes = {path: path.stat().st_size for path in files}
+
+    def send(path: Path) -> int:
+        store.upload(str(path.relative_to(folder)), path)
+        return sizes[path]
+
+    with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
+        _show(f"upload {manifest.name}", pool.map(send, files), sum(sizes.values()))
+    store.upload(MANIFEST_NAME, folder / MANIFEST_NAME)
 
 
 def fetch_level(uri: str, digest: str, resolution: int) -> Path:
@@ -35,26 +72,30 @@ def fetch_level(uri: str, digest: str, resolution: int) -> Path:
     if isinstance(store, FolderStore):
         _demand(digest, load_manifest(store.root), uri)
         return store.root
-    content = store.read(MANIFEST_NAME)
-    if content is None:
+    manifest = find_manifest(uri)
+    if manifest is None:
         raise InputError(f"{uri}/{MANIFEST_NAME}: there is no such object; copy a built dataset there")
-    manifest = _parsed(content, f"{uri}/{MANIFEST_NAME}")
     _demand(digest, manifest, uri)
     level, key = built_level(manifest, resolution, uri), phase_key(resolution)
-    cached = FolderStore(_cache() / manifest.digest[:16])
+    cached = FolderStore(cache() / manifest.digest[:16])
     with cached.alone(key, f"is fetching {key} of {uri}"):
         cached.discard_unfinished(key)
         _fetch(store, level, cached.root, f"fetch {key}")
-        cached.write(MANIFEST_NAME, content)
+        write_json(cached.root / MANIFEST_NAME, manifest.to_json())
     return cached.root
 
 
 def _fetch(store: "S3Store", level: Level, folder: Path, label: str) -> None:
-    total, done = sum(shard.bytes for shard in level.shards), 0
-    with show_progress(label, "bytes") as advance, ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
-        advance(done, total)
-        for size in pool.map(partial(_fetch_shard, store, folder), level.shards):
-            done += size
+    with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
+        sizes = pool.map(partial(_fetch_shard, store, folder), level.shards)
+        _show(label, sizes, sum(shard.bytes for shard in level.shards))
+
+
+def _show(label: str, sizes: Iterable[int], total: int) -> None:
+    """Show how much of `total` bytes is done as `sizes` come in."""
+    with show_progress(label, "bytes") as advance:
+        advance(0, total)
+        for done in accumulate(sizes):
             advance(done, total)
 
 
@@ -64,22 +105,13 @@ def _fetch_shard(store: "S3Store", folder: Path, shard: Shard) -> int:
     if path.is_file() and sha256_file(path) == shard.sha256:
         return shard.bytes
     with atomic_file(path) as beside:
-        with beside.open("wb") as file:
-            found = store.download(shard.file, file)
-        if not found:
+        if not store.download(shard.file, beside):
             raise InputError(f"{source}: this shard is missing; copy the built dataset there again")
         if sha256_file(beside) != shard.sha256:
             raise InputError(
                 f"{source}: not the shard that {MANIFEST_NAME} describes; copy the built dataset there again"
             )
     return shard.bytes
-
-
-def _parsed(content: bytes, where: str) -> Manifest:
-    try:
-        return parse_manifest(json.loads(content), where)
-    except ValueError as error:
-        raise InputError(f"{where}: not valid JSON ({error}); copy the built dataset there again") from None
 
 
 def _demand(digest: str, manifest: Manifest, uri: str) -> None:
@@ -89,5 +121,6 @@ def _demand(digest: str, manifest: Manifest, uri: str) -> None:
         )
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """The user's folder of datasets that lie elsewhere."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "progan" / "datasets"

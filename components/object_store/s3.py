@@ -5,9 +5,10 @@ AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, or the role of the 
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -24,12 +25,14 @@ from botocore.exceptions import (
 from s3transfer.exceptions import RetriesExceededError
 
 from progan.errors import InputError, Unavailable
+from progan.files import atomic_file
 
 ATTEMPTS = 6  # of every request; the waits between them double: half a minute at most
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 20  # for each piece of an answer
 PART_BYTES = 16 * 2**20  # larger contents travel in parts …
 PARTS_AT_ONCE = 8  # … so many at a time
+CHECKED = {"ChecksumAlgorithm": "SHA256"}
 
 MISSING = ("404", "NoSuchKey")
 ONLY_THE_USER_HELPS = {
@@ -73,26 +76,28 @@ class S3Store:
         return sorted(self._name(entry["Key"]) for entry in entries)
 
     def read(self, name: str) -> bytes | None:
-        content = io.BytesIO()
-        return content.getvalue() if self.download(name, content) else None
-
-    def download(self, name: str, to: IO[bytes]) -> bool:
-        """Write the content into `to`, several parts at a time; False when there is none of this name."""
-        with self._one_line(name):
-            try:
-                self.client.download_fileobj(self.bucket, self._key(name), to, Config=self.transfer)
-            except ClientError as error:
-                if _code(error) not in MISSING:
-                    raise
-                return False
-        return True
+        place, content = (self.bucket, self._key(name)), io.BytesIO()
+        there = self._is_there(
+            name, lambda: self.client.download_fileobj(*place, content, Config=self.transfer)
+        )
+        return content.getvalue() if there else None
 
     def write(self, name: str, content: bytes) -> None:
-        checked = {"ChecksumAlgorithm": "SHA256"}
+        place = self.bucket, self._key(name)
         with self._one_line(name):
-            self.client.upload_fileobj(
-                io.BytesIO(content), self.bucket, self._key(name), ExtraArgs=checked, Config=self.transfer
-            )
+            self.client.upload_fileobj(io.BytesIO(content), *place, ExtraArgs=CHECKED, Config=self.transfer)
+
+    def upload(self, name: str, file: Path) -> None:
+        place = self.bucket, self._key(name)
+        with self._one_line(name):
+            self.client.upload_file(str(file), *place, ExtraArgs=CHECKED, Config=self.transfer)
+
+    def download(self, name: str, file: Path) -> bool:
+        def fetch() -> None:
+            with atomic_file(file) as beside:
+                self.client.download_file(self.bucket, self._key(name), str(beside), Config=self.transfer)
+
+        return self._is_there(name, fetch)
 
     def delete(self, name: str) -> None:
         with self._one_line(name):
@@ -109,6 +114,17 @@ class S3Store:
     def alone(self, folder: str, work: str) -> AbstractContextManager[None]:
         """Nobody is kept out, for it does no harm: see the class."""
         return nullcontext()
+
+    def _is_there(self, name: str, fetch: Callable[[], None]) -> bool:
+        """Fetch a content; False when there is none."""
+        with self._one_line(name):
+            try:
+                fetch()
+            except ClientError as error:
+                if _code(error) not in MISSING:
+                    raise
+                return False
+        return True
 
     def _pages(self, operation: str, entries: str, folder: str) -> Iterator[dict[str, Any]]:
         pages = self.client.get_paginator(operation).paginate(

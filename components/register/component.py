@@ -20,7 +20,7 @@ def register(
         params: params.yaml as canonical JSON.
         params_digest: Digest of all of them.
         dataset_digest: Of the dataset's manifest.
-        results: Where the small results of all tasks are kept.
+        results: Where the results of all tasks are kept.
         run: The name of this run.
         checkpoint: Of the last phase.
     """

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+WARM_START = "warm_start"  # a version's tag: whose checkpoint its first phase went on from, as JSON
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 
 

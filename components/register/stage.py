@@ -1,6 +1,7 @@
 """Log the run to MLflow and, when the gate passed, register its generator."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import safetensors.torch
 
 from components.commit import git_commit
-from components.register.registry import CANDIDATE, client
+from components.register.registry import CANDIDATE, WARM_START, client
 from components.register.runs import RunFiles, find_or_make_parent, log_parent, log_phase
 from progan import networks
 from progan.config import Config
@@ -38,7 +39,7 @@ def _register(config: Config, files: RunFiles, verdict: dict[str, Any]) -> tuple
     for key in config.phases:
         log_phase(mlflow_client, config, key, parent, files)
     log_parent(mlflow_client, parent, config, verdict, files)
-    tags = _tags(verdict)
+    tags = _tags(verdict) | _started_from(config)
     for name, value in tags.items():
         mlflow_client.set_tag(parent, name, value)
     version = None
@@ -61,6 +62,13 @@ def _tags(verdict: dict[str, Any]) -> dict[str, str]:
         "verdict": canonical_json(judgement),
         "git_commit": git_commit(),
     }
+
+
+def _started_from(config: Config) -> dict[str, str]:
+    """Whose checkpoint the first phase went on from, if it did not start from nothing."""
+    for key, start in config.warm_start.items():
+        return {WARM_START: canonical_json({"phase": key, **asdict(start)})}
+    return {}
 
 
 def _find_or_make_version(mlflow_client: Any, model: str, run: str, checkpoint: Checkpoint) -> str:

@@ -21,7 +21,7 @@ def report(
         params: params.yaml as canonical JSON.
         params_digest: Digest of all of them.
         dataset_uri: Where the dataset is, if it was built.
-        results: Where the small results of all tasks are kept.
+        results: Where the results of all tasks are kept.
         run: The name of this run.
         status: How the run ended.
         page: The report.
@@ -29,16 +29,17 @@ def report(
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
+    from components.object_store.dataset import fetch_manifest
     from components.report.stage import ReportFiles, report
     from components.results import Results
-    from components.storage import folder_of, found_digest
     from progan import config
 
     failure = None if status.state == "SUCCEEDED" else f"{status.state} {status.error_message}"
     loaded = config.from_text(params)
-    kept = Results(results, loaded, found_digest(dataset_uri), run)
-    with TemporaryDirectory() as folder:
-        kept.gather(Path(folder))
-        report(loaded, ReportFiles.below(Path(folder), folder_of(dataset_uri)), Path(folder), failure)
-        kept.keep_for_run(Path(folder) / "report.html")
-        Path(page.path).write_bytes((Path(folder) / "report.html").read_bytes())
+    with TemporaryDirectory() as name:
+        folder, out = Path(name), Path(name) / "report"
+        kept = Results(results, loaded, fetch_manifest(dataset_uri, folder), run)
+        kept.gather(folder)
+        report(loaded, ReportFiles.below(folder, folder), out, failure)
+        kept.keep_report(out, status.state, status.error_message)
+        Path(page.path).write_bytes((out / "report.html").read_bytes())

@@ -20,6 +20,8 @@ def train_phase(
 ) -> None:
     """Train one phase, going on from its newest snapshot if a pod before this one was stopped.
 
+    A phase that was finished before, here or on a laptop, is taken from the results instead.
+
     Args:
         params: params.yaml as canonical JSON.
         params_digest: Digest of those that decide the checkpoint.
@@ -27,7 +29,7 @@ def train_phase(
         dataset_uri: Where the dataset is.
         dataset_digest: Of its manifest.
         snapshots: Where state is kept to go on from.
-        results: Where the small results of all tasks are kept.
+        results: Where the results of all tasks are kept.
         checkpoint: What the finished phase hands on.
         history: The table of losses and rates.
         init: The checkpoint of the phase before; none for the first.
@@ -40,8 +42,9 @@ def train_phase(
     from progan import config
 
     loaded = config.from_text(params)
-    dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
-    before, table = Path(init.path) if init else None, Path(history.path)
-    job = PhaseJob(loaded, phase, dataset, before, snapshots, Path(checkpoint.path), table)
-    launcher(gpus_here()).run(job)
-    Results(results, loaded, dataset_digest).keep_history(phase, table)
+    kept = Results(results, loaded, dataset_digest)
+    before, out, table = Path(init.path) if init else None, Path(checkpoint.path), Path(history.path)
+    if not kept.fetch_training(phase, before, out, table):
+        dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
+        launcher(gpus_here()).run(PhaseJob(loaded, phase, dataset, before, snapshots, out, table))
+        kept.keep_training(phase, out, table)

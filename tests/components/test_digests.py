@@ -89,3 +89,23 @@ def test_cache_keys_tell_stage_parameters_and_data_apart():
         for data in ("a", "b")
     }
     assert len(keys) == 8
+
+
+def test_training_goes_by_the_checkpoint_it_starts_from_not_by_its_name(small_params):
+    """As dvc.yaml has it: warm-start@r0004 depends on all, train@r0008 on the checkpoint that it makes."""
+
+    def digests_of(version, checkpoint):
+        values = copy.deepcopy(small_params)
+        del values["phases"]["r0004"]
+        start = {"model": "faces", "version": version, "checkpoint": checkpoint * 32}
+        loaded = config.parse(values | {"warm_start": {"r0004": start}}, "")
+        return [STAGES["train@r0008"](loaded), STAGES["evaluate@r0008"](loaded)], digests.warm_start_params(
+            loaded
+        )
+
+    trained, fetched = digests_of("1", "ab")
+    renamed, fetched_elsewhere = digests_of("2", "ab")
+    other, _ = digests_of("1", "cd")
+    assert trained == renamed
+    assert fetched != fetched_elsewhere
+    assert not set(trained) & set(other)

@@ -36,7 +36,9 @@ def test_the_journey(new_project):
     assert registration["version"] == "1"
     report = (project.root / "report/report.html").read_text()
     assert "registered as version 1" in report
-    assert report.count("data:image/png;base64,") == 2 * 3  # reals, fakes and the nearest to some of each phase
+    assert (
+        report.count("data:image/png;base64,") == 2 * 3
+    )  # reals, fakes and the nearest to some of each phase
     assert "http" not in report.replace("http://www.w3.org", "")
     assert project.run("dvc", "plots", "show").returncode == 0
     metrics = json.loads(project.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]

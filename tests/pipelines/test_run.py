@@ -62,13 +62,14 @@ def test_two_phases_with_the_stages_own_checkpoints(new_project, monkeypatch):
 
 def test_a_task_that_failed_unseen(tmp_path):
     """A container that is gone too soon counts as a success to kfp: what the run kept tells."""
-    assert not _is_complete(tmp_path)
-    write_json(tmp_path / "verdict.json", {"passed": False})
-    assert _is_complete(tmp_path)
-    write_json(tmp_path / "verdict.json", {"passed": True})
-    assert not _is_complete(tmp_path)
-    write_json(tmp_path / "registration.json", {"version": "1"})
-    assert _is_complete(tmp_path)
+    store, kept = FolderStore(tmp_path), tmp_path / "runs/7"
+    assert not _is_complete(store, "7")
+    write_json(kept / "verdict.json", {"passed": False})
+    assert _is_complete(store, "7")
+    write_json(kept / "verdict.json", {"passed": True})
+    assert not _is_complete(store, "7")
+    write_json(kept / "registration.json", {"version": "1"})
+    assert _is_complete(store, "7")
 
 
 @pytest.mark.slow

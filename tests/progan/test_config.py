@@ -203,3 +203,41 @@ def test_as_text_and_back(small_config):
     assert config.to_text(config.from_text(text)) == text
     assert "\n" not in text
     assert ": " not in text
+
+
+def warm(small_params, **changes):
+    """Parameters that begin at 16 px from a registered checkpoint of 8 px."""
+    start = {"model": "faces", "version": "7", "checkpoint": "ab" * 32}
+    small_params["phases"] = {"r0016": small_params["phases"]["r0016"] | {"init": "checkpoints/r0008"}}
+    return small_params | {"warm_start": {"r0008": start}} | changes
+
+
+def test_a_warm_start(small_params):
+    loaded = config.parse(warm(small_params), "params.yaml")
+    assert loaded.phases["r0016"].fade_kimg > 0
+    assert not loaded.phases["r0016"].is_first
+    assert config.from_text(config.to_text(loaded)) == loaded
+
+
+@pytest.mark.parametrize(
+    ("start", "init", "told"),
+    [
+        ({}, "checkpoints/r0008", "phases.r0016: the first phase has fade_kimg 0 and init data/multires/r00"),
+        ({}, "data/multires/r0016", "nothing is there to fade from (or warm_start.r0008 says what is)"),
+        ({"r0004": ...}, "checkpoints/r0008", "warm_start: must be of r0008 alone, the phase before r0016;"),
+        ({"r0008": ..., "r0004": ...}, "checkpoints/r0008", "not r0008, r0004"),
+        ({"r0008": ...}, "data/multires/r0016", "phases.r0016.init: must be checkpoints/r0008, which warm_"),
+    ],
+)
+def test_warm_starts_that_do_not_fit(small_params, start, init, told):
+    values = warm(small_params)
+    (given,) = values["warm_start"].values()
+    values["warm_start"] = dict.fromkeys(start, given)
+    values["phases"]["r0016"]["init"] = init
+    assert told in error_of(values)
+
+
+def test_a_warm_start_by_no_digest(small_params):
+    values = warm(small_params)
+    values["warm_start"]["r0008"]["checkpoint"] = "ab12"
+    assert "checkpoint: the SHA-256 of its networks.safetensors is expected, not ab12" in error_of(values)

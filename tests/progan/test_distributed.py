@@ -1,8 +1,10 @@
 """Two processes that share the minibatch: equal to each other bit by bit, and to one that has all of it."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -13,7 +15,7 @@ import torch
 import yaml
 
 from progan import training
-from progan.distributed import Ranks, check_shares
+from progan.distributed import Ranks, check_continued, check_shares
 from progan.errors import InputError
 from progan.networks import minibatch_stddev
 from progan.store import FolderStore
@@ -169,14 +171,38 @@ def test_what_cannot_be_shared_evenly_is_refused(small_config):
         make_trainer(small_config, {}, Ranks(0, 3))
 
 
-def test_the_number_of_ranks_is_part_of_the_fingerprint(small_config):
-    fingerprints = {training.fingerprint(small_config, FADING, "data", None, size) for size in (1, 2, 4)}
-    assert len(fingerprints) == 3
-    assert training.fingerprint(small_config, FADING, "data", None) in fingerprints
-    assert (
-        make_trainer(small_config, {}, Ranks(1, 2)).fingerprint
-        == make_trainer(small_config, {}, Ranks(0, 2)).fingerprint
-    )
+def resumed_from(ends, folder, config, changes):
+    """A trainer alone in this process that has gone on from what two ranks had saved at image 40."""
+    saved = ends[0] / "interrupted" / "of rank 0"
+    trainer = make_trainer(config, changes)
+    snapshots = training.SnapshotFolder(FolderStore(folder), "r0008", trainer.fingerprint)
+    (snapshot,) = saved.glob("*/000000000040-*.safetensors")
+    (folder / snapshots.name).mkdir()
+    shutil.copy(snapshot, folder / snapshots.name)
+    trainer.train(snapshots, hooks())
+    return trainer
+
+
+def test_one_process_goes_on_with_what_two_ranks_began(small_config, ends, tmp_path):
+    trainer = resumed_from(ends, tmp_path, small_config, {})
+    assert [row["images"] for row in trainer.history][-1] == trainer.images_shown == 120
+    assert_close(end_of(ends, "uninterrupted", 0), tensors_of(trainer))
+
+
+def test_no_other_number_goes_on_where_it_changes_the_result(small_config, ends, tmp_path):
+    with pytest.raises(
+        InputError, match="r0008: its snapshot is of 2 ranks, and with network.mbstd_group_size"
+    ):
+        resumed_from(ends, tmp_path, small_config, {"mbstd_group_size": 8})
+
+
+def test_what_sees_a_share_alone_is_what_differs_between_one_process_and_two(small_config):
+    """By the settings whose results were compared above; the same number may always go on."""
+    for name, changes in SETTINGS.items():
+        trainer = make_trainer(small_config, changes)
+        check_continued(trainer.config, FADING, 2, 2)
+        with contextlib.nullcontext() if name in WHOLE else pytest.raises(InputError, match="2 ranks"):
+            check_continued(trainer.config, FADING, 2, 1)
 
 
 @pytest.mark.gpu

@@ -7,19 +7,6 @@ from tests.components.object_store.proxy import Proxy
 
 
 @pytest.fixture
-def address(storage, bucket, monkeypatch):
-    """The address of an empty place in a bucket that this process and those it starts can reach.
-
-    A server that was killed runs again when the test ends.
-    """
-    for name, value in storage.environment.items():
-        monkeypatch.setenv(name, value)
-    yield f"s3://{bucket}/some/where"
-    if not storage.server.answers():
-        storage.server.start()
-
-
-@pytest.fixture
 def proxy(address, storage, monkeypatch):
     """The wire to the S3 server; whoever opens a store from now on goes through it."""
     host, port = storage.server.url.removeprefix("http://").split(":")

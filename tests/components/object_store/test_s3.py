@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +37,20 @@ def test_contents_by_name(uri):
     for _ in range(2):
         store.delete("a/2")
     assert open_store(uri).names("a") == ["a/1"]
+
+
+def test_files_come_whole_or_not_at_all(uri, tmp_path, impatient):
+    store, here, there = open_store(uri), tmp_path / "here", tmp_path / "new/there"
+    assert not store.download("a/large", there)
+    assert not there.parent.exists() or not list(there.parent.iterdir())
+    here.write_bytes(LARGE)
+    store.upload("a/large", here)
+    assert store.names("a") == ["a/large"]
+    there.parent.mkdir(exist_ok=True)
+    there.write_bytes(b"old")
+    assert store.download("a/large", there)
+    assert there.read_bytes() == store.read("a/large") == LARGE
+    assert list(there.parent.iterdir()) == [there]
 
 
 def test_snapshots(uri):
@@ -70,6 +85,35 @@ def test_large_contents_travel_in_parts(address, bucket, storage, impatient):
     ]
     checksum = base64.b64encode(hashlib.sha256(b"".join(parts)).digest()).decode()
     assert seen["ChecksumSHA256"] == f"{checksum}-3"
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from components.object_store import open_store, s3
+
+s3.PART_BYTES = 5 * 2**20
+
+def used():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+store, file = open_store(sys.argv[1]), Path(sys.argv[2])
+store.names("a")
+before = used()
+store.upload("a/large", file)
+store.download("a/large", file.with_name("there"))
+print(used() - before)
+"""
+
+
+def test_files_do_not_lie_in_memory(address, tmp_path):
+    size = 200 * 2**20
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(size)
+    command = [sys.executable, "-c", MEMORY, address, str(tmp_path / "large")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < size / 2
+    assert (tmp_path / "there").stat().st_size == size
 
 
 @pytest.mark.parametrize("size", [2**20, 12 * 2**20])
@@ -140,6 +184,8 @@ def test_a_server_that_is_away(address, impatient, stopped):
         lambda store: store.read("a/1"),
         lambda store: store.write("a/1", b""),
         lambda store: store.write("a/1", LARGE),
+        lambda store: store.upload("a/1", Path(__file__)),
+        lambda store: store.download("a/1", Path("nowhere")),
         lambda store: store.delete("a/1"),
         lambda store: store.discard_unfinished("a"),
     ):

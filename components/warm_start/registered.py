@@ -1,0 +1,77 @@
+"""Checkpoints of registered versions: each phase's is an artifact of its MLflow run (components/register)."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from components.register.registry import CHAMPION, WARM_START, champion_measures, client
+from progan.config import Config, WarmStart
+from progan.errors import InputError
+from progan.files import read_json
+from progan.models import require_network
+from progan.snapshots import FACTS, Checkpoint
+
+ARTIFACT = "checkpoint"  # of a phase's run: its checkpoint folder
+
+
+def of_champion(config: Config, key: str) -> WarmStart:
+    """The champion's checkpoint of the phase `key`, to be written as params.yaml's `warm_start.<key>`.
+
+    Raises InputError when there is no champion, it keeps no such checkpoint, or its networks are others.
+    """
+    model = config.register.model
+    champion = champion_measures(model)
+    if champion is None:
+        raise InputError(f"{model}: no version is {CHAMPION}; promote one, then start from it")
+    version = f"{champion['version']:g}" if isinstance(champion["version"], float) else champion["version"]
+    checkpoint = _facts(find_run(model, str(version), key), f"{model} version {version}, {key}")
+    require_network(checkpoint, config.network)
+    return WarmStart(model, str(version), checkpoint.digest)
+
+
+def find_run(model: str, version: str, key: str) -> str:
+    """The id of the run that keeps the checkpoint of the phase `key` of a version.
+
+    Of a version that was warm-started later than at `key`, it is a run of the version it started from.
+    """
+    registry = client()
+    for seen in _ancestry(registry, model, version):
+        experiment = registry.get_run(seen.run_id).info.experiment_id
+        mine = f"tags.`mlflow.parentRunId` = '{seen.run_id}' and tags.phase = '{key}'"
+        for run in registry.search_runs([experiment], mine):
+            if any(artifact.path == ARTIFACT for artifact in registry.list_artifacts(run.info.run_id)):
+                return run.info.run_id
+    raise InputError(
+        f"{model} version {version}: keeps no checkpoint of {key} in MLflow; choose another phase or version"
+    )
+
+
+def _ancestry(registry: Any, model: str, version: str) -> Any:
+    """The version, then the one it was started from, and so on."""
+    from mlflow.exceptions import MlflowException
+
+    started_from: dict[str, str] | None = {"model": model, "version": version}
+    while started_from:
+        try:
+            found = registry.get_model_version(started_from["model"], started_from["version"])
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise InputError(
+                f"{started_from['model']} version {started_from['version']}: not in the MLflow registry; "
+                "set MLFLOW_TRACKING_URI, or name another"
+            ) from None
+        yield found
+        started_from = json.loads(found.tags.get(WARM_START, "null"))
+
+
+def _facts(run: str, where: str) -> Checkpoint:
+    """The checkpoint that a run keeps, as far as its facts tell: its tensors stay where they are."""
+    import mlflow
+
+    with TemporaryDirectory() as folder:
+        path = mlflow.artifacts.download_artifacts(
+            run_id=run, artifact_path=f"{ARTIFACT}/{FACTS}", dst_path=folder
+        )
+        return Checkpoint(Path(where), read_json(Path(path)))

@@ -1,0 +1,37 @@
+"""Fetch the checkpoint of a registered version that params.yaml's `warm_start` names."""
+
+from pathlib import Path
+
+from components.warm_start.registered import ARTIFACT, find_run
+from progan.config import Config
+from progan.errors import InputError
+from progan.files import atomic_folder, sha256_file
+from progan.models import require_network
+from progan.snapshots import NETWORKS, read_checkpoint
+
+
+def warm_start(config: Config, key: str, out: Path) -> None:
+    """Bring the checkpoint of the phase `key` to the folder `out`.
+
+    Raises InputError when params.yaml names none of that phase, the registry has not what it names, or it is
+    another one: by its digest, or of other networks than params.yaml describes.
+    """
+    import mlflow
+
+    if key not in config.warm_start:
+        raise InputError(f"warm_start.{key}: not in params.yaml; progan retrain --from {key} writes it")
+    wanted = config.warm_start[key]
+    run = find_run(wanted.model, wanted.version, key)
+    with atomic_folder(out) as beside:
+        mlflow.artifacts.download_artifacts(run_id=run, artifact_path=ARTIFACT, dst_path=str(beside))
+        for file in (beside / ARTIFACT).iterdir():
+            file.rename(beside / file.name)
+        (beside / ARTIFACT).rmdir()
+        found = sha256_file(beside / NETWORKS)
+        if found != wanted.checkpoint:
+            raise InputError(
+                f"warm_start.{key}.checkpoint: {wanted.model} version {wanted.version} has {found[:12]}, not "
+                f"{wanted.checkpoint[:12]}; name that one, or another version"
+            )
+        require_network(read_checkpoint(beside), config.network)
+    print(f"{out}: {key} of {wanted.model} version {wanted.version}")

@@ -1,0 +1,1 @@
+"""What a run would do, for how long and at what price: behind `progan plan` and `progan retrain`."""

@@ -1,0 +1,103 @@
+"""A run on this machine: what `dvc repro` would do."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.planning.staleness import NEVER_RUN, Fate, fates
+from pipelines.planning.step_times import Machine, Measured, own_rates
+from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of
+from progan.config import Config
+from progan.dataset.manifest import MANIFEST_NAME, Manifest
+from progan.dataset.reader import load_manifest
+from progan.errors import InputError, Interrupted
+from progan.files import read_json
+from progan.snapshots import FACTS, Checkpoint
+from progan.store import Store
+
+ROOT = Path()
+
+
+def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Plan:
+    """What `dvc repro` would do with `config`, which the file contents `params` describe.
+
+    dataset: the folder of the built one. snapshots: their folder, or s3:// address.
+    """
+    device = device_here()
+    known = fates(ROOT, params)
+    remarks: list[str] = []
+    store = reachable(snapshots, "snapshots", remarks)
+    if not known:
+        remarks.append("no DVC project here: nothing is known of earlier runs")
+    place = _Here(known, device, own_rates(config, ROOT, device.device), _manifest(known, dataset), store)
+    gpus = f"{device.gpus} × " if device.gpus else ""
+    return Plan(
+        f"dvc repro, here on {gpus}{device.device}",
+        tuple(tasks_of(config, place, stages_of(config))),
+        tuple(remarks),
+    )
+
+
+def device_here() -> Machine:
+    """This machine's card, as often as PROGAN_GPUS says, or its CPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return Machine("CPU", 0)
+    return Machine(torch.cuda.get_device_name(), int(os.environ.get("PROGAN_GPUS", "1")))
+
+
+def reachable(uri: str, what: str, remarks: list[str]) -> Store | None:
+    """The store at `uri`; None, with a remark, when it cannot be asked from here."""
+    from components.object_store import open_store
+
+    try:
+        store = open_store(uri)
+        if Path(uri).is_absolute() and not Path(uri).exists():
+            raise InputError(f"{uri}: cannot be seen from here")
+        store.names("")
+    except (InputError, Interrupted) as error:
+        remarks.append(f"{what}: {error}; counted as if there were none")
+        return None
+    return store
+
+
+def finished_checkpoint(folder: Path) -> Checkpoint | None:
+    """What `folder` says of itself, unchecked; None when there is nothing."""
+    return Checkpoint(folder, read_json(folder / FACTS)) if (folder / FACTS).exists() else None
+
+
+def _manifest(known: dict[str, Fate], dataset: Path) -> Manifest | None:
+    """The dataset's, as long as it will not be built again."""
+    if known.get("build-dataset", Fate((NEVER_RUN,))).runs or not (dataset / MANIFEST_NAME).exists():
+        return None
+    return load_manifest(dataset)
+
+
+@dataclass(frozen=True)
+class _Here:
+    fates: dict[str, Fate]
+    device: Machine
+    own: tuple[Measured, ...]
+    manifest: Manifest | None
+    snapshots: Store | None
+
+    def fate(self, name: str) -> Fate:
+        return self.fates.get(name, Fate((NEVER_RUN,)))
+
+    def checkpoint(self, key: str) -> Checkpoint | None:
+        makers = [
+            self.fates[name]
+            for name in (in_dvc("train", key), in_dvc("warm-start", key))
+            if name in self.fates
+        ]
+        if any(maker.runs for maker in makers):
+            return None
+        return finished_checkpoint(ROOT / "checkpoints" / key)
+
+    def machine(self, stage: str, key: str | None) -> Machine:
+        return self.device if key else Machine("CPU", 0)
+
+    def finished(self, task: Task) -> Task:
+        return task

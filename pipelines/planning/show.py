@@ -1,0 +1,206 @@
+"""A plan as people and machines read it: a table on a terminal, Markdown for a pull request, JSON."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pipelines.planning.step_times import Range
+from pipelines.planning.tasks import Plan, Task
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDTH = 100
+STATES = {"cached": "cached", "resumes": "resumes from", "runs": "runs in full"}
+COLOURS = {"cached": "dim", "resumes": "yellow", "runs": "bold"}
+COLUMNS = ("task", "what happens", "images", "steps", "time", "GPU memory", "disk", "price")
+REASONS = 4  # shown of one task
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """All of it, with the totals."""
+    tasks = [{"name": task.name, **asdict(task)} for task in plan.tasks]
+    totals = {
+        "to_do": len(plan.to_do),
+        "hours": asdict(plan.hours),
+        "certain_hours": asdict(plan.certain_hours),
+        "price": asdict(plan.price),
+        "unknown": plan.unknown,
+    }
+    return {"place": plan.place, "tasks": tasks, "totals": totals, "remarks": plan.remarks}
+
+
+def print_plan(plan: Plan) -> None:
+    """The table, the reasons and the totals, in 100 columns."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(_table(plan))
+    console.print()
+    for names, reason in _reasons(plan).items():
+        console.print(f"[bold]{names}[/]: {reason}")
+    console.print()
+    head, *rest = summary(plan)
+    console.print(f"[bold]{head}[/]")
+    for line in rest:
+        console.print(line)
+
+
+def as_markdown(plan: Plan) -> str:
+    """The summary, and table and reasons folded below it."""
+    head, *rest = summary(plan)
+    columns = _columns(plan)
+    rows = [columns, ["---"] * 2 + ["---:"] * (len(columns) - 2), *(_row(plan, task) for task in plan.tasks)]
+    return "\n".join(
+        [
+            *(f"**{head}**", "", *(f"- {line}" for line in rest), ""),
+            *("<details><summary>Every task, and why</summary>", ""),
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            *(f"- **{names}**: {reason}" for names, reason in _reasons(plan).items()),
+            *("", "</details>"),
+        ]
+    )
+
+
+def summary(plan: Plan) -> list[str]:
+    """What there is to do in all, a line each."""
+    if not plan.to_do:
+        return [f"Nothing to do for {plan.place}: all {len(plan.tasks)} tasks are cached.", *plan.remarks]
+    hours, price = plan.hours, plan.price
+    lines = [
+        f"{len(plan.to_do)} of {len(plan.tasks)} tasks to do for {plan.place}",
+        f"time: {_about(hours, _one_time)}, with everything downstream of a change",
+    ]
+    if plan.certain_hours.high < hours.high:
+        lines.append(
+            f"time: {_about(plan.certain_hours, _one_time)}, if what changed makes the same as before"
+        )
+    if price.high:
+        lines.append(f"price: {_about(price, _one_price)}, of GPU hours at the profile's prices")
+    if disk := sum(task.disk_gib or 0 for task in plan.to_do):
+        lines.append(f"disk: {_gib(disk)}")
+    if plan.unknown:
+        lines.append(f"not known, and not counted: {', '.join(plan.unknown)}")
+    bases = Counter(task.basis.partition(",")[0] for task in plan.to_do if task.basis)
+    lines.append("times are from: " + ", ".join(f"{basis} ({count})" for basis, count in bases.items()))
+    if large := [task for task in plan.to_do if _too_large(task)]:
+        lines.append(f"more memory than the card has (!): {', '.join(task.name for task in large)}")
+    return [*lines, *plan.remarks]
+
+
+def _columns(plan: Plan) -> list[str]:
+    """Those that say something in this plan."""
+    cells = [_cells(task) for task in plan.tasks]
+    return [name for at, name in enumerate(COLUMNS) if at < 2 or any(row[at] for row in cells)]
+
+
+def _row(plan: Plan, task: Task) -> list[str]:
+    shown = _columns(plan)
+    return [cell for name, cell in zip(COLUMNS, _cells(task), strict=True) if name in shown]
+
+
+def _table(plan: Plan) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in _columns(plan):
+        table.add_column(name, justify="left" if name in COLUMNS[:2] else "right", no_wrap=True)
+    for task in plan.tasks:
+        table.add_row(*_row(plan, task), style=COLOURS[task.state])
+    return table
+
+
+def _cells(task: Task) -> tuple[str, ...]:
+    what = STATES[task.state]
+    if task.resumes_at_kimg is not None:
+        what += f" {task.resumes_at_kimg:,.5g} kimg"
+    unknown = "" if task.state == "cached" else "?"
+    return (
+        task.name,
+        what,
+        "" if task.images is None else f"{task.images:,}",
+        "" if task.steps is None else f"{task.steps:,}",
+        _range(task.hours, _one_time) if task.hours else unknown,
+        _memory(task),
+        "" if task.disk_gib is None else _gib(task.disk_gib),
+        "" if task.price is None else _range(task.price, _one_price),
+    )
+
+
+def _memory(task: Task) -> str:
+    if task.gpu_memory_gib is None:
+        return ""
+    of_card = f" of {task.card_gib:g}" if task.card_gib else ""
+    return f"{task.gpu_memory_gib:.0f}{of_card} GiB{' !' if _too_large(task) else ''}"
+
+
+def _too_large(task: Task) -> bool:
+    return bool(task.card_gib and task.gpu_memory_gib and task.gpu_memory_gib > task.card_gib)
+
+
+def _reasons(plan: Plan) -> dict[str, str]:
+    """Every reason with the tasks it holds for; reasons that hold for the same ones together."""
+    tasks_by_reason: dict[str, list[str]] = {}
+    for task in plan.tasks:
+        for reason in task.why or (["upstream changed"] if task.upstream else []):
+            tasks_by_reason.setdefault(reason, []).append(task.name)
+    reasons_by_tasks: dict[tuple[str, ...], list[str]] = {}
+    for reason, names in tasks_by_reason.items():
+        reasons_by_tasks.setdefault(tuple(names), []).append(reason)
+    return {
+        _names(names, plan): "; ".join(
+            [*reasons[:REASONS], *([f"{len(reasons) - REASONS} more"] if reasons[REASONS:] else [])]
+        )
+        for names, reasons in reasons_by_tasks.items()
+    }
+
+
+def _names(names: tuple[str, ...], plan: Plan) -> str:
+    """Phases of one stage together: "train r0004, r0008"."""
+    if len(names) == len(plan.tasks):
+        return "every task"
+    stages: dict[str, list[str]] = {}
+    for name in names:
+        stage, _, item = name.partition(" ")
+        stages.setdefault(stage, []).append(item)
+    return ", ".join(f"{stage} {', '.join(items)}".strip() for stage, items in stages.items())
+
+
+# ------------------------------------------------------------------------------------------------
+# Amounts
+
+
+def _about(amount: Range, one: Callable[[float, float], str]) -> str:
+    return f"about {one(amount.likely, amount.likely)}, at most {one(amount.high, amount.likely)}"
+
+
+def _range(amount: Range, one: Callable[[float, float], str]) -> str:
+    """ "2–8 h", both in the unit that suits the likely one."""
+    low, high = one(amount.low, amount.likely), one(amount.high, amount.likely)
+    number, _, unit = low.partition(" ")
+    return high if low == high else f"{number}–{high}" if unit else f"{low}–{high}"
+
+
+def _one_time(hours: float, like: float) -> str:
+    """`hours` in the unit that `like`, so many hours, calls for."""
+    units = {"s": 1 / 3600, "min": 1 / 60, "h": 1.0, "days": 24.0}
+    unit, size = next((pair for pair in reversed(units.items()) if like >= 2 * pair[1]), ("s", 1 / 3600))
+    return f"{_rounded(hours / size)} {unit}"
+
+
+def _one_price(amount: float, like: float) -> str:
+    return f"{amount:,.0f}" if like >= 100 else f"{amount:.2f}"
+
+
+def _gib(amount: float) -> str:
+    return f"{_rounded(amount)} GiB" if amount >= 0.1 else f"{_rounded(amount * 1024)} MiB"
+
+
+def _rounded(value: float) -> str:
+    """Two digits, more of what is larger than a hundred; nobody knows them all."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}" if value >= 0.1 else "0"
