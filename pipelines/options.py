@@ -1,7 +1,8 @@
 """Options that several commands share, and what they stand for."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,10 +17,26 @@ Image = Annotated[str | None, typer.Option(help="The image, in the place of the 
 Snapshots = Annotated[
     str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
 
 PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")
 SNAPSHOTS = "snapshots"
+
+
+def print_json(value: Any) -> None:
+    """What `--json` prints, and nothing else on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def phase_keys(context: typer.Context) -> list[str]:
+    """The phases of the parameter file, for a shell to complete; none when it cannot be read."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(context.params.get("params") or PARAMS).read_text())
+        return list(values["phases"])
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return []
 
 
 def planned_dataset(config: "Config", dataset: str) -> str:

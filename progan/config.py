@@ -389,6 +389,10 @@ def read_yaml(path: Path, when_missing: str) -> Any:
         return yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {when_missing}") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check what it is and who may read it"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
