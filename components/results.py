@@ -5,7 +5,7 @@ cache skipped are found again and no phase is paid for twice; a run's own are na
 
     checkpoints/r0008-<digest>/networks.safetensors  optimizers.safetensors  checkpoint.json
     history/r0008-<digest>.csv  evaluation/r0008-<digest>.json  samples/r0008-<digest>.png
-    grids/r0008-<digest>/00080.000.png …
+    nearest/r0008-<digest>.png  grids/r0008-<digest>/00080.000.png …
     score_network/<digest>/score_network.json …
     runs/<run>/run.json  verdict.json  registration.json  report.html …
 
@@ -105,8 +105,9 @@ class Results:
         with atomic_folder(out) as beside:
             self._fetch_folder(self._grids(key), beside)
 
-    def keep_evaluation(self, key: str, evaluation: Path, samples: Path) -> None:
+    def keep_evaluation(self, key: str, evaluation: Path, samples: Path, nearest: Path) -> None:
         self.store.upload(self._evaluated("samples", key, "png"), samples)
+        self.store.upload(self._evaluated("nearest", key, "png"), nearest)
         self.store.upload(self._evaluated("evaluation", key, "json"), evaluation)
 
     def is_evaluated(self, key: str) -> bool:
@@ -134,6 +135,7 @@ class Results:
             self.fetch_grids(key, out / f"grids/{key}")
             self.store.download(self._evaluated("evaluation", key, "json"), out / f"evaluation/{key}.json")
             self.store.download(self._evaluated("samples", key, "png"), out / f"samples/{key}.png")
+            self.store.download(self._evaluated("nearest", key, "png"), out / f"samples/{key}-nearest.png")
         for name in ("verdict.json", "registration.json"):
             self.fetch_of_run(out / name)
 
@@ -147,17 +149,26 @@ class Results:
         self.store.write(self._of_run(RUN), canonical_json(facts | decides).encode())
 
     def keep_report(self, folder: Path, state: str, error: str) -> None:
-        """Keep the files of the report, and how the run ended."""
+        """Keep the files and folders of the report, and how the run ended."""
         for file in folder.iterdir():
             self.keep_for_run(file)
         self.keep_state(state, error)
 
-    def keep_for_run(self, file: Path) -> None:
-        self.store.upload(self._of_run(file.name), file)
+    def keep_for_run(self, path: Path) -> None:
+        """Keep a file, or the files of a folder, by its name."""
+        for file in path.iterdir() if path.is_dir() else [path]:
+            self.store.upload(self._of_run(file.relative_to(path.parent).as_posix()), file)
 
-    def fetch_of_run(self, file: Path) -> bool:
-        """Bring what the run kept by the name of `file` there; False when it kept none."""
-        return self.store.download(self._of_run(file.name), file)
+    def fetch_of_run(self, path: Path) -> bool:
+        """Bring the file or folder that the run kept by the name of `path` there; False when it kept none."""
+        name = self._of_run(path.name)
+        if self.store.download(name, path):
+            return True
+        if not self.store.names(name):
+            return False
+        with atomic_folder(path) as beside:
+            self._fetch_folder(name, beside)
+        return True
 
     # --------------------------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ Heavy imports are made inside the commands, so that `--help` answers at once.
 
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,8 +25,20 @@ from pipelines import (
     run,
     submit,
 )
-from pipelines.options import DATASET, PARAMS, SNAPSHOTS, Dataset, Params, Snapshots
+from pipelines.options import (
+    DATASET,
+    PARAMS,
+    SNAPSHOTS,
+    Dataset,
+    Json,
+    Params,
+    Snapshots,
+    phase_keys,
+    print_json,
+)
 from progan.errors import InputError, Interrupted
+
+UsageError: Any = typer.BadParameter.__base__  # what typer raises for a command line that it cannot read
 
 app = typer.Typer(
     help="Progressive GANs: photographs in, a registered, served generator out.",
@@ -55,7 +68,9 @@ DatasetUri = Annotated[
     str, typer.Option("--dataset", help="The built dataset: its folder, or its s3:// address.")
 ]
 DatasetDigest = Annotated[str, typer.Option(help="Refuse a dataset whose manifest has another digest.")]
-Key = Annotated[str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE")]
+Key = Annotated[
+    str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE", autocompletion=phase_keys)
+]
 CHECKPOINTS, HISTORY, GRIDS = Path("checkpoints"), Path("history"), Path("grids")
 EVALUATIONS, SAMPLES, SCORE_NETWORK = Path("evaluation"), Path("samples"), Path("score_network")
 VERDICT, REGISTRATION, REPORT = Path("verdict.json"), Path("registration.json"), Path("report")
@@ -73,7 +88,10 @@ def paint(
     name: Annotated[str, typer.Argument(help="A key of `paint` in params.yaml.")] = "toy-celeba",
     params: Params = PARAMS,
 ) -> None:
-    """Paint the faces of the embedded default into data/raw/NAME."""
+    """Paint the faces of the embedded default into data/raw/NAME.
+
+    Example: progan paint toy-celeba
+    """
     from components.paint.stage import paint
     from progan import config
 
@@ -89,7 +107,10 @@ def build_dataset(
         typer.Option(help="Skip images that are close to the original, not exact, or use and report them."),
     ] = None,
 ) -> None:
-    """Make the multi-resolution dataset from the photographs that params.yaml names."""
+    """Make the multi-resolution dataset from the photographs that params.yaml names.
+
+    Example: progan build-dataset --out data/multires
+    """
     from components.build_dataset.stage import build_dataset
     from progan import config
 
@@ -110,7 +131,10 @@ def warm_start(key: Key, params: Params = PARAMS) -> None:
 
 @app.command()
 def score_network(params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
-    """Prepare the network that scores generators: Inception from a file, or a classifier of the labels."""
+    """Prepare the network that scores generators: Inception from a file, or a classifier of the labels.
+
+    Example: progan score-network
+    """
     from components.score_network.stage import prepare_score_network
     from progan import config
 
@@ -129,7 +153,10 @@ def train_phase(
         typer.Option(min=1, envvar="PROGAN_GPUS", help="So many of this machine share each minibatch."),
     ] = 1,
 ) -> None:
-    """Train one phase, going on from its newest snapshot if it was interrupted."""
+    """Train one phase, going on from its newest snapshot if it was interrupted.
+
+    Example: progan train-phase r0008 --gpus 2
+    """
     from components.gate.stage import refuse_to_go_on
     from components.object_store.dataset import fetch_level
     from components.train_phase.launch import PhaseJob, launcher
@@ -151,15 +178,18 @@ def evaluate(
     dataset: DatasetUri = str(DATASET),
     dataset_digest: DatasetDigest = "",
 ) -> None:
-    """Measure a finished phase: SWD, MS-SSIM and score; draw reals beside fakes."""
+    """Measure a finished phase: SWD, MS-SSIM, score, nearest training images; draw reals beside fakes.
+
+    Example: progan evaluate r0008
+    """
     from components.evaluate.stage import evaluate
     from components.object_store.dataset import fetch_level
     from progan import config
 
     loaded = config.load(params)
     data = fetch_level(dataset, dataset_digest, loaded.phase(key).resolution)
-    out, samples = EVALUATIONS / f"{key}.json", SAMPLES / f"{key}.png"
-    evaluate(loaded, key, CHECKPOINTS / key, data, SCORE_NETWORK, out, samples)
+    pictures = SAMPLES / f"{key}.png", SAMPLES / f"{key}-nearest.png"
+    evaluate(loaded, key, CHECKPOINTS / key, data, SCORE_NETWORK, EVALUATIONS / f"{key}.json", *pictures)
 
 
 @app.command()
@@ -170,25 +200,38 @@ def import_official(
         float, typer.Option(help="Thousands of images they were trained with, if you know it.")
     ] = 0.0,
 ) -> None:
-    """Make a checkpoint of the authors' released weights, executing nothing that stands in their file."""
+    """Make a checkpoint of the authors' released weights, executing nothing that stands in their file.
+
+    Example: progan import-official karras2018iclr-celebahq-1024x1024.pkl --out checkpoints/r1024
+    """
     from components.import_official.stage import import_official
 
     import_official(file, kimg, out)
 
 
 @app.command()
-def gate(params: Params = PARAMS) -> None:
-    """Decide whether the last phase's generator is good enough, by the thresholds in params.yaml."""
+def gate(params: Params = PARAMS, as_json: Json = False) -> None:
+    """Decide whether the last phase's generator is good enough, by the thresholds in params.yaml.
+
+    Example: progan gate
+    """
     from components.gate.stage import gate
     from progan import config
+    from progan.files import read_json
 
     loaded = config.load(params)
-    gate(loaded, EVALUATIONS / f"{loaded.last_phase}.json", VERDICT)
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        gate(loaded, EVALUATIONS / f"{loaded.last_phase}.json", VERDICT)
+    if as_json:
+        print_json(read_json(VERDICT))
 
 
 @app.command()
 def register(params: Params = PARAMS) -> None:
-    """Log the run to MLflow; register the generator if the gate passed."""
+    """Log the run to MLflow; register the generator if the gate passed.
+
+    Example: progan register
+    """
     from components.register.runs import RunFiles
     from components.register.stage import register
     from progan import config
@@ -199,7 +242,10 @@ def register(params: Params = PARAMS) -> None:
 
 @app.command()
 def report(params: Params = PARAMS) -> None:
-    """Write the report: one HTML file, and the tables behind `dvc plots`."""
+    """Write the report: one HTML file, and the tables behind `dvc plots` and `dvc metrics`.
+
+    Example: progan report
+    """
     from components.report.stage import ReportFiles, report
     from progan import config
 
@@ -207,20 +253,28 @@ def report(params: Params = PARAMS) -> None:
 
 
 @app.command()
-def summary(params: Params = PARAMS) -> None:
-    """Say what the run made and where to look."""
-    from components.report.summary import summary
-    from progan import config
+def summary(as_json: Json = False) -> None:
+    """Say what the run made and where to look.
 
-    summary(config.load(params), VERDICT, REGISTRATION, SAMPLES, REPORT)
+    Example: progan summary
+    """
+    from components.report.summary import print_summary, summary
+
+    made = summary(VERDICT, REGISTRATION, SAMPLES, REPORT)
+    print_json(made) if as_json else print_summary(made)
 
 
 def main() -> None:
-    """Run the command; errors that people can cause become one line and their exit code."""
+    """Run the command; errors that people can cause become one line on stderr and their exit code."""
     # Threads that spin while they wait make training many times slower when anything else wants the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except UsageError as error:
+        told = error.format_message().removesuffix(".").replace("Value error, ", "")
+        if told:  # nothing is, where no argument asked for help
+            print(f"progan: {told}; see {error.ctx.command_path} --help", file=sys.stderr)
+        sys.exit(error.exit_code)
     except (InputError, Interrupted) as error:
         if "--debug" in sys.argv:
             raise

@@ -42,7 +42,7 @@ def collect(
         str | None, typer.Option(help="Where results are kept; the profile's storage.results if not given.")
     ] = None,
     push: Annotated[bool, typer.Option("--push", help="Send it to DVC's remote, too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    as_json: options.Json = False,
     md: Annotated[
         Path | None, typer.Option(help="Write verdict and links to this file, as Markdown.")
     ] = None,
@@ -71,7 +71,7 @@ def collect(
         found = replace(found, pushed=push, url=host and f"{(ui or host).rstrip('/')}/#/runs/details/{run}")
     if md:
         md.write_text(_markdown(found, loaded, cluster))
-    print(json.dumps(asdict(found), indent=2) if as_json else _plain(found))
+    options.print_json(asdict(found)) if as_json else print(_plain(found))
 
 
 @dataclass(frozen=True)
@@ -198,11 +198,12 @@ def _place_evaluation(key: str, small: Path) -> bool:
     """Put the measures and samples of a phase into place, if they are of the checkpoint that came."""
     from components.results import opened
 
-    evaluation, samples = Path("evaluation", f"{key}.json"), Path("samples", f"{key}.png")
+    evaluation = Path("evaluation", f"{key}.json")
+    pictures = [Path("samples", name) for name in (f"{key}.png", f"{key}-nearest.png")]
     found = _read(small / evaluation)
     if found is None or found["checkpoint"] != opened(Path("checkpoints", key)).digest:
         return False
-    _place(small, evaluation, samples)
+    _place(small, evaluation, *pictures)
     return True
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines import options
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -21,6 +23,7 @@ MAX_CLASSES, MAX_SKIPPED = 40, 10  # lines of the tables
 def show(
     dataset: Dataset = DATASET,
     sheet: Annotated[Path, typer.Option(help="Where to write the contact sheet.")] = SHEET,
+    as_json: options.Json = False,
 ) -> None:
     """Print what a built dataset holds, and write a sheet of its images.
 
@@ -34,6 +37,9 @@ def show(
 
     manifest = load_manifest(dataset)
     write_png(sheet, contact_sheet(dataset))
+    if as_json:
+        options.print_json({**manifest.to_json(), "digest": manifest.digest, "contact_sheet": str(sheet)})
+        return
     console = Console(highlight=False)
     console.print(f"[bold]{manifest.name}[/bold]: {manifest.images:,} images, from {manifest.source}")
     facts = {**manifest.parameters, "channels": manifest.channels, "enlarged": manifest.enlarged}
@@ -45,7 +51,7 @@ def show(
 
 
 @app.command()
-def verify(dataset: Dataset = DATASET) -> None:
+def verify(dataset: Dataset = DATASET, as_json: options.Json = False) -> None:
     """Read every shard of a built dataset again and compare it with its digest.
 
     Example: progan dataset verify data/multires
@@ -56,6 +62,10 @@ def verify(dataset: Dataset = DATASET) -> None:
     with show_progress("verify", "bytes") as advance:
         manifest = verify(dataset, advance)
     shards = sum(len(level.shards) for level in manifest.levels.values())
+    if as_json:
+        facts = {"name": manifest.name, "images": manifest.images, "shards": shards}
+        options.print_json(facts | {"digest": manifest.digest})
+        return
     print(f"{dataset}: all {shards} shards are as {manifest.name} was built, {manifest.images:,} images")
     print(f"digest of its manifest: {manifest.digest}")
 

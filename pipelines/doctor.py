@@ -44,6 +44,7 @@ def cluster(
     context: Annotated[str | None, typer.Option(help="Of the kubeconfig; else its current one.")] = None,
     params: options.Params = options.PARAMS,
     profile: options.ProfileFile = options.PROFILE,
+    as_json: options.Json = False,
 ) -> None:
     """Compare a cluster with the profile: GPUs, quotas, secrets, accounts, MLflow and storage.
 
@@ -54,8 +55,11 @@ def cluster(
 
     loaded, wanted = config.load(params), load_profile(profile)
     checks = list(_Cluster(_api(kubeconfig, context), wanted, tuple(loaded.phases)).checks())
-    for check in checks:
-        print(f"{'✓' if check.passed else '✗'} {check.text}")
+    if as_json:
+        options.print_json([asdict(check) for check in checks])
+    else:
+        for check in checks:
+            print(f"{'✓' if check.passed else '✗'} {check.text}")
     if wrong := sum(not check.passed for check in checks):
         raise InputError(f"{wrong} of {len(checks)} checks failed, see above")
 

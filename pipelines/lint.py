@@ -27,6 +27,7 @@ def lint(
     profile: options.ProfileFile = options.PROFILE,
     image: options.Image = None,
     dataset: options.Dataset = options.DATASET,
+    as_json: options.Json = False,
 ) -> None:
     """Say what of the pipeline would fail on a cluster only.
 
@@ -35,9 +36,21 @@ def lint(
     from pipelines.compile import compiled
 
     loaded, cluster, digest = options.read_all(params, profile, image, dataset)
-    text = compiled(loaded, cluster, digest) if pipeline is None else pipeline.read_text()
+    text = compiled(loaded, cluster, digest) if pipeline is None else _read(pipeline)
+    if as_json:
+        options.print_json({"findings": list(findings(text, loaded, cluster))})
     refuse(text, loaded, cluster)
-    print(f"{pipeline or 'the pipeline'}: nothing found that would fail on a cluster")
+    if not as_json:
+        print(f"{pipeline or 'the pipeline'}: nothing found that would fail on a cluster")
+
+
+def _read(pipeline: Path) -> str:
+    try:
+        return pipeline.read_text()
+    except OSError as error:
+        raise InputError(
+            f"{pipeline}: cannot be read ({error.strerror}); write one: progan compile"
+        ) from None
 
 
 def refuse(text: str, config: "Config", profile: "Profile") -> None:

@@ -1,7 +1,8 @@
 """Options that several commands share, and what they stand for."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,11 +26,27 @@ TokenFile = Annotated[
     typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="A file with a token; a pod has its own."),
 ]
 Ui = Annotated[str | None, typer.Option(help="The address people open, if it is not the host.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
 
 PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")
 SNAPSHOTS = "snapshots"
 TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
+
+
+def print_json(value: Any) -> None:
+    """What `--json` prints, and nothing else on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def phase_keys(context: typer.Context) -> list[str]:
+    """The phases of the parameter file, for a shell to complete; none when it cannot be read."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(context.params.get("params") or PARAMS).read_text())
+        return list(values["phases"])
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return []
 
 
 def planned_dataset(config: "Config", dataset: str) -> str:

@@ -1,6 +1,5 @@
 """`progan plan`: what a run would do, before anything is spent."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -36,7 +35,7 @@ def plan(
     else:
         made = plan_here(loaded, contents, dataset, snapshots)
     if as_json:
-        print(json.dumps(show.as_json(made), indent=2, ensure_ascii=False))
+        options.print_json(show.as_json(made))
     elif as_markdown:
         print(show.as_markdown(made))
     else:

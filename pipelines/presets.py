@@ -4,25 +4,45 @@ from typing import Annotated
 
 import typer
 
+from pipelines import options
+
 app = typer.Typer(help="The paper's settings, and quicker ones, by name.", no_args_is_help=True)
 
 
 @app.command(name="list")
-def list_presets() -> None:
-    """List the presets, a line each."""
+def list_presets(as_json: options.Json = False) -> None:
+    """List the presets, a line each.
+
+    Example: progan presets list
+    """
     from rich.console import Console
     from rich.table import Table
 
     from progan import presets
 
+    if as_json:
+        options.print_json(presets.listed())
+        return
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, about in presets.listed().items():
         table.add_row(name, about)
     Console(highlight=False).print(table)
 
 
+def _names() -> list[str]:
+    from progan import presets
+
+    return list(presets.listed())
+
+
+Name = Annotated[
+    str,
+    typer.Argument(help="A name that `progan presets list` gives.", autocompletion=_names, metavar="NAME"),
+]
+
+
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A name that `progan presets list` gives.")]) -> None:
+def show(name: Name) -> None:
     """Print a preset as a whole parameter file.
 
     Example: progan presets show cifar10 > params.yaml

@@ -153,7 +153,7 @@ def _answer(decision: str, key: str, plan: "Plan", as_json: bool, url: str | Non
 
     if as_json:
         answer = {"decision": decision, "key": key, "url": url, "plan": show.as_json(plan)}
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        options.print_json(answer)
     elif decision == "nothing-to-do":
         print("nothing to do: dvc.lock has the results of these parameters and data")
     elif url:

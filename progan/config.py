@@ -226,6 +226,7 @@ class MeasuresConfig:
     seed: int
     swd_images: int
     ms_ssim_pairs: int
+    nearest_images: int
     score_images: int
     score_splits: int
     inception_weights: str | None
@@ -234,7 +235,8 @@ class MeasuresConfig:
     mode_samples: int | None
 
     def __post_init__(self) -> None:
-        for name in ("swd_images", "ms_ssim_pairs", "score_images", "score_splits", "classifier_epochs"):
+        counts = ("swd_images", "ms_ssim_pairs", "nearest_images", "score_images", "score_splits")
+        for name in (*counts, "classifier_epochs"):
             _require(getattr(self, name) > 0, f"{name} must be positive")
         _require(self.mode_samples is None or self.mode_samples > 0, "mode_samples must be positive or null")
         _require(
@@ -387,6 +389,10 @@ def read_yaml(path: Path, when_missing: str) -> Any:
         return yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {when_missing}") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check what it is and who may read it"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 

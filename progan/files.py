@@ -34,8 +34,12 @@ def read_json(path: Path) -> Any:
     """The JSON in `path`; an InputError that names the file when it is missing or no JSON."""
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file; run the stage that makes it (dvc repro)") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check what it is and who may read it"
+        ) from None
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run its stage again") from None
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from progan.files import atomic_file
 
-GAP, BACKGROUND = 2, 255
+GAP, MIDDLE, BACKGROUND = 2, 24, 255  # pixels between images, and between sheets
 
 
 def images_across(resolution: int, pixels: int) -> int:
@@ -61,12 +61,26 @@ def _enlargement(resolution: int, pixels: int) -> int:
     return max(pixels // 8 // resolution, 1)
 
 
-def beside(left: Image.Image, right: Image.Image, gap: int = 24) -> Image.Image:
-    """Two pictures of one height side by side."""
-    sheet = Image.new("RGB", (left.width + gap + right.width, max(left.height, right.height)), "white")
-    sheet.paste(left, (0, 0))
-    sheet.paste(right, (left.width + gap, 0))
+def above(top: Image.Image, bottom: Image.Image) -> Image.Image:
+    """Two pictures of one width, one below the other; what is between them is transparent."""
+    sheet = Image.new("RGBA", (top.width, top.height + MIDDLE // 2 + bottom.height))
+    sheet.paste(top, (0, 0))
+    sheet.paste(bottom, (0, top.height + MIDDLE // 2))
     return sheet
+
+
+def beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two pictures of one size side by side."""
+    sheet = Image.new("RGB", (2 * left.width + MIDDLE, left.height), "white")
+    sheet.paste(left, (0, 0))
+    sheet.paste(right, (left.width + MIDDLE, 0))
+    return sheet
+
+
+def apart(sheet: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """The two pictures that `beside` put together."""
+    width, height = (sheet.width - MIDDLE) // 2, sheet.height
+    return sheet.crop((0, 0, width, height)), sheet.crop((width + MIDDLE, 0, sheet.width, height))
 
 
 def png(image: Image.Image) -> bytes:

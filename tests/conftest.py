@@ -24,6 +24,7 @@ SMALL = {
     "measures": {
         "swd_images": 16,
         "ms_ssim_pairs": 8,
+        "nearest_images": 16,
         "score_images": 16,
         "score_splits": 2,
         "classifier_epochs": 1,

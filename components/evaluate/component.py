@@ -17,8 +17,9 @@ def evaluate(
     network: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Metrics],
     samples: dsl.Output[dsl.Artifact],
+    nearest: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Measure a finished phase; draw reals beside fakes.
+    """Measure a finished phase; draw reals beside fakes, and the training images nearest to fakes.
 
     Args:
         params: params.yaml as canonical JSON.
@@ -30,7 +31,8 @@ def evaluate(
         checkpoint: Of the finished phase.
         network: The score network's folder.
         evaluation: The measures, as JSON and as metrics.
-        samples: The picture.
+        samples: Reals beside fakes.
+        nearest: Fakes above the training images that are nearest to them.
     """
     from pathlib import Path
 
@@ -42,8 +44,8 @@ def evaluate(
 
     loaded = config.from_text(params)
     dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
-    out, picture = Path(evaluation.path), Path(samples.path)
-    evaluate(loaded, phase, Path(checkpoint.path), dataset, Path(network.path), out, picture)
-    numbers = {name: m for name, m in flat_measures(files.read_json(out)).items() if isinstance(m, float)}
+    made = Path(evaluation.path), Path(samples.path), Path(nearest.path)
+    evaluate(loaded, phase, Path(checkpoint.path), dataset, Path(network.path), *made)
+    numbers = {name: m for name, m in flat_measures(files.read_json(made[0])).items() if isinstance(m, float)}
     evaluation.metadata.update(numbers)
-    Results(results, loaded, dataset_digest).keep_evaluation(phase, out, picture)
+    Results(results, loaded, dataset_digest).keep_evaluation(phase, *made)

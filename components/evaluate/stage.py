@@ -15,25 +15,34 @@ from progan.dataset.reader import load_training_set
 from progan.device import best_device
 from progan.errors import InputError
 from progan.files import read_json, write_json
-from progan.metrics import classifier, inception, modes, swd
+from progan.metrics import classifier, inception, modes, nearest, swd
 from progan.metrics.ms_ssim import mean_ms_ssim
 from progan.models import load_generator, require_network
 from progan.networks import Generator
-from progan.render import beside, grid, images_across, write_png
+from progan.render import above, beside, grid, images_across, write_png
 from progan.sampling import generate, seeded_inputs
 from progan.snapshots import read_checkpoint
 
 REALS_AT_ONCE = 64
 MODE_ROUNDS = 10  # of `mode_samples` images each, as in the paper
 GRID_PIXELS = 512  # side of the grids of reals and fakes: 8 × 8 images up to 64 px, fewer above
+NEAREST_SHOWN, NEIGHBOURS, NEAREST_SIDE = 8, 3, 128  # fakes, training images below each, their largest side
 
 Images = Callable[[int, int], Iterator[Tensor]]  # from which image to which → minibatches, uint8 [n, C, R, R]
 
 
 def evaluate(
-    config: Config, key: str, checkpoint: Path, dataset: Path, score_network: Path, out: Path, samples: Path
+    config: Config,
+    key: str,
+    checkpoint: Path,
+    dataset: Path,
+    score_network: Path,
+    out: Path,
+    samples: Path,
+    nearest_images: Path,
 ) -> None:
-    """Write the measures of `checkpoint` to `out` (JSON), and reals beside fakes to `samples` (PNG)."""
+    """Write the measures of `checkpoint` to `out` (JSON), reals beside fakes to `samples` (PNG), and to
+    `nearest_images` (PNG) fakes above the training images that are nearest to them."""
     finished = read_checkpoint(checkpoint)
     if finished.facts["phase"] != key:
         raise InputError(
@@ -46,6 +55,7 @@ def evaluate(
     require_network(finished, config.network)
     generator = load_generator(finished).to(best_device())
     reals, fakes = _reals_of(images, config), _fakes_of(generator, labels, config)
+    nearness, near = _nearest(images, fakes, config)
     evaluation = {
         "phase": key,
         "resolution": resolution,
@@ -54,10 +64,12 @@ def evaluate(
         "checkpoint": finished.digest,
         "dataset": finished.facts["dataset"]["digest"],
         **_measure(config, reals, len(images), fakes, score_network),
+        "nearest": nearness,
     }
     write_png(samples, _samples(images, labels, generator, config))
+    write_png(nearest_images, near)
     write_json(out, _finite_or_null(evaluation))
-    distance, floor = evaluation["swd"]["average"], evaluation["swd_floor"]
+    distance, floor = evaluation["swd"]["average"], evaluation["swd_floor"]["average"]
     print(f"{out}: SWD {distance:.1f}; real images among themselves {floor:.1f}")
 
 
@@ -79,13 +91,13 @@ def _samples(images: Tensor, labels: Tensor | None, generator: Generator, config
 
     Where a class has fewer reals than a row is long, the rest of the row stays white.
     """
-    count, columns, reals, wanted = 64, None, images[:64], None
+    columns, reals, wanted = None, images[:64], None
     if labels is not None:
         columns = images_across(generator.resolution, GRID_PIXELS)
         rows = torch.arange(min(config.network.label_size, columns))
         reals = torch.cat([_row(images[labels == row], columns) for row in rows])
-        count, wanted = len(reals), rows.repeat_interleave(columns)
-    inputs = seeded_inputs(count, config.network, config.measures.seed, wanted)
+        wanted = rows.repeat_interleave(columns)
+    inputs = seeded_inputs(len(reals), config.network, config.measures.seed, wanted)
     fakes = torch.cat(list(generate(generator, inputs)))
     return beside(grid(reals, GRID_PIXELS, columns), grid(fakes, GRID_PIXELS, columns))
 
@@ -94,6 +106,31 @@ def _row(images: Tensor, columns: int) -> Tensor:
     """The first `columns` images, white ones where there are fewer."""
     white = images.new_full((max(columns - len(images), 0), *images.shape[1:]), 255)
     return torch.cat([images[:columns], white])
+
+
+def _nearest(images: Tensor, fakes: Images, config: Config) -> tuple[dict[str, float], Image]:
+    """How near fakes come to the training images (uint8 [N, C, R, R]), and a picture of it.
+
+    The picture shows the fakes that come nearest in its top row, below each the nearest training images.
+    """
+    count, mirror, random = config.measures.nearest_images, config.training.mirror, torch.Generator()
+    generated = torch.cat([nearest.reduce(some, NEAREST_SIDE) for some in fakes(0, count)])
+    sample = torch.randperm(len(images), generator=random.manual_seed(config.measures.seed))[:count]
+    queries = torch.cat([nearest.reduce(generated), nearest.reduce(images[sample])]).to(best_device())
+    own = torch.cat([torch.full((count,), -1), sample])
+    shown = min(NEIGHBOURS, len(images) - 1)
+    found = nearest.neighbours(queries, images.split(REALS_AT_ONCE), shown, mirror, own)
+    made, real = found[:count], found[count:]
+    first = made.distances[:, 0].argsort()[:NEAREST_SHOWN]
+    rows = [
+        torch.where(mirrored.view(-1, 1, 1, 1), images[indices].flip(3), images[indices])
+        for indices, mirrored in zip(made.indices[first].T, made.mirrored[first].T, strict=True)
+    ]
+    below = nearest.reduce(torch.cat(rows), NEAREST_SIDE)
+    top, bottom = (
+        grid(some.round().to(torch.uint8), GRID_PIXELS, len(first)) for some in (generated[first], below)
+    )
+    return nearest.measure(made, real), above(top, bottom)
 
 
 def _reals_of(images: Tensor, config: Config) -> Images:
@@ -120,7 +157,7 @@ def _measure(
     seed = measures.seed
     count = min(measures.swd_images, real_count // 2)
     described = swd.describe(reals(0, count), seed)
-    floor = swd.noise_floor(described, swd.describe(reals(count, 2 * count), seed + 1), seed)
+    floor = swd.sliced_wasserstein(described, swd.describe(reals(count, 2 * count), seed + 1), seed)
     pairs = min(measures.ms_ssim_pairs, real_count // 2)
     return {
         "swd": swd.sliced_wasserstein(described, swd.describe(fakes(0, count), seed + 1), seed),

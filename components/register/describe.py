@@ -33,7 +33,7 @@ MEASURES = {  # name → title, and which values are good
     "modes": ("modes of 1000", "higher"),
     "modes_kl": ("KL of the modes", "lower"),
 }
-OF_REALS = {"swd_average": "swd_floor", "ms_ssim": "ms_ssim_reals"}
+OF_REALS = {"swd_average": "swd_floor_average", "ms_ssim": "ms_ssim_reals"}
 
 
 @dataclass(frozen=True)

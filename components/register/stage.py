@@ -1,11 +1,10 @@
 """Log the run to MLflow and, when the gate passed, register its generator."""
 
-import os
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from components.commit import git_commit
 from components.gate.stage import flat_measures
 from components.object_store.dataset import find_manifest
 from components.register import describe
@@ -44,7 +43,7 @@ def _register(
     config: Config, files: RunFiles, dataset: str, verdict: dict[str, Any]
 ) -> tuple[str | None, str]:
     """Do it; return the version, if one is registered, and the parent run."""
-    mlflow_client, commit = client(), _git_commit()
+    mlflow_client, commit = client(), git_commit()
     parent = find_or_make_parent(mlflow_client, config, verdict, files, commit)
     noted = mlflow_client.get_run(parent).data.tags.get("git_commit", "none")
     commit = commit if noted == "none" else noted  # that of the first time, not of a later registration
@@ -119,18 +118,6 @@ def _started_from(config: Config) -> dict[str, str]:
     for key, start in config.warm_start.items():
         return {WARM_START: canonical_json({"phase": key, **asdict(start)})}
     return {}
-
-
-def _git_commit() -> str:
-    """The commit that the image was built from (PROGAN_GIT_COMMIT), else the one that is checked out, "+"
-    behind it when files differ from it; "none" outside git."""
-    if built_from := os.environ.get("PROGAN_GIT_COMMIT"):
-        return built_from
-    command = ["git", "describe", "--always", "--abbrev=40", "--match=", "--dirty=+"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "none"
-    except FileNotFoundError:
-        return "none"
 
 
 def _find_version(mlflow_client: Any, model: str, run: str) -> str | None:

@@ -4,20 +4,37 @@ import base64
 import csv
 import io
 import platform
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, PackageLoader, select_autoescape
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
+from components.commit import git_commit
+from components.gate.stage import flat_measures
+from components.report import charts
 from progan import __version__
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME
-from progan.files import atomic_file, read_json
+from progan.dataset.reader import load_manifest
+from progan.files import atomic_file, atomic_folder, read_json, write_json
 from progan.progress import duration
+from progan.render import apart
 
 TRAINING_COLUMNS = ("phase", "kimg", "alpha", "d_loss", "g_loss", "gradient_norm", "images_per_second")
+PIXELS_AS_PNG = 2**20  # a larger picture is embedded as WebP: a fifth of the size, and hardly different
+SCORES = {  # the measures of the score networks: what they are called, and digits
+    "classifier_score": ("Classifier score", 2),
+    "inception_score": ("Inception score", 2),
+    "fid": ("FID", 1),
+    "kid": ("KID", 4),
+    "modes": ("Modes of 1000", 0),
+    "modes_kl": ("KL of modes", 2),
+}
 Rows = list[dict[str, Any]]
 
 
@@ -41,30 +58,40 @@ class ReportFiles:
 
 
 def report(config: Config, files: ReportFiles, out: Path, failure: str | None = None) -> None:
-    """Write report.html, training.csv and swd.csv into the folder `out`.
+    """Write report.html, and the tables behind `dvc plots` and `dvc metrics`, into the folder `out`.
 
-    A run that was stopped or failed (`failure` says how) is reported as far as it came.
+    A run that was stopped or failed (`failure` says how), or whose weights were imported and have no history,
+    is reported as far as there is something.
     """
-    history = [row for key in config.phases for row in _history(files.history / f"{key}.csv", key)]
-    _write_csv(out / "training.csv", TRAINING_COLUMNS, [row for row in history if row["d_loss"] is not None])
-    _write_csv(out / "swd.csv", ("phase", "kimg", "swd"), [row for row in history if row["swd"] is not None])
-    trained = list(dict.fromkeys(row["phase"] for row in history))
-    evaluated = [key for key in trained if (files.evaluations / f"{key}.json").exists()]
+    history = {key: rows for key in config.phases if (rows := _history(files.history / f"{key}.csv"))}
+    evaluations = {
+        key: read_json(path) for key in config.phases if (path := files.evaluations / f"{key}.json").exists()
+    }
+    _write_tables(out, history, evaluations)
+    phases = [
+        _phase(config, key, files, history.get(key, []), evaluations.get(key))
+        for key in config.phases
+        if key in history or key in evaluations
+    ]
+    final = next((phase for phase in reversed(phases) if phase["evaluation"]), None)
     page = _template().render(
         config=config,
         failure=failure,
         verdict=_read_if_there(files.verdict),
         registration=_read_if_there(files.registration),
-        manifest=_read_if_there(files.dataset / MANIFEST_NAME),
-        phases=[_phase(config, key, files, history) for key in evaluated],
-        curves=[_curve(history, ("d_loss", "g_loss"), "loss"), _curve(history, ("swd",), "SWD × 1000")],
-        seconds=duration(sum(_seconds(history, key) for key in trained)),
-        environment={
-            "progan": __version__,
-            "torch": torch.__version__,
-            "Python": platform.python_version(),
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        manifest=load_manifest(files.dataset) if (files.dataset / MANIFEST_NAME).exists() else None,
+        phases=phases,
+        final=final,
+        scores={
+            name: score for name, score in SCORES.items() if any(name in e for e in evaluations.values())
         },
+        levels=sorted({int(n) for e in evaluations.values() for n in e["swd"] if n != "average"}),
+        levels_chart=_levels_chart(final["evaluation"]) if final else "",
+        curves=_curves(config, history),
+        total=_total(phases),
+        commit=git_commit(),
+        versions={"progan": __version__, "torch": torch.__version__, "Python": platform.python_version()},
+        params=yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=100),
     )
     with atomic_file(out / "report.html") as beside:
         beside.write_text(page)
@@ -75,17 +102,31 @@ def _read_if_there(path: Path) -> Any:
     return read_json(path) if path.exists() else None
 
 
-def _history(path: Path, key: str) -> Rows:
-    """The rows of a phase; none when it was not trained."""
+def _history(path: Path) -> Rows:
+    """The rows of a phase; none when it was not trained here."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        {"phase": key, "device": row.pop("device", None)}
-        | {name: float(text) if text else None for name, text in row.items()}
-        for row in rows
-    ]
+        return [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _value(text: str) -> float | str | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
+
+
+def _write_tables(out: Path, history: Mapping[str, Rows], evaluations: Mapping[str, Any]) -> None:
+    """training.csv and swd.csv, which `dvc plots` draws; the measures of each phase for `dvc metrics`."""
+    rows = [{"phase": key} | row for key, rows in history.items() for row in rows]
+    _write_csv(out / "training.csv", TRAINING_COLUMNS, [row for row in rows if row["d_loss"] is not None])
+    _write_csv(out / "swd.csv", ("phase", "kimg", "swd"), [row for row in rows if row["swd"] is not None])
+    with atomic_folder(out / "metrics") as beside:
+        for key, evaluation in evaluations.items():
+            measures = flat_measures(evaluation)
+            numbers = {name: value for name, value in measures.items() if isinstance(value, float)}
+            write_json(beside / f"{key}.json", numbers)
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: Rows) -> None:
@@ -95,67 +136,103 @@ def _write_csv(path: Path, columns: tuple[str, ...], rows: Rows) -> None:
         writer.writerows(rows)
 
 
-def _seconds(history: Rows, key: str) -> float:
-    return max(row["seconds"] for row in history if row["phase"] == key)
-
-
-def _phase(config: Config, key: str, files: ReportFiles, history: Rows) -> dict[str, Any]:
-    """What the report says of one phase."""
-    rows = [row for row in history if row["phase"] == key]
-    measured = [row["swd"] for row in rows if row["swd"] is not None]
-    seconds = _seconds(history, key)
-    return {
+def _phase(config: Config, key: str, files: ReportFiles, rows: Rows, evaluation: Any) -> dict[str, Any]:
+    """What the report says of a phase: of its training if it has a history, of its measures if any."""
+    phase: dict[str, Any] = {
         "key": key,
         "config": config.phase(key),
-        "evaluation": read_json(files.evaluations / f"{key}.json"),
+        "evaluation": evaluation,
+        "training": _training(rows) if rows else None,
+        "pictures": [],
+        "nearest": None,
+    }
+    if evaluation:
+        with Image.open(files.samples / f"{key}.png") as sheet:
+            phase["pictures"] = [_embedded(half) for half in apart(sheet)]
+    if (nearest := files.samples / f"{key}-nearest.png").exists():
+        with Image.open(nearest) as picture:
+            phase["nearest"] = _embedded(picture)
+    return phase
+
+
+def _training(rows: Rows) -> dict[str, Any]:
+    """How long a phase took, on what, and what it made of the SWD."""
+    measured = [row["swd"] for row in rows if row["swd"] is not None]
+    last = rows[-1]
+    return {
+        "images": last["images"],
+        "seconds": last["seconds"],
+        "device": last.get("device"),  # not in the histories of before
+        "gpus": int(last.get("gpus") or 0),
+        "skipped": int(last["skipped"]),
         "swd_start": measured[0],
         "swd_end": measured[-1],
-        "skipped": int(rows[-1]["skipped"]),
-        "duration": duration(seconds),
-        "rate": rows[-1]["images"] / seconds,
-        "picture": _embedded("image/png", (files.samples / f"{key}.png").read_bytes()),
     }
 
 
-def _curve(history: Rows, names: tuple[str, ...], label: str) -> str:
-    """A line chart of columns over kimg as a data URI; a dotted line where a phase begins."""
-    from matplotlib.figure import Figure
+def _total(phases: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The training of all phases together; None when none was trained here."""
+    trained = [phase["training"] for phase in phases if phase["training"]]
+    if not trained:
+        return None
+    return {
+        "images": sum(phase["images"] for phase in trained),
+        "seconds": sum(phase["seconds"] for phase in trained),
+        "gpu_seconds": sum(phase["seconds"] * phase["gpus"] for phase in trained),
+        "devices": list(dict.fromkeys(_devices(phase) for phase in trained if phase["device"])),
+        "skipped": sum(phase["skipped"] for phase in trained),
+    }
 
-    figure = Figure(figsize=(7, 2.6), layout="constrained")
-    axes = figure.subplots()
-    for name in names:
-        rows = [row for row in history if row[name] is not None]
-        axes.plot([row["kimg"] for row in rows], [row[name] for row in rows], label=name, linewidth=1.2)
-    for key in dict.fromkeys(row["phase"] for row in history):
-        start = min(row["kimg"] for row in history if row["phase"] == key)
-        axes.axvline(start, color="grey", linestyle=":", linewidth=0.8)
-        axes.annotate(
-            key, (start, 1), xycoords=("data", "axes fraction"), fontsize=7, color="grey", va="bottom"
+
+def _devices(training: Mapping[str, Any]) -> str:
+    """Such as "4 × NVIDIA A100", or "CPU"."""
+    return f"{training['gpus']} × {training['device']}" if training["gpus"] > 1 else training["device"]
+
+
+def _curves(config: Config, history: Mapping[str, Rows]) -> dict[str, Any]:
+    """The charts over kimg that there is something to draw for, by their titles."""
+    if not history:
+        return {}
+    named = {str(config.phase(key).resolution): rows for key, rows in history.items()}
+    found = {
+        title: charts.over_kimg(named, columns, title, unit, log)
+        for title, columns, unit, log in (
+            ("Sliced Wasserstein distance", {"swd": "SWD"}, "SWD × 1000", False),
+            ("Losses", {"d_loss": "discriminator", "g_loss": "generator"}, "loss", False),
+            ("Gradient norm", {"gradient_norm": "gradient norm"}, "‖∇D‖", False),
+            ("Speed", {"images_per_second": "images per second"}, "images / s", True),
         )
-    axes.set_xlabel("kimg")
-    axes.set_ylabel(label)
-    axes.spines[["top", "right"]].set_visible(False)
-    if len(names) > 1:
-        axes.legend(frameon=False, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _embedded("image/svg+xml", buffer.getvalue())
+    }
+    return {title: chart for title, chart in found.items() if chart}
 
 
-def _embedded(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def _levels_chart(evaluation: Mapping[str, Any]) -> Any:
+    generated, reals = (
+        {level: value for level, value in evaluation[name].items() if level != "average"}
+        for name in ("swd", "swd_floor")
+    )
+    return charts.by_level(generated, reals, "SWD by level of detail", "SWD × 1000")
+
+
+def _embedded(picture: Image.Image) -> str:
+    """A picture as a data URI."""
+    kind, content = "png" if picture.width * picture.height <= PIXELS_AS_PNG else "webp", io.BytesIO()
+    picture.save(content, kind, quality=90)
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def _number(value: float | None, digits: int) -> str:
     """A measure for the tables; a dash where it was no finite number."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else f"{value:,.{digits}f}"
 
 
 def _template() -> Any:
     environment = Environment(
         loader=PackageLoader("components.report", "."),
-        autoescape=select_autoescape(["html"]),
+        autoescape=True,
+        undefined=StrictUndefined,
         trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters["number"] = _number
+    environment.filters |= {"number": _number, "duration": duration, "devices": _devices}
     return environment.get_template("report.html")

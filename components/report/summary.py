@@ -1,35 +1,45 @@
 """The few lines at the end of `make run`: what was made and where to look."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from components.register.registry import public_address, tracking_uri
-from progan.config import Config
 from progan.files import read_json
 
 
-def summary(config: Config, verdict_file: Path, registration_file: Path, samples: Path, report: Path) -> None:
-    """Print the verdict, the files to look at, the registered version and how to open MLflow."""
+def summary(verdict_file: Path, registration_file: Path, samples: Path, report: Path) -> dict[str, Any]:
+    """The verdict, the files to look at, the registered version (None: none) and how to open MLflow."""
     verdict, registration = read_json(verdict_file), read_json(registration_file)
-    version = registration["version"]
-    made = (
-        f"{registration['model']} version {version}, alias candidate"
-        if version
-        else "nothing: the gate failed"
-    )
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\n[bold]{verdict['phase']}[/bold]: the gate {_word(verdict['passed'])}")
-    for reason in verdict["reasons"]:
-        console.print(f"  {'✓' if reason['passed'] else '✗'} {reason['text']}")
-    lines = {
-        "report": report / "report.html",
-        "samples": samples / f"{verdict['phase']}.png",
-        "registered": made,
+    return {
+        "phase": verdict["phase"],
+        "passed": verdict["passed"],
+        "reasons": verdict["reasons"],
+        "report": str(report / "report.html"),
+        "samples": str(samples / f"{verdict['phase']}.png"),
+        "model": registration["model"],
+        "version": registration["version"],
         "registry": _how_to_open(tracking_uri()),
     }
+
+
+def print_summary(made: dict[str, Any]) -> None:
+    """Print a summary for people to read."""
+    version = f"{made['model']} version {made['version']}, alias candidate"
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"\n[bold]{made['phase']}[/bold]: the gate {_word(made['passed'])}")
+    for reason in made["reasons"]:
+        console.print(f"  {'✓' if reason['passed'] else '✗'} {escape(reason['text'])}")
+    lines = {
+        "report": made["report"],
+        "samples": made["samples"],
+        "registered": version if made["version"] else "nothing: the gate failed",
+        "registry": made["registry"],
+    }
     for name, value in lines.items():
-        console.print(f"  {name:<11} {value}")
+        console.print(f"  {name:<11} {escape(value)}")
 
 
 def _how_to_open(uri: str) -> str:

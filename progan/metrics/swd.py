@@ -75,6 +75,7 @@ def sliced_wasserstein(real: Descriptors, fake: Descriptors, seed: int) -> dict[
     """The distance at each level and their average, × 1000 as in the paper's Table 1; 0 is best.
 
     Keys: the side of each level ("32", "16") and "average". seed: decides the 512 directions of a level.
+    Two disjoint sets of real images give the noise floor: what a perfect generator would score.
     Raises ValueError unless both sets have the same number of images and the same levels.
     """
     if real.images != fake.images:
@@ -88,11 +89,6 @@ def sliced_wasserstein(real: Descriptors, fake: Descriptors, seed: int) -> dict[
         directions = unit_directions(_generator("directions", seed, side))
         distances[str(side)] = 1000 * _distance(descriptors, fake.levels[side], directions)
     return distances | {"average": sum(distances.values()) / len(distances)}
-
-
-def noise_floor(real: Descriptors, other_real: Descriptors, seed: int) -> float:
-    """The average distance between two disjoint sets of real images: what a perfect generator would score."""
-    return sliced_wasserstein(real, other_real, seed)["average"]
 
 
 def laplacian_pyramid(images: Tensor) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from components.evaluate.stage import _fakes_of, _row, evaluate
+from components.evaluate.stage import _fakes_of, _nearest, _row, evaluate
 from components.gate.stage import decide, gate
 from components.register.runs import RunFiles
 from components.register.stage import register
@@ -28,7 +28,7 @@ from progan.snapshots import read_checkpoint
 from progan.store import FolderStore
 
 DATASET, CHECKPOINT, NETWORK = Path("multires"), Path("checkpoints/r0004"), Path("score_network")
-OUT, SAMPLES = Path("evaluation.json"), Path("samples.png")
+OUT, SAMPLES, NEAREST = Path("evaluation.json"), Path("samples.png"), Path("nearest.png")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def trained(made):
 
 def evaluated(config):
     prepare_score_network(config, DATASET, NETWORK)
-    evaluate(config, "r0004", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES)
+    evaluate(config, "r0004", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES, NEAREST)
     return read_json(OUT)
 
 
@@ -65,7 +65,8 @@ def test_with_labels(trained):
     assert 1 <= first["classifier_score"] <= 2
     assert "inception_score" not in first
     assert first["swd_images"] == 16
-    assert 0 < first["swd_floor"] < first["swd"]["average"]
+    assert first["swd_floor"].keys() == first["swd"].keys()
+    assert 0 < first["swd_floor"]["average"] < first["swd"]["average"]
     assert 0 <= first["ms_ssim"] <= 1
     assert evaluated(trained) == first
     reals = load_images(DATASET, 4)[0]
@@ -124,6 +125,22 @@ def test_checkpoints_name_the_classes(made):
     assert facts["network"]["label_size"] == 2
 
 
+def test_a_generator_that_copies_is_found_out(trained):
+    """Its fakes stand in the top row, what they were copied from below them: as it is, or mirrored."""
+    images = torch.from_numpy(load_images(DATASET, 4)[0])
+    copies = images[torch.arange(16)].flip(3)
+    copies[0] = images[39]
+    noise = torch.randint(0, 256, (16, 3, 4, 4), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    copied, picture = _nearest(images, lambda begin, end: copies[begin:end].split(5), trained)
+    new, _ = _nearest(images, lambda begin, end: noise[begin:end].split(5), trained)
+    assert copied["ratio"] < 0.01
+    assert new["ratio_least"] > 1
+    sheet = np.asarray(picture)[..., :3]
+    assert sheet.shape == (66 + 2 + 12 + 3 * 66 + 2, 8 * 66 + 2, 3)
+    np.testing.assert_array_equal(sheet[:66], sheet[80 : 80 + 66])
+    assert (sheet[146:212] != sheet[80 : 80 + 66]).any()
+
+
 def test_another_number_of_classes_is_refused(made):
     with pytest.raises(InputError, match="network.label_size: is 8, but multires has 2 classes; set it to 2"):
         made(8)
@@ -154,14 +171,14 @@ def test_with_neither(trained, tmp_path):
     build(trained.dataset, Path("unlabelled"), workers=1)
     prepare_score_network(trained, Path("unlabelled"), NETWORK)
     assert read_json(NETWORK / "score_network.json")["kind"] == "none"
-    evaluate(trained, "r0004", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES)
+    evaluate(trained, "r0004", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES, NEAREST)
     assert not [name for name in read_json(OUT) if "score" in name]
 
 
 def test_a_checkpoint_of_another_phase(trained):
     prepare_score_network(trained, DATASET, NETWORK)
     with pytest.raises(InputError, match="holds phase r0004, not r0008; run that phase first"):
-        evaluate(trained, "r0008", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES)
+        evaluate(trained, "r0008", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES, NEAREST)
     assert not OUT.exists()
 
 
@@ -185,7 +202,8 @@ def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, 
     history, evaluations, samples, verdict = files.history, files.evaluations, files.samples, files.verdict
     history.mkdir()
     Path("history.csv").rename(history / "r0004.csv")
-    evaluate(config, "r0004", CHECKPOINT, DATASET, NETWORK, evaluations / "r0004.json", samples / "r0004.png")
+    pictures = samples / "r0004.png", samples / "r0004-nearest.png"
+    evaluate(config, "r0004", CHECKPOINT, DATASET, NETWORK, evaluations / "r0004.json", *pictures)
     gate(config, evaluations / "r0004.json", verdict)
     register(config, files, str(DATASET), Path("registration.json"))
     report(config, ReportFiles.below(Path(), DATASET), Path("report"))
@@ -195,7 +213,7 @@ def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, 
     assert [reason["measure"] for reason in reasons if not reason["passed"]] == ["ms_ssim"]
     page = Path("report/report.html").read_text()
     assert "ms_ssim is missing or no finite number; at most 1, the limit is asked" in page
-    assert "<td>–</td>" in page
+    assert '<dt>MS-SSIM</dt><dd class="value">–</dd>' in page
 
 
 def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):

@@ -1,5 +1,6 @@
 """The authors' weights as a checkpoint: measured, registered and trained further like any other."""
 
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -97,11 +98,13 @@ def test_what_params_must_say_is_printed(capsys):
     assert NetworkConfig(**yaml.safe_load("\n".join(rest))["network"]).latent_norm == "before-labels"
 
 
-def test_evaluated_and_registered(config, networks):
+def test_evaluated_and_registered(config, networks, monkeypatch):
+    monkeypatch.setattr("sys.path", list(sys.path))  # MLflow adds the code that a model brings along
     only = replace(config, phases={"r0008": config.phases["r0008"]})
     prepare_score_network(only, DATASET, Path("score_network"))
     evaluation, samples = Path("evaluation/r0008.json"), Path("samples/r0008.png")
-    evaluate(only, "r0008", CHECKPOINT, DATASET, Path("score_network"), evaluation, samples)
+    drawn = samples, Path("samples/r0008-nearest.png")
+    evaluate(only, "r0008", CHECKPOINT, DATASET, Path("score_network"), evaluation, *drawn)
     assert read_json(evaluation)["swd"]["average"] > 0
     gate(only, evaluation, Path("verdict.json"))
     register(only, RunFiles.below(Path()), str(DATASET), Path("registration.json"))

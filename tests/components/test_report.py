@@ -1,6 +1,9 @@
-"""The report of a run that came only so far."""
+"""The report of a run that is finished, of one that came only so far, and of imported weights."""
 
 import csv
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,15 +11,18 @@ from PIL import Image
 
 from components.report.stage import ReportFiles, report
 from components.train_phase.stage import _write_history
-from progan.files import write_json
+from progan.files import read_json, write_json
 
 ROW = {
     "kimg": 0.0, "images": 0, "alpha": 1.0, "learning_rate": 0.001, "minibatch": 8, "d_loss": 1.0,
     "g_loss": 2.0, "gradient_norm": 1.0, "skipped": 0, "seconds": 0.0, "images_per_second": 10.0, "swd": 50.0,
 }  # fmt: skip
 EVALUATION = {
-    "kimg": 0.1, "swd": {"16": 50.0, "average": 50.0}, "swd_floor": 5.0, "ms_ssim": 0.4, "ms_ssim_reals": 0.2,
+    "kimg": 0.1, "swd": {"16": 50.0, "average": 51.0}, "swd_floor": {"16": 5.0, "average": 5.5},
+    "swd_images": 16, "ms_ssim": 0.4, "ms_ssim_reals": 0.2, "fingerprint": "f" * 64, "checkpoint": "c" * 64,
+    "nearest": {"distance": 30.0, "distance_reals": 24.0, "ratio": 1.25, "ratio_least": 0.75},
 }  # fmt: skip
+LEVELS = [16, 32, 64, 128, 256, 512, 1024]
 
 
 @pytest.fixture
@@ -24,29 +30,53 @@ def page(tmp_path, monkeypatch, small_config):
     """Returns a function that reports what lies in the folder."""
     monkeypatch.chdir(tmp_path)
 
-    def page(failure=None):
-        report(small_config, ReportFiles.below(Path(), Path("multires")), Path("report"), failure)
+    def page(failure=None, config=small_config):
+        report(config, ReportFiles.below(Path(), Path("multires")), Path("report"), failure)
         return Path("report/report.html").read_text()
 
     return page
 
 
-def trained(key):
+def trained(key, **columns):
     rows = [ROW, ROW | {"kimg": 0.1, "images": 100, "seconds": 65.0, "swd": 40.0}]
-    _write_history(Path(f"history/{key}.csv"), rows)
+    _write_history(Path(f"history/{key}.csv"), [row | columns for row in rows])
 
 
-def evaluated(key):
-    write_json(Path(f"evaluation/{key}.json"), EVALUATION | {"phase": key})
+def evaluated(key, **changes):
+    write_json(Path(f"evaluation/{key}.json"), EVALUATION | {"phase": key} | changes)
     Path("samples").mkdir(exist_ok=True)
-    Image.new("RGB", (8, 8)).save(f"samples/{key}.png")
+    Image.new("RGB", (2 * 600 + 24, 600)).save(f"samples/{key}.png")
+    Image.new("RGBA", (600, 300)).save(f"samples/{key}-nearest.png")
+
+
+def judged(key, passed):
+    reason = {"measure": "swd", "value": 50.0, "limit": 1.0, "passed": passed, "text": "swd is 50"}
+    write_json(Path("verdict.json"), {"phase": key, "passed": passed, "reasons": [reason]})
+
+
+def needed_from_outside(html):
+    """What a browser would fetch to show the page."""
+    sources = re.findall(
+        r"""(?:src|href|action|poster)=["']?([^"'\s>]+)|url\(([^)]*)\)|@import ([^;]*)""", html
+    )
+    return [
+        source for found in sources for source in found if source and not source.startswith(("data:", "#"))
+    ]
+
+
+def text_of(html):
+    """What is read, without tags and pictures."""
+    body = re.sub(r"<(style|svg).*?</\1>", " ", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
 def test_nothing_was_made(page):
     html = page("FAILED no photographs <here>")
-    assert "The run did not finish</strong>: FAILED no photographs &lt;here&gt;" in html
+    assert "The run did not finish" in html
+    assert "FAILED no photographs &lt;here&gt;" in html
     assert "No dataset was built" in html
-    assert "<h2>Samples</h2>" not in html
+    for title in ("Samples", "Measures", "Training", "Throughput"):
+        assert f"<h2>{title}" not in html
 
 
 def test_one_phase_is_done_and_one_is_not_measured(page):
@@ -54,8 +84,8 @@ def test_one_phase_is_done_and_one_is_not_measured(page):
         trained(key)
     evaluated("r0004")
     html = page("FAILED")
-    assert html.count("data:image/png") == 1
-    assert "trained to 4 px in 2m 10s" in html
+    assert html.count("data:image/png") == 3
+    assert "trained to 8 px in 2m 10s" in html
     assert "registered" not in html
     with Path("report/training.csv").open() as file:
         assert {row["phase"] for row in csv.DictReader(file)} == {"r0004", "r0008"}
@@ -64,9 +94,158 @@ def test_one_phase_is_done_and_one_is_not_measured(page):
 def test_a_verdict_of_no_and_no_registration(page):
     trained("r0004")
     evaluated("r0004")
-    reason = {"measure": "swd", "value": 50.0, "limit": 1.0, "passed": False, "text": "swd is 50"}
-    write_json(Path("verdict.json"), {"phase": "r0004", "passed": False, "reasons": [reason]})
+    judged("r0004", passed=False)
     html = page()
     assert "<strong>Failed</strong> at r0004: nothing was registered" in html
     assert "✗ swd is 50" in html
     assert "did not finish" not in html
+
+
+def test_weights_that_were_imported_have_no_history(page):
+    evaluated("r0016")
+    judged("r0016", passed=True)
+    html = page()
+    assert "weights that were not trained here" in html
+    assert "SWD × 1000 51.0 noise floor 5.5" in text_of(html)
+    assert "<h2>Training" not in html
+    assert "<h2>Throughput" not in html
+
+
+def test_everything_that_people_look_for(page):
+    """From the verdict down, each number where it belongs, and nothing to be fetched."""
+    for key in ("r0004", "r0008"):
+        trained(key, device="Card 80GB", gpus=4)
+        evaluated(key, classifier_score=2.5, classifier_score_std=0.1)
+    judged("r0008", passed=True)
+    write_json(Path("registration.json"), {"model": "faces", "version": "7", "run": "abc"})
+    html = page()
+    text = text_of(html)
+    for told in (
+        "Passed at r0008: registered as version 7",
+        "Nearest training image 1.25 × as far as real ones; least 0.75",
+        "Classifier score 2.50 ± 0.10",
+        "r0004 0.1 51.0 / 5.5 50.0 / 5.0 0.400 / 0.200 2.50 1.25 ×",
+        "50.0 → 40.0 2 1m 05s 4 × Card 80GB 0.07",  # 100 images in 65 s on four cards
+        "all 0.2 2 2m 10s 0.14",
+        "trained on 4 × Card 80GB",
+        "checkpoint r0008, digest " + "c" * 64,
+        "faces version 7, MLflow run abc",
+        "learning_rate: 0.004",
+    ):
+        assert told in text
+    places = [html.index(f"<h2>{title}") for title in (
+        "Samples", "Is it copying?", "Measures", "Training", "Throughput and cost", "Environment",
+    )]  # fmt: skip
+    assert html.index("Passed") < places[0]
+    assert places == sorted(places)
+    assert html.count("<svg") == 5
+    assert "#0102" not in html, "a colour of the charts that is not the page's"
+    assert needed_from_outside(html) == []
+    assert page() == html
+
+
+def test_histories_of_before_name_no_device(page):
+    trained("r0004")
+    text = text_of(page())
+    assert "r0004 0 + 0.08 8 0.004 50.0 → 40.0 2 1m 05s all" in text
+    assert "GPU" not in text
+
+
+def test_a_measure_that_is_no_number(page):
+    trained("r0004")
+    nothing = {"distance": 1.0, "distance_reals": 0.0, "ratio": None, "ratio_least": None}
+    evaluated("r0004", ms_ssim=None, nearest=nothing, swd={"16": None, "average": None})
+    assert "MS-SSIM – real images 0.200 Nearest training image – ×" in text_of(page())
+
+
+def test_metrics_are_numbers_alone(page):
+    evaluated("r0004")
+    evaluated("r0008")
+    page()
+    assert read_json(Path("report/metrics/r0004.json")) == {
+        "kimg": 0.1, "swd_16": 50.0, "swd_average": 51.0, "swd_floor_16": 5.0, "swd_floor_average": 5.5,
+        "ms_ssim": 0.4, "ms_ssim_reals": 0.2, "nearest_distance": 30.0, "nearest_distance_reals": 24.0,
+        "nearest_ratio": 1.25, "nearest_ratio_least": 0.75,
+    }  # fmt: skip
+    Path("evaluation/r0008.json").unlink()
+    page()
+    assert [path.name for path in Path("report/metrics").iterdir()] == ["r0004.json"]
+
+
+def test_a_large_picture_is_embedded_smaller(page):
+    evaluated("r0004")
+    Image.new("RGB", (2 * 1100 + 24, 1100)).save("samples/r0004.png")
+    html = page()
+    assert html.count("data:image/webp") == 2
+    assert html.count("data:image/png") == 1
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, which fetches nothing but files."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if not (program and driver):
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    quiet = ("background-networking", "component-update", "sync", "gpu")
+    for argument in ("headless", "no-sandbox", "no-first-run", *(f"disable-{part}" for part in quiet)):
+        options.add_argument(f"--{argument}")
+    started = webdriver.Chrome(options, Service(driver))
+    yield started
+    started.quit()
+
+
+def test_in_a_browser(page, browser, small_config):
+    """On a phone nothing is wider than the screen, in dark mode all is light on dark, every picture shows."""
+    phases = {
+        f"r{side:04d}": replace(
+            small_config.phases["r0016"], resolution=side, init=f"checkpoints/r{side // 2:04d}"
+        )
+        for side in LEVELS
+    }
+    for key in phases:
+        trained(key, device="A card with a long name 80GB", gpus=8)
+        levels = {str(side): 12.34 for side in LEVELS if side <= int(key[1:])} | {"average": 12.34}
+        evaluated(key, swd=levels, swd_floor=levels, inception_score=1.0, fid=10.0, kid=0.01)
+    judged("r1024", passed=False)
+    config = replace(small_config)
+    object.__setattr__(config, "phases", phases)
+    page("FAILED train r1024: " + 100 * "x", config)
+
+    def look(width, scheme):
+        emulate = browser.execute_cdp_cmd
+        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        emulate("Emulation.setDeviceMetricsOverride", metrics)
+        emulate(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        )
+        browser.get(Path("report/report.html").resolve().as_uri())
+        return browser.execute_script(
+            """
+            document.querySelectorAll("details").forEach(part => part.open = true)
+            const light = text => text.match(/\\d+/g).slice(0, 3).reduce((sum, part) => sum + +part, 0) / 765
+            const style = name => getComputedStyle(document.querySelector(name))
+            const inks = ["body", "h2", ".figures dt", "td"].map(name => style(name).color)
+            return {
+                width: document.documentElement.scrollWidth,
+                broken: [...document.images].filter(image => !image.naturalWidth).length,
+                page: light(style("body").backgroundColor),
+                ink: [...inks, style("svg text").fill].map(light),
+                bar: light(style("svg path[style*='fill: var(--series-1)']").fill),
+            }
+            """
+        )
+
+    for width in (390, 1400):
+        light, dark = look(width, "light"), look(width, "dark")
+        for seen in (light, dark):
+            assert seen["width"] <= width
+            assert seen["broken"] == 0
+        assert light["page"] - max(light["ink"]) > 0.5
+        assert min(dark["ink"]) - dark["page"] > 0.4
+        assert dark["bar"] > light["bar"]
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

@@ -73,7 +73,7 @@ def test_what_was_kept_is_laid_out_as_dvc_does(uri, tmp_path, small_config, file
     results.keep_training("r0004", first, files("history"))
     second = finished("r0008", first)
     results.keep_training("r0008", second, files("history 8"))
-    results.keep_evaluation("r0004", files("evaluation"), files("samples"))
+    results.keep_evaluation("r0004", files("evaluation"), files("samples"), files("nearest"))
     results.keep_for_run(files("verdict.json"))
     assert gathered(results, tmp_path / "project") == {
         "history/r0004.csv": "history",
@@ -81,6 +81,7 @@ def test_what_was_kept_is_laid_out_as_dvc_does(uri, tmp_path, small_config, file
         "history/r0008.csv": "history 8",
         "evaluation/r0004.json": "evaluation",
         "samples/r0004.png": "samples",
+        "samples/r0004-nearest.png": "nearest",
         "verdict.json": "verdict.json",
     }
     assert list(results.gather_checkpoints(tmp_path / "project")) == ["r0004", "r0008"]
@@ -94,7 +95,7 @@ def test_nothing_of_other_parameters_data_or_runs_is_found(tmp_path, small_confi
     for key in small_config.phases:
         before = finished(key, before)
         results.keep_training(key, before, files(key))
-        results.keep_evaluation(key, files(key), files(key))
+        results.keep_evaluation(key, files(key), files(key), files(key))
     results.keep_for_run(files("verdict.json"))
     assert set(gathered(replace(results, dataset_digest="other"), tmp_path / "a")) == {"verdict.json"}
     assert "verdict.json" not in gathered(replace(results, run="run-2"), tmp_path / "b")
@@ -263,3 +264,15 @@ def test_an_upload_that_was_cut_off_is_no_dataset(faces, address, tmp_path, monk
     store = open_store(address)
     assert {name: store.read(name) for name in names} == names
     assert not list((tmp_path / "cache").rglob("build-*"))
+
+
+def test_a_report_with_its_folders_is_found_again(uri, tmp_path, small_config):
+    folder = tmp_path / "report"
+    (folder / "metrics").mkdir(parents=True)
+    for name in ("report.html", "metrics/r0004.json", "metrics/r0008.json"):
+        (folder / name).write_text(name)
+    results = Results(uri, small_config, "data", "run-1")
+    results.keep_report(folder, "SUCCEEDED", "")
+    assert [results.fetch_of_run(tmp_path / "found" / path.name) for path in folder.iterdir()] == [True, True]
+    assert files_in(tmp_path / "found") == files_in(folder)
+    assert not results.fetch_of_run(tmp_path / "found" / "swd.csv")

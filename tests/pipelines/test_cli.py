@@ -21,22 +21,6 @@ def error_of(done):
     return last
 
 
-def test_help_imports_nothing_heavy():
-    code = """
-import sys
-from pipelines import cli
-try:
-    cli.app(["--help"])
-except SystemExit:
-    pass
-heavy = {"torch", "mlflow", "numpy", "pydantic", "yaml", "kfp", "kubernetes", "boto3"}
-print(sorted(heavy & set(sys.modules)))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "train-phase" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
 @pytest.mark.parametrize(
     ("changes", "line"),
     [

@@ -4,6 +4,7 @@ The client is Kubernetes' own; the server has the objects of a cluster that the 
 takes something from it.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,15 @@ def test_a_cluster_that_fits(cluster):
         "✓ MLflow at http://mlflow.progan:5000: answers",
     ]
     assert {request.headers["authorization"] for request in cluster.requests} == {"Bearer kube-token"}
+
+
+def test_what_a_machine_reads(cluster):
+    cluster.answers["GET", "/version/"] = (500, {})
+    lines, error = examined(cluster, "--json")
+    assert json.loads("\n".join(lines)) == [
+        {"passed": False, "text": "API: answers 500 Internal Server Error"}
+    ]
+    assert error == "1 of 1 checks failed, see above"
 
 
 def gone(*paths):

@@ -36,10 +36,18 @@ def test_the_journey(new_project):
     assert registration["version"] == "1"
     report = (project.root / "report/report.html").read_text()
     assert "registered as version 1" in report
-    assert report.count("data:image/png;base64,") == 2
+    assert (
+        report.count("data:image/png;base64,") == 2 * 3
+    )  # reals, fakes and the nearest to some of each phase
     assert "http" not in report.replace("http://www.w3.org", "")
-    assert "r0008" in project.run("dvc", "metrics", "show").stdout
     assert project.run("dvc", "plots", "show").returncode == 0
+    metrics = json.loads(project.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    assert metrics.keys() == {"report/metrics/r0004.json", "report/metrics/r0008.json"}
+    for shown in metrics.values():
+        assert {"kimg", "swd_average", "ms_ssim", "nearest_ratio"} <= shown["data"].keys()
+        assert all(isinstance(value, float) for value in shown["data"].values())
+    ignored = project.run("git", "check-ignore", *metrics, "report/report.html").stdout
+    assert ignored.split() == ["report/report.html"]
 
     summary = project.run("progan", "summary").stdout
     for told in ("the gate passed", "report/report.html", "samples/r0008.png", "version 1", "mlflow ui"):

@@ -48,7 +48,7 @@ def test_two_phases_with_the_stages_own_checkpoints(new_project, monkeypatch):
     assert read_json(results / "registration.json")["version"] == "1"
     report = (results / "report.html").read_text()
     assert "registered as version 1" in report
-    assert report.count("data:image/png;base64,") == 2
+    assert report.count("data:image/png;base64,") == 2 * 3
 
     monkeypatch.chdir(project.root)
     init = None

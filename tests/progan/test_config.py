@@ -16,6 +16,11 @@ def error_of(values):
     return str(caught.value)
 
 
+def test_a_folder_is_no_parameter_file(tmp_path):
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\); check what it is"):
+        config.load(tmp_path)
+
+
 def test_the_projects_own_file():
     loaded = config.load()
     assert list(loaded.phases) == ["r0004", "r0008", "r0016", "r0032"]

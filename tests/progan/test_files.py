@@ -67,6 +67,10 @@ def test_json(tmp_path):
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(InputError, match=r"b\.json: not valid JSON"):
         read_json(tmp_path / "b.json")
+    with pytest.raises(InputError, match=r"b\.json/a\.json: no such file"):
+        read_json(tmp_path / "b.json/a.json")
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+        read_json(tmp_path)
 
 
 def test_alone_waits_for_the_other_process(tmp_path):

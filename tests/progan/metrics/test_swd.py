@@ -142,9 +142,9 @@ def test_it_grows_with_blur_and_first_at_the_finest_level():
 
 def test_the_noise_floor_is_small_but_not_zero_and_shrinks_with_more_images():
     few, many = (
-        swd.noise_floor(
+        swd.sliced_wasserstein(
             swd.describe([_images(n, 16, seed=1)], 1), swd.describe([_images(n, 16, seed=2)], 2), 3
-        )
+        )["average"]
         for n in (20, 320)
     )
     assert 0 < many < few / 2

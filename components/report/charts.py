@@ -1,0 +1,128 @@
+"""Charts as SVG that stands in a page and takes its colours from it: right in light and dark."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+# What matplotlib draws with, and the colour of the page that takes its place.
+INK, SHADE, SERIES = "#010203", "#010204", ("#010205", "#010206")
+PAGE_COLOURS = {
+    INK: "currentColor",
+    SHADE: "var(--shade)",
+    SERIES[0]: "var(--series-1)",
+    SERIES[1]: "var(--series-2)",
+}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+INCHES = (5.0, 2.7)
+LABEL_SHARE = 0.06  # of the width: a phase that takes less has no room for its name above
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def over_kimg(
+    phases: Mapping[str, Rows], columns: Mapping[str, str], title: str, unit: str, log: bool = False
+) -> Markup:
+    """Columns of the history over kimg, each phase by itself, its fade shaded; empty without any numbers.
+
+    phases: the rows of each, by what stands above it. columns: how each is called in the legend.
+    """
+    if not any(_points(rows, name) for rows in phases.values() for name in columns):
+        return Markup()
+
+    def draw(axes: Any) -> None:
+        for name, colour in zip(columns, SERIES, strict=False):
+            for label, rows in zip_longest([columns[name]], phases.values()):
+                points = _points(rows, name)
+                marker = "o" if 0 < len(points) < 10 else ""
+                axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=3, label=label)
+        _mark_phases(axes, phases)
+        axes.set_xlabel("kimg: thousands of real images shown")
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(ScalarFormatter())
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        if len(columns) > 1:
+            axes.figure.legend(loc="outside upper right", ncols=2)
+
+    return _drawn(draw, title, unit)
+
+
+def by_level(generated: Mapping[str, float], reals: Mapping[str, float], title: str, unit: str) -> Markup:
+    """Bars for each level, coarse to fine: generated images, and beside them real ones."""
+    levels = sorted(generated, key=int)
+
+    def draw(axes: Any) -> None:
+        for values, label, colour, shift in (
+            (generated, "generated images", SERIES[0], -0.2),
+            (reals, "real images: the noise floor", SERIES[1], 0.2),
+        ):
+            bars = axes.bar(
+                [place + shift for place in range(len(levels))],
+                [values[level] or 0 for level in levels],
+                0.36,
+                color=colour,
+                label=label,
+            )
+            axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
+        axes.set_xticks(range(len(levels)), levels)
+        axes.set_xlabel("level of detail: side of the image in pixels")
+        axes.margins(y=0.1)
+        axes.figure.legend(loc="outside upper right", ncols=2)
+
+    return _drawn(draw, title, unit)
+
+
+def _points(rows: Rows, name: str) -> list[tuple[float, float]]:
+    return [(row["kimg"], row[name]) for row in rows if row.get(name) is not None]
+
+
+def _mark_phases(axes: Any, phases: Mapping[str, Rows]) -> None:
+    """Shade what is faded in; a line where a phase begins, its name above where there is room."""
+    first, last = next(iter(phases.values()))[0]["kimg"], list(phases.values())[-1][-1]["kimg"]
+    for name, rows in phases.items():
+        begin, end = rows[0]["kimg"], rows[-1]["kimg"]
+        stable = next((row["kimg"] for row in rows if row["alpha"] == 1), end)
+        axes.axvspan(begin, stable, color=SHADE, linewidth=0)
+        axes.axvline(begin, color=INK, linestyle=":", linewidth=0.7)
+        if end - begin >= LABEL_SHARE * (last - first):
+            axes.text(
+                (begin + end) / 2, 1.02, name, transform=axes.get_xaxis_transform(), ha="center", fontsize=8
+            )
+    axes.set_xlim(first, last)
+
+
+def _drawn(draw: Callable[[Any], None], title: str, unit: str) -> Markup:
+    """What `draw` puts on axes, as the element <svg>; `title` is what a screen reader says."""
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
+        figure = Figure(figsize=INCHES, layout="constrained")
+        axes = figure.subplots()
+        draw(axes)
+        axes.set_ylabel(unit)
+        written = io.StringIO()
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(written, format="svg", transparent=True, metadata=no_metadata)
+    width, height = (72 * side for side in INCHES)
+    start = f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width:g} {height:g}">'
+    svg = start + written.getvalue().partition("<svg")[2].partition(">")[2]
+    for drawn, shown in PAGE_COLOURS.items():
+        svg = svg.replace(drawn, shown)
+    return Markup(svg)

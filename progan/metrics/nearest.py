@@ -1,0 +1,105 @@
+"""Nearest training images: whether a generator copies what it was trained on.
+
+Images are compared at 32 × 32 px or less, so that fine texture does not hide a copy; the distance of two is
+the root mean square of their difference, in grey levels (0 the same image, 255 black and white). What is near
+is told by real images themselves: how far each is from the nearest other one. Copies are much nearer.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SIDE = 32
+VALUES_AT_ONCE = 2**24  # of whole images as float32: 64 MiB
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest training images of Q images, nearest first, and whether each was nearest when mirrored.
+
+    distances: float64 [Q, K]; indices: int64 [Q, K]; mirrored: bool [Q, K].
+    """
+
+    distances: Tensor
+    indices: Tensor
+    mirrored: Tensor
+
+    def __getitem__(self, queries: slice) -> "Neighbours":
+        """Those of some of the queries."""
+        return Neighbours(self.distances[queries], self.indices[queries], self.mirrored[queries])
+
+
+def reduce(images: Tensor, side: int = SIDE) -> Tensor:
+    """[N, C, R, R] → float32 [N, C, S, S] of means over blocks, S the smaller of R and `side`."""
+    block = max(images.shape[-1] // side, 1)
+    at_once = max(1, VALUES_AT_ONCE // images[0].numel())
+    return torch.cat([F.avg_pool2d(some.float(), block) for some in images.split(at_once)])
+
+
+def neighbours(
+    queries: Tensor, training: Iterable[Tensor], count: int, mirror: bool, own: Tensor
+) -> Neighbours:
+    """The `count` nearest training images of each query; only those found so far stay in memory.
+
+    queries: float32 [Q, C, S, S] as `reduce` gives them. training: minibatches, uint8 [n, C, R, R], on any
+    device. mirror: whether an image mirrored is a training image too. own: int64 [Q], the training image
+    that a query is itself and that does not count; -1 for none.
+    Raises ValueError when there are fewer than `count`.
+    """
+    device = queries.device
+    flat, own = queries.double().flatten(1), own.to(device)
+    best = Neighbours(
+        torch.empty(len(flat), 0, dtype=torch.float64, device=device),
+        torch.empty(len(flat), 0, dtype=torch.int64, device=device),
+        torch.empty(len(flat), 0, dtype=torch.bool, device=device),
+    )
+    seen = 0
+    for batch in training:
+        best = _nearest(best, _compare(flat, reduce(batch.to(device)), mirror, own, seen), count)
+        seen += len(batch)
+    if best.distances.shape[1] < count or not best.distances.isfinite().all():
+        raise ValueError(f"{count} nearest images cannot be found among {seen}")
+    return Neighbours(best.distances.cpu(), best.indices.cpu(), best.mirrored.cpu())
+
+
+def measure(fakes: Neighbours, reals: Neighbours) -> dict[str, float]:
+    """How near generated images come to training images, beside how near other real images come.
+
+    Keys: distance and distance_reals, the medians of the distance to the nearest one; ratio, the first
+    divided by the second: about 1 or more for new images, towards 0 for copies; ratio_least, of the one
+    generated image that comes nearest. NaN or infinity where real images repeat each other.
+    """
+    nearest, usual = fakes.distances[:, 0], reals.distances[:, 0].median()
+    return {
+        "distance": nearest.median().item(),
+        "distance_reals": usual.item(),
+        "ratio": (nearest.median() / usual).item(),
+        "ratio_least": (nearest.min() / usual).item(),
+    }
+
+
+def _compare(flat: Tensor, some: Tensor, mirror: bool, own: Tensor, first: int) -> Neighbours:
+    """`flat` [Q, D] and all of `some` [n, C, S, S], the training images from `first` on: [Q, n]."""
+    distances = _distances(flat, some)
+    other_way = _distances(flat, some.flip(3)) if mirror else distances
+    indices = torch.arange(first, first + len(some), device=flat.device).expand(len(flat), -1)
+    nearer = torch.minimum(distances, other_way).masked_fill(indices == own[:, None], torch.inf)
+    return Neighbours(nearer, indices, other_way < distances)
+
+
+def _distances(flat: Tensor, some: Tensor) -> Tensor:
+    """Root mean square differences: float64 [Q, n]; double precision keeps the equal near 0."""
+    return torch.cdist(flat, some.double().flatten(1)) / flat.shape[1] ** 0.5
+
+
+def _nearest(best: Neighbours, found: Neighbours, count: int) -> Neighbours:
+    distances = torch.cat([best.distances, found.distances], 1)
+    indices, mirrored = (
+        torch.cat([best.indices, found.indices], 1),
+        torch.cat([best.mirrored, found.mirrored], 1),
+    )
+    kept = distances.argsort(dim=1, stable=True)[:, :count]
+    return Neighbours(distances.gather(1, kept), indices.gather(1, kept), mirrored.gather(1, kept))

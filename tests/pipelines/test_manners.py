@@ -1,0 +1,175 @@
+"""What every command does: help with an example, completion, JSON, errors of one line, colours or none."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pipelines import cli
+from progan import config
+from progan.dataset.build import build
+from progan.files import write_json
+
+PROFILE = Path(__file__).parents[2] / "infra/cluster.yaml"
+PROGAN = Path(sys.executable).with_name("progan")
+HEAVY = {  # but for pydantic, with which typer itself reads the values of options
+    "torch", "torchvision", "mlflow", "numpy", "yaml", "kfp", "kubernetes", "boto3", "dvc",
+    "matplotlib", "pyarrow", "PIL", "jinja2", "safetensors",
+}  # fmt: skip
+
+
+def commands(group=None, path=()):
+    """Every command with the words that call it."""
+    group = group or typer.main.get_command(cli.app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+ALL = dict(commands())
+
+
+def progan(*arguments, where=None, **environment):
+    return subprocess.run(
+        [PROGAN, *arguments], cwd=where, env=os.environ | environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_the_help_has_an_example_that_the_command_takes(path):
+    command = ALL[path]
+    example = re.search(r"Example: progan (.*?)(?: [>|] .*)?$", command.help, re.MULTILINE)
+    assert example, command.help
+    words = example[1].split()
+    assert tuple(words[: len(path)]) == path
+    with command.make_context("progan", words[len(path) :]):
+        pass
+
+
+def test_no_help_imports_anything_heavy():
+    code = f"""
+import sys
+from pipelines import cli
+for path in {[*ALL, ()]}:
+    try:
+        cli.app([*path, "--help"])
+    except SystemExit:
+        pass
+print(sorted({HEAVY} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.count("Usage:") == len(ALL) + 1
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def completed(words, where):
+    """What a shell offers for the last of `words`, one word each line."""
+    asked = {"_PROGAN_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words)}
+    done = progan(where=where, **asked, COMP_CWORD=str(len(words) - 1))
+    return done.stdout.split()
+
+
+def test_completion(new_project):
+    project = new_project()
+    assert completed(["progan", "tr"], project.root) == ["train-phase"]
+    assert completed(["progan", "evaluate", "r"], project.root) == ["r0004", "r0008"]
+    (project.root / "other.yaml").write_text("phases: {r0064: {}}")
+    other = ["progan", "evaluate", "--params", "other.yaml", "r"]
+    assert completed(other, project.root) == ["r0064"]
+    (project.root / "params.yaml").write_text("phases: [")
+    assert completed(["progan", "train-phase", "r"], project.root) == []
+    assert "cifar10" in completed(["progan", "presets", "show", "cif"], project.root)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("trian-phase", "No such command 'trian-phase'. Did you mean 'train-phase'?; see progan --help"),
+        ("gate --parms x", "No such option: --parms"),
+        ("train-phase", "Missing argument 'PHASE'; see progan train-phase --help"),
+        (
+            "run --runner x",
+            "Invalid value for '--runner': 'x' is not one of 'subprocess', 'docker'; see progan",
+        ),
+        ("lint --pipeline nowhere", "nowhere: cannot be read (No such file or directory); write one"),
+    ],
+)
+def test_an_error_is_one_line(new_project, words, line):
+    project = new_project()
+    profile = ["--profile", str(PROFILE)] if "lint" in words else []
+    done = project.run("progan", *words.split(), *profile)
+    assert (done.returncode, done.stdout) == (2, "")
+    told = done.stderr.splitlines()
+    assert told[-1].startswith(f"progan: {line}")
+    assert len(told) == 1 + ("lint" in words)  # which says first that there is no dataset
+
+
+def test_without_arguments_there_is_help():
+    for path in ((), ("presets",)):
+        done = progan(*path)
+        assert done.returncode == 2
+        assert "Usage: progan" in done.stdout + done.stderr
+        assert "progan: " not in done.stdout + done.stderr
+
+
+@pytest.fixture
+def finished(new_project, photographs, small_config):
+    """A project with a dataset, an evaluation, a verdict and a registration."""
+    project = new_project()
+    source = {"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
+    project.change(dataset=source)
+    build(config.load(project.root / "params.yaml").dataset, project.root / "data/multires", workers=1)
+    measures = {"phase": "r0008", "resolution": 8, "dataset": "d", "swd": {"average": 5.0}, "ms_ssim": 0.5}
+    write_json(project.root / "evaluation/r0008.json", measures | {"classifier_score": 1.5})
+    write_json(project.root / "registration.json", {"model": "faces", "version": "3", "run": "abc"})
+    return project
+
+
+def test_what_a_machine_reads(finished, monkeypatch):
+    """JSON alone on standard output, whatever is said besides."""
+    monkeypatch.chdir(finished.root)
+    monkeypatch.setattr("components.register.registry.champion_measures", lambda model: None)
+
+    def read(*words):
+        return json.loads(CliRunner().invoke(cli.app, [*words, "--json"]).stdout)
+
+    assert read("gate")["reasons"][0]["measure"] == "swd_average"
+    summary = read("summary")
+    assert (summary["phase"], summary["passed"], summary["version"]) == ("r0008", True, "3")
+    assert read("presets", "list").keys() >= {"cifar10", "celebahq-1024"}
+    verified = read("dataset", "verify")
+    assert (verified["images"], verified["shards"]) == (40, 2)
+    shown = read("dataset", "show")
+    assert (shown["digest"], shown["images"]) == (verified["digest"], 40)
+    profile = ("--profile", str(PROFILE))
+    assert any("is the example's" in line for line in read("lint", *profile)["findings"])
+
+
+def test_colours_are_for_terminals_alone(finished):
+    """None in a pipe; on a terminal some, unless NO_COLOR is set."""
+    reason = {"measure": "ms_ssim", "value": 0.5, "limit": 1.0, "passed": True, "text": "ms_ssim is [0.5]"}
+    write_json(finished.root / "verdict.json", {"phase": "r0008", "passed": True, "reasons": [reason]})
+    colour = re.compile(r"\x1b\[[\d;]*3\d")
+
+    def on_terminal(environment):
+        command = f"{PROGAN} summary"
+        given = finished.environment | {"TERM": "xterm-256color"} | environment
+        script = ["script", "-qec", command, "/dev/null"]
+        return subprocess.run(script, cwd=finished.root, env=given, capture_output=True, text=True).stdout
+
+    for words in (["summary"], ["--help"], ["presets", "list"], ["nosuch"]):
+        done = finished.run("progan", *words)
+        assert "\x1b" not in done.stdout + done.stderr
+    assert colour.search(on_terminal({}))
+    told = on_terminal({"NO_COLOR": "1"})
+    assert "the gate passed" in re.sub(r"\x1b\[[\d;]*m", "", told)
+    assert "✓ ms_ssim is [0.5]" in told
+    assert not colour.search(told)
