@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from progan.dataset.manifest import Manifest
 
 
+class OutOfReach(InputError):
+    """What dvc.lock knows lies in a remote that cannot be read from here."""
+
+
 class Checkout:
     """The project in the current folder. Names are paths in it; its data may be here, in DVC's cache, or in
     the remote."""
@@ -28,9 +32,17 @@ class Checkout:
 
     def json(self, name: str) -> Any:
         """The JSON in a file; None when dvc.lock does not know it, or it lies nowhere."""
-        with one_line(), contextlib.suppress(FileNotFoundError):
-            return json.loads(self._files.read_bytes(f"/{name}"))
-        return None
+        from dvc_data.index import DataIndexDirError
+
+        with one_line():
+            try:
+                return json.loads(self._files.read_bytes(f"/{name}"))
+            except FileNotFoundError:
+                return None
+            except DataIndexDirError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    return None
+                raise
 
     def manifest(self, dataset: str) -> "Manifest | None":
         """That of the built dataset which is known by the name `dataset`."""
@@ -46,33 +58,34 @@ class Checkout:
 
     def is_current(self, stage: str) -> bool:
         """Whether dvc.lock says what `stage` makes of the parameters and data as they are, here or not."""
-        with one_line(), self._locked():
-            return all(not each.changed(allow_missing=True) for each in self.repo.stage.collect(stage))
+        with self._stages() as stages:
+            return not stages[stage].changed(allow_missing=True)
 
     def stale(self) -> list[str]:
         """The stages that `dvc repro` would run if all data were here."""
-        with one_line(), self._locked():
-            stages = self.repo.index.stages
-            return [each.addressing for each in stages if each.changed(allow_missing=True)]
+        with self._stages() as stages:
+            return [name for name, stage in stages.items() if stage.changed(allow_missing=True)]
 
     def outputs(self, stage: str) -> list[Path]:
         """What the stage makes."""
-        with one_line():
-            return [Path(str(out)) for each in self.repo.stage.collect(stage) for out in each.outs]
+        with self._stages() as stages:
+            return [Path(str(out)) for out in stages[stage].outs]
 
-    def claim(self, stage: str) -> None:
-        """Let dvc.lock say that `stage` made what lies here, and put that into the cache.
+    def claim(self, names: list[str]) -> None:
+        """Let dvc.lock say that the stages of these names made what lies here, and put it into the cache.
 
-        Data that it read and that is not here counts as what dvc.lock says of it.
+        Data that they read and that is not here counts as what dvc.lock says of it.
         """
-        with one_line(), self._locked():
-            for each in self.repo.stage.collect(stage):
-                for dependency in each.deps:
+        with self._stages() as stages:
+            claimed = [stages[name] for name in names]
+            for stage in claimed:
+                for dependency in stage.deps:
                     if not dependency.exists:
                         self._take_from_lock(dependency)
-                each.save(allow_missing=True, run_cache=False)
-                each.commit()
-                each.dump(update_pipeline=False)
+                stage.save(allow_missing=True, run_cache=False)
+                stage.commit()
+            if claimed:
+                claimed[0].dvcfile.dump_stages(claimed, update_pipeline=False)
 
     def push(self, stages: list[str]) -> None:
         """Send what those stages made to the remote."""
@@ -86,11 +99,12 @@ class Checkout:
         return DVCFileSystem(repo=self.repo)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _stages(self) -> Iterator[dict[str, Any]]:
+        """DVC's stages by name, while nobody else changes anything."""
         from dvc.repo import lock_repo
 
-        with lock_repo(self.repo):
-            yield
+        with one_line(), lock_repo(self.repo):
+            yield {stage.addressing: stage for stage in self.repo.index.stages}
 
     def _take_from_lock(self, dependency: Any) -> None:
         """Give a dependency that is not here the digest of that part of the output it belongs to."""
@@ -107,10 +121,15 @@ class Checkout:
 
 @contextlib.contextmanager
 def one_line() -> Iterator[None]:
-    """Turn what DVC raises into one clear line."""
+    """Turn what DVC, and the clients of its remote, raise into one clear line."""
+    from botocore.exceptions import BotoCoreError, ClientError
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
 
     try:
         yield
     except DvcException as error:
         raise InputError(f"DVC: {' '.join(str(error).split())}") from error
+    except (DataIndexDirError, BotoCoreError, ClientError, OSError) as error:
+        why = " ".join(str(error.__cause__ or error).split())
+        raise OutOfReach(f"DVC's remote: {why}; check its address and your credentials") from error

@@ -20,7 +20,6 @@ from pipelines import options
 from progan.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
-    from components.results import Results
     from pipelines.checkout import Checkout
     from pipelines.profile import Profile
     from progan.config import Config
@@ -167,19 +166,32 @@ def _bring(here: "Checkout", uri: str, run: str, facts: dict[str, Any], config: 
     with TemporaryDirectory() as name:
         small = Path(name)
         kept.gather(small)
+        stages = [f"warm-start@{key}" for key in config.warm_start if _fetch_start(config, key)]
         phases = list(kept.gather_checkpoints(Path()))
         measured = [key for key in phases if _place_evaluation(key, small)]
-        stages = [f"train@{key}" for key in phases]
+        stages += [f"train@{key}" for key in phases]
+        fetched = [kept.fetch_of_run(file) for file in here.outputs("report")]
         if kept.fetch_score_network(SCORE_NETWORK):
             stages += ["score-network", *(f"evaluate@{key}" for key in measured)]
             if measured == list(config.phases):
-                stages += _place_judgement(here, kept, small)
+                stages += _place_judgement(config, small, all(fetched))
         verdict, registration = (_read(small / file.name) for file in (VERDICT, REGISTRATION))
-    for stage in stages:
-        here.claim(stage)
+    here.claim(stages)
     report = f"{uri}/runs/{run}/report.html"
     ended = run, facts["state"], facts["error"]
     return Collected(*ended, phases, stages, here.stale(), verdict, registration, report)
+
+
+def _fetch_start(config: "Config", key: str) -> bool:
+    """Put the registered checkpoint that the run started from into place, if it is not there."""
+    from components.results import opened
+    from components.warm_start.stage import warm_start
+    from progan.snapshots import FACTS
+
+    folder = Path("checkpoints", key)
+    if not (folder / FACTS).exists() or opened(folder).digest != config.warm_start[key].checkpoint:
+        warm_start(config, key, folder)
+    return True
 
 
 def _place_evaluation(key: str, small: Path) -> bool:
@@ -194,8 +206,8 @@ def _place_evaluation(key: str, small: Path) -> bool:
     return True
 
 
-def _place_judgement(here: "Checkout", kept: "Results", small: Path) -> list[str]:
-    """Put verdict, registration and report into place; the stages that made them.
+def _place_judgement(config: "Config", small: Path, reported: bool) -> list[str]:
+    """Put verdict and registration into place; the stages that made them, and the report if it came.
 
     A generator that failed its gate is not logged on a cluster: that nothing was registered is said here.
     """
@@ -203,17 +215,16 @@ def _place_judgement(here: "Checkout", kept: "Results", small: Path) -> list[str
     from progan.files import write_json
 
     verdict = _read(small / VERDICT)
-    last = opened(Path("checkpoints", kept.config.last_phase)).digest
+    last = opened(Path("checkpoints", config.last_phase)).digest
     if verdict is None or verdict["candidate"]["checkpoint"] != last:
         return []
     if not verdict["passed"]:
-        nothing = {"model": kept.config.register.model, "version": None, "run": None}
+        nothing = {"model": config.register.model, "version": None, "run": None}
         write_json(small / REGISTRATION, nothing)
     if not (small / REGISTRATION).exists():
         _place(small, VERDICT)
         return ["gate"]
     _place(small, VERDICT, REGISTRATION)
-    reported = all(kept.fetch_of_run(file) for file in here.outputs("report"))
     return ["gate", "register", *(["report"] if reported else [])]
 
 

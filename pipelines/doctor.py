@@ -3,7 +3,7 @@
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,7 +106,7 @@ class _Cluster:
                 yield _check(f"GPUs for {', '.join(phases)}", partial(self._gpus, pod))
         yield _check("quota", self._quota)
         yield _check(f"MLflow at {profile.mlflow}", self._mlflow)
-        for uri in sorted(uri for uri in {storage.snapshots, storage.results} if "://" in uri):
+        for uri in sorted({uri for uri in asdict(storage).values() if "://" in uri}):
             yield _check(f"storage {uri}", partial(_bucket, uri))
 
     def _version(self) -> str:

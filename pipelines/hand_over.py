@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from pipelines.options import known_dataset
 from progan.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,31 +17,32 @@ if TYPE_CHECKING:
     from progan.snapshots import Checkpoint
 
 
-def hand_over(config: "Config", storage: "Storage", dataset: Path, digest: str) -> list[str]:
+def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
     """Bring to `storage`, where it can be reached from here (s3://), what this checkout has finished and it
     has not; what that was, in words.
 
-    dataset: where the built dataset lies, if it does. digest: of its manifest; empty: nothing is known of it.
-    Raises InputError when `storage` holds another dataset.
+    dataset: where the built dataset lies, or what dvc.lock knows it by. Raises InputError when `storage`
+    holds another one.
     """
-    if not digest:
+    in_reach = [uri for uri in (storage.dataset, storage.results) if "://" in uri]
+    if not in_reach or (manifest := known_dataset(config, str(dataset))) is None:
         return []
     handed = []
-    if "://" in storage.dataset and _hand_dataset(storage.dataset, dataset, digest):
+    if storage.dataset in in_reach and _hand_dataset(storage.dataset, dataset, manifest):
         handed.append("the dataset")
-    if "://" in storage.results:
-        handed += _hand_phases(config, storage.results, str(dataset), digest)
+    if storage.results in in_reach:
+        handed += _hand_phases(config, storage.results, manifest)
     return handed
 
 
-def _hand_dataset(uri: str, dataset: Path, digest: str) -> bool:
+def _hand_dataset(uri: str, dataset: Path, manifest: "Manifest") -> bool:
     from components.object_store.dataset import find_manifest, upload_dataset
     from progan.dataset.manifest import MANIFEST_NAME
 
     there = find_manifest(uri)
-    if there is not None and there.digest != digest:
+    if there is not None and there != manifest:
         raise InputError(
-            f"{uri}: holds the dataset {there.digest[:12]}, not {digest[:12]}, which {dataset} is; "
+            f"{uri}: holds the dataset {there.digest[:12]}, not {manifest.digest[:12]}, which {dataset} is; "
             "give another storage.dataset"
         )
     if there is not None or not (dataset / MANIFEST_NAME).exists():
@@ -49,13 +51,12 @@ def _hand_dataset(uri: str, dataset: Path, digest: str) -> bool:
     return True
 
 
-def _hand_phases(config: "Config", uri: str, dataset: str, digest: str) -> Iterator[str]:
+def _hand_phases(config: "Config", uri: str, manifest: "Manifest") -> Iterator[str]:
     from components.results import Results
     from pipelines.checkout import Checkout
 
-    here, kept = Checkout(), Results(uri, config, digest)
-    manifest = here.manifest(dataset)
-    for key in phases_to_hand(here, kept, manifest) if manifest else ():
+    here, kept = Checkout(), Results(uri, config, manifest.digest)
+    for key in phases_to_hand(here, kept, manifest):
         _hand_phase(here, kept, key)
         yield key
 

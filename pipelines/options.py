@@ -34,8 +34,13 @@ TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
 
 def planned_dataset(config: "Config", dataset: str) -> str:
     """The digest of the dataset at `dataset`; empty, and said, when none is known."""
-    if manifest := known_dataset(config, dataset):
-        return manifest.digest
+    from pipelines.checkout import OutOfReach
+
+    try:
+        if manifest := known_dataset(config, dataset):
+            return manifest.digest
+    except OutOfReach as error:
+        typer.echo(error, err=True)
     typer.echo(
         f"{dataset}: no dataset here; the run's first task builds it, or takes what it finds", err=True
     )

@@ -90,10 +90,9 @@ def retrain(
         home = submit.find_or_make_experiment(client, experiment or loaded.register.model, user_namespace)
         run, is_new = first_run(client, home, name), False
     if run is None:
-        digest = options.planned_dataset(loaded, str(dataset))
-        text = compiled(loaded, cluster, digest)
+        text = compiled(loaded, cluster, options.planned_dataset(loaded, str(dataset)))
         refuse(text, loaded, cluster)
-        submit.hand_over_and_tell(loaded, cluster, dataset, digest)
+        submit.hand_over_and_tell(loaded, cluster, dataset)
         with submit.clear_errors(host):
             mine = submit.start(client, text, home, name, cluster)
             run, is_new = settled(client, home, name, mine)

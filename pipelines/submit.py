@@ -51,7 +51,7 @@ def submit(
     name = experiment or loaded.register.model
     with clear_errors(host):
         client, user_namespace = connect(host, token_file, namespace or cluster.namespace)
-    hand_over_and_tell(loaded, cluster, dataset, digest)
+    hand_over_and_tell(loaded, cluster, dataset)
     with clear_errors(host):
         found = find_or_make_experiment(client, name, user_namespace)
         run = start(client, text, found, f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}", cluster)
@@ -60,11 +60,11 @@ def submit(
             raise typer.Exit(1)
 
 
-def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path, digest: str) -> None:
+def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> None:
     """Bring to the cluster what this checkout has finished and it has not."""
     from pipelines.hand_over import hand_over
 
-    if handed := hand_over(config, profile.storage, dataset, digest):
+    if handed := hand_over(config, profile.storage, dataset):
         typer.echo(f"handed over: {', '.join(handed)}", err=True)
 
 

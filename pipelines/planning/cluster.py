@@ -6,7 +6,7 @@ from typing import Any
 
 from components.object_store.dataset import find_manifest
 from components.results import Results, made_from, started_from
-from pipelines.checkout import Checkout
+from pipelines.checkout import Checkout, OutOfReach
 from pipelines.hand_over import phases_to_hand
 from pipelines.options import known_dataset
 from pipelines.planning.here import ROOT, device_here, reachable
@@ -42,10 +42,10 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
     answers = {name: reachable(uri, name, remarks) for name, uri in vars(storage).items()}
     is_stale = here.get("build-dataset", Fate()).runs
     there = find_manifest(storage.dataset) if answers["dataset"] and not is_stale else None
-    known = there or (None if is_stale else _known(config, dataset))
+    known = there or (None if is_stale else _known(config, dataset, remarks))
     manifest = known if known and _describes(config, known) else None
     results = Results(storage.results, config, manifest.digest) if manifest and answers["results"] else None
-    handed = _handed_over(results, manifest)
+    handed = _handed_over(results, manifest, remarks)
     place = _Cluster(
         config,
         profile,
@@ -62,12 +62,15 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
     return Plan("the cluster", False, tuple(tasks_of(config, place, stages)), tuple(remarks))
 
 
-def _known(config: Config, dataset: Path) -> Manifest | None:
+def _known(config: Config, dataset: Path, remarks: list[str]) -> Manifest | None:
     """The dataset that lies here, or that dvc.lock knows; None where it is of other parameters."""
     try:
         return known_dataset(config, str(dataset))
+    except OutOfReach as error:
+        remarks.append(f"{error}; counted as if there were nothing")
     except InputError:
-        return None
+        pass
+    return None
 
 
 def _describes(config: Config, manifest: Manifest) -> bool:
@@ -76,11 +79,17 @@ def _describes(config: Config, manifest: Manifest) -> bool:
     return (manifest.source, manifest.parameters) == asked
 
 
-def _handed_over(results: Results | None, manifest: Manifest | None) -> dict[str, Checkpoint]:
+def _handed_over(
+    results: Results | None, manifest: Manifest | None, remarks: list[str]
+) -> dict[str, Checkpoint]:
     """The phases finished here that a submission brings to the cluster's results."""
     if results is None or manifest is None or "://" not in results.uri or not Path(".dvc").is_dir():
         return {}
-    return phases_to_hand(Checkout(), results, manifest)
+    try:
+        return phases_to_hand(Checkout(), results, manifest)
+    except OutOfReach as error:
+        remarks.append(f"{error}; counted as if there were nothing")
+        return {}
 
 
 def _finished(

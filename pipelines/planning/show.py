@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from pipelines.planning.step_times import Range
@@ -61,7 +62,7 @@ def as_markdown(plan: Plan) -> str:
             *("<details><summary>Every task, and why</summary>", ""),
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            *(f"- **{names}**: {reason}" for names, reason in _reasons(plan).items()),
+            *(f"- **{names}**: {escape(reason, quote=False)}" for names, reason in _reasons(plan).items()),
             *("", "</details>"),
         ]
     )

@@ -41,7 +41,9 @@ def write(values: Any, params: Path) -> None:
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     content = editor.load(params)
-    content["warm_start"] = values["warm_start"]
+    content["warm_start"].clear()
+    content["warm_start"].update(values["warm_start"])
+    content["warm_start"].fa.set_flow_style()  # on one line, before its comment
     content["gate"]["stop_after"] = values["gate"]["stop_after"]
     for earlier in content["phases"].keys() - values["phases"].keys():
         del content["phases"][earlier]

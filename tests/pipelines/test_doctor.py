@@ -215,8 +215,11 @@ def test_the_object_store(cluster, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", cluster.url)
     cluster.profile["storage"]["snapshots"] = "s3://faces/snapshots"
+    cluster.profile["storage"]["dataset"] = "s3://data/faces"
+    cluster.answers["HEAD", "/data"] = {}
     cluster.answers["HEAD", "/faces"] = {}
-    assert "✓ storage s3://faces/snapshots: answers" in examined(cluster)[0]
+    lines = ["✓ storage s3://data/faces: answers", "✓ storage s3://faces/snapshots: answers"]
+    assert examined(cluster)[0][-2:] == lines
     cluster.answers["HEAD", "/faces"] = (403, {})
     assert "✗ storage s3://faces/snapshots: answers 403; check name and credentials" in examined(cluster)[0]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")

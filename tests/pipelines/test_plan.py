@@ -10,6 +10,7 @@ import yaml
 from dvc.repo import Repo
 from typer.testing import CliRunner
 
+from components.object_store import open_store
 from pipelines import cli
 from progan import config
 from progan.errors import Interrupted
@@ -152,14 +153,14 @@ def test_a_folder_that_dvc_does_not_know(finished, tmp_path, monkeypatch):
     assert plan["totals"]["unknown"] == ["build-dataset", "score-network"]
 
 
-def interrupted(loaded, key, images):
+def interrupted(loaded, key, images, snapshots=FolderStore(Path("snapshots"))):
     """Train a phase for real until it has shown so many images."""
     trainer = trainer_of(loaded, key)
     hooks = Hooks(
         lambda done, total: None, lambda generator, alpha: 1.0, lambda: trainer.images_shown >= images
     )
     with pytest.raises(Interrupted):
-        trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), key, trainer.fingerprint), hooks)
+        trainer.train(SnapshotFolder(snapshots, key, trainer.fingerprint), hooks)
 
 
 def test_an_interrupted_phase_goes_on(finished):
@@ -174,6 +175,23 @@ def test_an_interrupted_phase_goes_on(finished):
     )  # the phase before will be another one: what it resumes is not known
     assert tasks(planned())["train r0008"]["state"] == "runs"
     assert tasks(planned("--snapshots", "/nowhere"))["train r0008"]["images"] == 480
+
+
+def warm_started(project):
+    """The phase after r0004 from a registered checkpoint of it."""
+    start = {"model": "faces", "version": "1", "checkpoint": "ab" * 32}
+    values = yaml.safe_load((project.root / "params.yaml").read_text())
+    del values["phases"]["r0004"]
+    (project.root / "params.yaml").write_text(yaml.safe_dump(values | {"warm_start": {"r0004": start}}))
+
+
+def test_a_warm_start_is_a_stage_before_the_first_phase(finished):
+    warm_started(finished)
+    plan = planned()
+    assert set(to_do(plan)) == reproduced()
+    assert "train r0004" not in tasks(plan)
+    assert tasks(plan)["warm-start r0004"]["why"] == ["not run before"]
+    assert tasks(plan)["train r0008"]["upstream"] == ["warm-start r0004"]
 
 
 # ------------------------------------------------------------------------------------------------
@@ -233,6 +251,25 @@ def test_the_cluster_goes_by_what_it_keeps(finished, cluster):
     interrupted(config.load(), "r0008", 96)
     shutil.copytree("snapshots", root / "snapshots", dirs_exist_ok=True)
     assert tasks(planned("--cluster"))["train r0008"]["resumes_at_kimg"] == 0.176
+
+
+def test_storage_in_s3(finished, cluster, address):
+    """What is finished here is handed over, and snapshots are seen."""
+    profile = yaml.safe_load(Path("infra/cluster.yaml").read_text())
+    profile["storage"] = {name: f"{address}/{name}" for name in ("dataset", "snapshots", "results")}
+    Path("infra/cluster.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
+    plan = planned("--cluster")
+    assert plan["remarks"] == []
+    assert tasks(plan)["build-dataset"]["state"] == "cached"
+    for key in ("r0004", "r0008"):
+        task = tasks(plan)[f"train {key}"]
+        assert (task["state"], task["why"]) == ("cached", ["handed over from here"])
+        assert tasks(plan)[f"evaluate {key}"]["state"] == "runs"
+    finished.change(phases={"r0008": phase(finished, "r0008") | {"stable_kimg": 0.4}})
+    assert tasks(planned("--cluster"))["train r0008"]["state"] == "runs"
+    interrupted(config.load(), "r0008", 96, open_store(f"{address}/snapshots"))
+    assert tasks(planned("--cluster"))["train r0008"]["resumes_at_kimg"] == 0.176
+    assert tasks(planned("--snapshots", f"{address}/snapshots"))["train r0008"]["state"] == "resumes"
 
 
 def test_a_phase_that_did_not_begin_with_the_one_before_it_is_not_finished(finished, cluster):

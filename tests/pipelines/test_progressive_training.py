@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from pipelines.compile import compiled
+from pipelines.lint import findings
 from pipelines.profile import load_profile
+from progan import config
 
 ROOT = Path(__file__).parents[2]
 DATASET = "d" * 64
@@ -70,6 +72,17 @@ def test_a_chain_of_phases_each_evaluated_beside_the_next(small_config, profile)
     assert after("train r0016") == ["build-dataset", "train-phase-2"]
     assert after("evaluate r0008") == ["build-dataset", "score-network", "train-phase-2"]
     assert tasks["report"][0]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+
+
+def test_a_warm_start_begins_the_chain(small_params, profile):
+    del small_params["phases"]["r0004"]
+    start = {"model": "faces", "version": "1", "checkpoint": "ab" * 32}
+    warm = config.parse(small_params | {"warm_start": {"r0004": start}}, "")
+    text = compiled(warm, profile, DATASET)
+    task = tasks_of(text)["train r0008"][0]
+    init = task["inputs"]["artifacts"]["init"]["taskOutputArtifact"]
+    assert init == {"outputArtifactKey": "checkpoint", "producerTask": "warm-start"}
+    assert list(findings(text.replace("0" * 64, "ab" * 32), warm, profile)) == []
 
 
 def test_whole_numbers_stay_whole(small_config, profile):

@@ -3,7 +3,6 @@ not trained again. A real S3 server holds results, data and DVC's remote; kfp's 
 """
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
