@@ -9,8 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ABOVE = {
-    "progan": {"components", "pipelines", "kfp", "mlflow", "dvc", "kubernetes", "boto3"},
-    "components": {"pipelines", "kfp", "dvc", "kubernetes"},
+    "progan": {"components", "pipelines", "ci", "kfp", "mlflow", "dvc", "kubernetes", "boto3"},
+    "components": {"pipelines", "ci", "kfp", "dvc", "kubernetes"},
+    "pipelines": {"ci"},
 }
 NOT_ON_A_BARE_GPU_MACHINE = [
     "pydantic",

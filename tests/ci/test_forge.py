@@ -1,9 +1,13 @@
 """The verbs, with both forges: what people find there afterwards."""
 
+import subprocess
+import sys
+
 import pytest
 
 from ci.forge import LONGEST_TEXT, Status, of_this_job
 from progan.errors import InputError
+from tests.ci.jobs import ROOT
 from tests.ci.stand_ins import PullRequest
 
 RUN = "https://kubeflow.example.org/#/runs/details/run-1"
@@ -81,3 +85,10 @@ def test_what_goes_wrong_is_one_line(forge, monkeypatch):
 def test_what_is_not_there_is_one_line(forge):
     with pytest.raises(InputError, match="POST http.*/statuses/not-a-commit: 404"):
         of_this_job().set_status("not-a-commit", Status("pending", RUN), "…")
+
+
+def test_the_job_that_comments_needs_a_bare_python_only():
+    """It has no environment: nothing but the standard library, in Python's -S."""
+    command = [sys.executable, "-S", "-m", "ci", "comment", "none.md"]
+    bare = subprocess.run(command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True)
+    assert "this is a job of neither GitHub nor GitLab" in bare.stderr
