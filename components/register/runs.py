@@ -24,7 +24,7 @@ from progan.render import write_png
 RUN_KEY = "progan.fingerprint"  # the tag by which a run that was interrupted is found again
 CHECKPOINT = "checkpoint"  # the artifact of a phase's run that is its checkpoint folder
 SAMPLES, PREVIEW = "samples.png", "preview.png"  # artifacts: reals beside fakes; and no wider than a page
-PICTURE_KEY = "curves/same latents by kimg of this phase"  # pictures over training, with MLflow's slider
+PICTURE_KEY = "curves/same latents"  # pictures over training, with a slider
 PREVIEW_PIXELS = 830  # across the page of a version, beside MLflow's panels
 NO_MEASURES = ("kimg", "resolution")  # numbers of an evaluation that would be charts of one dot
 AT_ONCE = 500  # metrics in a request
