@@ -16,13 +16,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from components.gate.stage import gate
-from components.register import describe
+from components.register import component, describe
 from components.register.history import History
 from components.register.promotion import promote
 from components.register.registry import champion_measures, client
 from components.register.runs import RunFiles
 from components.register.served_generator import ServedGenerator
 from components.register.stage import register
+from components.results import Results
 from progan import config as params
 from progan.dataset.manifest import Level, Manifest
 from progan.files import read_json, write_json
@@ -266,6 +267,35 @@ def test_a_failing_generator_is_not(run, capsys):
     assert "FAILED, nothing will be registered" in shown
     assert "✗ ms_ssim is 1.5; not at most 1, the limit" in shown
     assert client().get_run(made["run"]).data.tags["gate"] == "failed"
+
+
+def test_a_cluster_logs_what_failed_too(run):
+    """The task comes after every verdict, and takes what the tasks before it kept."""
+    kept = Results("results", run, "data", "run-1")
+    last = SimpleNamespace(path=str(Path("checkpoints/r0004").resolve()))
+    kept.keep_grids("r0004", Path("grids/r0004"))
+    kept.keep_training("r0004", Path("checkpoints/r0004"), Path("history/r0004.csv"))
+    evaluation = read_json(Path("evaluation/r0004.json"))
+
+    def registered(ms_ssim):
+        write_json(Path("evaluation/r0004.json"), evaluation | {"ms_ssim": ms_ssim})
+        kept.keep_evaluation("r0004", Path("evaluation/r0004.json"), Path("samples/r0004.png"))
+        gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
+        kept.keep_for_run(Path("verdict.json"))
+        component.register.python_func(
+            params=params.to_text(run), params_digest="", dataset_uri="multires", dataset_digest="data",
+            results="results", run="run-1", checkpoint=last,
+        )  # fmt: skip
+        return read_json(Path("results/runs/run-1/registration.json"))
+
+    for ms_ssim in (1.5, None):
+        assert registered(ms_ssim)["version"] is None
+        assert client().search_registered_models() == []
+    child = child_of(registered(1.5)["run"])
+    assert artifacts(child.info.run_id) == ["images", "preview.png", "samples.png"]
+    made = registered(0.4)
+    assert made["version"] == "1"
+    assert "checkpoint" in artifacts(child_of(made["run"]).info.run_id)
 
 
 def test_the_champion_is_what_candidates_are_measured_against(run):
