@@ -74,8 +74,9 @@ def of_phase(story: RunStory, key: str, run: str) -> str:
     return _joined(
         f"{phase.resolution} × {phase.resolution} px: {shown}. {_cost([story.histories[key]])}",
         _picture(run, phase.resolution),
-        "Model metrics has the curves against kimg (Step) and, with a slider, what became of the same "
-        "latents; Artifacts has the checkpoint, if the run passed the gate.",
+        "Model metrics has the curves against kimg (Step), counted since the first phase began, and, with a "
+        "slider, what became of the same latents in this phase. Artifacts has its checkpoint, if the run "
+        "passed the gate.",
     )
 
 

@@ -24,7 +24,7 @@ from progan.render import write_png
 RUN_KEY = "progan.fingerprint"  # the tag by which a run that was interrupted is found again
 CHECKPOINT = "checkpoint"  # the artifact of a phase's run that is its checkpoint folder
 SAMPLES, PREVIEW = "samples.png", "preview.png"  # artifacts: reals beside fakes; and no wider than a page
-PICTURE_KEY = "curves/same latents"  # the name of the pictures over training, beside MLflow's slider
+PICTURE_KEY = "curves/same latents"  # pictures over training, with a slider
 PREVIEW_PIXELS = 830  # across the page of a version, beside MLflow's panels
 NO_MEASURES = ("kimg", "resolution")  # numbers of an evaluation that would be charts of one dot
 AT_ONCE = 500  # metrics in a request
@@ -110,7 +110,6 @@ def log_parent(
     mlflow_client.log_artifact(parent, str(files.verdict))
     mlflow_client.log_text(parent, yaml.safe_dump(asdict(config), sort_keys=False), "params.yaml")
     _log_samples(mlflow_client, parent, files.samples / f"{verdict['phase']}.png")
-    _log_grids(mlflow_client, parent, [files.grids / key for key in config.phases])
 
 
 def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: RunFiles, keep: bool) -> str:
@@ -134,7 +133,7 @@ def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: 
     metrics = [*history.metrics(run.start_time), *_measures(evaluation, history.ended or run.start_time)]
     _log_metrics(mlflow_client, run.run_id, metrics)
     _log_samples(mlflow_client, run.run_id, files.samples / f"{key}.png")
-    _log_grids(mlflow_client, run.run_id, [files.grids / key])
+    _log_grids(mlflow_client, run.run_id, files.grids / key)
     if keep:
         mlflow_client.log_artifacts(run.run_id, str(checkpoint), CHECKPOINT)
     mlflow_client.set_terminated(run.run_id, end_time=history.ended)
@@ -171,14 +170,13 @@ def _log_samples(mlflow_client: Any, run: str, samples: Path) -> None:
         mlflow_client.log_artifacts(run, folder)
 
 
-def _log_grids(mlflow_client: Any, run: str, folders: list[Path]) -> None:
-    """The pictures in `folders`, at their whole kimg, of which the first is shown; none a second time."""
-    logged = {artifact.path for artifact in mlflow_client.list_artifacts(run, "images")}
-    for file in (file for folder in folders for file in sorted(folder.glob("*.png"))):
-        step = round(float(file.stem))
-        if not any(f"+step+{step}+" in path and "+compressed" in path for path in logged):
-            with Image.open(file) as picture:
-                mlflow_client.log_image(run, picture, key=PICTURE_KEY, step=step)
+def _log_grids(mlflow_client: Any, run: str, folder: Path) -> None:
+    """The pictures over training, counted from the phase's begin: MLflow's slider shows step 0 first."""
+    files = sorted(folder.glob("*.png"))
+    for file in files:
+        with Image.open(file) as picture:
+            step = round(float(file.stem) - float(files[0].stem))
+            mlflow_client.log_image(run, picture, key=PICTURE_KEY, step=step)
 
 
 def _measures(values: dict[str, Any], milliseconds: int) -> list[Any]:

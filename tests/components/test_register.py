@@ -17,13 +17,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from components.gate.stage import gate
-from components.register import describe
+from components.register import component, describe
 from components.register.history import History
 from components.register.promotion import promote
 from components.register.registry import champion_measures, client
 from components.register.runs import RunFiles
 from components.register.served_generator import ServedGenerator
 from components.register.stage import register
+from components.results import Results
 from progan import config as params
 from progan.dataset.manifest import Level, Manifest
 from progan.files import read_json, write_json
@@ -67,8 +68,9 @@ def run(tmp_path, monkeypatch, small_config, noise):
         "classifier_score": 2.0,
     }
     write_json(Path("evaluation/r0004.json"), evaluation)
-    for picture, size in {"samples/r0004.png": (1660, 830), "grids/r0004/00000.080.png": (8, 8)}.items():
-        Path(picture).parent.mkdir(parents=True)
+    grids = dict.fromkeys(["grids/r0004/00014.000.png", "grids/r0004/00017.120.png"], (8, 8))
+    for picture, size in {"samples/r0004.png": (1660, 830), **grids}.items():
+        Path(picture).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", size).save(picture)
     levels = {"r0004": Level.of([])}
     manifest = Manifest(2, "folder", "noise", {}, 0, 3, (), 0, 0, (), {}, levels)
@@ -134,9 +136,9 @@ def test_what_the_runs_hold(run):
         path.name for path in Path("checkpoints/r0004").iterdir()
     }
     registry = client()
+    pictures = [path for path in artifacts(child.info.run_id, "images") if path.endswith(".png")]
+    assert sorted(path.split("+step+")[1].split("+")[0] for path in pictures) == ["0", "3"]
     for logged in (parent, child.info.run_id):
-        pictures = artifacts(logged, "images")
-        assert len([path for path in pictures if path.endswith(".png") and "+step+0+" in path]) == 1
         readings = registry.get_metric_history(logged, "system/gpu_percent")
         assert [(reading.value, reading.timestamp) for reading in readings] == [(98.0, 1795598024500)]
         assert not registry.get_metric_history(logged, "system/memory_gib"), "nothing was read"
@@ -261,6 +263,35 @@ def test_a_failing_generator_is_not(run, capsys):
     assert "FAILED, nothing will be registered" in shown
     assert "✗ ms_ssim is 1.5; not at most 1, the limit" in shown
     assert client().get_run(made["run"]).data.tags["gate"] == "failed"
+
+
+def test_a_cluster_logs_what_failed_too(run):
+    """The task comes after every verdict, and takes what the tasks before it kept."""
+    kept = Results("results", run, "data", "run-1")
+    last = SimpleNamespace(path=str(Path("checkpoints/r0004").resolve()))
+    kept.keep_grids("r0004", Path("grids/r0004"))
+    kept.keep_training("r0004", Path("checkpoints/r0004"), Path("history/r0004.csv"))
+    evaluation = read_json(Path("evaluation/r0004.json"))
+
+    def registered(ms_ssim):
+        write_json(Path("evaluation/r0004.json"), evaluation | {"ms_ssim": ms_ssim})
+        kept.keep_evaluation("r0004", Path("evaluation/r0004.json"), Path("samples/r0004.png"))
+        gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
+        kept.keep_for_run(Path("verdict.json"))
+        component.register.python_func(
+            params=params.to_text(run), params_digest="", dataset_uri="multires", dataset_digest="data",
+            results="results", run="run-1", checkpoint=last,
+        )  # fmt: skip
+        return read_json(Path("results/runs/run-1/registration.json"))
+
+    for ms_ssim in (1.5, None):
+        assert registered(ms_ssim)["version"] is None
+        assert client().search_registered_models() == []
+    child = child_of(registered(1.5)["run"])
+    assert artifacts(child.info.run_id) == ["images", "preview.png", "samples.png"]
+    made = registered(0.4)
+    assert made["version"] == "1"
+    assert "checkpoint" in artifacts(child_of(made["run"]).info.run_id)
 
 
 def test_the_champion_is_what_candidates_are_measured_against(run):
