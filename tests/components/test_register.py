@@ -397,7 +397,7 @@ def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch)
     row = f"select run_id from model_versions where name = '{run.register.model}' and version = 1"
     assert in_database(tracking.database, row) == [(made["run"],)]
     stored = tracking.storage.client().list_objects_v2(Bucket=tracking.bucket)["Contents"]
-    weights = [entry["Key"] for entry in stored if entry["Key"].endswith("networks.safetensors")]
+    weights = [entry["Key"] for entry in stored if entry["Key"].endswith("artifacts/networks.safetensors")]
     assert len(weights) == 1
     latents = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
     np.save("in.npy", latents.numpy())
