@@ -57,7 +57,9 @@ def of_version(story: RunStory, version: str) -> str:
     """The description of a model's version."""
     serve = _block(
         f"mlflow models serve --model-uri models:/{story.config.register.model}/{version} "
-        "--env-manager local --port 5001"
+        "--env-manager local --port 5001",
+        "curl localhost:5001/invocations --header 'Content-Type: application/json' \\",
+        """    --data '{"inputs": {"seeds": [1, 2, 3]}, "params": {"format": "png"}}'""",
     )
     return _joined(*_of_run(story), "### Serve it", serve, "### Make it again", _reproduce(story))
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import platformdirs
 
-from components.register.registry import client, tracking_uri
+from components.register.registry import CHECKPOINT, client, tracking_uri
 from progan.errors import InputError
 from progan.files import atomic_folder, digest_of
 from progan.snapshots import FACTS, NETWORKS
 
-CHECKPOINT_ARTIFACT = "checkpoint"  # of each phase's run: its checkpoint folder
 PASSWORD = re.compile("//[^/@ ]*@")  # in an address
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 
@@ -42,7 +41,7 @@ def fetch_phases(uri: str) -> list[Path]:
             [parent.info.experiment_id],
             f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and attributes.status = 'FINISHED'",
         )
-        kept = [run for run in children if mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT_ARTIFACT)]
+        kept = [run for run in children if mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)]
         if not kept:
             raise InputError(f"{uri}: its run kept no checkpoints of its phases; name their folder instead")
         return [_fetch_checkpoint(run, uri) for run in kept]
@@ -51,7 +50,7 @@ def fetch_phases(uri: str) -> list[Path]:
 def _fetch_checkpoint(run: Any, uri: str) -> Path:
     def fetch(folder: Path) -> None:
         for name in (FACTS, NETWORKS):
-            artifact = f"{CHECKPOINT_ARTIFACT}/{name}"
+            artifact = f"{CHECKPOINT}/{name}"
             _download(folder / name, run_id=run.info.run_id, artifact_path=artifact)
 
     what = f"{uri}, {run.data.tags.get('phase', run.info.run_name)}"

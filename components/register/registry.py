@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
 WARM_START = "warm_start"  # a version's tag: whose checkpoint its first phase went on from, as JSON
+CHECKPOINT = "checkpoint"  # the artifact of a phase's run that is its checkpoint folder
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from components.gate.stage import flat_measures
 from components.register.history import History
-from components.register.registry import who
+from components.register.registry import CHECKPOINT, who
 from components.results import Results
 from progan.config import Config
 from progan.dataset.manifest import Manifest
@@ -22,7 +22,6 @@ from progan.files import read_json
 from progan.render import write_png
 
 RUN_KEY = "progan.fingerprint"  # the tag by which a run that was interrupted is found again
-CHECKPOINT = "checkpoint"  # the artifact of a phase's run that is its checkpoint folder
 SAMPLES, PREVIEW = "samples.png", "preview.png"  # artifacts: reals beside fakes; and no wider than a page
 PICTURE_KEY = "curves/same latents"  # pictures over training, with a slider
 PREVIEW_PIXELS = 830  # across the page of a version, beside MLflow's panels

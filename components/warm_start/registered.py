@@ -5,14 +5,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.register.registry import CHAMPION, WARM_START, champion_measures, client
+from components.register.registry import CHAMPION, CHECKPOINT, WARM_START, champion_measures, client
 from progan.config import Config, WarmStart
 from progan.errors import InputError
 from progan.files import read_json
 from progan.models import require_network
 from progan.snapshots import FACTS, Checkpoint
-
-ARTIFACT = "checkpoint"  # of a phase's run: its checkpoint folder
 
 
 def of_champion(config: Config, key: str) -> WarmStart:
@@ -40,7 +38,7 @@ def find_run(model: str, version: str, key: str) -> str:
         experiment = registry.get_run(seen.run_id).info.experiment_id
         mine = f"tags.`mlflow.parentRunId` = '{seen.run_id}' and tags.phase = '{key}'"
         for run in registry.search_runs([experiment], mine):
-            if any(artifact.path == ARTIFACT for artifact in registry.list_artifacts(run.info.run_id)):
+            if any(artifact.path == CHECKPOINT for artifact in registry.list_artifacts(run.info.run_id)):
                 return run.info.run_id
     raise InputError(
         f"{model} version {version}: keeps no checkpoint of {key} in MLflow; choose another phase or version"
@@ -72,6 +70,6 @@ def _facts(run: str, where: str) -> Checkpoint:
 
     with TemporaryDirectory() as folder:
         path = mlflow.artifacts.download_artifacts(
-            run_id=run, artifact_path=f"{ARTIFACT}/{FACTS}", dst_path=folder
+            run_id=run, artifact_path=f"{CHECKPOINT}/{FACTS}", dst_path=folder
         )
         return Checkpoint(Path(where), read_json(Path(path)))

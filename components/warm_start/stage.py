@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from components.warm_start.registered import ARTIFACT, find_run
+from components.register.registry import CHECKPOINT
+from components.warm_start.registered import find_run
 from progan.config import Config
 from progan.errors import InputError
 from progan.files import atomic_folder, sha256_file
@@ -23,10 +24,10 @@ def warm_start(config: Config, key: str, out: Path) -> None:
     wanted = config.warm_start[key]
     run = find_run(wanted.model, wanted.version, key)
     with atomic_folder(out) as beside:
-        mlflow.artifacts.download_artifacts(run_id=run, artifact_path=ARTIFACT, dst_path=str(beside))
-        for file in (beside / ARTIFACT).iterdir():
+        mlflow.artifacts.download_artifacts(run_id=run, artifact_path=CHECKPOINT, dst_path=str(beside))
+        for file in (beside / CHECKPOINT).iterdir():
             file.rename(beside / file.name)
-        (beside / ARTIFACT).rmdir()
+        (beside / CHECKPOINT).rmdir()
         found = sha256_file(beside / NETWORKS)
         if found != wanted.checkpoint:
             raise InputError(
