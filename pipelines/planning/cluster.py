@@ -138,7 +138,7 @@ class _Cluster:
         pod = self._pod(stage, key)
         return Machine(pod.gpu or "any GPU", pod.gpus) if pod.gpus else Machine("CPU", 0)
 
-    def finished(self, task: Task) -> Task:
+    def priced(self, task: Task) -> Task:
         """With the card's memory and the price of the pod, which may be a spot one."""
         pod = self._pod(task.stage, task.item)
         if not pod.gpus:
