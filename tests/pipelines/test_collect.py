@@ -438,6 +438,6 @@ def test_a_remote_that_cannot_be_read(trained, address, monkeypatch):
         file.write(f"  remote = s3\n['remote \"s3\"']\n  url = {address}/dvc\n")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(InputError, match="DVC's remote: .*check its address and your credentials"):
+    with pytest.raises(InputError, match="DVC: .*; check its remote, your credentials and the disk"):
         handed(address)
     assert CliRunner().invoke(cli.app, ["compile"]).exit_code == 0
