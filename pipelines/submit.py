@@ -62,9 +62,10 @@ def submit(
 
 def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> None:
     """Bring to the cluster what this checkout has finished and it has not."""
+    from pipelines.compile import storage_of
     from pipelines.hand_over import hand_over
 
-    if handed := hand_over(config, profile.storage, dataset):
+    if handed := hand_over(config, storage_of(config, profile), dataset):
         typer.echo(f"handed over: {', '.join(handed)}", err=True)
 
 
