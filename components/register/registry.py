@@ -1,18 +1,25 @@
 """What is in the MLflow registry: champions, candidates and their measures."""
 
+import contextlib
 import getpass
 import logging
 import math
 import os
+import re
 import socket
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+from progan.errors import InputError
 
 CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
 WARM_START = "warm_start"  # a version's tag: whose checkpoint its first phase went on from, as JSON
 CHECKPOINT = "checkpoint"  # the artifact of a phase's run that is its checkpoint folder
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+PASSWORD = re.compile("//[^/@ ]*@")  # in an address
 
 
 def tracking_uri() -> str:
@@ -73,3 +80,19 @@ def _number(text: str) -> float | str:
     except ValueError:
         return text
     return number if math.isfinite(number) else text
+
+
+@contextlib.contextmanager
+def clear_errors(what: str) -> Iterator[None]:
+    """One line for what is not in the registry, and for a registry that does not answer."""
+    from mlflow.exceptions import MlflowException
+
+    place = tracking_uri()
+    if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
+        raise InputError(f"{what}: no registry at {place}; set MLFLOW_TRACKING_URI, or run where it is")
+    try:
+        yield
+    except MlflowException as error:
+        why = " ".join(str(error).split())[:300].rstrip(".")
+        told = f"{what}: {why}; the registry is {place} (MLFLOW_TRACKING_URI)"
+        raise InputError(PASSWORD.sub("//", told)) from error

@@ -162,7 +162,7 @@ def test_two_processes_at_once_on_a_server(tracking, monkeypatch):
     told = [line for lines in said for line in lines if line.startswith("told")]
     written = promotion._promotions(model)
     assert sorted(written) == list(range(1, len(written) + 1))
-    assert {entry.id for entry in written.values()} == won
+    assert {entry.id for entry in written.values()} == won, told
     assert any("at this moment" in line or "as expected" in line for line in told), "they never met"
     champion = "none"
     for number in sorted(written):
