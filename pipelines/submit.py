@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines import options
-from progan.errors import InputError
+from progan.errors import InputError, Unavailable
 
 if TYPE_CHECKING:
     from pipelines.profile import Profile
@@ -162,4 +162,7 @@ def clear_errors(host: str) -> Iterator[None]:
         else:
             why = str(error)
         why = " ".join(why.split())[:300]
-        raise InputError(f"{host}: {why}; check --host, --token-file and --namespace") from error
+        status = getattr(error, "status", None) or getattr(error, "code", None)  # kfp's name, and urllib's
+        if isinstance(error, ValueError) or (status and status < 500):
+            raise InputError(f"{host}: {why}; check --host, --token-file and --namespace") from error
+        raise Unavailable(f"{host}: {why}; check --host, or try again later") from error

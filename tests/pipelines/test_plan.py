@@ -80,7 +80,7 @@ CHANGES = {
         lambda project: (shutil.rmtree("samples"), shutil.rmtree(".dvc/cache")),
         {
             "build-dataset": "DVC keeps no copy of data/multires",
-            "evaluate r0004": "samples/r0004.png is missing",
+            "evaluate r0004": "DVC keeps no copy of evaluation/r0004.json; samples/r0004.png is missing",
         },
     ),
 }
@@ -128,6 +128,7 @@ def test_a_clone_without_data(finished, tmp_path, monkeypatch):
     assert tasks(lost)["train r0004"]["why"] == [
         "checkpoints/r0004 is missing",
         "history/r0004.csv is missing",
+        "grids/r0004 is missing",
     ]
     with Path(".dvc/config").open("a") as file:
         file.write("    remote = store\n['remote \"store\"']\n    url = s3://bucket/dvc\n")
