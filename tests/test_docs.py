@@ -13,7 +13,7 @@ from progan import presets
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "infra/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LARGEST_PICTURE = 300_000  # bytes
-FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
 SHELL_OPERATORS = {"|", "&&", ";", ">", ">>", "&"}
 
