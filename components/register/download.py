@@ -10,18 +10,17 @@ from typing import Any
 
 import platformdirs
 
-from components.register.registry import CHECKPOINT, client, tracking_uri
+from components.register.registry import CHECKPOINT, clear_errors, client, tracking_uri
 from progan.errors import InputError
 from progan.files import atomic_folder, digest_of
 from progan.snapshots import FACTS, NETWORKS
 
-PASSWORD = re.compile("//[^/@ ]*@")  # in an address
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 
 
 def fetch_generator(uri: str) -> Path:
     """The checkpoint folder, the averaged generator alone in it, of models:/NAME@alias or models:/NAME/3."""
-    with _clear_errors(uri):
+    with _in_registry(uri):
         version = _version(uri)
         source = f"models:/{version.name}/{version.version}/artifacts"
 
@@ -34,7 +33,7 @@ def fetch_generator(uri: str) -> Path:
 
 def fetch_phases(uri: str) -> list[Path]:
     """The checkpoint folders, without their optimisers, that the phases of the version's run kept."""
-    with _clear_errors(uri):
+    with _in_registry(uri):
         mlflow_client = client()
         parent = mlflow_client.get_run(_version(uri).run_id)
         children = mlflow_client.search_runs(
@@ -86,16 +85,10 @@ def _download(file: Path, **where: str) -> None:
 
 
 @contextlib.contextmanager
-def _clear_errors(uri: str) -> Iterator[None]:
-    """One line for what is not in the registry, and for a registry that does not answer."""
-    from mlflow.exceptions import MlflowException
-
+def _in_registry(uri: str) -> Iterator[None]:
+    """`clear_errors`; and one line for a registry in a file that is not there, for MLflow would make one."""
     place = tracking_uri()
     if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
         raise InputError(f"{uri}: no registry at {place}; set MLFLOW_TRACKING_URI, or run where it is")
-    try:
+    with clear_errors(uri):
         yield
-    except MlflowException as error:
-        why = " ".join(str(error).split())[:300].rstrip(".")
-        told = f"{uri}: {why}; the registry is {place} (MLFLOW_TRACKING_URI)"
-        raise InputError(PASSWORD.sub("//", told)) from error

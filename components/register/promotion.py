@@ -6,17 +6,16 @@ a parameter "promotion.0001" of its oldest version's run, and whoever finds a nu
 finds a change that was begun and not ended ends it: the aliases follow from the parameter alone.
 """
 
-import contextlib
 import json
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.register.registry import (
     CHAMPION,
     PREVIOUS_CHAMPION,
+    clear_errors,
     client,
     public_address,
     tracking_uri,
@@ -49,7 +48,7 @@ def promote(model: str, version: str, expect: str, why: str) -> Promotion:
     Raises InputError when another version is champion, when `version` is not there or its gate failed, and
     when somebody else changes the champion at the same time.
     """
-    with _clear_errors(model):
+    with clear_errors(model):
         found = _version(model, version)
         if found.tags.get("gate") != "passed":
             reasons = json.loads(found.tags.get("verdict", '{"reasons": ["it has no verdict"]}'))["reasons"]
@@ -59,7 +58,7 @@ def promote(model: str, version: str, expect: str, why: str) -> Promotion:
 
 def roll_back(model: str, expect: str, why: str) -> Promotion:
     """Let the version that was champion before `expect` be it again; errors as for `promote`."""
-    with _clear_errors(model):
+    with clear_errors(model):
         _settle(model)
         previous = _aliases(model).get(PREVIOUS_CHAMPION)
         if previous is None:
@@ -164,15 +163,3 @@ def _version(model: str, version: str) -> Any:
 def _aliases(model: str) -> dict[str, str]:
     """Version by alias."""
     return {name: str(version) for name, version in client().get_registered_model(model).aliases.items()}
-
-
-@contextlib.contextmanager
-def _clear_errors(model: str) -> Iterator[None]:
-    """One line for a registry that does not answer, or says no."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        where, why = public_address(tracking_uri()), " ".join(str(error).split())[:300]
-        raise InputError(f"{model}: {where}: {why}; check MLFLOW_TRACKING_URI and register.model") from error

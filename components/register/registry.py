@@ -1,18 +1,24 @@
 """What is in the MLflow registry: champions, candidates and their measures."""
 
+import contextlib
 import getpass
 import logging
 import math
 import os
+import re
 import socket
 import warnings
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+from progan.errors import InputError
 
 CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
 WARM_START = "warm_start"  # a version's tag: whose checkpoint its first phase went on from, as JSON
 CHECKPOINT = "checkpoint"  # the artifact of a phase's run that is its checkpoint folder
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+PASSWORD = re.compile("//[^/@ ]*@")  # in an address
 
 
 def tracking_uri() -> str:
@@ -50,19 +56,33 @@ def client() -> Any:
     return mlflow.MlflowClient()
 
 
+@contextlib.contextmanager
+def clear_errors(what: str) -> Iterator[None]:
+    """One line for a registry that does not answer, says no, or has not what is asked for."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        why = " ".join(str(error).split())[:300].rstrip(".")
+        told = f"{what}: {why}; the registry is {tracking_uri()} (MLFLOW_TRACKING_URI)"
+        raise InputError(PASSWORD.sub("//", told)) from error
+
+
 def champion_measures(model: str) -> dict[str, Any] | None:
     """The measures of the version that is champion, from its tags; None when there is no champion."""
     from mlflow.exceptions import MlflowException
 
-    registry = client()
-    if not registry.search_registered_models(f"name = '{model}'"):
-        return None  # asked for the alias, a server with users would answer that it is forbidden
-    try:
-        version = registry.get_model_version_by_alias(model, CHAMPION)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+    with clear_errors(model):
+        registry = client()
+        if not registry.search_registered_models(f"name = '{model}'"):
+            return None  # asked for the alias, a server with users would answer that it is forbidden
+        try:
+            version = registry.get_model_version_by_alias(model, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
     return {"version": version.version, **{key: _number(value) for key, value in version.tags.items()}}
 
 
