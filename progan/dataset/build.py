@@ -381,6 +381,6 @@ def _work(index: int) -> Chunk:
         with made.get_lock():
             made.value += 1
         if stop.is_set():
-            raise Interrupted("the build was stopped")
+            raise Interrupted("the build was stopped; run again to go on")
 
     return make_chunk(job, index, tick)
