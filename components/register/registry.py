@@ -60,10 +60,11 @@ def client() -> Any:
 def clear_errors(what: str) -> Iterator[None]:
     """One line for a registry that does not answer, says no, or has not what is asked for."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         why = " ".join(str(error).split())[:300].rstrip(".")
         told = f"{what}: {why}; the registry is {tracking_uri()} (MLFLOW_TRACKING_URI)"
         raise InputError(PASSWORD.sub("//", told)) from error
