@@ -82,10 +82,12 @@ class Api:
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
-            said = error.read(500).decode(errors="replace")
-            raise InputError(f"{method} {self.url}{path}: {error.code}: {said}") from None
+            said = " ".join(error.read(500).decode(errors="replace").split())
+            raise InputError(
+                f"{method} {self.url}{path}: {error.code}: {said}; check the token and its rights"
+            ) from None
         except OSError as error:
-            raise InputError(f"{method} {self.url}{path}: {error}") from None
+            raise InputError(f"{method} {self.url}{path}: {error}; run the job again") from None
 
     def every(self, path: str) -> list[Any]:
         """The entries of all pages of a list."""

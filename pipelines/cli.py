@@ -38,6 +38,7 @@ from pipelines.options import (
 )
 from progan.errors import InputError, Interrupted
 
+CTRL_C = 130  # what typer returns for it
 UsageError: Any = typer.BadParameter.__base__  # what typer raises for a command line that it cannot read
 
 app = typer.Typer(
@@ -269,7 +270,10 @@ def main() -> None:
     # Threads that spin while they wait make training many times slower when anything else wants the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        sys.exit(app(standalone_mode=False))
+        status = app(standalone_mode=False)
+        if status == CTRL_C:
+            raise Interrupted("stopped by Ctrl-C; run the same command again, what was finished is kept")
+        sys.exit(status)
     except UsageError as error:
         told = error.format_message().removesuffix(".").replace("Value error, ", "")
         if told:  # nothing is, where no argument asked for help

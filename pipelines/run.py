@@ -43,13 +43,15 @@ def run(
     from components.object_store import open_store
     from pipelines.profile import Storage
     from progan import config
+    from progan.files import disk_errors
 
     loaded, root = config.load(params), root.resolve()
     kept = _absolute(results or str(root / "results"))
     storage = Storage(_absolute(dataset), str(root / "snapshots"), kept)
     digest = options.planned_dataset(loaded, dataset)
     store = open_store(kept)
-    root.mkdir(parents=True, exist_ok=True)
+    with disk_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
     before = _runs(store)
     succeeded = _run_here(loaded, storage, digest, root, image if runner is Runner.docker else None)
     name = next(iter(_runs(store) - before), "")

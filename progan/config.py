@@ -408,6 +408,8 @@ def validated(cls: type[T], values: Any, where: str) -> T:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            message = "missing; add it, as the file that comes with the project has it"
         raise InputError(f"{where}: {key + ': ' if key else ''}{message[0].lower() + message[1:]}") from None
 
 

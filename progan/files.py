@@ -13,6 +13,8 @@ from typing import Any
 
 from progan.errors import InputError
 
+NOT_TO_BE_WRITTEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+
 
 def canonical_json(value: Any) -> str:
     """The one spelling of `value` as JSON: sorted keys, no spaces, no NaN (ValueError)."""
@@ -53,9 +55,9 @@ def write_json(path: Path, value: Any) -> None:
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success flush it to disk and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(path)
     with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield beside
             _flush(beside)
@@ -67,9 +69,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success flush its files and let it take `path`'s place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(path)
     with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         beside.mkdir()
         try:
             yield beside
@@ -90,15 +92,15 @@ def replace_folder(new: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into one clear line about `path`."""
+    """Turn a full disk, or a place where nothing can be written, into one clear line about `path`."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"{path}: no space left on the disk; free some and run again") from error
-        if error.errno in (errno.EACCES, errno.EROFS):
+        if error.errno in NOT_TO_BE_WRITTEN:
             raise InputError(
-                f"{path}: cannot write here ({error.strerror}); check its permissions"
+                f"{path}: cannot write here ({error.strerror}); name another place, or check its permissions"
             ) from error
         raise
 

@@ -78,6 +78,8 @@ def read_checkpoint(folder: Path, needed: Sequence[str] = (NETWORKS, OPTIMIZERS)
     Raises InputError when they are not what it says.
     """
     facts = read_json(folder / FACTS)
+    if not isinstance(facts, dict) or not isinstance(facts.get("files"), dict):
+        raise InputError(f"{folder / FACTS}: not of a checkpoint; delete {folder} and run its phase again")
     for name in needed:
         if not (folder / name).exists() or sha256_file(folder / name) != facts["files"].get(name):
             raise InputError(f"{folder / name}: missing or damaged; delete {folder} and run its phase again")

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from progan.files import alone, atomic_file
+from progan.files import alone, atomic_file, disk_errors
 
 
 class Store(Protocol):
@@ -79,5 +79,6 @@ class FolderStore:
             cut_off.unlink()
 
     def alone(self, folder: str, work: str) -> AbstractContextManager[None]:
-        (self.root / folder).mkdir(parents=True, exist_ok=True)
+        with disk_errors(self.root / folder):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
         return alone(self.root / folder / "lock", work)

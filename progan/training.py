@@ -128,11 +128,13 @@ class PhaseTrainer:
     ) -> None:
         if init is not None and init.facts["resolution"] * 2 != phase.resolution:
             raise InputError(
-                f"{init.folder}: holds {init.facts['phase']}, which {phase.key} cannot start from"
+                f"{init.folder}: holds {init.facts['phase']}, which {phase.key} cannot start from; "
+                "run dvc repro"
             )
         if phase.minibatch > len(images):
             raise InputError(
-                f"phases.{phase.key}.minibatch: {phase.minibatch} is more than the {len(images)} images"
+                f"phases.{phase.key}.minibatch: {phase.minibatch} is more than the {len(images)} images; "
+                "lower it, or add images"
             )
         check_shares(config, phase, ranks.size)
         self.config, self.phase, self.device, self.ranks = config, phase, device, ranks
@@ -167,7 +169,9 @@ class PhaseTrainer:
             if self.ranks.any(hooks.stop_requested()):
                 saved = "state saved" if self._snapshot(snapshots) else "the last snapshot before it stays"
                 self.ranks.wait()
-                raise Interrupted(f"{self.phase.key}: stopped at {self.images_shown} images, {saved}")
+                raise Interrupted(
+                    f"{self.phase.key}: stopped at {self.images_shown} images, {saved}; run again to go on"
+                )
             self.iterate()
             hooks.progress(self.images_shown, self.schedule.total_images)
             if self._tick_due():

@@ -39,7 +39,9 @@ def find_or_build(config: Config, uri: str, digest: str) -> str:
     manifest = find_manifest(uri) or _build_at(config, uri)
     require_parameters(config, manifest, uri)
     if digest not in ("", manifest.digest):
-        raise InputError(f"{uri}: holds the dataset {manifest.digest[:12]}, not {digest[:12]} as planned")
+        raise InputError(
+            f"{uri}: holds the dataset {manifest.digest[:12]}, not {digest[:12]} as planned; submit again"
+        )
     return manifest.digest
 
 

@@ -14,7 +14,7 @@ def export(what: str, out: Path) -> None:
         raise InputError(f"--onnx: {out}: a file name that ends with .onnx is expected")
     opened = generator_of(what)
     if not isinstance(opened.sampler, Sampler):
-        raise InputError(f"{what}: is an ONNX file already")
+        raise InputError(f"{what}: is an ONNX file already; name a checkpoint, or a version in the registry")
     from components.pictures.onnx_file import check, write
 
     opened.sampler.generator.cpu()

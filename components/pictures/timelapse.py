@@ -32,7 +32,10 @@ def timelapse(
     count = require_film(out, seconds, fps)
     phases = phases_of(what)
     if len({phase.sampler.latent_size for phase in phases}) > 1:
-        raise InputError(f"{what}: its phases take latents of different sizes: they are of different runs")
+        raise InputError(
+            f"{what}: its phases take latents of different sizes: they are of different runs; "
+            "name the checkpoints of one"
+        )
     resolution, width = phases[-1].sampler.resolution, WIDTHS[out.suffix.lower()]
     stages = [_stage(phase, seeds, label, truncation, resolution, width) for phase in phases]
     with show_progress(out.name, "frames") as advance:

@@ -1,15 +1,16 @@
 """Generators out of the registry, each fetched once into the user's cache."""
 
+import contextlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import platformdirs
 
-from components.register.registry import CHECKPOINT, clear_errors, client
+from components.register.registry import CHECKPOINT, clear_errors, client, tracking_uri
 from progan.errors import InputError
 from progan.files import atomic_folder, digest_of
 from progan.snapshots import FACTS, NETWORKS
@@ -19,7 +20,7 @@ URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[0-9
 
 def fetch_generator(uri: str) -> Path:
     """The checkpoint folder, the averaged generator alone in it, of models:/NAME@alias or models:/NAME/3."""
-    with clear_errors(uri):
+    with _in_registry(uri):
         version = _version(uri)
         source = f"models:/{version.name}/{version.version}/artifacts"
 
@@ -32,7 +33,7 @@ def fetch_generator(uri: str) -> Path:
 
 def fetch_phases(uri: str) -> list[Path]:
     """The checkpoint folders, without their optimisers, that the phases of the version's run kept."""
-    with clear_errors(uri):
+    with _in_registry(uri):
         mlflow_client = client()
         parent = mlflow_client.get_run(_version(uri).run_id)
         children = mlflow_client.search_runs(
@@ -81,3 +82,13 @@ def _download(file: Path, **where: str) -> None:
 
     with TemporaryDirectory(dir=file.parent) as folder:
         Path(download_artifacts(dst_path=folder, **where)).replace(file)
+
+
+@contextlib.contextmanager
+def _in_registry(uri: str) -> Iterator[None]:
+    """`clear_errors`; and one line for a registry in a file that is not there, for MLflow would make one."""
+    place = tracking_uri()
+    if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
+        raise InputError(f"{uri}: no registry at {place}; set MLFLOW_TRACKING_URI, or run where it is")
+    with clear_errors(uri):
+        yield

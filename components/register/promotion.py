@@ -52,7 +52,10 @@ def promote(model: str, version: str, expect: str, why: str) -> Promotion:
         found = _version(model, version)
         if found.tags.get("gate") != "passed":
             reasons = json.loads(found.tags.get("verdict", '{"reasons": ["it has no verdict"]}'))["reasons"]
-            raise InputError(f"{model} version {version}: did not pass the gate ({'; '.join(reasons)})")
+            raise InputError(
+                f"{model} version {version}: did not pass the gate ({'; '.join(reasons)}); "
+                "promote one that did"
+            )
         return _change(model, version, expect, why)
 
 
@@ -75,7 +78,7 @@ def _change(model: str, version: str, expect: str, why: str) -> Promotion:
         is_now = "there is no champion" if champion == NONE else f"the champion is version {champion}"
         raise InputError(f"{model}: {is_now}, not {expect} as expected; look again, then --expect {champion}")
     if champion == version:
-        raise InputError(f"{model}: version {version} is champion already")
+        raise InputError(f"{model}: version {version} is champion already; nothing is to be done")
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     mine = Promotion(model, version, champion, who(), now, why, uuid.uuid4().hex)
     if not _take(newest + 1, mine):

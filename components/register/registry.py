@@ -9,7 +9,6 @@ import re
 import socket
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -57,19 +56,34 @@ def client() -> Any:
     return mlflow.MlflowClient()
 
 
+@contextlib.contextmanager
+def clear_errors(what: str) -> Iterator[None]:
+    """One line for a registry that does not answer, says no, or has not what is asked for."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        why = " ".join(str(error).split())[:300].rstrip(".")
+        told = f"{what}: {why}; the registry is {tracking_uri()} (MLFLOW_TRACKING_URI)"
+        raise InputError(PASSWORD.sub("//", told)) from error
+
+
 def champion_measures(model: str) -> dict[str, Any] | None:
     """The measures of the version that is champion, from its tags; None when there is no champion."""
     from mlflow.exceptions import MlflowException
 
-    registry = client()
-    if not registry.search_registered_models(f"name = '{model}'"):
-        return None  # asked for the alias, a server with users would answer that it is forbidden
-    try:
-        version = registry.get_model_version_by_alias(model, CHAMPION)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+    with clear_errors(model):
+        registry = client()
+        if not registry.search_registered_models(f"name = '{model}'"):
+            return None  # asked for the alias, a server with users would answer that it is forbidden
+        try:
+            version = registry.get_model_version_by_alias(model, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
     return {"version": version.version, **{key: _number(value) for key, value in version.tags.items()}}
 
 
@@ -80,19 +94,3 @@ def _number(text: str) -> float | str:
     except ValueError:
         return text
     return number if math.isfinite(number) else text
-
-
-@contextlib.contextmanager
-def clear_errors(what: str) -> Iterator[None]:
-    """One line for what is not in the registry, and for a registry that does not answer."""
-    from mlflow.exceptions import MlflowException
-
-    place = tracking_uri()
-    if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
-        raise InputError(f"{what}: no registry at {place}; set MLFLOW_TRACKING_URI, or run where it is")
-    try:
-        yield
-    except MlflowException as error:
-        why = " ".join(str(error).split())[:300].rstrip(".")
-        told = f"{what}: {why}; the registry is {place} (MLFLOW_TRACKING_URI)"
-        raise InputError(PASSWORD.sub("//", told)) from error

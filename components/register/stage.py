@@ -9,7 +9,7 @@ from components.gate.stage import flat_measures
 from components.object_store.dataset import find_manifest
 from components.register import describe
 from components.register.model import log_model
-from components.register.registry import CANDIDATE, WARM_START, client
+from components.register.registry import CANDIDATE, WARM_START, clear_errors, client
 from components.register.runs import (
     RunFiles,
     describe_run,
@@ -32,7 +32,8 @@ def register(config: Config, files: RunFiles, dataset: str, out: Path) -> None:
     dataset: the address of what it was trained with.
     """
     verdict = read_json(files.verdict)
-    with alone(out.with_name(f".{out.name}.lock"), "is registering this run"):
+    waiting = alone(out.with_name(f".{out.name}.lock"), "is registering this run")
+    with waiting, clear_errors(config.register.model):
         version, run = _register(config, files, dataset, verdict)
     write_json(out, {"model": config.register.model, "version": version, "run": run})
     made = f"version {version}, alias {CANDIDATE}" if version else "nothing registered, the gate failed"

@@ -21,6 +21,7 @@ from progan import __version__
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME
 from progan.dataset.reader import load_manifest
+from progan.errors import InputError
 from progan.files import atomic_file, atomic_folder, read_json, write_json
 from progan.progress import duration
 from progan.render import apart
@@ -65,7 +66,9 @@ def report(config: Config, files: ReportFiles, out: Path, failure: str | None = 
     """
     history = {key: rows for key in config.phases if (rows := _history(files.history / f"{key}.csv"))}
     evaluations = {
-        key: read_json(path) for key in config.phases if (path := files.evaluations / f"{key}.json").exists()
+        key: _evaluation(path, key)
+        for key in config.phases
+        if (path := files.evaluations / f"{key}.json").exists()
     }
     _write_tables(out, history, evaluations)
     phases = [
@@ -100,6 +103,16 @@ def report(config: Config, files: ReportFiles, out: Path, failure: str | None = 
 
 def _read_if_there(path: Path) -> Any:
     return read_json(path) if path.exists() else None
+
+
+def _evaluation(path: Path, key: str) -> dict[str, Any]:
+    """The measures of a phase; an InputError when an older version wrote them."""
+    evaluation = read_json(path)
+    if not all(isinstance(evaluation.get(name), dict) for name in ("swd", "swd_floor")):
+        raise InputError(
+            f"{path}: written by an older version; run dvc repro evaluate@{key}, then this again"
+        )
+    return evaluation
 
 
 def _history(path: Path) -> Rows:
@@ -147,11 +160,9 @@ def _phase(config: Config, key: str, files: ReportFiles, rows: Rows, evaluation:
         "nearest": None,
     }
     if evaluation:
-        with Image.open(files.samples / f"{key}.png") as sheet:
-            phase["pictures"] = [_embedded(half) for half in apart(sheet)]
+        phase["pictures"] = [_embedded(half) for half in apart(_picture(files.samples / f"{key}.png", key))]
     if (nearest := files.samples / f"{key}-nearest.png").exists():
-        with Image.open(nearest) as picture:
-            phase["nearest"] = _embedded(picture)
+        phase["nearest"] = _embedded(_picture(nearest, key))
     return phase
 
 
@@ -212,6 +223,17 @@ def _levels_chart(evaluation: Mapping[str, Any]) -> Any:
         for name in ("swd", "swd_floor")
     )
     return charts.by_level(generated, reals, "SWD by level of detail", "SWD × 1000")
+
+
+def _picture(path: Path, key: str) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture
+    except OSError:
+        raise InputError(
+            f"{path}: missing or damaged; run dvc repro evaluate@{key}, then this again"
+        ) from None
 
 
 def _embedded(picture: Image.Image) -> str:

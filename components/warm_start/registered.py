@@ -5,7 +5,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.register.registry import CHAMPION, CHECKPOINT, WARM_START, champion_measures, client
+from components.register.registry import (
+    CHAMPION,
+    CHECKPOINT,
+    WARM_START,
+    champion_measures,
+    clear_errors,
+    client,
+)
 from progan.config import Config, WarmStart
 from progan.errors import InputError
 from progan.files import read_json
@@ -23,7 +30,8 @@ def of_champion(config: Config, key: str) -> WarmStart:
     if champion is None:
         raise InputError(f"{model}: no version is {CHAMPION}; promote one, then start from it")
     version = f"{champion['version']:g}" if isinstance(champion["version"], float) else champion["version"]
-    checkpoint = _facts(find_run(model, str(version), key), f"{model} version {version}, {key}")
+    with clear_errors(model):
+        checkpoint = _facts(find_run(model, str(version), key), f"{model} version {version}, {key}")
     require_network(checkpoint, config.network)
     return WarmStart(model, str(version), checkpoint.digest)
 

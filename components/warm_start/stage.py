@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components.register.registry import CHECKPOINT
+from components.register.registry import CHECKPOINT, clear_errors
 from components.warm_start.registered import find_run
 from progan.config import Config
 from progan.errors import InputError
@@ -22,8 +22,8 @@ def warm_start(config: Config, key: str, out: Path) -> None:
     if key not in config.warm_start:
         raise InputError(f"warm_start.{key}: not in params.yaml; progan retrain --from {key} writes it")
     wanted = config.warm_start[key]
-    run = find_run(wanted.model, wanted.version, key)
-    with atomic_folder(out) as beside:
+    with clear_errors(wanted.model), atomic_folder(out) as beside:
+        run = find_run(wanted.model, wanted.version, key)
         mlflow.artifacts.download_artifacts(run_id=run, artifact_path=CHECKPOINT, dst_path=str(beside))
         for file in (beside / CHECKPOINT).iterdir():
             file.rename(beside / file.name)

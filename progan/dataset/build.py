@@ -125,9 +125,10 @@ def build(
 ) -> Manifest:
     """Build the dataset that `config` describes into the folder `out`, which appears whole or not at all.
 
-    workers: processes (None: one a core). A build that was stopped leaves `.<out>.partial` beside `out`
-    and goes on from there when its input is still the same. Raises InputError for bad input, more than
-    max_skipped unusable images, or a full disk; Interrupted when a worker process was killed.
+    workers: processes (None: one for each core it may use). A build that was stopped leaves
+    `.<out>.partial` beside `out` and goes on from there when its input is still the same. Raises InputError
+    for bad input, more than max_skipped unusable images, or a full disk; Interrupted when a worker process
+    was killed.
     """
     _refuse_foreign(out)
     working = out.with_name(f".{out.name}.partial")
@@ -139,7 +140,7 @@ def build(
         for other in working.iterdir():
             if other not in (job.folder, working / "unpacked"):
                 shutil.rmtree(other)
-        chunks = _make_chunks(job, config, workers or os.cpu_count() or 1, progress)
+        chunks = _make_chunks(job, config, workers or _cores(), progress)
         manifest = _manifest(config, job, chunks)
         for cut_off in job.dataset.rglob(".*.partial"):
             cut_off.unlink()
@@ -207,6 +208,11 @@ def deciding_parameters(config: DatasetConfig) -> dict[str, Any]:
         "max_images": config.max_images,
         "verify": config.verify,
     }
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progress) -> list[Chunk]:
@@ -350,7 +356,7 @@ def _in_processes(job: Job, pending: list[int], workers: int, advance: Callable[
                     yield running.pop(future), future.result()
         except BrokenProcessPool:
             raise Interrupted(
-                "a worker process was killed (out of memory?); run again, with fewer workers, to go on"
+                "a worker process was killed (out of memory?); run again with fewer cores (taskset) to go on"
             ) from None
         finally:
             stop.set()
@@ -381,6 +387,6 @@ def _work(index: int) -> Chunk:
         with made.get_lock():
             made.value += 1
         if stop.is_set():
-            raise Interrupted("the build was stopped")
+            raise Interrupted("the build was stopped; run again to go on")
 
     return make_chunk(job, index, tick)

@@ -95,7 +95,9 @@ def test_stopped_killed_and_gone_on_with_it_ends_in_the_same_bits(project):
     process.send_signal(signal.SIGTERM)
     errors = process.communicate()[1]
     assert process.returncode == 75, errors
-    assert errors.endswith(f"progan: r0004: stopped at {images_saved(cut)} images, state saved\n")
+    assert errors.endswith(
+        f"progan: r0004: stopped at {images_saved(cut)} images, state saved; run again to go on\n"
+    )
     assert errors.count("state saved") == 1
 
     process = start(cut)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from components.report.stage import ReportFiles, report
 from components.train_phase.stage import _write_history
+from progan.errors import InputError
 from progan.files import read_json, write_json
 
 ROW = {
@@ -170,6 +171,23 @@ def test_metrics_are_numbers_alone(page):
     Path("evaluation/r0008.json").unlink()
     page()
     assert [path.name for path in Path("report/metrics").iterdir()] == ["r0004.json"]
+
+
+def test_what_an_older_version_measured_is_one_line(page):
+    evaluated("r0004", swd_floor=5.5)
+    told = "evaluation/r0004.json: written by an older version; run dvc repro evaluate@r0004, then this again"
+    with pytest.raises(InputError, match=told):
+        page()
+    assert not Path("report").exists()
+
+
+@pytest.mark.parametrize("name", ["r0004.png", "r0004-nearest.png"])
+def test_a_damaged_picture_is_one_line(page, name):
+    evaluated("r0004")
+    picture = Path("samples", name)
+    picture.write_bytes(picture.read_bytes()[:100])
+    with pytest.raises(InputError, match=f"samples/{name}: missing or damaged; run dvc repro evaluate@r0004"):
+        page()
 
 
 def test_a_large_picture_is_embedded_smaller(page):

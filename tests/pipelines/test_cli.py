@@ -1,5 +1,7 @@
 """The command: help at once, and one clear line with exit code 2 for what people get wrong."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -116,6 +118,24 @@ def test_verify_overrides_the_parameter(new_project, photographs):
 def test_debug_shows_the_traceback(new_project):
     done = new_project().run("progan", "--debug", "train-phase", "r0064")
     assert "Traceback" in done.stderr
+
+
+def test_ctrl_c_is_one_line(new_project):
+    """The command is stopped where it surely is: it reads its parameters from a pipe that says nothing."""
+    project = new_project()
+    os.mkfifo(project.root / "pipe")
+    as_in_a_terminal = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = project.start(
+        "progan", "gate", "--params", "pipe", stderr=subprocess.PIPE, text=True, **as_in_a_terminal
+    )
+    with (project.root / "pipe").open("w"):
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert errors.split("\n")[-2] == (
+        "progan: stopped by Ctrl-C; run the same command again, what was finished is kept"
+    )
+    assert "Traceback" not in errors
 
 
 def test_no_space_left(new_project, photographs, small_disk):

@@ -136,7 +136,10 @@ def test_parameters_are_read_without_torch():
 
 def test_a_missing_key_is_named(small_params):
     del small_params["training"]["seed"]
-    assert error_of(small_params) == "params.yaml: training.seed: field required"
+    assert (
+        error_of(small_params)
+        == "params.yaml: training.seed: missing; add it, as the file that comes with the project has it"
+    )
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,22 @@ def test_errors_of_the_disk_are_one_line(tmp_path, number, told):
         fail()
 
 
+@pytest.mark.parametrize("place", ["file/out", "file/deeper/out", "folder"])
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, place):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=f"{place}: cannot write here .*; name another place"):
+        write_json(tmp_path / place, {})
+    if place != "folder":
+        with (
+            pytest.raises(InputError, match=f"{place}: cannot write here"),
+            atomic_folder(tmp_path / place),
+        ):
+            pass
+    assert (tmp_path / "file").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
 def test_json(tmp_path):
     assert canonical_json({"b": 1, "a": [1.5, None]}) == '{"a":[1.5,null],"b":1}'
     assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1}) != digest_of({"a": 1, "b": 3})

@@ -100,6 +100,15 @@ def test_damaged_checkpoints_are_refused(tmp_path, name):
         read_checkpoint(tmp_path / "r0004")
 
 
+@pytest.mark.parametrize("facts", ["{}", "[]", '{"files": null}'])
+def test_json_that_is_of_no_checkpoint(tmp_path, facts):
+    (tmp_path / "checkpoint.json").write_text(facts)
+    with pytest.raises(
+        InputError, match=r"checkpoint.json: not of a checkpoint; delete .* and run its phase"
+    ):
+        read_checkpoint(tmp_path)
+
+
 def test_no_checkpoint(tmp_path):
     with pytest.raises(InputError, match=r"checkpoint.json: no such file; run the stage that makes it"):
         read_checkpoint(tmp_path / "r0004")

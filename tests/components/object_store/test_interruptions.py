@@ -180,7 +180,9 @@ def test_killed_and_cut_off_at_random_moments(undisturbed, address, proxy, snaps
         if act == "stop":
             trainer.process.send_signal(signal.SIGTERM)
             code, said = trainer.end()
-            stopped_at = re.search(r"r0008: stopped at (\d+) images, state saved\n", said)[1]
+            stopped_at = re.search(
+                r"r0008: stopped at (\d+) images, state saved; run again to go on\n", said
+            )[1]
             assert (code, snapshots.newest()) == (75, int(stopped_at))
         elif act == "hold":
             proxy.hold_after = moments.randrange(UPLOAD_BYTES)
