@@ -275,7 +275,8 @@ def test_a_cluster_logs_what_failed_too(run):
 
     def registered(ms_ssim):
         write_json(Path("evaluation/r0004.json"), evaluation | {"ms_ssim": ms_ssim})
-        kept.keep_evaluation("r0004", Path("evaluation/r0004.json"), Path("samples/r0004.png"))
+        samples = Path("samples/r0004.png")
+        kept.keep_evaluation("r0004", Path("evaluation/r0004.json"), samples, samples)
         gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
         kept.keep_for_run(Path("verdict.json"))
         component.register.python_func(
