@@ -25,6 +25,14 @@ def dataset_params(config: Config) -> str:
     return _digest({"dataset": asdict(config.dataset)})
 
 
+def dataset_name(config: Config, photographs: str) -> str:
+    """What a dataset is called where several are kept, so that none is taken for another.
+
+    photographs: a digest of them; empty where none is known.
+    """
+    return f"{config.dataset.source}-{digest_of([dataset_params(config), photographs])[:12]}"
+
+
 def warm_start_params(config: Config) -> str:
     """Digest of the parameters that decide which checkpoint is fetched to start from."""
     return _digest({"warm_start": {key: asdict(start) for key, start in config.warm_start.items()}})

@@ -132,4 +132,4 @@ def one_line() -> Iterator[None]:
         raise InputError(f"DVC: {' '.join(str(error).split())}") from error
     except (DataIndexDirError, BotoCoreError, ClientError, OSError) as error:
         why = " ".join(str(error.__cause__ or error).split())
-        raise OutOfReach(f"DVC's remote: {why}; check its address and your credentials") from error
+        raise OutOfReach(f"DVC: {why}; check its remote, your credentials and the disk") from error

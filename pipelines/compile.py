@@ -10,7 +10,7 @@ import typer
 from pipelines import options
 
 if TYPE_CHECKING:
-    from pipelines.profile import Profile
+    from pipelines.profile import Profile, Storage
     from progan.config import Config
 
 
@@ -40,9 +40,18 @@ def compiled(config: "Config", profile: "Profile", dataset_digest: str) -> str:
     from pipelines.placement import on_cluster
     from pipelines.progressive_training import progressive_training
 
-    pipeline = progressive_training(config, profile.storage, dataset_digest, on_cluster(profile))
+    storage = storage_of(config, profile)
+    pipeline = progressive_training(config, storage, dataset_digest, on_cluster(profile))
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         file = Path(folder) / "pipeline.yaml"
         Compiler().compile(pipeline, str(file))
         return file.read_text()
+
+
+def storage_of(config: "Config", profile: "Profile") -> "Storage":
+    """Where a run of these parameters and photographs keeps what outlives its pods."""
+    from components import digests
+    from pipelines import photographs
+
+    return profile.storage.with_dataset(digests.dataset_name(config, photographs.digest(config)))

@@ -43,7 +43,7 @@ def _hand_dataset(uri: str, dataset: Path, manifest: "Manifest") -> bool:
     if there is not None and there != manifest:
         raise InputError(
             f"{uri}: holds the dataset {there.digest[:12]}, not {manifest.digest[:12]}, which {dataset} is; "
-            "give another storage.dataset"
+            "delete what lies there, or give another storage.datasets"
         )
     if there is not None or not (dataset / MANIFEST_NAME).exists():
         return False

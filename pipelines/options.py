@@ -65,12 +65,18 @@ def planned_dataset(config: "Config", dataset: str) -> str:
 
 
 def known_dataset(config: "Config", dataset: str) -> "Manifest | None":
-    """The manifest of the dataset at `dataset`, a folder or s3:// address, or of what dvc.lock says belongs
-    there; None when there is neither. Raises InputError when it is of other parameters."""
+    """The manifest of the dataset at `dataset`, a folder or s3:// address, or of what dvc.lock knows there.
+
+    None when there is neither, or it was made of other photographs. Raises InputError when it is of other
+    parameters.
+    """
     from components.build_dataset.stage import require_parameters
     from components.object_store.dataset import find_manifest
+    from pipelines import photographs
     from pipelines.checkout import Checkout
 
+    if "://" not in dataset and photographs.are_new(config):
+        return None
     manifest = find_manifest(dataset)
     if manifest is None and Path(".dvc").is_dir() and "://" not in dataset:
         manifest = Checkout().manifest(dataset)

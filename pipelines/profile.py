@@ -90,11 +90,24 @@ class Pod:
 
 @dataclass(frozen=True)
 class Storage:
-    """URIs of what outlives a pod."""
+    """URIs of what outlives a pod of a run."""
 
     dataset: str
     snapshots: str
     results: str
+
+
+@dataclass(frozen=True)
+class SharedStorage:
+    """URIs of what outlives the runs: each dataset is in a folder of its own below `datasets`."""
+
+    datasets: str
+    snapshots: str
+    results: str
+
+    def with_dataset(self, name: str) -> Storage:
+        """That of a run whose dataset has this name."""
+        return Storage(f"{self.datasets.rstrip('/')}/{name}", self.snapshots, self.results)
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ class Profile:
     service_account: str
     queue: str | None
     mlflow: str
-    storage: Storage
+    storage: SharedStorage
     volumes: dict[str, str]
     secrets: dict[str, dict[str, str]]
     gpu_label: str

@@ -106,13 +106,12 @@ def run_key(config: "Config", dataset: Path) -> str:
     others by the dataset that was made of them, if it lies in the folder `dataset`.
     """
     from components import digests
-    from pipelines.planning.here import ROOT
-    from pipelines.planning.staleness import hash_of
+    from pipelines import photographs
     from progan.dataset.manifest import MANIFEST_NAME
     from progan.dataset.reader import load_manifest
     from progan.files import digest_of
 
-    data = hash_of(ROOT, config.dataset.path)
+    data = photographs.digest(config)
     painted = config.dataset.path in [f"data/raw/{name}" for name in config.paint]
     if not data and not painted and (dataset / MANIFEST_NAME).exists():
         data = load_manifest(dataset).digest

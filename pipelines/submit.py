@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines import options
-from progan.errors import InputError
+from progan.errors import InputError, Unavailable
 
 if TYPE_CHECKING:
     from pipelines.profile import Profile
@@ -62,9 +62,10 @@ def submit(
 
 def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> None:
     """Bring to the cluster what this checkout has finished and it has not."""
+    from pipelines.compile import storage_of
     from pipelines.hand_over import hand_over
 
-    if handed := hand_over(config, profile.storage, dataset):
+    if handed := hand_over(config, storage_of(config, profile), dataset):
         typer.echo(f"handed over: {', '.join(handed)}", err=True)
 
 
@@ -161,4 +162,7 @@ def clear_errors(host: str) -> Iterator[None]:
         else:
             why = str(error)
         why = " ".join(why.split())[:300]
-        raise InputError(f"{host}: {why}; check --host, --token-file and --namespace") from error
+        status = getattr(error, "status", None) or getattr(error, "code", None)  # kfp's name, and urllib's
+        if isinstance(error, ValueError) or (status and status < 500):
+            raise InputError(f"{host}: {why}; check --host, --token-file and --namespace") from error
+        raise Unavailable(f"{host}: {why}; check --host, or try again later") from error

@@ -7,6 +7,7 @@ from typing import Any
 from components.object_store.dataset import find_manifest
 from components.results import Results, made_from, started_from
 from pipelines.checkout import Checkout, OutOfReach
+from pipelines.compile import storage_of
 from pipelines.hand_over import phases_to_hand
 from pipelines.options import known_dataset
 from pipelines.planning.here import ROOT, device_here, reachable
@@ -38,10 +39,10 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
     dataset: the folder of the dataset, if it was built here.
     """
     remarks: list[str] = []
-    storage, here = profile.storage, fates(ROOT, params)
+    storage, here = storage_of(config, profile), fates(ROOT, params)
     answers = {name: reachable(uri, name, remarks) for name, uri in vars(storage).items()}
     is_stale = here.get("build-dataset", Fate()).runs
-    there = find_manifest(storage.dataset) if answers["dataset"] and not is_stale else None
+    there = find_manifest(storage.dataset) if answers["dataset"] else None
     known = there or (None if is_stale else _known(config, dataset, remarks))
     manifest = known if known and _describes(config, known) else None
     results = Results(storage.results, config, manifest.digest) if manifest and answers["results"] else None
@@ -138,7 +139,7 @@ class _Cluster:
         pod = self._pod(stage, key)
         return Machine(pod.gpu or "any GPU", pod.gpus) if pod.gpus else Machine("CPU", 0)
 
-    def finished(self, task: Task) -> Task:
+    def priced(self, task: Task) -> Task:
         """With the card's memory and the price of the pod, which may be a spot one."""
         pod = self._pod(task.stage, task.item)
         if not pod.gpus:

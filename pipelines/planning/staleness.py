@@ -56,17 +56,6 @@ def fates(root: Path, params: Mapping[str, Any]) -> dict[str, Fate]:
     return found
 
 
-def hash_of(root: Path, path: str) -> str:
-    """DVC's hash of what it tracks at `path`, by a .dvc file; empty where it tracks nothing there."""
-    import yaml
-
-    file = root / f"{path}.dvc"
-    if not file.is_file():
-        return ""
-    (out,) = yaml.safe_load(file.read_text())["outs"]
-    return str(out["md5"])
-
-
 def _fate(repo: Any, stage: Any, params: Mapping[str, Any], upstream: tuple[str, ...]) -> Fate:
     if stage.is_data_source:
         return Fate()

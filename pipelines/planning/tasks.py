@@ -116,8 +116,8 @@ class Place(Protocol):
     def machine(self, stage: str, key: str | None) -> Machine:
         """What the task runs on."""
 
-    def finished(self, task: Task) -> Task:
-        """The task with what only this place knows of it: the card's memory, the price."""
+    def priced(self, task: Task) -> Task:
+        """The task with its price, and with what memory the card has."""
 
 
 def tasks_of(config: Config, place: Place, stages: Mapping[str, tuple[str | None, ...]]) -> Iterator[Task]:
@@ -159,7 +159,7 @@ def _task(config: Config, place: Place, stage: str, item: str | None) -> Task:
         task = _training(config, place, config.phase(item), task, machine)
     else:
         task = _other(config, place, task, machine)
-    return place.finished(task)
+    return place.priced(task)
 
 
 def _other(config: Config, place: Place, task: Task, machine: Machine) -> Task:
@@ -185,7 +185,7 @@ def _training(config: Config, place: Place, phase: PhaseConfig, task: Task, mach
     return replace(
         task,
         state="runs" if shown is None else "resumes",
-        resumes_at_kimg=None if shown is None else (_shown_before(config, place, phase) + shown) / 1000,
+        resumes_at_kimg=None if shown is None else (_shown_before(place, phase) + shown) / 1000,
         images=images,
         steps=images // phase.minibatch,
         hours=estimate.seconds * (1 / 3600),
@@ -199,7 +199,7 @@ def _before(place: Place, phase: PhaseConfig) -> Checkpoint | None:
     return None if phase.is_first else place.checkpoint(Path(phase.init).name)
 
 
-def _shown_before(config: Config, place: Place, phase: PhaseConfig) -> int:
+def _shown_before(place: Place, phase: PhaseConfig) -> int:
     before = _before(place, phase)
     return before.facts.get("images_shown", 0) if before else 0
 

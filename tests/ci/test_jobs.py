@@ -245,7 +245,7 @@ def trained(main, tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
     ours, cluster = root / "ours", root / "cluster"
     git(root, "clone", "--quiet", str(main), "ours")
-    storage = {name: str(root / name) for name in ("dataset", "snapshots", "results")}
+    storage = {name: str(root / name) for name in ("datasets", "snapshots", "results")}
     change(ours / "infra/cluster.yaml", lambda values: values.update(storage=storage))
     change(ours / "params.yaml", lambda values: values["phases"].pop("r0016"))
     commands = str(Path(sys.prefix) / "bin")
@@ -262,10 +262,10 @@ def trained(main, tmp_path_factory):
     run(ours, "dvc", "push", "--quiet")
     git(ours, "add", "--all")
     git(ours, "commit", "--quiet", "--message=Build the dataset")
-    shutil.copytree(ours / "data/multires", storage["dataset"])
+    dataset = shutil.copytree(ours / "data/multires", root / "datasets/faces")
     cluster.mkdir()
     shutil.copy(ours / "params.yaml", cluster)
-    places = (f"--dataset={storage['dataset']}", f"--results={storage['results']}")
+    places = (f"--dataset={dataset}", f"--results={storage['results']}")
     log = run(cluster, "progan", "run", *places)
     return SimpleNamespace(root=ours, run=log.split("/runs/")[1].split("/")[0], run_command=run)
 

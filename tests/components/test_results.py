@@ -11,7 +11,7 @@ from components.build_dataset.stage import find_or_build
 from components.object_store import dataset, open_store
 from components.object_store.dataset import fetch_level, fetch_manifest, find_manifest
 from components.object_store.s3 import S3Store
-from components.results import Results, run_facts
+from components.results import Results, opened, run_facts
 from components.score_network.component import score_network
 from components.train_phase.component import train_phase
 from progan import config
@@ -119,11 +119,11 @@ def test_a_phase_that_began_with_another_checkpoint_is_another(uri, tmp_path, sm
     results.keep_training("r0004", first, files("history"))
     results.keep_training("r0008", finished("r0008", elsewhere), files("history"))
     out = tmp_path / "out"
-    assert not results.fetch_training("r0008", first, out, tmp_path / "r0008.csv")
+    assert not results.fetch_training("r0008", opened(first), out, tmp_path / "r0008.csv")
     assert not out.exists()
     assert list(results.gather_checkpoints(tmp_path / "project")) == ["r0004"]
     results.keep_training("r0008", finished("r0008", first), files("history"))
-    assert results.fetch_training("r0008", first, out, tmp_path / "r0008.csv")
+    assert results.fetch_training("r0008", opened(first), out, tmp_path / "r0008.csv")
 
 
 def test_half_a_checkpoint_is_none_and_a_damaged_one_is_told(uri, tmp_path, small_config, files, finished):

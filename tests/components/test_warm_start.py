@@ -3,6 +3,7 @@
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from components.register.registry import CHAMPION, client
 from components.register.stage import _started_from
 from components.train_phase.stage import train_phase
+from components.warm_start import component
 from components.warm_start.registered import find_run, of_champion
 from components.warm_start.stage import warm_start
 from pipelines.planning.warm_start import start_from_champion, write
@@ -91,6 +93,14 @@ def test_new_data_from_the_champion_is_as_from_its_folder(champion, tmp_path):
     assert warm != train(loaded, "r0008", Path("multires"), champions, tmp_path / "old data")
     facts = read_checkpoint(tmp_path / "fetched/r0008").facts
     assert facts["images_shown"] == 80 + 160  # the champion's, and its own
+
+
+def test_as_kubeflow_runs_it(champion, tmp_path):
+    """The component's own body, with an artifact in the place of checkpoints/r0004."""
+    loaded = config.parse(start_from_champion(champion, config.parse(champion, ""), "r0004"), "")
+    artifact = SimpleNamespace(path=str(tmp_path / "artifact"))
+    component.warm_start.python_func(config.to_text(loaded), "digest", "r0004", artifact)
+    assert read_checkpoint(Path(artifact.path)).digest == loaded.warm_start["r0004"].checkpoint
 
 
 def test_a_version_says_where_it_started(champion):

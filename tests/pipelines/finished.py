@@ -39,7 +39,7 @@ def make_finished(params):
         finish_phase(loaded, key)
     for name in ("score_network/score_network.json", "verdict.json", "registration.json"):
         write_json(Path(name), {})
-    for name in ("report.html", "training.csv", "swd.csv"):
+    for name in ("report.html", "training.csv", "swd.csv", *(f"metrics/{key}.json" for key in loaded.phases)):
         made_up(Path("report") / name)
     from dvc.repo import Repo
 
@@ -73,9 +73,10 @@ def finish_phase(loaded, key):
     row = {"images": trainer.images_shown, "minibatch": trainer.phase.minibatch, "seconds": SECONDS}
     _write_history(Path(f"history/{key}.csv"), [row | {"images": 0, "seconds": 0.0}, row])
     write_json(Path(f"evaluation/{key}.json"), {"phase": key})
-    made_up(Path(f"samples/{key}.png"))
+    for picture in (f"samples/{key}.png", f"samples/{key}-nearest.png", f"grids/{key}/00000.000.png"):
+        made_up(Path(picture))
 
 
 def made_up(path):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("made up")

@@ -32,7 +32,7 @@ from tests.conftest import ROOT, shrunk_params
 from tests.pipelines.http_server import serving
 from tests.pipelines.test_submit import API
 
-REPORT = ("report.html", "training.csv", "swd.csv")
+REPORT = ("report.html", "training.csv", "swd.csv", "metrics/r0008.json")
 
 
 @pytest.fixture(scope="module")
@@ -87,18 +87,22 @@ class Run:
         facts = {"phase": key, "dataset": {"digest": data}}
         facts["fingerprint"] = fingerprint(self.config, phase, data, init)
         write_checkpoint(out, {"w": torch.full((4,), weight)}, {"adam": torch.ones(4)}, facts)
+        self.results.keep_grids(key, self.file(f"grids-{key}/00000.080.png", b"picture").parent)
         self.results.keep_training(key, out, self.file("history", key.encode()))
         return opened(out)
 
     def evaluate(self, key, checkpoint):
         evaluation = {"phase": key, "checkpoint": checkpoint.digest}
-        self.results.keep_evaluation(key, self.file("e", evaluation), self.file("s", b"picture"))
+        pictures = self.file("s", b"picture"), self.file("n", b"nearest")
+        self.results.keep_evaluation(key, self.file("e", evaluation), *pictures)
 
     def judge(self, key, checkpoint, passed=True):
         reason = {"measure": "ms_ssim", "value": 0.5, "limit": 0.4, "passed": passed, "text": "ms_ssim is"}
         candidate = {"checkpoint": checkpoint.digest}
         verdict = {"passed": passed, "phase": key, "reasons": [reason], "candidate": candidate}
         self.results.keep_for_run(self.file("verdict.json", verdict))
+        registration = {"model": "progan-toy-celeba", "version": "3" if passed else None, "run": "mlflow-run"}
+        self.results.keep_for_run(self.file("registration.json", registration))
 
     def end(self, state="SUCCEEDED", error=""):
         for name in REPORT:
@@ -114,9 +118,6 @@ class Run:
         self.evaluate("r0004", first)
         self.evaluate("r0008", second)
         self.judge("r0008", second, passed)
-        if passed:
-            registration = {"model": "progan-toy-celeba", "version": "3", "run": "mlflow-run"}
-            self.results.keep_for_run(self.file("registration.json", registration))
         self.end()
         return second
 
@@ -438,6 +439,6 @@ def test_a_remote_that_cannot_be_read(trained, address, monkeypatch):
         file.write(f"  remote = s3\n['remote \"s3\"']\n  url = {address}/dvc\n")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(InputError, match="DVC's remote: .*check its address and your credentials"):
+    with pytest.raises(InputError, match="DVC: .*; check its remote, your credentials and the disk"):
         handed(address)
     assert CliRunner().invoke(cli.app, ["compile"]).exit_code == 0

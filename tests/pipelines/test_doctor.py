@@ -225,7 +225,7 @@ def test_the_object_store(cluster, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", cluster.url)
     cluster.profile["storage"]["snapshots"] = "s3://faces/snapshots"
-    cluster.profile["storage"]["dataset"] = "s3://data/faces"
+    cluster.profile["storage"]["datasets"] = "s3://data/faces"
     cluster.answers["HEAD", "/data"] = {}
     cluster.answers["HEAD", "/faces"] = {}
     lines = ["✓ storage s3://data/faces: answers", "✓ storage s3://faces/snapshots: answers"]

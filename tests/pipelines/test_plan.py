@@ -80,7 +80,7 @@ CHANGES = {
         lambda project: (shutil.rmtree("samples"), shutil.rmtree(".dvc/cache")),
         {
             "build-dataset": "DVC keeps no copy of data/multires",
-            "evaluate r0004": "samples/r0004.png is missing",
+            "evaluate r0004": "DVC keeps no copy of evaluation/r0004.json; samples/r0004.png is missing",
         },
     ),
 }
@@ -128,6 +128,7 @@ def test_a_clone_without_data(finished, tmp_path, monkeypatch):
     assert tasks(lost)["train r0004"]["why"] == [
         "checkpoints/r0004 is missing",
         "history/r0004.csv is missing",
+        "grids/r0004 is missing",
     ]
     with Path(".dvc/config").open("a") as file:
         file.write("    remote = store\n['remote \"store\"']\n    url = s3://bucket/dvc\n")
@@ -203,7 +204,7 @@ def cluster(finished):
     """A profile whose storage lies in folders of this machine."""
     profile = yaml.safe_load(Path("infra/cluster.yaml").read_text())
     root = finished.root / "cluster"
-    profile["storage"] = {name: str(root / name) for name in ("dataset", "snapshots", "results")}
+    profile["storage"] = {name: str(root / name) for name in ("datasets", "snapshots", "results")}
     for folder in profile["storage"].values():
         Path(folder).mkdir(parents=True)
     profile["volumes"] = {}
@@ -222,14 +223,18 @@ def cluster(finished):
 def keep(root, *keys):
     """As a run on the cluster keeps finished phases, their measures and the score network."""
     from components.results import Results
+    from pipelines.compile import storage_of
+    from pipelines.profile import load_profile
     from progan.dataset.reader import load_manifest
 
-    shutil.copytree("data/multires", root / "dataset", dirs_exist_ok=True)
-    results = Results(str(root / "results"), config.load(), load_manifest(root / "dataset").digest)
+    storage = storage_of(config.load(), load_profile(Path("infra/cluster.yaml")))
+    shutil.copytree("data/multires", storage.dataset, dirs_exist_ok=True)
+    results = Results(storage.results, config.load(), load_manifest(Path(storage.dataset)).digest)
     results.keep_score_network(Path("score_network"))
     for key in keys:
         results.keep_training(key, Path(f"checkpoints/{key}"), Path(f"history/{key}.csv"))
-        results.keep_evaluation(key, Path(f"evaluation/{key}.json"), Path(f"samples/{key}.png"))
+        drawn = Path(f"samples/{key}.png"), Path(f"samples/{key}-nearest.png")
+        results.keep_evaluation(key, Path(f"evaluation/{key}.json"), *drawn)
 
 
 def test_the_cluster_goes_by_what_it_keeps(finished, cluster):
@@ -256,7 +261,7 @@ def test_the_cluster_goes_by_what_it_keeps(finished, cluster):
 def test_storage_in_s3(finished, cluster, address):
     """What is finished here is handed over, and snapshots are seen."""
     profile = yaml.safe_load(Path("infra/cluster.yaml").read_text())
-    profile["storage"] = {name: f"{address}/{name}" for name in ("dataset", "snapshots", "results")}
+    profile["storage"] = {name: f"{address}/{name}" for name in ("datasets", "snapshots", "results")}
     Path("infra/cluster.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
     plan = planned("--cluster")
     assert plan["remarks"] == []

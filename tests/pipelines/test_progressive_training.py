@@ -123,7 +123,7 @@ def test_nothing_of_the_cluster_enters_a_cache_key_or_an_input(small_config, pro
 
 
 def test_another_place_of_the_data_is_no_other_result(small_config, profile):
-    moved = replace(profile, storage=replace(profile.storage, dataset="/d", snapshots="/s", results="/r"))
+    moved = replace(profile, storage=replace(profile.storage, datasets="/d", snapshots="/s", results="/r"))
     here, there = (compiled(small_config, where, DATASET) for where in (profile, moved))
     assert cache_keys(here) == cache_keys(there)
 

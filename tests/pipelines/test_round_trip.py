@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.digests import dataset_name
+from progan import config
 from progan.files import sha256_file
 from tests.pipelines.conftest import ROOT, Project
 from tests.pipelines.http_server import serving
@@ -64,7 +66,8 @@ class World:
         cluster = Project(self.root / "cluster")
         cluster.root.mkdir(exist_ok=True)
         shutil.copy(project.root / "params.yaml", cluster.root)
-        places = (f"--dataset={self.address}/data", f"--results={self.address}/results")
+        dataset = dataset_name(config.load(project.root / "params.yaml"), photographs="")
+        places = (f"--dataset={self.address}/data/{dataset}", f"--results={self.address}/results")
         log = done(cluster, "progan", "run", *places)
         return said, log.split("/runs/")[1].split("/")[0], log
 
@@ -81,7 +84,7 @@ def world(tmp_path, small_params, address, new_project):
     project = new_project("origin")
     profile = yaml.safe_load((ROOT / "infra/cluster.yaml").read_text())
     for name in ("data", "snapshots", "results"):
-        profile["storage"]["dataset" if name == "data" else name] = f"{address}/{name}"
+        profile["storage"]["datasets" if name == "data" else name] = f"{address}/{name}"
     (project.root / "infra").mkdir()
     (project.root / "infra/cluster.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
     done(project, "dvc", "remote", "add", "--default", "s3", f"{address}/dvc")

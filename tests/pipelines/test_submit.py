@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from pipelines import cli, options, submit
-from progan.errors import InputError
+from progan.errors import InputError, Unavailable
 from tests.pipelines.http_server import serving
 
 ROOT = Path(__file__).parents[2]
@@ -104,19 +104,21 @@ def test_waiting_outlasts_a_service_that_is_away(kubeflow, monkeypatch):
 def test_what_can_be_wrong(new_project, kubeflow, tmp_path, monkeypatch):
     monkeypatch.chdir(new_project().root)
 
-    def told(*options):
+    def told(*options, error=InputError):
         done = CliRunner().invoke(cli.app, ["submit", *PROFILE, *options])
-        assert isinstance(done.exception, InputError), done.exception
+        assert isinstance(done.exception, error), done.exception
         return str(done.exception)
 
     here = ("--host", kubeflow.url)
     assert "would fail on a cluster: 9 found" in told(*here, "--image", "progan:latest")
     assert kubeflow.requests == []
-    assert "http://127.0.0.1:9: " in told("--host", "http://127.0.0.1:9")
+    assert "http://127.0.0.1:9: " in told("--host", "http://127.0.0.1:9", error=Unavailable)
     assert "an address is expected that begins with http" in told("--host", "kubeflow")
     assert "nowhere: no such file" in told(*here, "--token-file", str(tmp_path / "nowhere"))
     kubeflow.answers["GET", f"{API}/healthz"] = (401, {})
     assert "401" in told(*here)
+    kubeflow.answers["GET", f"{API}/healthz"] = (503, {})
+    assert "503" in told(*here, error=Unavailable)
     kubeflow.answers["GET", f"{API}/healthz"] = {"multi_user": True}
     kubeflow.answers["POST", f"{API}/runs"] = (403, {"message": "not allowed in namespace progan"})
     line = told(*here)

