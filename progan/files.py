@@ -32,10 +32,10 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """The JSON in `path`; an InputError that names the file when it is missing or no JSON."""
+def read_json(path: Path, *needed: str) -> Any:
+    """The JSON in `path`, an object with the keys `needed` if there are any; an InputError when it is not."""
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file; run the stage that makes it (dvc repro)") from None
     except OSError as error:
@@ -44,6 +44,9 @@ def read_json(path: Path) -> Any:
         ) from None
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run its stage again") from None
+    if needed and not (isinstance(value, dict) and value.keys() >= set(needed)):
+        raise InputError(f"{path}: not as this version writes it; delete it and run its stage again")
+    return value
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -98,7 +98,7 @@ def gate(config: Config, evaluation: Path, out: Path) -> bool:
     """Judge a phase's `evaluation` and write the verdict to `out` (JSON). A failed gate is no error."""
     from components.register.registry import champion_measures
 
-    candidate = flat_measures(read_json(evaluation))
+    candidate = flat_measures(read_json(evaluation, "phase"))
     champion = champion_measures(config.register.model)
     verdict = decide(candidate, champion, config.gate)
     phase = candidate["phase"]
@@ -117,7 +117,10 @@ def refuse_to_go_on(config: Config, key: str, checkpoints: Path, evaluations: Pa
     if stop is None or config.phase(key).resolution <= config.phase(stop).resolution:
         return
     checkpoint, evaluation = checkpoints / stop, evaluations / f"{stop}.json"
-    if not evaluation.exists() or read_json(evaluation)["checkpoint"] != read_checkpoint(checkpoint).digest:
+    if (
+        not evaluation.exists()
+        or read_json(evaluation, "checkpoint")["checkpoint"] != read_checkpoint(checkpoint).digest
+    ):
         raise InputError(
             f"gate.stop_after: {key} waits for the verdict on {stop}, which is not evaluated; "
             f"run dvc repro evaluate@{stop}, then this again"

@@ -31,7 +31,7 @@ def register(config: Config, files: RunFiles, dataset: str, out: Path) -> None:
 
     dataset: the address of what it was trained with.
     """
-    verdict = read_json(files.verdict)
+    verdict = read_json(files.verdict, "phase", "passed", "reasons", "candidate")
     waiting = alone(out.with_name(f".{out.name}.lock"), "is registering this run")
     with waiting, clear_errors(config.register.model):
         version, run = _register(config, files, dataset, verdict)

@@ -12,7 +12,8 @@ from progan.files import read_json
 
 def summary(verdict_file: Path, registration_file: Path, samples: Path, report: Path) -> dict[str, Any]:
     """The verdict, the files to look at, the registered version (None: none) and how to open MLflow."""
-    verdict, registration = read_json(verdict_file), read_json(registration_file)
+    verdict = read_json(verdict_file, "phase", "passed", "reasons")
+    registration = read_json(registration_file, "model", "version")
     return {
         "phase": verdict["phase"],
         "passed": verdict["passed"],

@@ -71,7 +71,7 @@ def champion(tmp_path_factory):
 
 
 def train(loaded, key, data, init, out):
-    files = FolderStore(out / "snapshots"), out / key, out / f"{key}.csv", out / "grids"
+    files = FolderStore(out / "snapshots"), out / key, out / f"{key}.csv", out / "grids" / key
     train_phase(loaded, key, data, init, *files)
     return sha256_file(out / key / "networks.safetensors")
 
