@@ -9,6 +9,7 @@ finds a change that was begun and not ended ends it: the aliases follow from the
 import json
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -114,10 +115,22 @@ def _carry_out(promotion: Promotion) -> None:
     registry, model = client(), promotion.model
     tags = {"promoted_by": promotion.by, "promoted_at": promotion.at, "promoted_why": promotion.why}
     for name, value in tags.items():
-        registry.set_model_version_tag(model, promotion.version, name, value)
+        _write(registry.set_model_version_tag, model, promotion.version, name, value)
     if promotion.before != NONE:
-        registry.set_registered_model_alias(model, PREVIOUS_CHAMPION, promotion.before)
-    registry.set_registered_model_alias(model, CHAMPION, promotion.version)
+        _write(registry.set_registered_model_alias, model, PREVIOUS_CHAMPION, promotion.before)
+    _write(registry.set_registered_model_alias, model, CHAMPION, promotion.version)
+
+
+def _write(write: Callable[..., None], *values: str) -> None:
+    """Call `write`; once more if another process added the same row at the same moment, which is refused."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        write(*values)
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        write(*values)
 
 
 # ------------------------------------------------------------------------------------------------

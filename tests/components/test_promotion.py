@@ -5,6 +5,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from components.register import promotion
 from components.register.promotion import Promotion, promote, roll_back
@@ -141,6 +144,23 @@ def test_the_number_was_taken_in_between(model, monkeypatch):
     assert aliases(model) == {"champion": "4", "previous-champion": "1"}
 
 
+def test_rows_that_another_process_added_at_the_same_moment(model, monkeypatch):
+    """The database refuses the second insertion, and MLflow calls that a bad request."""
+    for method in ("set_model_version_tag", "set_registered_model_alias"):
+        write, refused = getattr(MlflowClient, method), set()
+
+        def once_refused(self, *values, write=write, refused=refused):
+            if values not in refused:
+                refused.add(values)
+                raise MlflowException("UniqueViolation", BAD_REQUEST)
+            write(self, *values)
+
+        monkeypatch.setattr(MlflowClient, method, once_refused)
+    promote(model, "1", "none", "")
+    promote(model, "2", "1", "")
+    assert aliases(model) == {"champion": "2", "previous-champion": "1"}
+
+
 def test_two_processes_at_once_on_a_server(tracking, monkeypatch):
     """Every change took off from the one before it; who won is written down, and nobody else."""
     for name, value in tracking.environment.items():
@@ -162,7 +182,7 @@ def test_two_processes_at_once_on_a_server(tracking, monkeypatch):
     told = [line for lines in said for line in lines if line.startswith("told")]
     written = promotion._promotions(model)
     assert sorted(written) == list(range(1, len(written) + 1))
-    assert {entry.id for entry in written.values()} == won, told
+    assert {entry.id for entry in written.values()} == won, [line for line in told if "champion" not in line]
     assert any("at this moment" in line or "as expected" in line for line in told), "they never met"
     champion = "none"
     for number in sorted(written):
