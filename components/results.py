@@ -73,7 +73,6 @@ class Results:
                 raise InputError(
                     f"{self.uri}/{name}: damaged; delete {FACTS} there to have {key} trained again"
                 ) from None
-        print(f"{checkpoint}: {key} was trained before, taken from {self.uri}/{name}")
         return True
 
     def facts(self, key: str) -> dict[str, Any] | None:

@@ -52,3 +52,5 @@ def train_phase(
         launcher(gpus_here()).run(PhaseJob(loaded, phase, dataset, before, snapshots, out, table, pictures))
         kept.keep_grids(phase, pictures)
         kept.keep_training(phase, out, table)
+    else:
+        print(f"{phase}: was trained before, taken from {results}")

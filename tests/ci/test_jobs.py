@@ -303,8 +303,11 @@ def test_collecting(trained, cluster, tmp_path, name, job):
         assert "<b>The metrics</b>" in said
         assert "<html" in (clone / f"reports/{trained.run}.html").read_text()
 
-        [(path, text)] = forge.branches[pull.branch]["files"].items()
-        (clone / path).write_text(text)
+        files = forge.branches[pull.branch]["files"]
+        assert set(files) == {"dvc.lock", "report/metrics/r0004.json", "report/metrics/r0008.json"}
+        for path, text in files.items():
+            (clone / path).parent.mkdir(parents=True, exist_ok=True)
+            (clone / path).write_text(text)
         assert "up to date" in trained.run_command(clone, "dvc", "repro", "--dry", "--allow-missing")
         trained.run_command(clone, "dvc", "pull", "--quiet", "checkpoints/r0008")
         assert (clone / "checkpoints/r0008/networks.safetensors").exists()

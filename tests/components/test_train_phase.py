@@ -89,6 +89,7 @@ def snapshot_count(root):
     return max((int(name.split("-")[0]) for name in names), default=0)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_of_the_fade(project):
     whole, killed = project("whole"), project("killed")
     assert start(whole).wait() == 0

@@ -145,8 +145,8 @@ def test_round_trip(world, kubeflow):
     shutil.rmtree(world.root / "cluster")
     said, run, log = world.submit(c, kubeflow)
     assert "handed over: r0004\n" in said
-    assert "r0004 was trained before, taken from" in log
-    assert "r0008 was trained before" not in log
+    assert "r0004: was trained before, taken from" in log
+    assert "r0008: was trained before" not in log
     assert not list((world.root / "cluster/.kfp/snapshots").glob("r0004-*"))
     assert files_in(world.trained("r0004")) == files_in(b.root / "checkpoints/r0004")
     said, run, log = world.submit(c, kubeflow)
