@@ -308,7 +308,8 @@ class PhaseTrainer:
             self.pictures = {kimg: bytes(pictures[kimg].numpy()) for kimg in sorted(pictures)}
         self.models.copy_first_rank()
         if facts := self.ranks.tell(found and found[1]):
-            check_continued(self.config, self.phase, facts["ranks"], self.ranks.size)
+            began = facts.get("ranks", 1)  # snapshots did not always say, and then were of one
+            check_continued(self.config, self.phase, began, self.ranks.size)
             self.images_shown, self.history, self.seconds = (
                 facts["images_shown"],
                 facts["history"],

@@ -205,6 +205,15 @@ def test_what_sees_a_share_alone_is_what_differs_between_one_process_and_two(sma
             check_continued(trainer.config, FADING, 2, 1)
 
 
+def test_a_snapshot_that_does_not_say_how_many_began_is_of_one(small_config, tmp_path):
+    trainer = ranks.train(small_config, tmp_path, Ranks(), stop_at=40)
+    folder = training.SnapshotFolder(FolderStore(tmp_path / "of rank 0"), "r0008", trainer.fingerprint)
+    tensors, facts = folder.read()
+    del facts["ranks"]
+    folder.write(facts["images_shown"], tensors, facts)
+    assert ranks.train(small_config, tmp_path, Ranks()).images_shown == 120
+
+
 @pytest.mark.gpu
 def test_two_gpus_equal_one(small_config, tmp_path):
     if torch.cuda.device_count() < 2:
