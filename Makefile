@@ -10,7 +10,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 SUPPORTED := import sys; v = sys.version_info; \
 	sys.exit(0 if (3, 11) <= v < (3, 14) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 setup")
-COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-strip-extras --extra server
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra server
 INSTALL := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 OLDEST_TORCH = $(shell sed -n 's/.*"torch>=\(.*\)".*/\1/p' pyproject.toml)
 
