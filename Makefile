@@ -24,7 +24,7 @@ setup: .venv/ready
 	@$(PYTHON) -c '$(SUPPORTED)'
 	@echo "Installing into .venv (about 5 GB, some minutes) …"
 	@$(PYTHON) -m venv .venv
-	@$(INSTALL) --require-hashes --requirement requirements-dev.lock
+	@$(INSTALL) --no-deps --require-hashes --requirement requirements-dev.lock
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
