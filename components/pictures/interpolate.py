@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from components.pictures.film import film
 from components.pictures.sources import generator_of
 from progan.errors import InputError
-from progan.progress import show_progress
 from progan.render import columns_for, frame
 from progan.sampling import latents_of_seeds
-from progan.video import WIDTHS, require_film, write_film
+from progan.video import WIDTHS, require_film
 from progan.walk import closed_walk
 
 
@@ -49,7 +49,5 @@ def interpolate(
         for _ in range(count):
             yield frame(torch.stack(list(islice(images, walks * len(labels)))), width, columns)
 
-    with show_progress(out.name, "frames") as advance:
-        advance(0, count)
-        write_film(out, frames(), fps, lambda done: advance(done, count))
+    film(out, frames(), count, fps)
     print(f"{out}: {count / fps:g} s of {what}")

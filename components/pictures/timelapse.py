@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from components.pictures.film import film
 from components.pictures.sources import Opened, phases_of
 from progan.errors import InputError
-from progan.progress import show_progress
 from progan.render import columns_for, frame
-from progan.video import WIDTHS, require_film, write_film
+from progan.video import WIDTHS, require_film
 
 LAST = 2  # times as long as each of the others the last phase is held
 
@@ -38,9 +38,7 @@ def timelapse(
         )
     resolution, width = phases[-1].sampler.resolution, WIDTHS[out.suffix.lower()]
     stages = [_stage(phase, seeds, label, truncation, resolution, width) for phase in phases]
-    with show_progress(out.name, "frames") as advance:
-        advance(0, count)
-        write_film(out, _faded(stages, count), fps, lambda done: advance(done, count))
+    film(out, _faded(stages, count), count, fps)
     print(f"{out}: {count / fps:g} s, {phases[0].facts['phase']} to {phases[-1].facts['phase']} of {what}")
 
 
