@@ -48,13 +48,17 @@ class Results:
     # --------------------------------------------------------------------------------------------
     # By what decides them
 
-    def keep_training(self, key: str, checkpoint: Path, history: Path) -> None:
-        """Keep a finished phase."""
+    def keep_training(self, key: str, checkpoint: Path, history: Path, grids: Path) -> None:
+        """Keep a finished phase, its checkpoint last: what is there then is whole."""
+        for file in grids.iterdir():
+            self.store.upload(f"{self._grids(key)}/{file.name}", file)
         self.store.upload(self._history(key), history)
         self._keep_folder(self._checkpoint(key), checkpoint, FACTS)
 
-    def fetch_training(self, key: str, init: Checkpoint | None, checkpoint: Path, history: Path) -> bool:
-        """Bring the phase `key` to the folder `checkpoint`; False if it was not finished, or not from `init`.
+    def fetch_training(
+        self, key: str, init: Checkpoint | None, checkpoint: Path, history: Path, grids: Path
+    ) -> bool:
+        """Bring the phase `key` to these places; False if it was not finished, or not from `init`.
 
         What is there already is not fetched again. Raises InputError when what is kept is damaged.
         """
@@ -63,6 +67,7 @@ class Results:
             return False
         if not self.store.download(self._history(key), history):
             return False
+        self._fetch_grids(key, grids)
         if (checkpoint / FACTS).is_file() and read_checkpoint(checkpoint).facts == facts:
             return True
         with atomic_folder(checkpoint) as beside:
@@ -88,21 +93,10 @@ class Results:
         before = started_from(self.config)
         for key in self.config.phases:
             checkpoint, history = out / "checkpoints" / key, out / "history" / f"{key}.csv"
-            if not self.fetch_training(key, before, checkpoint, history):
+            if not self.fetch_training(key, before, checkpoint, history, out / "grids" / key):
                 return
-            self.fetch_grids(key, out / "grids" / key)
             before = opened(checkpoint)
             yield key
-
-    def keep_grids(self, key: str, folder: Path) -> None:
-        """Keep the pictures over training, before the phase itself: they are whole when that is there."""
-        for file in folder.iterdir():
-            self.store.upload(f"{self._grids(key)}/{file.name}", file)
-
-    def fetch_grids(self, key: str, out: Path) -> None:
-        """Bring what pictures there are to the folder `out`."""
-        with atomic_folder(out) as beside:
-            self._fetch_folder(self._grids(key), beside)
 
     def keep_evaluation(self, key: str, evaluation: Path, samples: Path, nearest: Path) -> None:
         self.store.upload(self._evaluated("samples", key, "png"), samples)
@@ -131,7 +125,7 @@ class Results:
         """Lay out in the folder `out`, as `dvc repro` does, whatever there is but for checkpoints."""
         for key in self.config.phases:
             self.store.download(self._history(key), out / f"history/{key}.csv")
-            self.fetch_grids(key, out / f"grids/{key}")
+            self._fetch_grids(key, out / f"grids/{key}")
             self.store.download(self._evaluated("evaluation", key, "json"), out / f"evaluation/{key}.json")
             self.store.download(self._evaluated("samples", key, "png"), out / f"samples/{key}.png")
             self.store.download(self._evaluated("nearest", key, "png"), out / f"samples/{key}-nearest.png")
@@ -170,6 +164,11 @@ class Results:
         return True
 
     # --------------------------------------------------------------------------------------------
+
+    def _fetch_grids(self, key: str, out: Path) -> None:
+        """Bring what pictures over training there are to the folder `out`."""
+        with atomic_folder(out) as beside:
+            self._fetch_folder(self._grids(key), beside)
 
     def _keep_folder(self, name: str, folder: Path, last: str) -> None:
         self.store.delete(f"{name}/{last}")

@@ -91,5 +91,4 @@ def _hand_phase(here: "Checkout", kept: "Results", key: str) -> None:
         here.fetch(f"checkpoints/{key}", checkpoint)
         here.fetch(f"history/{key}.csv", history)
         here.fetch(f"grids/{key}", grids)
-        kept.keep_grids(key, grids)
-        kept.keep_training(key, read_checkpoint(checkpoint).folder, history)
+        kept.keep_training(key, read_checkpoint(checkpoint).folder, history, grids)

@@ -45,12 +45,11 @@ def train_phase(
 
     loaded = config.from_text(params)
     kept = Results(results, loaded, dataset_digest)
-    before, out, table = Path(init.path) if init else None, Path(checkpoint.path), Path(history.path)
-    kept.fetch_grids(phase, pictures := Path(grids.path))
-    if not kept.fetch_training(phase, opened(before) if before else None, out, table):
-        dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
-        launcher(gpus_here()).run(PhaseJob(loaded, phase, dataset, before, snapshots, out, table, pictures))
-        kept.keep_grids(phase, pictures)
-        kept.keep_training(phase, out, table)
-    else:
+    before = Path(init.path) if init else None
+    made = Path(checkpoint.path), Path(history.path), Path(grids.path)
+    if kept.fetch_training(phase, opened(before) if before else None, *made):
         print(f"{phase}: was trained before, taken from {results}")
+    else:
+        dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
+        launcher(gpus_here()).run(PhaseJob(loaded, phase, dataset, before, snapshots, *made))
+        kept.keep_training(phase, *made)

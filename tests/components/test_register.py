@@ -270,8 +270,8 @@ def test_a_cluster_logs_what_failed_too(run):
     """The task comes after every verdict, and takes what the tasks before it kept."""
     kept = Results("results", run, "data", "run-1")
     last = SimpleNamespace(path=str(Path("checkpoints/r0004").resolve()))
-    kept.keep_grids("r0004", Path("grids/r0004"))
-    kept.keep_training("r0004", Path("checkpoints/r0004"), Path("history/r0004.csv"))
+    trained = Path("checkpoints/r0004"), Path("history/r0004.csv"), Path("grids/r0004")
+    kept.keep_training("r0004", *trained)
     evaluation = read_json(Path("evaluation/r0004.json"))
 
     def registered(ms_ssim):

@@ -41,6 +41,19 @@ def files(tmp_path):
 
 
 @pytest.fixture
+def made(tmp_path, files):
+    """Returns a function that gives what training makes: this checkpoint, a history and one picture."""
+
+    def make(checkpoint, history="history"):
+        picture = tmp_path / "grids" / "00000.080.png"
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_text("picture")
+        return checkpoint, files(history), picture.parent
+
+    return make
+
+
+@pytest.fixture
 def finished(tmp_path, small_config):
     """Returns a function that makes the checkpoint of a phase, begun with another; its folder."""
 
@@ -55,6 +68,11 @@ def finished(tmp_path, small_config):
     return make
 
 
+def places(folder):
+    """Where what training makes is laid."""
+    return folder / "checkpoint", folder / "history.csv", folder / "grids"
+
+
 def files_in(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -64,21 +82,21 @@ def gathered(results, folder):
     return {name: content.decode() for name, content in files_in(folder).items()} if folder.exists() else {}
 
 
-def test_what_was_kept_is_laid_out_as_dvc_does(uri, tmp_path, small_config, files, finished):
+def test_what_was_kept_is_laid_out_as_dvc_does(uri, tmp_path, small_config, files, made, finished):
     results = Results(uri, small_config, "data", "run-1")
     assert gathered(results, tmp_path / "nothing") == {}
     assert list(results.gather_checkpoints(tmp_path / "nothing")) == []
-    results.keep_grids("r0004", files("00000.080.png").parent)
     first = finished("r0004", None)
-    results.keep_training("r0004", first, files("history"))
+    results.keep_training("r0004", *made(first))
     second = finished("r0008", first)
-    results.keep_training("r0008", second, files("history 8"))
+    results.keep_training("r0008", *made(second, "history 8"))
     results.keep_evaluation("r0004", files("evaluation"), files("samples"), files("nearest"))
     results.keep_for_run(files("verdict.json"))
     assert gathered(results, tmp_path / "project") == {
         "history/r0004.csv": "history",
-        "grids/r0004/00000.080.png": "00000.080.png",
+        "grids/r0004/00000.080.png": "picture",
         "history/r0008.csv": "history 8",
+        "grids/r0008/00000.080.png": "picture",
         "evaluation/r0004.json": "evaluation",
         "samples/r0004.png": "samples",
         "samples/r0004-nearest.png": "nearest",
@@ -89,19 +107,19 @@ def test_what_was_kept_is_laid_out_as_dvc_does(uri, tmp_path, small_config, file
         assert files_in(tmp_path / "project/checkpoints" / folder.name) == files_in(folder)
 
 
-def test_nothing_of_other_parameters_data_or_runs_is_found(tmp_path, small_config, files, finished):
+def test_nothing_of_other_parameters_data_or_runs_is_found(tmp_path, small_config, files, made, finished):
     results = Results(str(tmp_path / "results"), small_config, "data", "run-1")
     before = None
     for key in small_config.phases:
         before = finished(key, before)
-        results.keep_training(key, before, files(key))
+        results.keep_training(key, *made(before))
         results.keep_evaluation(key, files(key), files(key), files(key))
     results.keep_for_run(files("verdict.json"))
     assert set(gathered(replace(results, dataset_digest="other"), tmp_path / "a")) == {"verdict.json"}
     assert "verdict.json" not in gathered(replace(results, run="run-2"), tmp_path / "b")
     measures = replace(small_config, measures=replace(small_config.measures, seed=9))
     found = gathered(replace(results, config=measures), tmp_path / "c")
-    assert {name.split("/")[0] for name in found} == {"history", "verdict.json"}
+    assert {name.split("/")[0] for name in found} == {"history", "grids", "verdict.json"}
     later = replace(small_config.phases["r0016"], stable_kimg=9.0)
     phases = replace(small_config, phases=small_config.phases | {"r0016": later})
     found = gathered(replace(results, config=phases), tmp_path / "d")
@@ -112,41 +130,43 @@ def test_nothing_of_other_parameters_data_or_runs_is_found(tmp_path, small_confi
     assert list(replace(results, dataset_digest="other").gather_checkpoints(tmp_path / "a")) == []
 
 
-def test_a_phase_that_began_with_another_checkpoint_is_another(uri, tmp_path, small_config, files, finished):
+def test_a_phase_that_began_with_another_checkpoint_is_another(uri, tmp_path, small_config, made, finished):
     """The same parameters and data on another machine: the bits of the phase before count."""
     results = Results(uri, small_config, "data")
     first, elsewhere = finished("r0004", None), finished("r0004", None, 1e-7, "elsewhere")
-    results.keep_training("r0004", first, files("history"))
-    results.keep_training("r0008", finished("r0008", elsewhere), files("history"))
+    results.keep_training("r0004", *made(first))
+    results.keep_training("r0008", *made(finished("r0008", elsewhere)))
     out = tmp_path / "out"
-    assert not results.fetch_training("r0008", opened(first), out, tmp_path / "r0008.csv")
+    assert not results.fetch_training("r0008", opened(first), *places(out))
     assert not out.exists()
     assert list(results.gather_checkpoints(tmp_path / "project")) == ["r0004"]
-    results.keep_training("r0008", finished("r0008", first), files("history"))
-    assert results.fetch_training("r0008", opened(first), out, tmp_path / "r0008.csv")
+    results.keep_training("r0008", *made(finished("r0008", first)))
+    assert results.fetch_training("r0008", opened(first), *places(out))
 
 
-def test_half_a_checkpoint_is_none_and_a_damaged_one_is_told(uri, tmp_path, small_config, files, finished):
+def test_half_a_checkpoint_is_none_and_a_damaged_one_is_told(
+    uri, tmp_path, small_config, files, made, finished
+):
     results, checkpoint, out = Results(uri, small_config, "data"), finished("r0004", None), tmp_path / "out"
     store, place = open_store(uri), results._checkpoint("r0004")
     store.upload(results._history("r0004"), files("history"))
     for name in ("networks.safetensors", "optimizers.safetensors"):
         store.upload(f"{place}/{name}", checkpoint / name)
-        assert not results.fetch_training("r0004", None, out, tmp_path / "history")
-    results.keep_training("r0004", checkpoint, files("history"))
+        assert not results.fetch_training("r0004", None, *places(out))
+    results.keep_training("r0004", *made(checkpoint))
     store.write(f"{place}/optimizers.safetensors", b"damaged")
     with pytest.raises(InputError, match=rf"{place}: damaged; delete checkpoint\.json there to have r0004"):
-        results.fetch_training("r0004", None, out, tmp_path / "history")
-    assert not out.exists()
+        results.fetch_training("r0004", None, *places(out))
+    assert not (out / "checkpoint").exists()
     store.delete(f"{place}/networks.safetensors")
     with pytest.raises(InputError, match=f"{place}: damaged"):
-        results.fetch_training("r0004", None, out, tmp_path / "history")
+        results.fetch_training("r0004", None, *places(out))
 
 
-def test_keeping_again_never_mixes_two_checkpoints(uri, small_config, files, finished, monkeypatch):
+def test_keeping_again_never_mixes_two_checkpoints(uri, small_config, made, finished, monkeypatch):
     """Stopped between two files: there is no checkpoint, rather than one of parts that do not belong."""
     results = Results(uri, small_config, "data")
-    results.keep_training("r0004", finished("r0004", None), files("history"))
+    results.keep_training("r0004", *made(finished("r0004", None)))
     upload, sent = results.store.upload, []
 
     def stopping(name, file):
@@ -157,7 +177,7 @@ def test_keeping_again_never_mixes_two_checkpoints(uri, small_config, files, fin
 
     monkeypatch.setattr(results.store, "upload", stopping)
     with pytest.raises(KeyboardInterrupt):
-        results.keep_training("r0004", finished("r0004", None, 1.0, "other"), files("history"))
+        results.keep_training("r0004", *made(finished("r0004", None, 1.0, "other")))
     assert results.facts("r0004") is None
 
 
@@ -169,19 +189,19 @@ def task(component, loaded, out, **inputs):
     )
 
 
-def test_a_finished_phase_is_not_trained_again(uri, tmp_path, small_config, files, finished):
+def test_a_finished_phase_is_not_trained_again(uri, tmp_path, small_config, made, finished):
     """There is no dataset here: whoever trained would fail."""
     first = finished("r0004", None)
     second = finished("r0008", first)
-    Results(uri, small_config, "data").keep_training("r0008", second, files("history"))
-    Results(uri, small_config, "data").keep_grids("r0008", files("00001.000.png").parent)
+    kept = Results(uri, small_config, "data")
+    kept.keep_training("r0008", *made(second))
     out = {name: tmp_path / "task" / name for name in ("checkpoint", "history", "grids")}
     inputs = {"dataset_uri": str(tmp_path / "none"), "snapshots": str(tmp_path / "none"), "results": uri}
     init = SimpleNamespace(path=str(first))
     task(train_phase, small_config, out, phase="r0008", init=init, **inputs)
     assert files_in(out["checkpoint"]) == files_in(second)
     assert out["history"].read_text() == "history"
-    assert (out["grids"] / "00001.000.png").read_text() == "00001.000.png"
+    assert (out["grids"] / "00000.080.png").read_text() == "picture"
     other = SimpleNamespace(path=str(finished("r0004", None, 1.0, "other")))
     with pytest.raises(InputError, match=r"none/dataset\.json: no such file"):
         task(train_phase, small_config, out, phase="r0008", init=other, **inputs)

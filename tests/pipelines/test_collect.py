@@ -87,8 +87,8 @@ class Run:
         facts = {"phase": key, "dataset": {"digest": data}}
         facts["fingerprint"] = fingerprint(self.config, phase, data, init)
         write_checkpoint(out, {"w": torch.full((4,), weight)}, {"adam": torch.ones(4)}, facts)
-        self.results.keep_grids(key, self.file(f"grids-{key}/00000.080.png", b"picture").parent)
-        self.results.keep_training(key, out, self.file("history", key.encode()))
+        grids = self.file(f"grids-{key}/00000.080.png", b"picture").parent
+        self.results.keep_training(key, out, self.file("history", key.encode()), grids)
         return opened(out)
 
     def evaluate(self, key, checkpoint):

@@ -232,7 +232,8 @@ def keep(root, *keys):
     results = Results(storage.results, config.load(), load_manifest(Path(storage.dataset)).digest)
     results.keep_score_network(Path("score_network"))
     for key in keys:
-        results.keep_training(key, Path(f"checkpoints/{key}"), Path(f"history/{key}.csv"))
+        trained = Path(f"checkpoints/{key}"), Path(f"history/{key}.csv"), Path(f"grids/{key}")
+        results.keep_training(key, *trained)
         drawn = Path(f"samples/{key}.png"), Path(f"samples/{key}-nearest.png")
         results.keep_evaluation(key, Path(f"evaluation/{key}.json"), *drawn)
 
