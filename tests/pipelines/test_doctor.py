@@ -7,6 +7,7 @@ takes something from it. test_doctor_on_a_cluster.py asks a real API server.
 import json
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -280,22 +281,24 @@ def test_eight_free_gpus_in_two_nodes_are_not_eight_in_one(cluster):
     )
 
 
-def test_the_object_store(cluster, monkeypatch):
-    """An S3 address is asked for its bucket; 403 and silence are told apart."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "x")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", cluster.url)
-    cluster.profile["storage"]["snapshots"] = "s3://faces/snapshots"
-    cluster.profile["storage"]["datasets"] = "s3://data/faces"
-    cluster.answers["HEAD", "/data"] = {}
-    cluster.answers["HEAD", "/faces"] = {}
-    lines = ["✓ storage s3://data/faces: answers", "✓ storage s3://faces/snapshots: answers"]
-    assert examined(cluster)[0][-2:] == lines
-    cluster.answers["HEAD", "/faces"] = (403, {})
-    assert "✗ storage s3://faces/snapshots: answers 403; check name and credentials" in examined(cluster)[0]
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert any("✗ storage s3://faces/snapshots: does not answer" in line for line in examined(cluster)[0])
+def test_the_object_store(cluster, storage, bucket, monkeypatch):
+    """An S3 address is asked for its bucket; one that is not there, refusal and silence are told apart."""
+    for name, value in storage.environment.items():
+        monkeypatch.setenv(name, value)
+    snapshots = f"s3://{bucket}/snapshots"
+    cluster.profile["storage"] |= {"snapshots": snapshots, "datasets": "s3://no-such-bucket"}
+    lines, error = examined(cluster)
+    assert lines[-2:] == [
+        f"✓ storage {snapshots}: answers",
+        "✗ storage s3://no-such-bucket: answers 404; check name and credentials",
+    ]
+    assert error == f"1 of {len(lines)} checks failed, see above"
+    cluster.profile["storage"]["datasets"] = "/progan/data"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "guessed")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the right one
+    assert examined(cluster)[0][-1] == f"✗ storage {snapshots}: answers 403; check name and credentials"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    assert examined(cluster)[0][-1].startswith(f"✗ storage {snapshots}: does not answer (")
 
 
 def test_no_cluster(cluster, monkeypatch, tmp_path):
