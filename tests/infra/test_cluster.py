@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -120,8 +121,9 @@ def test_a_pod_that_is_not_restricted_is_refused(cluster, resources, broken):
 
 @pytest.fixture(scope="module")
 def tasks(overlay):
-    """The pods of a run, for the profile as it is: GPUs, spot nodes, a claim and secrets."""
+    """The pods of a run, for the profile as it is (GPUs, spot nodes, a claim, secrets) and a queue."""
     profile = load_profile(INFRA / "cluster.yaml", f"registry.example.org/progan@sha256:{'ab' * 32}")
+    profile = replace(profile, queue="gpus")
     text = compiled(config.parse(shrunk_params(), "params.yaml"), profile, "d" * 64)
     return task_pods(text, RUNS_NAMESPACE[overlay], profile.service_account)
 
@@ -129,7 +131,9 @@ def tasks(overlay):
 def test_the_pods_of_a_run_are_taken_with_all_that_the_profile_promises(cluster, tasks):
     for manifest in tasks.values():
         cluster.apply(manifest, dry_run=True)
-    spec = cluster.apply(tasks["train r0008"], dry_run=True)["spec"]
+    taken = cluster.apply(tasks["train r0008"], dry_run=True)
+    assert taken["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    spec = taken["spec"]
     [main] = spec["containers"]
     assert main["resources"] == {
         "requests": main["resources"]["requests"] | {"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "1"},
