@@ -21,15 +21,9 @@ import yaml
 from progan.errors import InputError
 from progan.files import canonical_json
 from progan.losses import LOSSES, Loss
+from progan.resolutions import RESOLUTIONS, FeatureMaps, phase_key, resolutions_between
 
 T = TypeVar("T")
-
-RESOLUTIONS = tuple(2**level for level in range(2, 11))  # 4 … 1024
-
-
-def phase_key(resolution: int) -> str:
-    """The name of the phase that trains `resolution`: 8 → "r0008"."""
-    return f"r{resolution:04d}"
 
 
 def _require(condition: bool, message: str) -> None:
@@ -101,7 +95,7 @@ class DatasetConfig:
     @property
     def resolutions(self) -> tuple[int, ...]:
         """The levels that are built, lowest first."""
-        return tuple(r for r in RESOLUTIONS if self.lowest_resolution <= r <= self.resolution)
+        return resolutions_between(self.lowest_resolution, self.resolution)
 
 
 @dataclass(frozen=True)
@@ -136,11 +130,6 @@ class NetworkConfig:
             self.mbstd_group_size <= 1 or not self.minibatch_discrimination,
             "minibatch_discrimination takes the place of minibatch stddev: set mbstd_group_size to 0",
         )
-
-    def fewest_maps(self, resolution: int) -> int:
-        """Feature maps of the thinnest layer of networks that end at `resolution`."""
-        maps = int(self.fmap_base / 2 ** ((resolution.bit_length() - 2) * self.fmap_decay))
-        return min(maps, self.fmap_max) // self.discriminator_divisor
 
 
 @dataclass(frozen=True)
@@ -318,7 +307,7 @@ class Config:
         )
         last = phases[-1]
         _require(
-            self.network.fewest_maps(last.resolution) > 0,
+            FeatureMaps(self.network, self.network.discriminator_divisor).at(last.resolution) > 0,
             f"network: no feature maps are left at {last.resolution} px; raise fmap_base",
         )
         _require(

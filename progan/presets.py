@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from progan.config import RESOLUTIONS, phase_key
 from progan.errors import InputError
+from progan.resolutions import phase_key, resolutions_between
 
 
 def listed() -> dict[str, str]:
@@ -50,7 +50,7 @@ def phases(
     minibatch, learning_rate: each value holds from its resolution on.
     """
     result, shown = {}, 0.0
-    for resolution in (r for r in RESOLUTIONS if first <= r <= last):
+    for resolution in resolutions_between(first, last):
         is_first, is_last = resolution == first, resolution == last
         fade = 0 if is_first else fade_kimg
         stable = total_kimg - shown - fade if is_last else stable_kimg

@@ -6,11 +6,11 @@ from pathlib import Path
 import yaml
 
 from progan import RESULTS_VERSION, __version__
-from progan.config import phase_key
 from progan.errors import InputError
 from progan.files import digest_of, sha256_file
 from progan.official.weights import read_official
 from progan.optimizer import Adam
+from progan.resolutions import phase_key
 from progan.snapshots import prefixed, write_checkpoint
 
 

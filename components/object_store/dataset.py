@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.object_store import open_store
-from progan.config import phase_key
 from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
 from progan.dataset.reader import built_level, load_manifest, parse_manifest
 from progan.errors import InputError
 from progan.files import atomic_file, sha256_file, write_json
 from progan.progress import show_progress
+from progan.resolutions import phase_key
 from progan.store import FolderStore
 
 if TYPE_CHECKING:

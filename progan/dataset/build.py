@@ -28,7 +28,7 @@ import PIL
 import pyarrow as pa
 
 from progan import RESULTS_VERSION
-from progan.config import DatasetConfig, phase_key
+from progan.config import DatasetConfig
 from progan.dataset.manifest import (
     CHECKS_NAME,
     FORMAT,
@@ -54,6 +54,7 @@ from progan.files import (
     sha256_file,
     write_json,
 )
+from progan.resolutions import phase_key
 
 MAX_LISTED_SKIPPED = 100
 Progress = Callable[[int, int], None]  # images done, images in all

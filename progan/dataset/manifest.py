@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from progan.config import phase_key
 from progan.files import digest_of
+from progan.resolutions import phase_key, resolution_of
 
 MANIFEST_NAME = "dataset.json"
 CHECKS_NAME = "checks.csv"  # beside the manifest: image, result, detail
@@ -75,7 +75,7 @@ class Manifest:
     @property
     def resolutions(self) -> tuple[int, ...]:
         """Lowest first."""
-        return tuple(int(key[1:]) for key in self.levels)
+        return tuple(map(resolution_of, self.levels))
 
     @property
     def digest(self) -> str:
