@@ -5,12 +5,10 @@ them with pydantic. There are no defaults: what decides a result stands in param
 """
 
 import dataclasses
-import difflib
 import inspect
 import json
 import re
 import typing
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from progan.errors import InputError
+from progan.errors import InputError, hint
 from progan.files import canonical_json
 from progan.losses import LOSSES, Loss
 from progan.resolutions import RESOLUTIONS, FeatureMaps, phase_key, resolutions_between
@@ -29,12 +27,6 @@ T = TypeVar("T")
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    """The one of `known` that `name` was meant to be, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
 def _require_resolution(value: int, key: str) -> None:
@@ -161,11 +153,11 @@ class TrainingConfig:
 
     def _check_loss(self) -> None:
         """Compare `loss_parameters` with the arguments of the function that `loss` names."""
-        _require(self.loss in LOSSES, f"loss: none is called {self.loss}; {_hint(self.loss, LOSSES)}")
+        _require(self.loss in LOSSES, f"loss: none is called {self.loss}; {hint(self.loss, LOSSES)}")
         known = inspect.signature(LOSSES[self.loss]).parameters
         for key in self.loss_parameters:
-            hint = _hint(key, known) if known else "it has none"
-            _require(key in known, f"loss_parameters.{key}: unknown to {self.loss}; {hint}")
+            meant = hint(key, known, None if known else "it has none")
+            _require(key in known, f"loss_parameters.{key}: unknown to {self.loss}; {meant}")
         for key in known:
             _require(key in self.loss_parameters, f"loss_parameters.{key}: {self.loss} needs it")
         try:
@@ -411,7 +403,7 @@ def _refuse_unknown(cls: Any, values: Any, where: str, prefix: str = "") -> None
     fields = {field.name: field.type for field in dataclasses.fields(cls)}
     for key, value in values.items():
         if key not in fields:
-            raise InputError(f"{where}: {prefix}{key}: unknown parameter; {_hint(str(key), fields)}")
+            raise InputError(f"{where}: {prefix}{key}: unknown parameter; {hint(str(key), fields)}")
         annotation: Any = fields[key]
         if dataclasses.is_dataclass(annotation):
             _refuse_unknown(annotation, value, where, f"{prefix}{key}.")
