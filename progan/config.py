@@ -280,24 +280,23 @@ class Config:
                 f"phases.{key}.minibatch: must be a multiple of network.mbstd_group_size, {group}",
             )
         phases = list(self.phases.values())
-        first = phases[0]
-        self._check_start(first)
+        self._check_start(phases[0])
         for before, phase in pairwise(phases):
-            where = f"phases.{phase.key}"
-            _require(
-                phase.resolution == 2 * before.resolution,
-                f"{where}: must follow {phase_key(phase.resolution // 2)}",
-            )
-            init = f"checkpoints/{before.key}"
-            _require(
-                phase.init == init, f"{where}.init: must be {init}, the phase before it, not {phase.init}"
-            )
+            _check_follows(before, phase)
+        self._check_ends(phases[0], phases[-1])
+        early = [*self.phases][:-1]
+        _require(
+            self.gate.stop_after in (None, *early),
+            f"gate.stop_after: must be one of {', '.join(['null', *early])}, not {self.gate.stop_after}",
+        )
+
+    def _check_ends(self, first: PhaseConfig, last: PhaseConfig) -> None:
+        """The dataset begins and ends where the phases do, or beyond; the networks reach the last one."""
         _require(
             first.resolution >= self.dataset.lowest_resolution,
             f"phases.{first.key}: the dataset begins at {self.dataset.lowest_resolution} px; lower "
             "dataset.lowest_resolution",
         )
-        last = phases[-1]
         _require(
             FeatureMaps(self.network, self.network.discriminator_divisor).at(last.resolution) > 0,
             f"network: no feature maps are left at {last.resolution} px; raise fmap_base",
@@ -305,11 +304,6 @@ class Config:
         _require(
             last.resolution <= self.dataset.resolution,
             f"phases.{last.key}: the dataset ends at {self.dataset.resolution} px; raise dataset.resolution",
-        )
-        early = [phase.key for phase in phases[:-1]]
-        _require(
-            self.gate.stop_after in (None, *early),
-            f"gate.stop_after: must be one of {', '.join(['null', *early])}, not {self.gate.stop_after}",
         )
 
     def _check_start(self, first: PhaseConfig) -> None:
@@ -342,6 +336,15 @@ class Config:
         if key not in self.phases:
             raise InputError(f"phase {key}: not in params.yaml; there are {', '.join(self.phases)}")
         return self.phases[key]
+
+
+def _check_follows(before: PhaseConfig, phase: PhaseConfig) -> None:
+    """A phase doubles the resolution of the one before it, and begins with its checkpoint."""
+    where, init = f"phases.{phase.key}", f"checkpoints/{before.key}"
+    _require(
+        phase.resolution == 2 * before.resolution, f"{where}: must follow {phase_key(phase.resolution // 2)}"
+    )
+    _require(phase.init == init, f"{where}.init: must be {init}, the phase before it, not {phase.init}")
 
 
 def load(path: Path = Path("params.yaml")) -> Config:
