@@ -309,11 +309,8 @@ class PhaseTrainer:
         if facts := self.ranks.tell(found and found[1]):
             began = facts.get("ranks", 1)  # snapshots did not always say, and then were of one
             check_continued(self.config, self.phase, began, self.ranks.size)
-            self.images_shown, self.history, self.seconds = (
-                facts["images_shown"],
-                facts["history"],
-                facts["seconds"],
-            )
+            self.images_shown, self.seconds = facts["images_shown"], facts["seconds"]
+            self.history = facts["history"]
 
 
 class SnapshotClock:

@@ -67,9 +67,7 @@ class Manifest:
     enlarged: int  # images that had fewer pixels than the highest resolution
     skipped: int
     skipped_items: tuple[Skipped, ...]  # the first of them
-    checks: dict[
-        str, int
-    ]  # images by check result; empty where nothing is reconstructed; else see CHECKS_NAME
+    checks: dict[str, int]  # images by result (see CHECKS_NAME); empty where nothing is reconstructed
     levels: dict[str, Level]  # by phase key, the lowest first
 
     @property
