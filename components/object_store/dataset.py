@@ -1,13 +1,14 @@
 """A built dataset at its address: what it holds, one resolution of it brought here, all of it sent there."""
 
 import json
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import platformdirs
 
 from components.object_store import open_store
 from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
@@ -123,4 +124,4 @@ def _demand(digest: str, manifest: Manifest, uri: str) -> None:
 
 def cache() -> Path:
     """The user's folder of datasets that lie elsewhere."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "progan" / "datasets"
+    return platformdirs.user_cache_path("progan") / "datasets"
