@@ -10,7 +10,7 @@ from typing import Any
 
 import platformdirs
 
-from components.register.registry import CHECKPOINT, clear_errors, client, tracking_uri
+from components.register.registry import CHECKPOINT, clear_errors, client, phase_runs, tracking_uri
 from progan.errors import InputError
 from progan.files import atomic_folder, digest_of
 from progan.snapshots import FACTS, NETWORKS
@@ -35,12 +35,11 @@ def fetch_phases(uri: str) -> list[Path]:
     """The checkpoint folders, without their optimisers, that the phases of the version's run kept."""
     with _in_registry(uri):
         mlflow_client = client()
-        parent = mlflow_client.get_run(_version(uri).run_id)
-        children = mlflow_client.search_runs(
-            [parent.info.experiment_id],
-            f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and attributes.status = 'FINISHED'",
-        )
-        kept = [run for run in children if mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)]
+        kept = [
+            run
+            for run in phase_runs(mlflow_client, _version(uri).run_id)
+            if run.info.status == "FINISHED" and mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)
+        ]
         if not kept:
             raise InputError(f"{uri}: its run kept no checkpoints of its phases; name their folder instead")
         return [_fetch_checkpoint(run, uri) for run in kept]
