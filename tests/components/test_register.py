@@ -330,7 +330,8 @@ def test_every_form_of_generator_is_served(small_config, tmp_path, changes):
     latents = torch.randn(3, 8)
     with torch.no_grad():
         images = trained.eval()(latents).permute(0, 2, 3, 1).numpy()
-    served = model.predict(None, pd.DataFrame({"latents": latents.tolist()}))
+    asked = {"label": None, "truncation": 1.0, "format": "pixels"}
+    served = model.predict(None, pd.DataFrame({"latents": latents.tolist()}), asked)
     np.testing.assert_array_equal(served, (images * 127.5 + 127.5).round().clip(0, 255))
 
 
