@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from components.price import paid
 from components.register.history import History
 from components.register.registry import (
     CANDIDATE,
@@ -162,18 +163,21 @@ def _good(name: str) -> str:
 
 
 def _phase_table(story: RunStory) -> str:
-    rows = [["phase", "kimg", "time", "on", "images/s", "SWD × 1000", "MS-SSIM"]]
+    prices = {key: paid(history.rows) for key, history in story.histories.items()}
+    price = ["price"] if any(prices.values()) else []
+    rows = [["phase", "kimg", "time", "on", *price, "images/s", "SWD × 1000", "MS-SSIM"]]
     for key, history in story.histories.items():
         speed = history.kimg * 1000 / history.seconds if history.seconds else None
         measures = story.measures[key]
         facts = key, f"{history.kimg:g}", duration(history.seconds), history.machine or "–"
+        paid_for = [prices[key] or "–"] if price else []
         measured = speed, measures.get("swd_average"), measures.get("ms_ssim")
-        rows.append([*facts, *map(_number, measured)])
+        rows.append([*facts, *paid_for, *map(_number, measured)])
     return f"{_table(rows)}\n\nkimg: thousands of real images shown."
 
 
 def _cost(histories: list[History]) -> str:
-    """ "Trained for 600 kimg in 3h 20m on 2 × NVIDIA H100 (6.7 GPU-hours)."."""
+    """ "Trained for 600 kimg in 3h 20m on 2 × NVIDIA H100 (6.7 GPU-hours, 12.06 USD)."."""
     trained = [history for history in histories if history.rows]
     if not trained:
         return "Not trained here: its weights were imported."
@@ -181,8 +185,10 @@ def _cost(histories: list[History]) -> str:
     machines = ", ".join(dict.fromkeys(history.machine for history in trained if history.machine))
     gpu_hours = sum(history.seconds * history.gpus for history in trained) / 3600
     where = f" on {machines}" if machines else ""
-    paid = f" ({gpu_hours:.1f} GPU-hours)" if gpu_hours else ""
-    return f"Trained for {kimg:g} kimg in {duration(seconds)}{where}{paid}."
+    costs = [f"{gpu_hours:.1f} GPU-hours"] if gpu_hours else []
+    costs += [price] if (price := paid(*(history.rows for history in trained))) else []
+    cost = f" ({', '.join(costs)})" if costs else ""
+    return f"Trained for {kimg:g} kimg in {duration(seconds)}{where}{cost}."
 
 
 def _dataset_name(story: RunStory) -> str:

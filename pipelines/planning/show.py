@@ -27,6 +27,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "hours": asdict(plan.hours),
         "certain_hours": asdict(plan.certain_hours),
         "price": asdict(plan.price),
+        "currency": plan.currency,
         "unknown": plan.unknown,
     }
     return {"place": plan.place, "tasks": tasks, "totals": totals, "remarks": plan.remarks}
@@ -82,7 +83,8 @@ def summary(plan: Plan) -> list[str]:
             f"time: {_about(plan.certain_hours, _one_time)}, if what changed makes the same as before"
         )
     if price.high:
-        lines.append(f"price: {_about(price, _one_price)}, of GPU hours at the profile's prices")
+        amounts = _about(price, lambda *amount: f"{_one_price(*amount)} {plan.currency}")
+        lines.append(f"price: {amounts}, of GPU hours at the profile's prices")
     if disk := sum(task.disk_gib or 0 for task in plan.to_do):
         lines.append(f"disk: {_gib(disk)}")
     if plan.unknown:

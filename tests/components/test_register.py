@@ -188,22 +188,39 @@ def test_the_descriptions(run):
         registry.get_model_version(run.register.model, "2").tags["git_commit"],
     ):
         assert told in described
+    assert "price" not in described
     assert "There was no champion" in registry.get_model_version(run.register.model, "1").description
     assert "like those of **noise**" in registry.get_registered_model(run.register.model).description
     note = registry.get_run(made["run"]).data.tags["mlflow.note.content"]
     assert note == described.partition("### Serve it")[0] + "### Make" + described.partition("### Make")[2]
 
 
+def test_what_a_run_on_a_cluster_cost(run):
+    """In the description of the version, and of the phase's run."""
+    with Path("history/r0004.csv").open("w") as file:
+        print("kimg,images,seconds,device,gpus,gpu_hour_price", file=file)
+        for images, seconds in ((0, 0), (80, 12060)):
+            print(f"{images / 1000},{images},{seconds},NVIDIA H100,2,1.8 USD", file=file)
+    parent = run_gate_and_register(run)["run"]
+    described = client().get_model_version(run.register.model, "1").description
+    cost = "Trained for 0.08 kimg in 3h 21m on 2 × NVIDIA H100 (6.7 GPU-hours, 12.06 USD)."
+    assert cost in described
+    assert cost in child_of(parent).data.tags["mlflow.note.content"]
+    assert "| on&emsp; | price&emsp; |" in described
+    assert "| 2 × NVIDIA H100&emsp; | 12.06 USD&emsp; |" in described
+
+
 def test_the_longest_description_fits_into_the_database(run):
     """Nine phases, each on other cards, with every measure, beside a champion."""
     phases = {f"r{2**level:04d}": run.phases["r0004"] for level in range(2, 11)}
-    row = {"seconds": "1e6", "images": "12000000", "gpus": "8", "device": "NVIDIA A100-SXM4-80GB"}
+    card = {"gpus": "8", "gpu_hour_price": "12.34 USD", "device": "NVIDIA A100-SXM4-80GB"}
+    begin, row = ({"seconds": seconds, "images": "12000000"} | card for seconds in ("0", "1e6"))
     measures = {"swd_average": 1 / 3, "resolution": 1024, **dict.fromkeys(describe.MEASURES, 1 / 3)}
     measures |= {f"swd_{2**level}": 1 / 3 for level in range(4, 11)}
     reason = {"passed": True, "text": "swd_average is 23.86; at most 29.17, 1.1 × the champion's 26.51"}
     champion = measures | {"version": "12"}
     verdict = {"passed": True, "reasons": [reason] * 5, "candidate": measures, "champion": champion}
-    histories = {key: History([row | {"device": f"{row['device']} {key}"}]) for key in phases}
+    histories = {key: History([begin, row | {"device": f"{row['device']} {key}"}]) for key in phases}
     story = describe.RunStory(
         replace(run, register=replace(run.register, model="m" * 60)), verdict, None, histories,
         dict.fromkeys(phases, measures), "c" * 40, "r" * 32,

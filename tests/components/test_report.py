@@ -145,6 +145,17 @@ def test_everything_that_people_look_for(page):
     assert page() == html
 
 
+def test_what_it_cost_where_a_price_is_known(page):
+    trained("r0004", device="Card", gpus=4)
+    assert "price" not in text_of(page()).lower()
+    trained("r0008", device="Card", gpus=4, gpu_hour_price="36 USD")
+    trained("r0016", device="Card", gpus=4, gpu_hour_price="72 USD")
+    text = text_of(page())
+    for told in ("GPU hours price", "4 × Card 0.07 – r0008", "4 × Card 0.07 2.60 USD", "0.07 5.20 USD"):
+        assert told in text  # 65 s on four cards
+    assert "0.22 7.80 USD Price: time × GPUs × the cluster profile's price of a GPU hour" in text
+
+
 def test_histories_of_before_name_no_device(page):
     trained("r0004")
     text = text_of(page())

@@ -302,6 +302,9 @@ def test_the_price(cluster):
     assert tasks(plan)["gate"]["price"] is None
     total = sum(task["price"]["high"] for task in plan["tasks"] if task["price"])
     assert plan["totals"]["price"]["high"] == pytest.approx(total)
+    assert plan["totals"]["currency"] == "USD"
+    shown = CliRunner().invoke(cli.app, ["plan", "--cluster"]).stdout
+    assert f"at most {total:.2f} USD, of GPU hours at the profile's prices" in shown
 
 
 def test_a_card_that_is_too_small_is_told(cluster):
