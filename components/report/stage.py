@@ -168,8 +168,7 @@ def _phase(config: Config, key: str, files: ReportFiles, rows: Rows, evaluation:
 
 
 def _training(rows: Rows) -> dict[str, Any]:
-    """How long a phase took, on what, and what it made of the SWD."""
-    measured = [row["swd"] for row in rows if row["swd"] is not None]
+    """How long a phase took, on what, and at what price."""
     last = rows[-1]
     return {
         "images": last["images"],
@@ -178,8 +177,6 @@ def _training(rows: Rows) -> dict[str, Any]:
         "gpus": int(last.get("gpus") or 0),
         "paid": paid(rows),
         "skipped": int(last["skipped"]),
-        "swd_start": measured[0],
-        "swd_end": measured[-1],
     }
 
 
@@ -192,6 +189,7 @@ def _total(phases: Iterable[Mapping[str, Any]], history: Mapping[str, Rows]) -> 
         "images": sum(phase["images"] for phase in trained),
         "seconds": sum(phase["seconds"] for phase in trained),
         "gpu_seconds": sum(phase["seconds"] * phase["gpus"] for phase in trained),
+        "gpus": max(phase["gpus"] for phase in trained),
         "paid": paid(*history.values()),
         "devices": list(dict.fromkeys(_devices(phase) for phase in trained if phase["device"])),
         "skipped": sum(phase["skipped"] for phase in trained),
