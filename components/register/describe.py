@@ -3,11 +3,13 @@
 A picture is an artifact of the run, by its address on the same server: MLflow lets none be part of the text.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from components.evaluate.stage import classes_shown
 from components.price import paid
 from components.register.history import History
 from components.register.registry import (
@@ -56,13 +58,9 @@ class RunStory:
 
 def of_version(story: RunStory, version: str) -> str:
     """The description of a model's version."""
-    serve = _block(
-        f"mlflow models serve --model-uri models:/{story.config.register.model}/{version} "
-        "--env-manager local --port 5001",
-        "curl localhost:5001/invocations --header 'Content-Type: application/json' \\",
-        """    --data '{"inputs": {"seeds": [1, 2, 3]}, "params": {"format": "png"}}'""",
+    return _joined(
+        *_of_run(story), "### Serve it", _serve(story, version), "### Make it again", _reproduce(story)
     )
-    return _joined(*_of_run(story), "### Serve it", serve, "### Make it again", _reproduce(story))
 
 
 def of_run(story: RunStory) -> str:
@@ -76,7 +74,7 @@ def of_phase(story: RunStory, key: str, run: str) -> str:
     shown = ", ".join(f"{_title(name)} {_number(measures.get(name))}" for name in _measured(measures))
     return _joined(
         f"{phase.resolution} × {phase.resolution} px: {shown}. {_cost([story.histories[key]])}",
-        _picture(run, phase.resolution),
+        _picture(story, run, phase.resolution),
         "Model metrics has the curves against kimg (Step), counted since the first phase began, and, with a "
         "slider, what became of the same latents in this phase. Artifacts has its checkpoint, if the run "
         "passed the gate.",
@@ -106,7 +104,7 @@ def of_model(story: RunStory) -> str:
 
 def _of_run(story: RunStory) -> Iterator[str]:
     yield f"{_headline(story)}"
-    yield _picture(story.run, story.resolution)
+    yield _picture(story, story.run, story.resolution)
     yield f"### The gate: {'passed' if story.verdict['passed'] else 'FAILED'}"
     reasons = story.verdict["reasons"]
     yield "<br>".join(f"{'✓' if reason['passed'] else '✗'} {reason['text']}" for reason in reasons)
@@ -128,11 +126,14 @@ def _headline(story: RunStory) -> str:
     return f"{'Passed' if story.verdict['passed'] else 'FAILED'}: {shown}; {story.resolution} px"
 
 
-def _picture(run: str, resolution: int) -> str:
-    """The samples of `run`, by their address relative to MLflow's page."""
+def _picture(story: RunStory, run: str, resolution: int) -> str:
+    """The samples of `run`, by their address relative to MLflow's page, and what they show."""
     address = f"get-artifact?{urlencode({'path': PREVIEW, 'run_uuid': run})}"
-    size = f"{resolution} × {resolution} px"
-    return f"![]({address})\n\n*Real images left, generated ones right, {size}.*"
+    shown = f"Real images left, generated ones right, {resolution} × {resolution} px."
+    classes = story.manifest.classes if story.manifest else ()
+    if names := [each.name for each in classes[: classes_shown(story.config.network, resolution)]]:
+        shown += f" A row of each class, from the top: {', '.join(names)}."
+    return f"![]({address})\n\n*{shown}*"
 
 
 def _measure_table(story: RunStory) -> str:
@@ -203,6 +204,18 @@ def _dataset(story: RunStory) -> str:
     return (
         f"Dataset {_dataset_name(story)} ({manifest.source}): {manifest.images:,} images{classes}, at up to "
         f"{size}, digest `{manifest.digest}`."
+    )
+
+
+def _serve(story: RunStory, version: str) -> str:
+    """Of a conditional generator, images of the first class: it needs one."""
+    label = {"label": "0"} if story.config.network.label_size else {}
+    asked = json.dumps({"inputs": {"seeds": [1, 2, 3]}, "params": label | {"format": "png"}})
+    return _block(
+        f"mlflow models serve --model-uri models:/{story.config.register.model}/{version} "
+        "--env-manager local --port 5001",
+        "curl localhost:5001/invocations --header 'Content-Type: application/json' \\",
+        f"    --data '{asked}'",
     )
 
 

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from components.commit import git_commit
+from components.evaluate.stage import classes_shown
 from components.gate.stage import flat_measures
 from components.price import paid
 from components.report import charts
@@ -158,6 +159,7 @@ def _phase(config: Config, key: str, files: ReportFiles, rows: Rows, evaluation:
         "evaluation": evaluation,
         "training": _training(rows) if rows else None,
         "pictures": [],
+        "classes": classes_shown(config.network, config.phase(key).resolution),
         "nearest": None,
     }
     if evaluation:

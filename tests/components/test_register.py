@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -26,7 +27,7 @@ from components.register.served_generator import ServedGenerator
 from components.register.stage import register
 from components.results import Results
 from progan import config as params
-from progan.dataset.manifest import Level, Manifest
+from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.files import read_json, write_json
 from progan.models import build_networks
 from progan.snapshots import SnapshotFolder, prefixed, read_checkpoint
@@ -193,6 +194,29 @@ def test_the_descriptions(run):
     assert "like those of **noise**" in registry.get_registered_model(run.register.model).description
     note = registry.get_run(made["run"]).data.tags["mlflow.note.content"]
     assert note == described.partition("### Serve it")[0] + "### Make" + described.partition("### Make")[2]
+
+
+def test_what_a_conditional_run_shows(run):
+    """Which row of the samples is which class, and a request that names one, as the server demands."""
+    run_gate_and_register(run)
+    classes = tuple(ClassCount(name, 1) for name in ("cats", "dogs", "birds"))
+    manifest = Manifest(2, "folder", "pets", {}, 3, 3, classes, 0, 0, (), {}, {"r0004": Level.of([])})
+    verdict, measures = read_json(Path("verdict.json")), {"r0004": {}}
+    histories = {"r0004": History.read(Path("history/r0004.csv"))}
+
+    def described(label_size):
+        config = replace(run, network=replace(run.network, label_size=label_size))
+        story = describe.RunStory(config, verdict, manifest, histories, measures, "none", "abc")
+        return describe.of_version(story, "1"), describe.of_phase(story, "r0004", "def")
+
+    version, phase = described(3)
+    for text in (version, phase):
+        assert "4 × 4 px. A row of each class, from the top: cats, dogs, birds.*" in text
+    asked = re.search(r"--data '(.*)'", version)[1]
+    assert json.loads(asked)["params"] == {"label": "0", "format": "png"}
+    for text in described(0):
+        assert "class," not in text
+        assert "label" not in text
 
 
 def test_what_a_run_on_a_cluster_cost(run):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from components.report.stage import ReportFiles, report
 from components.train_phase.stage import _write_history
+from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.errors import InputError
 from progan.files import read_json, write_json
 
@@ -156,6 +157,16 @@ def test_what_it_cost_where_a_price_is_known(page):
     for told in ("GPU hours price", "0.07 – 8", "0.07 2.60 USD 8", "0.07 5.20 USD 8", "0.22 7.80 USD"):
         assert told in text  # 65 s on four cards
     assert "Price: time × GPUs × the cluster profile's price of a GPU hour" in text
+
+
+def test_which_row_is_which_class(page, small_config):
+    evaluated("r0004")
+    classes = tuple(ClassCount(name, 1) for name in ("cats", "dogs & birds"))
+    manifest = Manifest(2, "folder", "pets", {}, 0, 3, classes, 0, 0, (), {}, {"r0004": Level.of([])})
+    write_json(Path("multires/dataset.json"), manifest.to_json())
+    assert "A row of each class" not in page()
+    conditional = replace(small_config, network=replace(small_config.network, label_size=2))
+    assert "A row of each class, from the top: cats, dogs &amp; birds<" in page(config=conditional)
 
 
 def test_histories_of_before_name_no_device(page):
