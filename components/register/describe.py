@@ -36,7 +36,6 @@ MEASURES = {  # name → title, and which values are good
     "modes": ("modes of 1000", "higher"),
     "modes_kl": ("KL of the modes", "lower"),
 }
-OF_REALS = {"swd_average": "swd_floor_average", "ms_ssim": "ms_ssim_reals"}
 
 
 @dataclass(frozen=True)
@@ -142,17 +141,23 @@ def _measure_table(story: RunStory) -> str:
     rows = [["measure", *columns, "real images", "good is"]]
     for name in _measured(candidate):
         values = [candidate.get(name), *([champion.get(name)] if champion else [])]
-        values.append(candidate.get(OF_REALS.get(name, "")))
+        values.append(candidate.get(_of_reals(name)))
         rows.append([_title(name), *map(_number, values), _good(name)])
     caption = "Under *real images*, what other real images measure in the generated ones' place."
     return f"{_table(rows)}\n\n{caption}{'' if champion else ' There was no champion to compare with.'}"
 
 
 def _measured(measures: dict[str, Any]) -> list[str]:
-    """The names of MEASURES that `measures` has, and behind the SWD its levels."""
+    """The names of MEASURES that `measures` has, and behind the SWD its levels, coarse to fine."""
     levels = [name for name in measures if name.removeprefix("swd_").isdecimal()]
+    levels.sort(key=lambda name: int(name.removeprefix("swd_")))
     found = [name for name in MEASURES if name in measures]
     return [*found[:1], *levels, *found[1:]] if "swd_average" in found else found
+
+
+def _of_reals(name: str) -> str:
+    """What the same measure between real images is called, where there is one."""
+    return "ms_ssim_reals" if name == "ms_ssim" else f"swd_floor_{name.removeprefix('swd_')}"
 
 
 def _title(name: str) -> str:

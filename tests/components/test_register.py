@@ -234,6 +234,24 @@ def test_what_a_run_on_a_cluster_cost(run):
     assert "| 2 × NVIDIA H100&emsp; | 12.06 USD&emsp; |" in described
 
 
+def test_measures_stand_beside_those_of_real_images(run):
+    run_gate_and_register(run)
+    swd = {"swd_32": 28.9, "swd_16": 24.2, "swd_average": 26.5}
+    floor = {"swd_floor_32": 6.8, "swd_floor_16": 11.1, "swd_floor_average": 8.9}
+    measures = swd | floor | {"ms_ssim": 0.3, "ms_ssim_reals": 0.2, "fid": 9.0, "resolution": 4}
+    verdict = read_json(Path("verdict.json")) | {"candidate": measures}
+    histories = {"r0004": History.read(Path("history/r0004.csv"))}
+    story = describe.RunStory(run, verdict, None, histories, {"r0004": measures}, "none", "abc")
+    table = [line.split("&emsp;")[:3] for line in describe.of_run(story).splitlines() if line[:2] == "| "]
+    assert ["".join(cells).replace("| ", " ").split() for cells in table[1:6]] == [
+        ["SWD", "×", "1000", "26.5", "8.9"],
+        ["SWD", "at", "16", "px", "24.2", "11.1"],
+        ["SWD", "at", "32", "px", "28.9", "6.8"],
+        ["MS-SSIM", "0.3", "0.2"],
+        ["FID", "9", "–"],
+    ]
+
+
 def test_the_longest_description_fits_into_the_database(run):
     """Nine phases, each on other cards, with every measure, beside a champion."""
     phases = {f"r{2**level:04d}": run.phases["r0004"] for level in range(2, 11)}
