@@ -12,7 +12,7 @@ import platformdirs
 
 from components.register.registry import CHECKPOINT, clear_errors, client, phase_runs, tracking_uri
 from progan.errors import InputError
-from progan.files import atomic_folder, digest_of
+from progan.files import alone, atomic_folder, digest_of, disk_errors
 from progan.snapshots import FACTS, NETWORKS
 
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
@@ -68,10 +68,15 @@ def _version(uri: str) -> Any:
 def _fetched(key: str, what: str, fetch: Callable[[Path], None]) -> Path:
     """The folder of the cache that `fetch` has filled, now or before."""
     folder = platformdirs.user_cache_path("progan") / "registry" / key
-    if not folder.exists():
-        print(f"{what}: fetching it into {folder}", file=sys.stderr, flush=True)
-        with atomic_folder(folder) as beside:
-            fetch(beside)
+    if folder.exists():
+        return folder
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(folder.with_name(f".{folder.name}.lock"), f"is fetching {what}"):
+        if not folder.exists():  # the other process may have brought it
+            print(f"{what}: fetching it into {folder}", file=sys.stderr, flush=True)
+            with atomic_folder(folder) as beside:
+                fetch(beside)
     return folder
 
 
