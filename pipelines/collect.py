@@ -158,8 +158,9 @@ def _bring_dataset(
     uri: where these parameters and photographs have theirs. Raises InputError when the run's is another one.
     """
     from components.object_store.dataset import fetch_dataset, find_manifest
+    from pipelines import photographs
 
-    is_current = "build-dataset" not in here.stale()
+    is_current = not {photographs.origin(config), "build-dataset"} & set(here.stale())
     known = options.known_dataset(config, str(options.DATASET)) if is_current else None
     if known and known.digest != facts["dataset"]:
         raise InputError(
