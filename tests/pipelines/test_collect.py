@@ -274,6 +274,12 @@ def storage():
     return storage_of(config.load(), load_profile(Path("infra/cluster.yaml")))
 
 
+def store_in(address):
+    profile = yaml.safe_load(Path("infra/cluster.yaml").read_text())
+    profile["storage"] |= {"datasets": f"{address}/data"}
+    Path("infra/cluster.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
+
+
 def track_photographs():
     with Checkout().repo as repo:
         repo.add("data/raw/faces")
@@ -283,9 +289,7 @@ def track_photographs():
 def clone(project, address, tmp_path):
     """The current folder: a checkout without data, whose dvc.lock knows no dataset; the cluster built it, and
     run-1 trained on that. DVC's remote has the photographs."""
-    profile = yaml.safe_load(Path("infra/cluster.yaml").read_text())
-    profile["storage"] |= {"datasets": f"{address}/data"}
-    Path("infra/cluster.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
+    store_in(address)
     Path(".dvc/config").write_text(
         "[core]\n  no_scm = true\n  analytics = false\n  remote = s3\n"
         f"['remote \"s3\"']\n  url = {address}/dvc\n"
@@ -360,6 +364,29 @@ def test_a_fetch_that_failed_leaves_no_dataset(clone):
     assert "trained on the dataset 000000000000, not on" in refused()
     Path("dvc.lock").unlink()
     assert f"{storage().dataset} has not the dataset 000000000000 that run-1 was trained on" in refused()
+
+
+def test_pictures_that_were_painted_otherwise_are_painted_again(project, address, tmp_path):
+    """As the dataset that the cluster has is of other pictures than the one that dvc.lock knows."""
+    store_in(address)
+    values = yaml.safe_load(Path("params.yaml").read_text()) | {"paint": {"faces": {"images": 2, "seed": 1}}}
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    Checkout().claim(["paint@faces", "build-dataset"])
+    before = Path("dvc.lock").read_text()
+    values["paint"]["faces"]["seed"] = 2
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    shutil.copytree("data/multires", tmp_path / "mine")
+    manifest = load_manifest(Path("data/multires")).to_json()
+    write_json(Path("data/multires/dataset.json"), manifest | {"name": "the cluster's"})
+    Run(tmp_path / "made").finish()
+    upload_dataset(Path("data/multires"), storage().dataset)
+    shutil.rmtree("data/multires")
+    shutil.copytree(tmp_path / "mine", "data/multires")
+    assert "left for dvc repro: nothing" in collected()
+    assert load_manifest(Path("data/multires")).name == "the cluster's"
+    stages, old = (yaml.safe_load(text)["stages"] for text in (Path("dvc.lock").read_text(), before))
+    painted = {each["path"]: each["md5"] for each in stages["build-dataset"]["deps"]}["data/raw/faces"]
+    assert painted == stages["paint@faces"]["outs"][0]["md5"] != old["paint@faces"]["outs"][0]["md5"]
 
 
 @pytest.mark.parametrize("photographs", ["untracked", "others"])
