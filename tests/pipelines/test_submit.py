@@ -3,6 +3,7 @@
 It answers the few calls that a submission makes, in the service's own JSON; it runs nothing.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_an_experiment_that_is_there_a_single_user_and_another_address(new_proje
     assert "namespace" not in kubeflow.asked("GET", f"{API}/experiments")[0].query
     (run,) = kubeflow.asked("POST", f"{API}/runs")
     assert run.body["experiment_id"] == "e7"
+
+
+def test_what_a_machine_reads(new_project, kubeflow, monkeypatch):
+    """And with --wait how the run ended, while people are told on the way."""
+    monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
+    monkeypatch.chdir(new_project().root)
+    answer = {"run": "run-1", "url": f"{kubeflow.url}/#/runs/details/run-1", "handed_over": []}
+    asked = ["submit", "--host", kubeflow.url, *PROFILE, "--json"]
+    assert json.loads(CliRunner().invoke(cli.app, asked).stdout) == answer | {"state": None}
+    kubeflow.states[-1] = "FAILED"
+    done = CliRunner().invoke(cli.app, [*asked, "--wait"])
+    assert (done.exit_code, json.loads(done.stdout)) == (1, answer | {"state": "FAILED"})
+    assert done.stderr.splitlines()[-4:] == [answer["url"], "PENDING", "RUNNING", "FAILED"]
 
 
 @pytest.mark.parametrize(("end", "code"), [("SUCCEEDED", 0), ("FAILED", 1), ("CANCELED", 1)])
