@@ -42,7 +42,7 @@ class ServedGenerator(PythonModel):
         self.sampler = Sampler.load(facts, average)
         self.sampler.generator.to(best_device())
 
-    def predict(
+    def predict(  # type: ignore[override]  # params are never None: MLflow takes defaults from the signature
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any]
     ) -> np.ndarray | list[str]:
         try:
