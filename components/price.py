@@ -14,7 +14,7 @@ def paid(*histories: Iterable[Mapping[str, Any]]) -> str:
     amounts: dict[str, float] = defaultdict(float)
     for rows in histories:
         for before, row in pairwise(rows):
-            if told := row.get(COLUMN):
+            if (told := row.get(COLUMN)) and int(row["gpus"]):
                 price, currency = told.split()
                 hours = (float(row["seconds"]) - float(before["seconds"])) / 3600
                 amounts[currency] += hours * int(row["gpus"]) * float(price)

@@ -244,7 +244,7 @@ def _checkout(commit: str) -> str:
 
 def _table(rows: list[list[str]]) -> str:
     """Rows, the header first; a wide space keeps the columns apart, as MLflow's page does not."""
-    lines = ["| " + " | ".join(f"{cell}&emsp;" for cell in row) + " |" for row in rows]
+    lines = [f"| {'&emsp; | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 

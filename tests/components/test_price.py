@@ -29,4 +29,5 @@ def test_all_phases_together():
 @pytest.mark.parametrize("price", [None, ""])
 def test_no_price_is_known(price):
     assert paid([row(0, price=price), row(1, price=price)]) == ""
+    assert paid([row(0, gpus=0), row(1, gpus=0)]) == ""
     assert paid([row(0, price=price), row(1, price=price)], [row(0), row(1)]) == "3.00 USD"

@@ -32,7 +32,7 @@ def test_the_descriptions(run):
         f"![](get-artifact?path=preview.png&run_uuid={made['run']})",
         "### The gate: passed",
         "✓ swd_average is 45; at most 55, 1.1 × the champion's 50",
-        "| SWD × 1000&emsp; | 45&emsp; | 50&emsp; | –&emsp; | lower&emsp; |",
+        "| SWD × 1000&emsp; | 45&emsp; | 50&emsp; | –&emsp; | lower |",
         "| MS-SSIM&emsp; | 0.3&emsp; | 0.4&emsp; |",
         "champion (version 1)",
         f"Dataset **noise** (folder): 0 images, at up to 4 × 4 px, digest `{digest}`",
@@ -108,18 +108,22 @@ def test_measures_stand_beside_those_of_real_images(run):
 
 
 def test_the_longest_description_fits_into_the_database(run):
-    """Nine phases, each on other cards, with every measure, beside a champion."""
+    """Nine phases of a conditional model, each on other cards, with all measures that one run can have."""
     phases = {f"r{2**level:04d}": run.phases["r0004"] for level in range(2, 11)}
     card = {"gpus": "8", "gpu_hour_price": "12.34 USD", "device": "NVIDIA A100-SXM4-80GB"}
     begin, row = ({"seconds": seconds, "images": "12000000"} | card for seconds in ("0", "1e6"))
-    measures = {"swd_average": 1 / 3, "resolution": 1024, **dict.fromkeys(describe.MEASURES, 1 / 3)}
-    measures |= {f"swd_{2**level}": 1 / 3 for level in range(4, 11)}
+    several = "swd_average", "swd_floor_average", "ms_ssim", "ms_ssim_reals", "fid", "kid", "inception_score"
+    measures = {"resolution": 1024, **dict.fromkeys(several, 1 / 3)}
+    measures |= {f"swd_{floor}{2**level}": 1 / 3 for level in range(4, 11) for floor in ("", "floor_")}
     reason = {"passed": True, "text": "swd_average is 23.86; at most 29.17, 1.1 × the champion's 26.51"}
     champion = measures | {"version": "12"}
     verdict = {"passed": True, "reasons": [reason] * 5, "candidate": measures, "champion": champion}
     histories = {key: History([begin, row | {"device": f"{row['device']} {key}"}]) for key in phases}
+    classes = tuple(ClassCount("c" * 20, 1) for _ in range(40))
+    manifest = Manifest(2, "celeba-hq", "n" * 40, {}, 200_000, 3, classes, 0, 0, (), {}, {})
+    network, model = replace(run.network, label_size=40), replace(run.register, model="m" * 60)
     story = describe.RunStory(
-        replace(run, register=replace(run.register, model="m" * 60)), verdict, None, histories,
+        replace(run, network=network, register=model), verdict, manifest, histories,
         dict.fromkeys(phases, measures), "c" * 40, "r" * 32,
     )  # fmt: skip
     assert describe.of_version(story, "123").endswith("make run\n```")
