@@ -267,10 +267,9 @@ def test_storage_in_s3(finished, cluster, address):
     plan = planned("--cluster")
     assert plan["remarks"] == []
     assert tasks(plan)["build-dataset"]["state"] == "cached"
-    for key in ("r0004", "r0008"):
-        task = tasks(plan)[f"train {key}"]
+    for name in ("score-network", "train r0004", "evaluate r0004", "train r0008", "evaluate r0008"):
+        task = tasks(plan)[name]
         assert (task["state"], task["why"]) == ("cached", ["handed over from here"])
-        assert tasks(plan)[f"evaluate {key}"]["state"] == "runs"
     finished.change(phases={"r0008": phase(finished, "r0008") | {"stable_kimg": 0.4}})
     assert tasks(planned("--cluster"))["train r0008"]["state"] == "runs"
     interrupted(config.load(), "r0008", 96, open_store(f"{address}/snapshots"))
