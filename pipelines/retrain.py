@@ -140,7 +140,7 @@ def settled(client: Any, experiment: str, name: str, mine: str) -> tuple[str, bo
 
 def _over_budget(plan: "Plan", max_cost: float | None, max_hours: float | None) -> Iterator[str]:
     if max_cost is not None and plan.price.high > max_cost:
-        yield f"it costs up to {plan.price.high:,.2f}, more than --max-cost {max_cost:g}"
+        yield f"it costs up to {plan.price.high:,.2f} {plan.currency}, more than --max-cost {max_cost:g}"
     if max_hours is not None and plan.hours.high > max_hours:
         yield f"it takes up to {plan.hours.high:,.1f} h, more than --max-hours {max_hours:g}"
 

@@ -60,7 +60,8 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
         answers["snapshots"],
     )
     stages = {stage: items for stage, items in stages_of(config).items() if stage != "paint"}
-    return Plan("the cluster", False, tuple(tasks_of(config, place, stages)), tuple(remarks))
+    tasks = tuple(tasks_of(config, place, stages))
+    return Plan("the cluster", False, tasks, tuple(remarks), profile.currency)
 
 
 def _known(config: Config, dataset: Path, remarks: list[str]) -> Manifest | None:
