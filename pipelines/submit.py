@@ -39,8 +39,10 @@ def submit(
     image: options.Image = None,
     dataset: options.Dataset = options.DATASET,
 ) -> None:
-    """Start a run on a cluster and print its address. What was trained and measured, there or here, is not
-    done again: what this checkout has finished is handed over where the profile keeps results in S3.
+    """Start a run on a cluster and print its address.
+
+    What was trained and measured, there or here, is not done again: what this checkout has finished is handed
+    over where the profile keeps results in S3.
 
     Example: progan submit --host https://kubeflow.example.org/pipeline --token-file token --wait
     """
