@@ -115,6 +115,13 @@ def clear_errors(what: str) -> Iterator[None]:
         raise InputError(told) from error
 
 
+def phase_runs(mlflow_client: Any, parent: str, key: str | None = None) -> list[Any]:
+    """The runs of the phases below the run `parent`, or of the phase `key` alone."""
+    below = f"tags.`mlflow.parentRunId` = '{parent}'"
+    mine = below if key is None else f"{below} and tags.phase = '{key}'"
+    return list(mlflow_client.search_runs([mlflow_client.get_run(parent).info.experiment_id], mine))
+
+
 def champion_measures(model: str) -> dict[str, Any] | None:
     """The measures of the version that is champion, from its tags; None when there is no champion."""
     from mlflow.exceptions import MlflowException

@@ -14,7 +14,7 @@ from PIL import Image
 
 from components.gate.stage import flat_measures
 from components.register.history import History
-from components.register.registry import CHECKPOINT, who
+from components.register.registry import CHECKPOINT, phase_runs, who
 from components.results import Results
 from progan.config import Config
 from progan.dataset.manifest import Manifest
@@ -120,8 +120,7 @@ def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: 
     experiment_id = mlflow_client.get_run(parent).info.experiment_id
     checkpoint, history = files.checkpoints / key, files.history_of(key)
     keep = keep and checkpoint.exists()
-    mine = f"tags.`mlflow.parentRunId` = '{parent}' and tags.phase = '{key}'"
-    for run in mlflow_client.search_runs([experiment_id], mine):
+    for run in phase_runs(mlflow_client, parent, key):
         kept = keep and mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)
         if run.info.status == "FINISHED" and (kept or not keep):
             return run.info.run_id

@@ -5,8 +5,11 @@ import io
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 import av
 import numpy as np
@@ -18,6 +21,7 @@ from PIL import Image
 from components.pictures.generate import generate
 from components.pictures.sources import phases_of
 from components.pictures.timelapse import timelapse
+from components.register import download
 from components.register.model import log_model
 from components.register.registry import client
 from progan import config
@@ -164,13 +168,29 @@ def test_it_is_fetched_once(made, monkeypatch, tmp_path, capfd):
         generate(CHAMPION, [3], "dogs", 1.0, tmp_path / name)
     said = capfd.readouterr().err
     assert said.count("models:/made@champion: fetching it into") == 1
-    facts, networks = sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    facts, networks = sorted(path for path in (tmp_path / "cache").rglob("[!.]*") if path.is_file())
     assert (facts.name, networks.name) == ("checkpoint.json", "networks.safetensors")
     networks.write_bytes(b"damaged")
     with pytest.raises(InputError, match=f"missing or damaged; delete {networks.parent} and"):
         generate(CHAMPION, [3], "dogs", 1.0, tmp_path / "third.png")
     shutil.rmtree(networks.parent)
     generate(CHAMPION, [3], "dogs", 1.0, tmp_path / "third.png")
+
+
+def test_two_at_once_fetch_it_once(monkeypatch, tmp_path):
+    """Else the second would delete the folder that the first reads already."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fetched, both = [], Barrier(2)
+
+    def fetch(folder):
+        fetched.append(folder)
+        with suppress(BrokenBarrierError):
+            both.wait(1)  # for the other one, in vain
+
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda _: download._fetched("key", "it", fetch), range(2)))
+    assert folders[0] == folders[1]
+    assert len(fetched) == 1
 
 
 def test_a_time_lapse_of_a_version_is_that_of_its_checkpoints(made, tmp_path):
