@@ -1,19 +1,14 @@
 """Images arranged for people to look at."""
 
-from __future__ import annotations
-
 import io
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from progan.files import atomic_file
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 GAP, MIDDLE, BACKGROUND = 2, 24, 255  # pixels between images, and between sheets
 

@@ -6,10 +6,10 @@ import io
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
@@ -95,7 +95,7 @@ def report(config: Config, files: ReportFiles, out: Path, failure: str | None = 
         curves=_curves(config, history),
         total=_total(phases, history),
         commit=git_commit(),
-        versions={"progan": __version__, "torch": version("torch"), "Python": platform.python_version()},
+        versions={"progan": __version__, "torch": torch.__version__, "Python": platform.python_version()},
         params=yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=100),
     )
     with atomic_file(out / "report.html") as beside:
