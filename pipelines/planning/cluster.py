@@ -22,9 +22,7 @@ from progan.errors import InputError
 from progan.snapshots import Checkpoint
 from progan.store import Store
 
-SPOT_REPEATS = (
-    1.25  # times the hours of a spot pod, at most: what it does again after interruptions (a guess)
-)
+SPOT_REPEATS = 1.25  # times the hours of a spot pod, at most: it does some again when interrupted (a guess)
 NOT_KEPT = {  # tasks whose results nothing keeps, and when they are run
     "warm-start": "unless Kubeflow's own cache has it",
     "gate": "every run is judged",

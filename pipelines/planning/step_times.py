@@ -15,10 +15,8 @@ from progan.files import read_json
 from progan.snapshots import FACTS
 
 OWN_SPREAD = 1.3  # of a rate that a run of this project had
-SPREAD_OF_SCALING, LARGEST_SPREAD = (
-    0.15,
-    8.0,
-)  # added for each factor of two from the rate that is known; at most
+SPREAD_OF_SCALING = 0.15  # added for each factor of two from the rate that is known
+LARGEST_SPREAD = 8.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
             resolution,
             int(last["minibatch"]) // gpus,
             iteration_flops(network, resolution) / 1e6,
-            float(last["images"]) / float(last["seconds"]) / gpus,
+            float(last["images"]) / float(last["seconds"]) / _together(gpus),
         )
         rates.setdefault(last.get("device") or device, []).append(rate)
     return tuple(Measured(name, "own run", OWN_SPREAD, tuple(found)) for name, found in rates.items())
@@ -178,18 +176,22 @@ def training(config: Config, key: str, images: int, machine: Machine, own: tuple
     phase, gpus = config.phase(key), max(1, machine.gpus)
     share = max(1, phase.minibatch // gpus)
     flops = iteration_flops(config.network, phase.resolution)
-    several = gpus * (step_times().guessed.several_gpus if gpus > 1 else 1)
     known = _surest(machine.device, share, flops / 1e6, (*own, *step_times().measured))
     if known is None:
         seconds, basis = _guessed(machine.device, share, flops, phase.resolution)
-        return Estimate(seconds * (images / several), basis)
+        return Estimate(seconds * (images / _together(gpus)), basis)
     source, rate = known
     scale = flops / 1e6 / rate.megaflops
     spread = source.spread_at(rate, share, flops / 1e6)
     basis = "own run" if source in own else "measured"
     if spread > 1.05 * source.spread:
         basis += f", scaled from {phase_key(rate.resolution)}"
-    return Estimate(Range.around(images * scale / rate.images_per_second / several, spread), basis)
+    return Estimate(Range.around(images * scale / rate.images_per_second / _together(gpus), spread), basis)
+
+
+def _together(gpus: int) -> float:
+    """How many times as fast as one so many GPUs are."""
+    return 1.0 if gpus == 1 else gpus * step_times().guessed.several_gpus
 
 
 def _surest(
