@@ -9,9 +9,11 @@ from pathlib import Path
 
 import yaml
 
+from components.score_network.stage import resolution_looked_at
 from progan.config import Config, NetworkConfig, phase_key, validated
 from progan.cost import iteration_flops
 from progan.files import read_json
+from progan.metrics import modes
 from progan.snapshots import FACTS
 
 OWN_SPREAD = 1.3  # of a rate that a run of this project had
@@ -102,6 +104,7 @@ class StageTimes:
     how: str
     spread: float
     seconds: dict[str, float]
+    guessed_seconds: dict[str, float]
     images_per_second: dict[str, float]
     megapixels_per_second: dict[str, float]
     evaluated_per_second: dict[int, float]
@@ -232,18 +235,31 @@ def other(
     times = step_times().stages
     if stage in times.seconds:
         return Estimate(Range.around(times.seconds[stage], times.spread), "measured")
+    if stage in times.guessed_seconds:
+        return Estimate(Range.around(times.guessed_seconds[stage], times.spread), "guessed")
     if stage == "evaluate" and key:
         return _evaluation(config, config.phase(key).resolution, machine)
     if images is None:
         return None
-    side = config.dataset.resolution if stage == "build-dataset" else min(64, config.dataset.resolution)
-    epochs = config.measures.classifier_epochs if stage == "score-network" else 1
+    pixels = images * config.dataset.resolution**2
+    if stage == "score-network":
+        pixels = _trained_on(config, images) * resolution_looked_at(config) ** 2
     seconds = 0.0
     if stage in times.images_per_second:
         seconds += images / times.images_per_second[stage]
     if stage in times.megapixels_per_second:
-        seconds += epochs * images * side**2 / 1e6 / times.megapixels_per_second[stage]
+        seconds += pixels / 1e6 / times.megapixels_per_second[stage]
     return Estimate(Range.around(seconds, times.spread), "measured")
+
+
+def _trained_on(config: Config, images: int) -> int:
+    """How many images a score network of our own sees in all its epochs, if the dataset has classes."""
+    measures = config.measures
+    if measures.inception_weights is not None:
+        return 0
+    if measures.mode_samples is not None:
+        images = 3 * min(images, modes.TRAINING_IMAGES)  # planes
+    return images * measures.classifier_epochs
 
 
 def _evaluation(config: Config, resolution: int, machine: Machine) -> Estimate:
@@ -255,7 +271,8 @@ def _evaluation(config: Config, resolution: int, machine: Machine) -> Estimate:
     seconds = looked_at / rate
     if measures.inception_weights:
         seconds += 2 * measures.score_images / times.inception_per_second
-    basis = "measured" if machine.gpus == 0 and known == resolution else "guessed"
+    is_known = machine.gpus == 0 and known == resolution and not measures.inception_weights
+    basis = "measured" if is_known else "guessed"
     return Estimate(Range.around(seconds / (times.on_gpu if machine.gpus else 1), times.spread), basis)
 
 

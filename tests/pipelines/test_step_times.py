@@ -11,6 +11,7 @@ from pipelines.planning.step_times import (
     Measured,
     Range,
     Rate,
+    other,
     own_rates,
     photographs,
     step_times,
@@ -21,6 +22,7 @@ from progan.cost import iteration_flops
 from progan.phases import Schedule
 
 CPU = Machine("CPU", 0)
+INCEPTION = {"inception_weights": "inception.pth", "inception_sha256": "ab" * 32}
 
 
 def days(name, machine):
@@ -111,6 +113,29 @@ def test_the_table_is_of_the_networks_that_it_names():
             rate.megaflops, rel=0.01
         )
         assert loaded.phases[f"r{rate.resolution:04d}"].minibatch == rate.minibatch
+
+
+def test_the_other_stages_say_what_is_guessed(small_config):
+    def basis(stage, machine=CPU, **measures):
+        changed = replace(small_config, measures=replace(small_config.measures, **measures))
+        return other(stage, changed, "r0008", 100, machine).basis
+
+    assert [basis(stage) for stage in ("build-dataset", "score-network", "evaluate", "gate")] == [
+        "measured"
+    ] * 4
+    assert basis("warm-start") == "guessed"
+    assert basis("evaluate", Machine("any GPU", 1)) == "guessed"
+    assert basis("evaluate", **INCEPTION) == "guessed"
+
+
+def test_a_score_network_takes_the_time_of_what_it_is_trained_on(small_config):
+    def seconds(images, **measures):
+        changed = replace(small_config, measures=replace(small_config.measures, **measures))
+        return other("score-network", changed, None, images, CPU).seconds.likely
+
+    assert seconds(2000, classifier_epochs=6) == pytest.approx(12 * seconds(1000, classifier_epochs=1))
+    assert seconds(1_000_000, mode_samples=25600) == seconds(20_000, mode_samples=25600) == seconds(60_000)
+    assert seconds(1000, **INCEPTION) == 0
 
 
 def test_how_many_photographs(small_config, tmp_path):
