@@ -137,14 +137,14 @@ class _Cluster:
         pod = self._pod(stage, key)
         return Machine(pod.gpu or "any GPU", pod.gpus) if pod.gpus else Machine("CPU", 0)
 
-    def priced(self, task: Task) -> Task:
-        """With the card's memory and the price of the pod, which may be a spot one."""
+    def placed(self, task: Task) -> Task:
         pod = self._pod(task.stage, task.item)
+        if task.hours and pod.spot:
+            hours = task.hours
+            task = replace(task, hours=Range(hours.low, hours.likely, hours.high * SPOT_REPEATS))
         if not pod.gpus:
             return task
         price = task.hours and task.hours * (pod.gpus * pod.gpu_hour_price)
-        if price and pod.spot:
-            price = Range(price.low, price.likely, price.high * SPOT_REPEATS)
         return replace(task, price=price, card_gib=pod.gpu_memory_gib)
 
     def _is_kept(self, stage: str, key: str) -> bool:

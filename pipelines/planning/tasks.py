@@ -116,8 +116,8 @@ class Place(Protocol):
     def machine(self, stage: str, key: str | None) -> Machine:
         """What the task runs on."""
 
-    def priced(self, task: Task) -> Task:
-        """The task with its price, and with what memory the card has."""
+    def placed(self, task: Task) -> Task:
+        """The task with what depends on the place: its price, what memory a card has, what spot pods repeat."""
 
 
 def tasks_of(config: Config, place: Place, stages: Mapping[str, tuple[str | None, ...]]) -> Iterator[Task]:
@@ -159,7 +159,7 @@ def _task(config: Config, place: Place, stage: str, item: str | None) -> Task:
         task = _training(config, place, config.phase(item), task, machine)
     else:
         task = _other(config, place, task, machine)
-    return place.priced(task)
+    return place.placed(task)
 
 
 def _other(config: Config, place: Place, task: Task, machine: Machine) -> Task:

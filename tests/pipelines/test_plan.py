@@ -291,17 +291,25 @@ def test_a_phase_that_did_not_begin_with_the_one_before_it_is_not_finished(finis
 
 
 def test_the_price(cluster):
-    cluster(r0004={"gpus": 2, "gpu_hour_price": 3.0, "spot": False}, r0008={"gpus": 4, "spot": True})
+    cluster(r0004={"gpus": 2, "gpu_hour_price": 3.0, "spot": False}, r0008={"gpus": 4})
     plan = planned("--cluster")
-    fixed, spot = tasks(plan)["train r0004"], tasks(plan)["train r0008"]
-    for bound, repeats in (("low", 1), ("likely", 1), ("high", 1.25)):
-        assert fixed["price"][bound] == pytest.approx(fixed["hours"][bound] * 2 * 3.0)
-        assert spot["price"][bound] == pytest.approx(spot["hours"][bound] * 4 * 3.0 * repeats)
-    measured = tasks(plan)["evaluate r0008"]
-    assert measured["price"]["low"] == pytest.approx(measured["hours"]["low"] * 3.0)
+    for name, gpus in {"train r0004": 2, "train r0008": 4, "evaluate r0008": 1}.items():
+        task = tasks(plan)[name]
+        for bound in ("low", "likely", "high"):
+            assert task["price"][bound] == pytest.approx(task["hours"][bound] * gpus * 3.0)
     assert tasks(plan)["gate"]["price"] is None
     total = sum(task["price"]["high"] for task in plan["tasks"] if task["price"])
     assert plan["totals"]["price"]["high"] == pytest.approx(total)
+
+
+def test_spot_pods_may_take_a_quarter_longer(cluster):
+    cluster(r0004={"spot": False}, stages={"spot": False})
+    reserved = tasks(planned("--cluster"))
+    cluster(r0004={"spot": True}, stages={"spot": True})
+    for name, task in tasks(planned("--cluster")).items():
+        for what in ("hours", "price") if task["price"] else ("hours",):
+            for bound, repeats in {"low": 1, "likely": 1, "high": 1.25}.items():
+                assert task[what][bound] == pytest.approx(reserved[name][what][bound] * repeats)
 
 
 def test_a_card_that_is_too_small_is_told(cluster):
