@@ -119,6 +119,7 @@ class _Cluster:
     own: tuple[Measured, ...]
     manifest: Manifest | None
     snapshots: Store | None
+    dataset_copies = 1
 
     def fate(self, name: str) -> Fate:
         stage, _, key = name.partition("@")

@@ -89,6 +89,7 @@ class _Here:
     own: tuple[Measured, ...]
     manifest: Manifest | None
     snapshots: Store | None
+    dataset_copies = 2  # DVC's cache has one
 
     def fate(self, name: str) -> Fate:
         return self.fates.get(name, Fate((NEVER_RUN,)))

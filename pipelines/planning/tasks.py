@@ -19,6 +19,7 @@ from progan.store import Store
 from progan.training import fingerprint
 
 PNG_BYTES = 0.6  # of a pixel's three or one: photographs compress to about as much
+CHECKPOINT_COPIES = 2  # what the phase hands on, and what DVC's cache or the cluster's results keep of it
 State = Literal["cached", "resumes", "runs"]
 
 
@@ -104,6 +105,10 @@ class Place(Protocol):
         """The dataset's, if it is there and is not built again."""
 
     @property
+    def dataset_copies(self) -> int:
+        """How often a built dataset is kept."""
+
+    @property
     def snapshots(self) -> Store | None:
         """Where phases go on from, if it can be asked."""
 
@@ -171,7 +176,7 @@ def _other(config: Config, place: Place, task: Task, machine: Machine) -> Task:
     if task.stage == "build-dataset" and images:
         sides = config.dataset.resolutions
         size = images * sum(side**2 for side in sides) * config.network.channels * PNG_BYTES
-        task = replace(task, disk_gib=size / 2**30)
+        task = replace(task, disk_gib=place.dataset_copies * size / 2**30)
     if estimate:
         task = replace(task, hours=estimate.seconds * (1 / 3600), basis=estimate.basis)
     return replace(task, images=images)
@@ -191,7 +196,7 @@ def _training(config: Config, place: Place, phase: PhaseConfig, task: Task, mach
         hours=estimate.seconds * (1 / 3600),
         basis=estimate.basis,
         gpu_memory_gib=memory,
-        disk_gib=(1 + KEPT_SNAPSHOTS) * checkpoint_bytes(config, phase.key) / 2**30,
+        disk_gib=(CHECKPOINT_COPIES + KEPT_SNAPSHOTS) * checkpoint_bytes(config, phase.key) / 2**30,
     )
 
 

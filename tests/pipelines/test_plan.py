@@ -178,6 +178,17 @@ def test_an_interrupted_phase_goes_on(finished):
     assert tasks(planned("--snapshots", "/nowhere"))["train r0008"]["images"] == 480
 
 
+def test_the_disk(finished):
+    """A checkpoint, its copy and two snapshots, as large as what lies here; DVC keeps the dataset twice."""
+    finished.change(dataset={"seed": 2})
+    here, there = tasks(planned()), tasks(planned("--cluster"))
+    for key in ("r0004", "r0008"):
+        checkpoint = sum(path.stat().st_size for path in Path(f"checkpoints/{key}").iterdir())
+        assert here[f"train {key}"]["disk_gib"] * 2**30 == pytest.approx(4 * checkpoint, rel=0.3)
+    assert here["build-dataset"]["disk_gib"] == 2 * there["build-dataset"]["disk_gib"] > 0
+    assert here["gate"]["disk_gib"] is None
+
+
 def warm_started(project):
     """The phase after r0004 from a registered checkpoint of it."""
     start = {"model": "faces", "version": "1", "checkpoint": "ab" * 32}
