@@ -122,7 +122,7 @@ class Place(Protocol):
         """What the task runs on."""
 
     def placed(self, task: Task) -> Task:
-        """The task with what depends on the place: its price, what memory a card has, what spot pods repeat."""
+        """The task with its price, what memory a card has, and what spot pods repeat."""
 
 
 def tasks_of(config: Config, place: Place, stages: Mapping[str, tuple[str | None, ...]]) -> Iterator[Task]:

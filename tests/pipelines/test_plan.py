@@ -345,9 +345,13 @@ def test_storage_that_cannot_be_seen_from_here(finished):
 def test_the_table_fits_a_hundred_columns(cluster, options, tmp_path, finished):
     cluster()
     finished.change(training={"mirror": False, "seed": 7, "ema_decay": 0.5, "adam_betas": [0.5, 0.9]})
+    finished.change(dataset={"label_attributes": ["bold", "red"]})
     lines = CliRunner().invoke(cli.app, ["plan", *options]).stdout.splitlines()
     assert max(map(len, lines)) <= 100
-    for told in ("train r0008", "runs in full", "training.adam_betas [0.0, 0.99] → [0.5, 0.9]", "at most"):
+    for told in (
+        *("train r0008", "runs in full", "at most"),
+        *("training.adam_betas [0.0, 0.99] → [0.5, 0.9]", "dataset.label_attributes [] → [bold, red]"),
+    ):
         assert any(told in line for line in lines)
 
 
