@@ -11,6 +11,7 @@ from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME, Manifest
 from progan.dataset.reader import load_manifest
+from progan.device import device_name
 from progan.errors import InputError, Interrupted
 from progan.files import read_json
 from progan.snapshots import FACTS, Checkpoint
@@ -50,9 +51,8 @@ def device_here() -> Machine:
     """This machine's card, as often as PROGAN_GPUS says, or its CPU."""
     import torch
 
-    if not torch.cuda.is_available():
-        return Machine("CPU", 0)
-    return Machine(torch.cuda.get_device_name(), int(os.environ.get("PROGAN_GPUS", "1")))
+    gpus = int(os.environ.get("PROGAN_GPUS", "1")) if torch.cuda.is_available() else 0
+    return Machine(device_name(), gpus)
 
 
 def reachable(uri: str, what: str, remarks: list[str]) -> Store | None:

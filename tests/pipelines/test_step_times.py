@@ -1,16 +1,20 @@
 """Estimates: against the times that the paper's authors published, own runs first, scaled by arithmetic."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from benchmarks import train_step
 from pipelines.planning.here import device_here
 from pipelines.planning.step_times import (
     Machine,
     Measured,
     Range,
     Rate,
+    StepTimes,
     other,
     own_rates,
     photographs,
@@ -18,8 +22,10 @@ from pipelines.planning.step_times import (
     training,
 )
 from progan import config, presets
+from progan.config import validated
 from progan.cost import iteration_flops
 from progan.phases import Schedule
+from tests.conftest import ROOT
 
 CPU = Machine("CPU", 0)
 INCEPTION = {"inception_weights": "inception.pth", "inception_sha256": "ab" * 32}
@@ -136,6 +142,21 @@ def test_a_score_network_takes_the_time_of_what_it_is_trained_on(small_config):
     assert seconds(2000, classifier_epochs=6) == pytest.approx(12 * seconds(1000, classifier_epochs=1))
     assert seconds(1_000_000, mode_samples=25600) == seconds(20_000, mode_samples=25600) == seconds(60_000)
     assert seconds(1000, **INCEPTION) == 0
+
+
+def test_a_card_is_added_by_what_the_benchmark_prints(small_params, tmp_path, monkeypatch, capsys):
+    """Pasted into the table, which is YAML, it is what a plan goes by."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(yaml.safe_dump(small_params))
+    train_step.main(seconds=0.01)
+    printed = json.loads(capsys.readouterr().out)
+    table = yaml.safe_load((ROOT / "pipelines/planning/step_times.yaml").read_text())
+    table["measured"] = [printed["step_times"]]
+    known = validated(StepTimes, table, "step_times.yaml").measured
+    found = training(config.load(), "r0008", 1000, CPU, known)
+    assert found.basis == "own run"  # not scaled: it is of this very network
+    rates = printed["images_per_second"]["r0008"]
+    assert found.seconds.likely == pytest.approx(1000 / ((rates["stable"] + rates["fading"]) / 2))
 
 
 def test_how_many_photographs(small_config, tmp_path):
