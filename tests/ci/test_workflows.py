@@ -3,10 +3,12 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 from tests.ci.jobs import JOBS, ROOT, WORKFLOWS, gitlab, whole_gitlab_jobs
 from tests.infra import kubernetes_schema
@@ -46,6 +48,15 @@ def test_one_action_is_pinned_to_one_commit():
 
 def test_no_workflow_knows_a_secret(workflow):
     assert "secrets." not in workflow.read_text()
+
+
+def test_every_python_that_is_allowed_with_the_oldest_and_the_newest_torch():
+    allowed = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
+    pythons = [f"3.{minor}" for minor in range(30) if allowed.contains(f"3.{minor}")]
+    github = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]["strategy"]
+    assert github["matrix"] == {"python": pythons, "torch": ["newest", "oldest"]}
+    [matrix] = whole_gitlab_jobs()["test"]["parallel"]["matrix"]
+    assert matrix == {"PYTHON": pythons, "TORCH": ["newest", "oldest"]}
 
 
 def test_scripts_get_what_others_wrote_as_variables_only():
