@@ -14,6 +14,7 @@ from pipelines import options
 
 if TYPE_CHECKING:
     from pipelines.profile import Storage
+    from progan.config import Config
     from progan.store import Store
 
 
@@ -82,7 +83,9 @@ def _is_complete(store: "Store", run: str, last_phase: str) -> bool:
     return verdict is not None and not verdict["passed"] and verdict["phase"] != last_phase
 
 
-def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, image: str | None) -> bool:
+def _run_here(
+    config: "Config", storage: "Storage", dataset_digest: str, root: Path, image: str | None
+) -> bool:
     """Run all of it, in containers of `image` or in processes of its own. Whether kfp saw no error."""
     from kfp import local
 

@@ -46,16 +46,16 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
     results = Results(storage.results, config, manifest.digest) if manifest and answers["results"] else None
     handed = _handed_over(results, manifest, remarks)
     place = _Cluster(
-        config,
-        profile,
-        here,
-        manifest is not None and (there is not None or "://" in storage.dataset),
-        results,
-        handed,
-        _finished(config, results, handed),
-        own_rates(config, ROOT, device_here().device),
-        manifest,
-        answers["snapshots"],
+        config=config,
+        profile=profile,
+        here=here,
+        has_dataset=manifest is not None and (there is not None or "://" in storage.dataset),
+        results=results,
+        handed=handed,
+        finished=_finished(config, results, handed),
+        own=own_rates(config, ROOT, device_here().device),
+        manifest=manifest,
+        snapshots=answers["snapshots"],
     )
     stages = {stage: items for stage, items in stages_of(config).items() if stage != "paint"}
     return Plan("the cluster", False, tuple(tasks_of(config, place, stages)), tuple(remarks))
@@ -109,13 +109,15 @@ def _finished(
 
 @dataclass(frozen=True)
 class _Cluster:
+    """The cluster as a Place: what it has of these parameters and data."""
+
     config: Config
     profile: Profile
     here: dict[str, Fate]  # what DVC says of the same stages: why they are not among the results
-    has_dataset: bool
+    has_dataset: bool  # or gets it by being handed over
     results: Results | None
-    handed: dict[str, Checkpoint]
-    kept: dict[str, Checkpoint]  # those among them
+    handed: dict[str, Checkpoint]  # what a submission brings to the results
+    finished: dict[str, Checkpoint]  # of the results and those, what no phase has to be trained for
     own: tuple[Measured, ...]
     manifest: Manifest | None
     snapshots: Store | None
@@ -132,7 +134,7 @@ class _Cluster:
         return Fate(here.why or (() if upstream else ("the cluster has none",)), upstream)
 
     def checkpoint(self, key: str) -> Checkpoint | None:
-        return self.kept.get(key, started_from(self.config) if key in self.config.warm_start else None)
+        return self.finished.get(key, started_from(self.config) if key in self.config.warm_start else None)
 
     def machine(self, stage: str, key: str | None) -> Machine:
         pod = self._pod(stage, key)
@@ -154,8 +156,8 @@ class _Cluster:
         if stage == "score-network":
             return self.results is not None and self.results.has_score_network()
         if stage == "evaluate":
-            return key in self.kept and self.results is not None and self.results.is_evaluated(key)
-        return key in self.kept
+            return key in self.finished and self.results is not None and self.results.is_evaluated(key)
+        return key in self.finished
 
     def _before(self, stage: str, key: str) -> list[str]:
         """The tasks whose results decide those of this one."""

@@ -31,7 +31,8 @@ def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Pla
     store = reachable(snapshots, "snapshots", remarks)
     if not known:
         remarks.append("no DVC project here: nothing is known of earlier runs")
-    place = _Here(known, device, own_rates(config, ROOT, device.device), _manifest(known, dataset), store)
+    own = own_rates(config, ROOT, device.device)
+    place = _Here(known, device, own, _manifest(known, dataset), store)
     gpus = f"{device.gpus} × " if device.gpus else ""
     return Plan(
         f"dvc repro, here on {gpus}{device.device}",
@@ -84,6 +85,8 @@ def _manifest(known: dict[str, Fate], dataset: Path) -> Manifest | None:
 
 @dataclass(frozen=True)
 class _Here:
+    """This machine as a Place."""
+
     fates: dict[str, Fate]
     device: Machine
     own: tuple[Measured, ...]
