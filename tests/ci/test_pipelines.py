@@ -5,9 +5,9 @@ import json
 import yaml
 
 from ci.pipelines import difference
+from tests.conftest import IMAGE
 
 CODE = "import kfp\n\ndef train_phase():\n    return {}\n"
-IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
 
 
 def pipeline(params, names=("train r0004", "evaluate r0004"), image=IMAGE, code="1"):
