@@ -71,11 +71,6 @@ def reachable(uri: str, what: str, remarks: list[str]) -> Store | None:
     return store
 
 
-def finished_checkpoint(folder: Path) -> Checkpoint | None:
-    """What `folder` says of itself, unchecked; None when there is nothing."""
-    return Checkpoint(folder, read_json(folder / FACTS)) if (folder / FACTS).exists() else None
-
-
 def _manifest(known: dict[str, Fate], dataset: Path) -> Manifest | None:
     """The dataset's, as long as it will not be built again."""
     if known.get("build-dataset", Fate((NEVER_RUN,))).runs or not (dataset / MANIFEST_NAME).exists():
@@ -98,14 +93,11 @@ class _Here:
         return self.fates.get(name, Fate((NEVER_RUN,)))
 
     def checkpoint(self, key: str) -> Checkpoint | None:
-        makers = [
-            self.fates[name]
-            for name in (in_dvc("train", key), in_dvc("warm-start", key))
-            if name in self.fates
-        ]
-        if any(maker.runs for maker in makers):
+        makers = in_dvc("train", key), in_dvc("warm-start", key)
+        if any(self.fates[maker].runs for maker in makers if maker in self.fates):
             return None
-        return finished_checkpoint(ROOT / "checkpoints" / key)
+        folder = ROOT / "checkpoints" / key
+        return Checkpoint(folder, read_json(folder / FACTS)) if (folder / FACTS).exists() else None
 
     def machine(self, stage: str, key: str | None) -> Machine:
         return self.device if key else Machine("CPU", 0)

@@ -51,10 +51,6 @@ class Task:
     def name(self) -> str:
         return self.stage if self.item is None else f"{self.stage} {self.item}"
 
-    @property
-    def is_training(self) -> bool:
-        return self.stage == "train"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -160,7 +156,7 @@ def _task(config: Config, place: Place, stage: str, item: str | None) -> Task:
         return Task(stage, item, "cached", (fate.remark,) if fate.remark else (), gpus=machine.gpus)
     upstream = tuple(name.replace("@", " ") for name in fate.upstream)
     task = Task(stage, item, "runs", fate.why, upstream, gpus=machine.gpus)
-    if item and task.is_training:
+    if item and stage == "train":
         task = _training(config, place, config.phase(item), task, machine)
     else:
         task = _other(config, place, task, machine)
