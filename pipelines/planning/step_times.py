@@ -137,8 +137,8 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
     rates: dict[str, list[Rate]] = {}
     for file in sorted((root / "history").glob("r*.csv")):
         with file.open(newline="") as lines:
-            *_, last = csv.DictReader(lines)
-        if not float(last["seconds"]):
+            *_, last = {}, *csv.DictReader(lines)
+        if not float(last.get("seconds") or 0):
             continue
         facts = root / "checkpoints" / file.stem / FACTS
         made_with = read_json(facts).get("network") if facts.exists() else None

@@ -91,6 +91,9 @@ def test_own_runs_come_first(small_config, tmp_path, monkeypatch):
     history.write_text("images,minibatch,seconds\n0,8,0.0\n4000,8,100.0\n")
     here = own_rates(small_config, Path(), device_here().device)
     assert training(small_config, "r0008", images, device_here(), here).seconds.likely == pytest.approx(200)
+    for says_nothing in ("", "images,minibatch,seconds\n", "images,minibatch,seconds\n0,8,0.0\n"):
+        history.write_text(says_nothing)
+        assert own_rates(small_config, Path(), "CPU") == ()
 
 
 def test_scaled_by_arithmetic_and_less_sure(small_config):
