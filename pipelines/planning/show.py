@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.planning.step_times import Range
 from pipelines.planning.tasks import Plan, Task
@@ -16,6 +16,7 @@ WIDTH = 100
 STATES = {"cached": "cached", "resumes": "resumes from kimg", "runs": "runs in full"}
 COLOURS = {"cached": "dim", "resumes": "yellow", "runs": "bold"}
 COLUMNS = ("task", "what happens", "images", "steps", "time", "GPU GiB", "disk", "price")
+WRAPPED = ("what happens", "time", "disk", "GPU GiB")  # at their spaces, on a narrow terminal
 REASONS = 3  # shown of those that hold for the same tasks
 
 
@@ -112,7 +113,8 @@ def _table(plan: Plan) -> "Table":
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in _columns(plan):
-        table.add_column(name, justify="left" if name in COLUMNS[:2] else "right", no_wrap=True)
+        justify: Literal["left", "right"] = "left" if name in COLUMNS[:2] else "right"
+        table.add_column(name, justify=justify, no_wrap=name not in WRAPPED, overflow="fold")
     for task in plan.tasks:
         table.add_row(*_row(plan, task), style=COLOURS[task.state])
     return table

@@ -1,6 +1,7 @@
 """`progan plan`: what it says is what DVC does; its hours, prices and memory follow from what is known."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -353,6 +354,18 @@ def test_the_table_fits_a_hundred_columns(cluster, options, tmp_path, finished):
         *("training.adam_betas [0.0, 0.99] → [0.5, 0.9]", "dataset.label_attributes [] → [bold, red]"),
     ):
         assert any(told in line for line in lines)
+
+
+def test_a_narrow_terminal_cuts_nothing_off(cluster):
+    cluster(r0004={"gpu_hour_price": 1e6})
+    terminal = {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}
+    shown = CliRunner().invoke(cli.app, ["plan", "--cluster"], env=terminal).stdout
+    rows = [line for line in re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines() if "r0008 " in line[:18]]
+    assert "…" not in shown
+    assert [line.split()[:3] for line in rows] == [
+        [stage, "r0008", "runs"] for stage in ("train", "evaluate")
+    ]
+    assert max(map(len, rows)) <= 80
 
 
 def test_markdown_for_a_pull_request(finished):
