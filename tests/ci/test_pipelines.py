@@ -53,6 +53,16 @@ def test_a_parameter_that_every_task_carries_is_told_once():
     ]
 
 
+def test_a_parameter_may_be_called_as_a_task_is():
+    """The gate's thresholds are in what every task carries, the gate's own task or not."""
+    before, after = ({"task-1": {"swd_max": limit}} for limit in (60, 50))
+    assert difference(pipeline(before), pipeline(after)) == [
+        " every task",
+        "-  params.task-1.swd_max: 60",
+        "+  params.task-1.swd_max: 50",
+    ]
+
+
 def test_images_are_told_by_the_beginning_of_their_digests():
     other = pipeline(PARAMS, image=IMAGE.replace("ab", "cd"))
     assert difference(pipeline(PARAMS), other) == [
