@@ -47,8 +47,8 @@ def retrain(
 ) -> None:
     """Start a run on the cluster if anything is to be done, once for each state of parameters and data.
 
-    Prints the run's address, or that of an earlier one for the same state which did not fail. A budget is
-    compared with what the run takes at most.
+    Prints the run's address, or that of an earlier one for the same state which did not fail.
+    A budget is compared with what the run takes at most.
 
     Example: progan retrain --host https://kubeflow.example.org/pipeline --max-cost 500 --dry-run
     """
