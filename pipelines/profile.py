@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from progan.config import RESOLUTIONS, phase_key, read_yaml, validated
+from progan.config import read_yaml, validated
 from progan.errors import InputError
+from progan.resolutions import RESOLUTIONS, phase_key
 
 STAGES = "stages"  # the entry of `pods` for what is no training
 FIRST_PAUSE_SECONDS, PAUSE_FACTOR = 60, 2  # before a retry, and how it grows
@@ -125,6 +126,7 @@ class Profile:
     storage: SharedStorage
     volumes: dict[str, str]
     secrets: dict[str, dict[str, str]]
+    currency: str  # of every gpu_hour_price
     gpu_label: str
     spot: SpotNodes
     pods: dict[str, Pod]
@@ -135,6 +137,7 @@ class Profile:
         for name in (self.namespace, *self.volumes):
             _require(bool(re.fullmatch(LABEL, name)), f"{name!r} is no name of a namespace or a volume")
         _require(re.match(r"https?://", self.mlflow) is not None, f"mlflow: {self.mlflow} is no http(s) URL")
+        _require(bool(re.fullmatch(r"\S+", self.currency)), "currency: one word is expected, such as USD")
         for path in self.volumes.values():
             _require(path.startswith("/"), f"volumes: {path}: must be an absolute path")
 

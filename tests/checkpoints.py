@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import torch
 
-from progan.config import phase_key
 from progan.models import build_networks
+from progan.resolutions import phase_key
 from progan.snapshots import prefixed, write_checkpoint
 
 
