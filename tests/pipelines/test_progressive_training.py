@@ -4,7 +4,6 @@ import ast
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,8 +12,8 @@ from pipelines.compile import compiled
 from pipelines.lint import findings
 from pipelines.profile import load_profile
 from progan import config
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 DATASET = "d" * 64
 
 
