@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from pipelines import cli
 from progan import presets
@@ -105,6 +106,14 @@ def test_pictures_are_there_small_and_shown():
     kept = {file for ending in ("png", "gif") for file in (ROOT / "docs").glob(f"*.{ending}")}
     assert shown == kept
     assert not [file for file in kept if file.stat().st_size > LARGEST_PICTURE]
+
+
+def test_every_parameter_is_explained():
+    told = set(re.findall(r"\w+", " ".join(re.findall("`(.*?)`", (ROOT / "docs/params.md").read_text()))))
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text())
+    sections |= {name: next(iter(sections[name].values())) for name in ("paint", "phases")}  # by names of ours
+    keys = {key for section in sections.values() for key in section}
+    assert (keys | sections.keys()) - told == set()
 
 
 def test_every_page_is_found_from_the_first():
