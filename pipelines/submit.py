@@ -37,8 +37,10 @@ def submit(
     image: options.Image = None,
     dataset: options.Dataset = options.DATASET,
 ) -> None:
-    """Start a run on a cluster and print its address. Phases that were finished, there or here, are not
-    trained again: those of this checkout are handed over where the profile keeps results in S3.
+    """Start a run on a cluster and print its address.
+
+    Phases that were finished, there or here, are not trained again: those of this checkout are handed over
+    where the profile keeps results in S3.
 
     Example: progan submit --host https://kubeflow.example.org/pipeline --token-file token --wait
     """
