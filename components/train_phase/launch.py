@@ -86,9 +86,9 @@ class Torchrun:
             write_job(job, folder)
             os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.gpus)))
             os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(GRACE_SECONDS))
-            of_ranks = ["-m", "components.train_phase.rank", name]
+            here = ["--standalone", "--local-addr=localhost", f"--nproc-per-node={self.gpus}"]
             try:
-                run(parse_args(["--standalone", f"--nproc-per-node={self.gpus}", *of_ranks]))
+                run(parse_args([*here, "-m", "components.train_phase.rank", name]))
             except SignalException as stopped:
                 raise told(folder) or _cut_off(
                     job, f"{stopped.sigval.name} came before its state could be saved"

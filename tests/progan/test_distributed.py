@@ -36,7 +36,14 @@ def _float64():
 def under_torchrun(folder, **environment):
     """What two ranks print that train all that `ranks.main` says, ending in `folder`."""
     (folder / "params.yaml").write_text(yaml.safe_dump(shrunk_params()))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local-addr=localhost",
+        "--nproc-per-node=2",
+    ]
     command = [*torchrun, ranks.__file__, folder]
     environment = os.environ | environment
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
