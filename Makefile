@@ -2,10 +2,11 @@
 # make test       the tests; make test-slow those that take long
 # make servers    what the tests of real servers need: PostgreSQL, Chromium, an S3 server, kustomize (as root, with Go)
 # make e2e-container   the image, built and run for real (as root on Debian; half an hour)
+# make e2e-cluster     what the cluster gets, given to a real API server (with Go; minutes the first time)
 # make lint       ruff, mypy, and what the workflows' own linters say
 # make setup      the environment alone; make lock brings the lock files up to date
 # make oldest-torch    the oldest torch that pyproject.toml allows, in the place of the lock's
-.PHONY: setup oldest-torch run test test-slow servers e2e-container lint lock
+.PHONY: setup oldest-torch run test test-slow servers e2e-container e2e-cluster lint lock
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 SUPPORTED := import sys; v = sys.version_info; \
@@ -32,7 +33,7 @@ oldest-torch: .venv/ready
 	@$(INSTALL) "torch==$(OLDEST_TORCH).*" torchvision
 
 test: .venv/ready
-	@python -m pytest -m "not slow and not container" -n 2
+	@python -m pytest -m "not slow and not container and not cluster" -n 2
 
 test-slow: .venv/ready
 	@python -m pytest -m slow
@@ -42,6 +43,10 @@ servers: .venv/ready
 
 e2e-container: .venv/ready
 	@python -m pytest -m container -s
+
+e2e-cluster: .venv/ready
+	@tests/install_api_server.sh
+	@python -m pytest -m cluster
 
 lint: .venv/ready
 	ruff format --check .

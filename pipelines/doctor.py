@@ -1,5 +1,6 @@
 """`progan doctor`: say what is missing before it costs anything."""
 
+import json
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Say what is missing before it costs anything.", no_args_is_help=True)
 
-GPU = "nvidia.com/gpu"
+GPU, KUEUE = "nvidia.com/gpu", "kueue.x-k8s.io"
+OF_THE_CLUSTER = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")  # taints: not ready, cordoned …
 TIMEOUT_SECONDS = 15
 
 
@@ -48,6 +50,8 @@ def cluster(
 ) -> None:
     """Compare a cluster with the profile: GPUs, quotas, secrets, accounts, MLflow and storage.
 
+    Nothing is made: each pod is given to the API server as a trial run.
+
     Example: progan doctor cluster --context gke_my-project_europe-west4_gpu
     """
     from pipelines.profile import load_profile
@@ -66,16 +70,18 @@ def cluster(
 
 def _api(kubeconfig: str | None, context: str | None) -> Any:
     """A client by the kubeconfig, or by the service account of the pod that this runs in."""
+    import yaml
     from kubernetes import client, config
 
     configuration = client.Configuration()
     try:
         config.load_kube_config(kubeconfig, context, configuration)
-    except config.ConfigException as error:
+    except (config.ConfigException, yaml.YAMLError, TypeError, OSError) as error:
         try:
             config.load_incluster_config(configuration)
         except config.ConfigException:
-            raise InputError(f"no cluster to look at: {error}; give --kubeconfig or --context") from None
+            why = " ".join(str(error).split())
+            raise InputError(f"no cluster to look at: {why}; give --kubeconfig or --context") from None
     configuration.retries = False
     return client.ApiClient(configuration)
 
@@ -108,7 +114,7 @@ class _Cluster:
         for pod, phases in groupby(self.phases, profile.pod):
             if pod.gpus:
                 yield _check(f"GPUs for {', '.join(phases)}", partial(self._gpus, pod))
-        yield _check("quota", self._quota)
+        yield _check("pods", self._pods)
         yield _check(f"MLflow at {profile.mlflow}", self._mlflow)
         for uri in sorted({uri for uri in asdict(storage).values() if "://" in uri}):
             yield _check(f"storage {uri}", partial(_bucket, uri))
@@ -119,7 +125,10 @@ class _Cluster:
         return f"Kubernetes {client.VersionApi(self.api).get_code().git_version} answers"
 
     def _namespace(self) -> str:
-        return self.core.read_namespace(self.namespace).status.phase.lower()
+        phase = self.core.read_namespace(self.namespace).status.phase
+        if phase != "Active":
+            raise InputError(f"is {phase}; nothing can be made in it")
+        return "active"
 
     def _account(self) -> str:
         self.core.read_namespaced_service_account(self.profile.service_account, self.namespace)
@@ -133,16 +142,32 @@ class _Cluster:
         return "has every key"
 
     def _claim(self, name: str) -> str:
-        phase = self.core.read_namespaced_persistent_volume_claim(name, self.namespace).status.phase
+        claim = self.core.read_namespaced_persistent_volume_claim(name, self.namespace)
+        phase, storage_class = claim.status.phase, claim.spec.storage_class_name
+        if phase == "Pending" and self._binds_late(storage_class):
+            return "is bound when a pod first mounts it"
         if phase != "Bound":
-            raise InputError(f"is {phase}; a pod that mounts it waits for ever")
+            of_class = f"of the storage class {storage_class}" if storage_class else "of no storage class"
+            raise InputError(f"is {phase}, {of_class}; a pod that mounts it waits for ever")
         return "is bound"
 
-    def _queue(self) -> str:
+    def _binds_late(self, storage_class: str | None) -> bool:
         from kubernetes import client
 
-        kind = ("kueue.x-k8s.io", "v1beta1", self.namespace, "localqueues", self.profile.queue)
-        client.CustomObjectsApi(self.api).get_namespaced_custom_object(*kind)
+        return any(
+            each.metadata.name == storage_class and each.volume_binding_mode == "WaitForFirstConsumer"
+            for each in client.StorageV1Api(self.api).list_storage_class().items
+        )
+
+    def _queue(self) -> str:
+        """In the version of Kueue's API that the cluster has."""
+        from kubernetes import client
+
+        groups = {group.name: group for group in client.ApisApi(self.api).get_api_versions().groups}
+        if KUEUE not in groups:
+            raise InputError("the cluster has no Kueue; install it, or set queue to null")
+        kind = (KUEUE, groups[KUEUE].preferred_version.version, self.namespace, "localqueues")
+        client.CustomObjectsApi(self.api).get_namespaced_custom_object(*kind, self.profile.queue)
         return "is there"
 
     def _gpus(self, pod: "Pod") -> str:
@@ -150,15 +175,19 @@ class _Cluster:
         wanted = f"{pod.gpus} × {pod.gpu or GPU}"
         labels = self.profile.node_labels(pod)
         nodes = [
-            node for node in self.core.list_node().items if labels.items() <= node.metadata.labels.items()
+            node
+            for node in self.core.list_node().items
+            if labels.items() <= (node.metadata.labels or {}).items()
+            and _amount(node.status.allocatable, GPU) >= pod.gpus
         ]
-        nodes = [node for node in nodes if _amount(node.status.allocatable, GPU) >= pod.gpus]
         if not nodes:
             raise InputError(f"no node has {wanted} and {labels}; change the profile, or let nodes be added")
         open_nodes = [node for node in nodes if not self._untolerated(node, pod)]
         if not open_nodes:
             taint = self._untolerated(nodes[0], pod)[0]
-            raise InputError(f"{nodes[0].metadata.name} has the taint {taint}; tolerate it in the profile")
+            closed = taint.startswith(OF_THE_CLUSTER)
+            advice = "it takes no pods now" if closed else "tolerate it in the profile"
+            raise InputError(f"{nodes[0].metadata.name} has the taint {taint}; {advice}")
         used = self._used_gpus()
         free = {
             n.metadata.name: _amount(n.status.allocatable, GPU) - used[n.metadata.name] for n in open_nodes
@@ -173,7 +202,7 @@ class _Cluster:
         """The taints that keep `pod` off `node`."""
         tolerations = self.profile.tolerations(pod)
         return [
-            f"{taint.key}={taint.value or ''}:{taint.effect}"
+            f"{taint.key}{f'={taint.value}' if taint.value else ''}:{taint.effect}"
             for taint in node.spec.taints or []
             if taint.effect != "PreferNoSchedule"
             and not any(
@@ -193,34 +222,46 @@ class _Cluster:
                     used[pod.spec.node_name] += _amount(requests, GPU)
         return used
 
-    def _quota(self) -> str:
-        """Whether the largest pod fits into what each quota of the namespace leaves."""
-        pods = [self.profile.pod(key) for key in (*self.phases, None)]
-        needed = {
-            f"requests.{GPU}": max(pod.gpus for pod in pods),
-            "requests.cpu": max(pod.cpu for pod in pods),
-            "requests.memory": max(pod.memory_gib for pod in pods) * 2**30,
-            "limits.memory": max(pod.memory_gib for pod in pods) * 2**30,
+    def _pods(self) -> str:
+        """Whether the API server would take the pods: quotas, limits, and whatever else judges them there."""
+        from kubernetes.client import ApiException
+
+        for pod, phases in groupby((None, *self.phases), self.profile.pod):
+            try:
+                self.core.create_namespaced_pod(self.namespace, self._manifest(pod), dry_run="All")
+            except ApiException as error:
+                whose = ", ".join(phase or "stages" for phase in phases)
+                raise InputError(f"{whose}: {_reason(error)}") from None
+        return "of every size are admitted"
+
+    def _manifest(self, pod: "Pod") -> dict[str, Any]:
+        """A pod as Kubeflow makes it, as far as the API server judges it."""
+        memory = f"{pod.memory_gib:g}Gi"
+        container = {
+            "name": "main",
+            "image": self.profile.image,
+            "resources": {
+                "requests": {"cpu": f"{pod.cpu:g}", "memory": memory},
+                "limits": {"memory": memory} | ({GPU: str(pod.gpus)} if pod.gpus else {}),
+            },
+            "securityContext": {
+                "runAsNonRoot": True,
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
         }
-        quotas = self.core.list_namespaced_resource_quota(self.namespace).items
-        for quota in quotas:
-            for resource, amount in needed.items():
-                limit, used = quota.status.hard, quota.status.used
-                if resource in limit and _amount(limit, resource) - _amount(used, resource) < amount:
-                    left = f"{limit[resource]}, {used.get(resource, 0)} of it used"
-                    raise InputError(
-                        f"{quota.metadata.name} allows {resource} {left}; a pod needs {amount:g}"
-                    )
-        return f"{len(quotas)} leave room for every pod" if quotas else "none is set"
+        spec = {"serviceAccountName": self.profile.service_account, "containers": [container]}
+        return {"metadata": {"name": "progan-doctor"}, "spec": spec}
 
     def _mlflow(self) -> str:
         """By its address, or through the API when only pods can reach that."""
         url = urlsplit(self.profile.mlflow)
         service, *rest = (url.hostname or "").split(".")
         if len(rest) == 1 or "svc" in rest:
-            port = url.port or (443 if url.scheme == "https" else 80)
-            names = f"{service}:{port}", rest[0], f"{url.path.strip('/')}/health".strip("/")
-            self.core.connect_get_namespaced_service_proxy_with_path(*names)
+            scheme, port = ("https:", 443) if url.scheme == "https" else ("", 80)
+            name, path = f"{scheme}{service}:{url.port or port}", f"{url.path.strip('/')}/health".strip("/")
+            self.core.connect_get_namespaced_service_proxy_with_path(name, rest[0], path)
         else:
             health = f"{self.profile.mlflow.rstrip('/')}/health"
             urllib.request.urlopen(health, timeout=TIMEOUT_SECONDS).close()
@@ -236,14 +277,33 @@ def _check(what: str, look: Callable[[], str]) -> Check:
     try:
         return Check(True, f"{what}: {look()}")
     except kubernetes.client.ApiException as error:
-        why = {404: "is not there", 401: "the token is not accepted", 403: "you may not look at it"}
-        return Check(False, f"{what}: {why.get(error.status, f'answers {error.status} {error.reason}')}")
+        why = {
+            0: _silent(error.reason),  # no certificate of whom we trust
+            401: "the token is not accepted",
+            403: "you may not look at it",
+            404: "is not there",
+        }
+        return Check(False, f"{what}: {why.get(error.status) or f'answers {error.status}: {_reason(error)}'}")
     except botocore.exceptions.ClientError as error:
         return Check(False, f"{what}: answers {error.response['Error']['Code']}; check name and credentials")
     except InputError as error:
         return Check(False, f"{what}: {error}")
     except (urllib3.exceptions.HTTPError, botocore.exceptions.BotoCoreError, OSError) as error:
-        return Check(False, f"{what}: does not answer ({' '.join(str(error).split())[:160]})")
+        return Check(False, f"{what}: {_silent(error)}")
+
+
+def _silent(error: object) -> str:
+    """The end of a chain of errors says why."""
+    return f"does not answer ({' '.join(str(error).split()).rpartition('Caused by ')[2][:160]})"
+
+
+def _reason(error: Any) -> str:
+    """What the API server says of a refusal, without the name of what it refused."""
+    try:
+        message = json.loads(error.body)["message"]
+    except (TypeError, ValueError, KeyError):
+        message = error.reason
+    return message.removeprefix('pods "progan-doctor" is forbidden: ')
 
 
 def _amount(quantities: dict[str, Any] | None, resource: str) -> int:

@@ -12,6 +12,9 @@ STAGES = "stages"  # the entry of `pods` for what is no training
 FIRST_PAUSE_SECONDS, PAUSE_FACTOR = 60, 2  # before a retry, and how it grows
 QUEUE_SECONDS = 24 * 3600  # that an attempt may wait for a node: the window counts it, the timeout does not
 NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"  # of a Kubernetes object
+LABEL = (
+    r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # of a namespace, and of a volume: Kubeflow calls it as its claim
+)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -127,9 +130,10 @@ class Profile:
     pods: dict[str, Pod]
 
     def __post_init__(self) -> None:
-        names = [self.namespace, self.service_account, *self.volumes, *self.secrets]
-        for name in [*names, self.queue] if self.queue else names:
+        for name in (self.service_account, *self.secrets, *([self.queue] if self.queue else [])):
             _require(bool(re.fullmatch(NAME, name)), f"{name!r} is no name of a Kubernetes object")
+        for name in (self.namespace, *self.volumes):
+            _require(bool(re.fullmatch(LABEL, name)), f"{name!r} is no name of a namespace or a volume")
         _require(re.match(r"https?://", self.mlflow) is not None, f"mlflow: {self.mlflow} is no http(s) URL")
         for path in self.volumes.values():
             _require(path.startswith("/"), f"volumes: {path}: must be an absolute path")

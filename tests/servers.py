@@ -230,9 +230,9 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def installed(program, *folders):
+def installed(program, *folders, by="servers"):
     """The path of a program; the test is skipped where there is none."""
     path = shutil.which(program, path=os.pathsep.join([os.environ["PATH"], *map(str, folders)]))
     if path is None:
-        pytest.skip(f"{program} is not installed here; make servers installs it where it can")
+        pytest.skip(f"{program} is not installed here; make {by} installs it where it can")
     return path

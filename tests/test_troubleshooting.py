@@ -24,6 +24,7 @@ PASSED_ON = {
     ("pipelines/checkout.py", "DVC: …"): "what DVC said, in one line",
     ("pipelines/lint.py", "…: …"): "a finding, behind the name of its task",
     ("pipelines/lint.py", "…"): "findings, one by one",
+    ("pipelines/doctor.py", "…: …"): "what the API server says of a pod: the page has some of it",
     ("ci/collect.py", "…"): "the lines of the runs that cannot be collected",
 }
 

@@ -94,7 +94,7 @@ def test_lint_and_tests(clone):
         printed = jobs.run(job, clone, {}, {"TORCH": "oldest"}).printed
     assert 'install --quiet "torch==2.11.*" torchvision' in printed
     assert "install_servers.sh" in printed
-    assert 'pytest -m "not slow and not container"' in printed
+    assert 'pytest -m "not slow and not container and not cluster"' in printed
 
 
 def test_a_pull_request_on_github(clone, pull_request):

@@ -2,9 +2,6 @@
 
 import copy
 import re
-import shutil
-import subprocess
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,12 +10,8 @@ import yaml
 from pipelines.profile import load_profile
 from tests.infra import kubernetes_schema
 from tests.infra.network import Pod, allowed
+from tests.infra.overlays import INFRA, OVERLAYS, RUNS_NAMESPACE, of_kind, rendered, workloads
 from tests.infra.pod_security import violations
-from tests.servers import installed
-
-INFRA = Path(__file__).parents[2] / "infra"
-OVERLAYS = ("local", "gpu")
-RUNS_NAMESPACE = {"local": "kubeflow", "gpu": "progan"}
 
 
 @pytest.fixture(scope="session", params=OVERLAYS)
@@ -28,20 +21,7 @@ def overlay(request):
 
 @pytest.fixture(scope="session")
 def resources(overlay):
-    """All resources of an overlay, as `kubectl apply -k` sends them."""
-    kustomize = ["kubectl", "kustomize"] if shutil.which("kubectl") else [installed("kustomize"), "build"]
-    command = [*kustomize, INFRA / "overlays" / overlay]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stderr == ""
-    return list(yaml.safe_load_all(done.stdout))
-
-
-def of_kind(resources, *kinds):
-    return [resource for resource in resources if resource["kind"] in kinds]
-
-
-def workloads(resources):
-    return of_kind(resources, "Deployment", "StatefulSet")
+    return rendered(overlay)
 
 
 def pods(resources):

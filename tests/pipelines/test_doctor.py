@@ -1,18 +1,20 @@
 """`progan doctor cluster` against a small server that answers as the Kubernetes API does.
 
 The client is Kubernetes' own; the server has the objects of a cluster that the profile fits, and each test
-takes something from it.
+takes something from it. test_doctor_on_a_cluster.py asks a real API server.
 """
 
 import json
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from pipelines import cli
 from progan.errors import InputError
+from tests.infra.pod_security import violations
 from tests.pipelines.http_server import serving
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,20 @@ def pod(node_name, gpus, phase="Running"):
     }
 
 
+def claim(phase, of_class=None):
+    return {"spec": {"storageClassName": of_class}, "status": {"phase": phase}}
+
+
+def storage_class(name):
+    binding = {"volumeBindingMode": "WaitForFirstConsumer", "provisioner": "example.org/none"}
+    return {"metadata": {"name": name}, **binding}
+
+
+def group(name, version):
+    versions = {"groupVersion": f"{name}/{version}", "version": version}
+    return {"name": name, "versions": [versions], "preferredVersion": versions}
+
+
 @pytest.fixture
 def cluster(tmp_path, monkeypatch, small_params):
     """The server, with a project, its profile and a kubeconfig that lead to it."""
@@ -48,10 +64,12 @@ def cluster(tmp_path, monkeypatch, small_params):
         ("GET", IN_NAMESPACE): {"metadata": {"name": "progan"}, "status": {"phase": "Active"}},
         ("GET", f"{IN_NAMESPACE}/serviceaccounts/progan-pipeline"): {"metadata": {"name": "progan-pipeline"}},
         ("GET", f"{IN_NAMESPACE}/secrets/progan-mlflow"): {"data": {"username": "bWU=", "password": "bWU="}},
-        ("GET", f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data"): {"status": {"phase": "Bound"}},
-        ("GET", f"{IN_NAMESPACE}/resourcequotas"): {"items": []},
+        ("GET", f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data"): claim("Bound"),
+        ("GET", "/apis/storage.k8s.io/v1/storageclasses"): {"items": [storage_class("late")]},
+        ("GET", "/apis/"): {"groups": [group("apps", "v1")]},
+        ("POST", f"{IN_NAMESPACE}/pods"): {},
         ("GET", f"{IN_NAMESPACE}/services/mlflow:5000/proxy/health"): {},
-        ("GET", "/api/v1/nodes"): {"items": [node("a", 1), node("cpu", 0, {}, ())]},
+        ("GET", "/api/v1/nodes"): {"items": [node("a", 1), {**node("cpu", 0), "metadata": {"name": "cpu"}}]},
         ("GET", "/api/v1/pods"): {"items": []},
     }  # fmt: skip
     profile = yaml.safe_load((ROOT / "infra/cluster.yaml").read_text())
@@ -92,17 +110,22 @@ def test_a_cluster_that_fits(cluster):
         "✓ secret progan-mlflow: has every key",
         "✓ volume claim progan-data: is bound",
         "✓ GPUs for r0004, r0008, r0016: 1 × NVIDIA-A100-SXM4-80GB wanted, 1 free in 1 nodes",
-        "✓ quota: none is set",
+        "✓ pods: of every size are admitted",
         "✓ MLflow at http://mlflow.progan:5000: answers",
     ]
     assert {request.headers["authorization"] for request in cluster.requests} == {"Bearer kube-token"}
+    stages, training = cluster.asked("POST", f"{IN_NAMESPACE}/pods")
+    assert stages.query == training.query == {"dryRun": "All"}, "nothing is made"
+    (container,) = training.body["spec"]["containers"]
+    assert container["resources"]["limits"] == {"memory": "64Gi", "nvidia.com/gpu": "1"}
+    assert list(violations(training.body["spec"])) == []
 
 
 def test_what_a_machine_reads(cluster):
     cluster.answers["GET", "/version/"] = (500, {})
     lines, error = examined(cluster, "--json")
     assert json.loads("\n".join(lines)) == [
-        {"passed": False, "text": "API: answers 500 Internal Server Error"}
+        {"passed": False, "text": "API: answers 500: Internal Server Error"}
     ]
     assert error == "1 of 1 checks failed, see above"
 
@@ -123,9 +146,17 @@ def nodes(*found):
     return answer("/api/v1/nodes", {"items": list(found)})
 
 
-def quota(hard, used):
-    item = {"metadata": {"name": "team"}, "status": {"hard": hard, "used": used}}
-    return answer(f"{IN_NAMESPACE}/resourcequotas", {"items": [item]})
+def refuse(status, message):
+    said = (status, {"message": message})
+    return lambda server: server.answers.update({("POST", f"{IN_NAMESPACE}/pods"): said})
+
+
+def queue(*groups):
+    def change(server):
+        server.profile["queue"] = "gpus"
+        server.answers["GET", "/apis/"] = {"groups": list(groups)}
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -143,8 +174,16 @@ def quota(hard, used):
             "secret progan-mlflow: has no password; add what the profile reads of it",
         ),
         (
-            answer(f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data", {"status": {"phase": "Pending"}}),
-            "volume claim progan-data: is Pending; a pod that mounts it waits for ever",
+            answer(IN_NAMESPACE, {"status": {"phase": "Terminating"}}),
+            "namespace progan: is Terminating; nothing can be made in it",
+        ),
+        (
+            answer(f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data", claim("Pending", "shared")),
+            "progan-data: is Pending, of the storage class shared; a pod that mounts it waits for ever",
+        ),
+        (
+            answer(f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data", claim("Lost")),
+            "progan-data: is Lost, of no storage class; a pod that mounts it waits for ever",
         ),
         (nodes(node("cpu", 0, {}, ())), "GPUs for r0004, r0008, r0016: no node has 1 × NVIDIA"),
         (nodes(node("other", 8, {"nvidia.com/gpu.product": "T4"})), "no node has 1 × NVIDIA-A100-SXM4-80GB"),
@@ -157,13 +196,14 @@ def quota(hard, used):
             "1 × NVIDIA-A100-SXM4-80GB wanted, 0 free in one of 1 nodes: it waits",
         ),
         (
-            quota({"requests.nvidia.com/gpu": "4"}, {"requests.nvidia.com/gpu": "4"}),
-            "quota: team allows requests.nvidia.com/gpu 4, 4 of it used; a pod needs 1",
+            nodes(node("a", 8, taints=({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"},))),
+            "a has the taint node.kubernetes.io/not-ready:NoSchedule; it takes no pods now",
         ),
         (
-            quota({"requests.memory": "100Gi"}, {"requests.memory": "60Gi"}),
-            "quota: team allows requests.memory 100Gi, 60Gi of it used; a pod needs",
+            refuse(403, 'pods "progan-doctor" is forbidden: exceeded quota: team, requested: pods=1'),
+            "✗ pods: stages: exceeded quota: team, requested: pods=1",
         ),
+        (refuse(500, "failed calling webhook"), "✗ pods: stages: failed calling webhook"),
         (
             gone(f"{IN_NAMESPACE}/services/mlflow:5000/proxy/health"),
             "MLflow at http://mlflow.progan:5000: is not there",
@@ -173,7 +213,8 @@ def quota(hard, used):
             lambda server: server.profile.update(mlflow="https://tracking.tools.svc.cluster.local"),
             "MLflow at https://tracking.tools.svc.cluster.local: is not there",
         ),
-        (lambda server: server.profile.update(queue="gpus"), "queue gpus: is not there"),
+        (queue(group("apps", "v1")), "queue gpus: the cluster has no Kueue; install it, or set queue to"),
+        (queue(group("kueue.x-k8s.io", "v1beta2")), "queue gpus: is not there"),
     ],
 )  # fmt: skip
 def test_what_is_missing(cluster, change, told):
@@ -183,6 +224,34 @@ def test_what_is_missing(cluster, change, told):
     assert len(failed) == 1, lines
     assert told in failed[0]
     assert error == f"1 of {len(lines)} checks failed, see above"
+
+
+@pytest.mark.parametrize("version", ["v1beta1", "v1beta2"])
+def test_a_queue_in_the_version_that_the_cluster_has(cluster, version):
+    queue(group("kueue.x-k8s.io", version))(cluster)
+    path = f"/apis/kueue.x-k8s.io/{version}/namespaces/progan/localqueues/gpus"
+    answer(path, {"metadata": {"name": "gpus"}})(cluster)
+    assert "✓ queue gpus: is there" in examined(cluster)[0]
+
+
+@pytest.mark.parametrize(
+    ("mlflow", "path"),
+    [
+        ("http://mlflow.progan/behind", f"{IN_NAMESPACE}/services/mlflow:80/proxy/behind/health"),
+        ("https://mlflow.progan.svc:8443", f"{IN_NAMESPACE}/services/https:mlflow:8443/proxy/health"),
+    ],
+)
+def test_mlflow_behind_other_addresses(cluster, mlflow, path):
+    cluster.profile["mlflow"] = mlflow
+    answer(path, {})(cluster)
+    assert f"✓ MLflow at {mlflow}: answers" in examined(cluster)[0]
+
+
+def test_a_claim_that_a_pod_binds(cluster):
+    answer(f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data", claim("Pending", "late"))(cluster)
+    lines, error = examined(cluster)
+    assert "✓ volume claim progan-data: is bound when a pod first mounts it" in lines
+    assert error == ""
 
 
 @pytest.mark.parametrize(
@@ -212,28 +281,24 @@ def test_eight_free_gpus_in_two_nodes_are_not_eight_in_one(cluster):
     )
 
 
-def test_a_quota_with_room(cluster):
-    gpus, memory = "requests.nvidia.com/gpu", "requests.memory"
-    quota({gpus: "2", memory: "1Ti"}, {gpus: "1", memory: "1Gi"})(cluster)
-    assert "✓ quota: 1 leave room for every pod" in examined(cluster)[0]
-
-
-def test_the_object_store(cluster, monkeypatch):
-    """An S3 address is asked for its bucket; 403 and silence are told apart."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "x")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", cluster.url)
-    cluster.profile["storage"]["snapshots"] = "s3://faces/snapshots"
-    cluster.profile["storage"]["datasets"] = "s3://data/faces"
-    cluster.answers["HEAD", "/data"] = {}
-    cluster.answers["HEAD", "/faces"] = {}
-    lines = ["✓ storage s3://data/faces: answers", "✓ storage s3://faces/snapshots: answers"]
-    assert examined(cluster)[0][-2:] == lines
-    cluster.answers["HEAD", "/faces"] = (403, {})
-    assert "✗ storage s3://faces/snapshots: answers 403; check name and credentials" in examined(cluster)[0]
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert any("✗ storage s3://faces/snapshots: does not answer" in line for line in examined(cluster)[0])
+def test_the_object_store(cluster, storage, bucket, monkeypatch):
+    """An S3 address is asked for its bucket; one that is not there, refusal and silence are told apart."""
+    for name, value in storage.environment.items():
+        monkeypatch.setenv(name, value)
+    snapshots = f"s3://{bucket}/snapshots"
+    cluster.profile["storage"] |= {"snapshots": snapshots, "datasets": "s3://no-such-bucket"}
+    lines, error = examined(cluster)
+    assert lines[-2:] == [
+        f"✓ storage {snapshots}: answers",
+        "✗ storage s3://no-such-bucket: answers 404; check name and credentials",
+    ]
+    assert error == f"1 of {len(lines)} checks failed, see above"
+    cluster.profile["storage"]["datasets"] = "/progan/data"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "guessed")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the right one
+    assert examined(cluster)[0][-1] == f"✗ storage {snapshots}: answers 403; check name and credentials"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    assert examined(cluster)[0][-1].startswith(f"✗ storage {snapshots}: does not answer (")
 
 
 def test_no_cluster(cluster, monkeypatch, tmp_path):
@@ -245,5 +310,9 @@ def test_no_cluster(cluster, monkeypatch, tmp_path):
     assert len(lines) == 1
     assert lines[0].startswith("✗ API: does not answer")
     assert "object with name other" in examined(cluster, "--context", "other")[1]
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    assert examined(cluster)[1].startswith("no cluster to look at: ")
+    Path("folder").mkdir()
+    for name, text in {"yaml": "{", "text": "a", "number": "clusters: 3"}.items():
+        Path(name).write_text(text)
+    for name in ("none", "folder", "yaml", "text", "number"):
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / name))
+        assert examined(cluster)[1].startswith("no cluster to look at: ")

@@ -83,7 +83,12 @@ def set_pod(key, **changes):
             ),
             "pods.r0004.tolerations.0: x: Equal needs a value",
         ),
-        (lambda values: values.update(namespace="My Team"), "'My Team' is no name of a Kubernetes object"),
+        (
+            lambda values: values.update(namespace="my.team"),
+            "'my.team' is no name of a namespace or a volume",
+        ),
+        (lambda values: values.update(queue="My Team"), "'My Team' is no name of a Kubernetes object"),
+        (lambda values: values.update(volumes={"my.data": "/d"}), "'my.data' is no name of a namespace or a"),
         (lambda values: values.update(mlflow="mlflow:5000"), "mlflow: mlflow:5000 is no http(s) URL"),
         (lambda values: values.update(volumes={"data": "data"}), "volumes: data: must be an absolute path"),
         (lambda values: values.pop("image"), "image: missing; add it"),
