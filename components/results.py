@@ -13,7 +13,7 @@ The JSON file of a folder is written last: without it there is nothing yet.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,6 +85,17 @@ class Results:
         content = self.store.read(f"{self._checkpoint(key)}/{FACTS}")
         return None if content is None else json.loads(content)
 
+    def finished(self, more: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
+        """The checkpoints, kept or among `more`, of the phases from the first on, as long as each began with
+        the one before it; by what they say of themselves."""
+        found, before = {}, started_from(self.config)
+        for key in self.config.phases:
+            facts = self.facts(key) or (more[key].facts if key in more else None)
+            if facts is None or not made_from(before, self.config, key, facts):
+                break
+            found[key] = before = Checkpoint(Path("checkpoints") / key, facts)
+        return found
+
     def gather_checkpoints(self, out: Path) -> Iterator[str]:
         """Lay out finished phases in the folder `out`, as `dvc repro` does: the key of each as it comes.
 
@@ -99,16 +110,37 @@ class Results:
             yield key
 
     def keep_evaluation(self, key: str, evaluation: Path, samples: Path, nearest: Path) -> None:
+        """Keep what was measured and drawn, the measures last: what is there then belongs together."""
+        self.store.delete(self._evaluated("evaluation", key, "json"))
         self.store.upload(self._evaluated("samples", key, "png"), samples)
         self.store.upload(self._evaluated("nearest", key, "png"), nearest)
         self.store.upload(self._evaluated("evaluation", key, "json"), evaluation)
 
-    def is_evaluated(self, key: str) -> bool:
-        """Whether the measures of the phase `key` are kept."""
-        return self.store.read(self._evaluated("evaluation", key, "json")) is not None
+    def is_evaluated(self, key: str, checkpoint: Checkpoint) -> bool:
+        """Whether the measures of this checkpoint of the phase `key` are kept."""
+        content = self.store.read(self._evaluated("evaluation", key, "json"))
+        return content is not None and json.loads(content)["checkpoint"] == checkpoint.digest
+
+    def fetch_evaluation(
+        self, key: str, checkpoint: Checkpoint, evaluation: Path, samples: Path, nearest: Path
+    ) -> bool:
+        """Bring the measures of this checkpoint to these places; False when they are not kept."""
+        places = {
+            self._evaluated("samples", key, "png"): samples,
+            self._evaluated("nearest", key, "png"): nearest,
+            self._evaluated("evaluation", key, "json"): evaluation,
+        }
+        return self.is_evaluated(key, checkpoint) and all(
+            self.store.download(name, place) for name, place in places.items()
+        )
 
     def has_score_network(self) -> bool:
         return self.store.read(f"{self._score_network()}/{DESCRIPTION}") is not None
+
+    def score_network(self) -> dict[str, bytes]:
+        """The files of the score network by their names; none when it is not kept."""
+        names = self.store.names(self._score_network()) if self.has_score_network() else []
+        return {Path(name).name: self.store.read(name) or b"" for name in names}
 
     def keep_score_network(self, folder: Path) -> None:
         self._keep_folder(self._score_network(), folder, DESCRIPTION)

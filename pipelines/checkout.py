@@ -32,11 +32,16 @@ class Checkout:
 
     def json(self, name: str) -> Any:
         """The JSON in a file; None when dvc.lock does not know it, or it lies nowhere."""
+        content = self.read(name)
+        return None if content is None else json.loads(content)
+
+    def read(self, name: str) -> bytes | None:
+        """What is in a file; None when dvc.lock does not know it, or it lies nowhere."""
         from dvc_data.index import DataIndexDirError
 
         with one_line():
             try:
-                return json.loads(self._files.read_bytes(f"/{name}"))
+                return self._files.read_bytes(f"/{name}")
             except FileNotFoundError:
                 return None
             except DataIndexDirError as error:
@@ -56,15 +61,17 @@ class Checkout:
         with one_line():
             self._files.get(f"/{name}", str(to), recursive=True)
 
-    def is_current(self, stage: str) -> bool:
-        """Whether dvc.lock says what `stage` makes of the parameters and data as they are, here or not."""
-        with self._stages() as stages:
-            return not stages[stage].changed(allow_missing=True)
-
     def stale(self) -> list[str]:
-        """The stages that `dvc repro` would run if all data were here."""
+        """What `dvc repro` would do if all data were here: the stages that dvc.lock does not say were done
+        with parameters and data as they are, and the .dvc files whose data is another."""
         with self._stages() as stages:
-            return [name for name, stage in stages.items() if stage.changed(allow_missing=True)]
+            all_of_them = list(stages.values())
+            return [
+                name
+                for name, stage in stages.items()
+                if stage.changed(allow_missing=True, upstream=all_of_them)
+                or any("modified" in out.workspace_status().values() for out in stage.outs)
+            ]
 
     def outputs(self, stage: str) -> list[Path]:
         """What the stage makes."""
@@ -88,9 +95,9 @@ class Checkout:
                 claimed[0].dvcfile.dump_stages(claimed, update_pipeline=False)
 
     def push(self, stages: list[str]) -> None:
-        """Send what those stages made to the remote."""
+        """Send what those stages made, and what they made it of, to the remote."""
         with one_line():
-            self.repo.push(targets=stages)
+            self.repo.push(targets=stages, with_deps=True)
 
     @cached_property
     def _files(self) -> Any:
@@ -111,7 +118,8 @@ class Checkout:
         path = PurePosixPath(dependency.fs_path)
         for out in self.repo.index.outs:
             if path.is_relative_to(out.fs_path) and out.hash_info:
-                part = out.get_dir_cache() and out.get_obj(filter_info=dependency.fs_path)
+                is_all = dependency.fs_path == out.fs_path
+                part = out if is_all else out.get_dir_cache() and out.get_obj(filter_info=dependency.fs_path)
                 if part and part.hash_info != dependency.hash_info:
                     dependency.hash_info, dependency.meta = part.hash_info, type(out.meta)()
                 if part:

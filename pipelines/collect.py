@@ -51,11 +51,13 @@ def collect(
 ) -> None:
     """Bring what a run made here and into DVC's cache, so that dvc.lock says it and nothing is left to do.
 
-    Refuses a run of other parameters or of another dataset than this checkout's.
+    Refuses a run of other parameters or of another dataset than this checkout's; where it has none, the run's
+    comes from the profile's storage.
 
     Example: progan collect 6f3c7a1e-… --host https://kubeflow.example.org/pipeline --push
     """
     from pipelines.checkout import Checkout
+    from pipelines.compile import storage_of
     from pipelines.profile import load_profile
     from progan import config
 
@@ -64,11 +66,13 @@ def collect(
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         facts = _ended(uri, run, host and _state(run, host, token_file, namespace or cluster.namespace))
         here = Checkout()
-        _refuse_others(run, facts, loaded, here)
+        _refuse_other_parameters(run, facts, loaded)
+        brought = _bring_dataset(here, storage_of(loaded, cluster).dataset, run, facts, loaded)
         found = _bring(here, uri, run, facts, loaded)
         if push:
             here.push(found.stages)
-        found = replace(found, pushed=push, url=host and f"{(ui or host).rstrip('/')}/#/runs/details/{run}")
+        url = host and f"{(ui or host).rstrip('/')}/#/runs/details/{run}"
+        found = replace(found, stages=[*brought, *found.stages], pushed=push, url=url)
     if md:
         md.write_text(_markdown(found, loaded, cluster))
     options.print_json(asdict(found)) if as_json else print(_plain(found))
@@ -121,8 +125,7 @@ def _ended(uri: str, run: str, state: str | None) -> dict[str, Any]:
 # Whose results they are
 
 
-def _refuse_others(run: str, facts: dict[str, Any], config: "Config", here: "Checkout") -> None:
-    """Never claim what was made of other parameters or other data."""
+def _refuse_other_parameters(run: str, facts: dict[str, Any], config: "Config") -> None:
     from components import digests
     from progan.config import to_text
 
@@ -130,17 +133,6 @@ def _refuse_others(run: str, facts: dict[str, Any], config: "Config", here: "Che
         was = _first_difference(facts["params"], json.loads(to_text(config)))
         raise InputError(
             f"{run}: trained with other parameters than params.yaml's ({was}); check out what was submitted"
-        )
-    known = options.known_dataset(config, str(options.DATASET))
-    if not here.is_current("build-dataset") or known is None:
-        raise InputError(
-            "data/multires: dvc.lock does not say what it is made of, or its cache and remote have it not; "
-            "run dvc repro build-dataset, and collect again"
-        )
-    if known.digest != facts["dataset"]:
-        raise InputError(
-            f"{run}: trained on the dataset {facts['dataset'][:12]}, not on {known.digest[:12]}, which "
-            "data/multires is; check out what was submitted"
         )
 
 
@@ -152,6 +144,56 @@ def _first_difference(was: Any, now: Any, key: str = "") -> str:
         if was.get(name) != now.get(name):
             return _first_difference(was.get(name), now.get(name), f"{key}.{name}".removeprefix("."))
     return "RESULTS_VERSION, that of the code"
+
+
+# ------------------------------------------------------------------------------------------------
+# The dataset
+
+
+def _bring_dataset(
+    here: "Checkout", uri: str, run: str, facts: dict[str, Any], config: "Config"
+) -> list[str]:
+    """Have the run's dataset as this checkout's own; the stages that dvc.lock then says were done.
+
+    uri: where these parameters and photographs have theirs. Raises InputError when the run's is another one.
+    """
+    from components.object_store.dataset import fetch_dataset, find_manifest
+    from pipelines import photographs
+
+    is_current = not {photographs.origin(config), "build-dataset"} & set(here.stale())
+    known = options.known_dataset(config, str(options.DATASET)) if is_current else None
+    if known and known.digest != facts["dataset"]:
+        raise InputError(
+            f"{run}: trained on the dataset {facts['dataset'][:12]}, not on {known.digest[:12]}, which "
+            f"{options.DATASET} is; check out what was submitted"
+        )
+    if known:
+        return []
+    there = find_manifest(uri)
+    if there is None or there.digest != facts["dataset"]:
+        raise InputError(
+            f"{options.DATASET}: not known here, and {uri} has not the dataset {facts['dataset'][:12]} that "
+            f"{run} was trained on; run dvc repro build-dataset, and collect again"
+        )
+    fetch_dataset(uri, there.digest, options.DATASET)
+    made = _made_dataset(here, config)
+    here.claim(made)
+    return made
+
+
+def _made_dataset(here: "Checkout", config: "Config") -> list[str]:
+    """The stages that make the dataset; none where it is for DVC to find out what its photographs are."""
+    from components.paint.stage import paint
+    from pipelines import photographs
+
+    origin, name = photographs.origin(config), photographs.painted(config)
+    if origin and origin not in here.stale():
+        return ["build-dataset"]
+    if name:
+        paint(config, name, Path(config.dataset.path))
+        return [origin, "build-dataset"]
+    print(f"{config.dataset.path}: not photographs that DVC knows; build-dataset is left to dvc repro")
+    return []
 
 
 # ------------------------------------------------------------------------------------------------

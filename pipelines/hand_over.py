@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from pipelines import photographs
 from pipelines.options import known_dataset
 from progan.errors import InputError
 
@@ -28,15 +29,16 @@ def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
     if not in_reach or (manifest := known_dataset(config, str(dataset))) is None:
         return []
     handed = []
-    if storage.dataset in in_reach and _hand_dataset(storage.dataset, dataset, manifest):
+    if storage.dataset in in_reach and _hand_dataset(config, storage.dataset, dataset, manifest):
         handed.append("the dataset")
     if storage.results in in_reach:
-        handed += _hand_phases(config, storage.results, manifest)
+        handed += _hand_results(config, storage.results, manifest)
     return handed
 
 
-def _hand_dataset(uri: str, dataset: Path, manifest: "Manifest") -> bool:
+def _hand_dataset(config: "Config", uri: str, dataset: Path, manifest: "Manifest") -> bool:
     from components.object_store.dataset import find_manifest, upload_dataset
+    from pipelines.checkout import Checkout
     from progan.dataset.manifest import MANIFEST_NAME
 
     there = find_manifest(uri)
@@ -47,18 +49,27 @@ def _hand_dataset(uri: str, dataset: Path, manifest: "Manifest") -> bool:
         )
     if there is not None or not (dataset / MANIFEST_NAME).exists():
         return False
+    made_by = {photographs.origin(config), "build-dataset"}
+    if photographs.origin(config) and made_by & set(Checkout().stale()):
+        raise InputError(
+            f"{dataset}: dvc.lock does not say that it is made of {config.dataset.path} as it is; "
+            "run dvc repro build-dataset, and submit again"
+        )
     upload_dataset(dataset, uri)
     return True
 
 
-def _hand_phases(config: "Config", uri: str, manifest: "Manifest") -> Iterator[str]:
+def _hand_results(config: "Config", uri: str, manifest: "Manifest") -> Iterator[str]:
     from components.results import Results
     from pipelines.checkout import Checkout
 
     here, kept = Checkout(), Results(uri, config, manifest.digest)
-    for key in phases_to_hand(here, kept, manifest):
+    phases = phases_to_hand(here, kept, manifest)
+    for key in phases:
         _hand_phase(here, kept, key)
         yield key
+    for stage in measures_to_hand(here, kept, phases):
+        yield _hand_measures(here, kept, stage)
 
 
 def phases_to_hand(here: "Checkout", kept: "Results", manifest: "Manifest") -> "dict[str, Checkpoint]":
@@ -82,6 +93,27 @@ def phases_to_hand(here: "Checkout", kept: "Results", manifest: "Manifest") -> "
     return found
 
 
+def measures_to_hand(here: "Checkout", kept: "Results", handed: "dict[str, Checkpoint]") -> list[str]:
+    """The stages among score-network and evaluate whose results are finished and not kept yet; evaluate only
+    for a checkpoint that is kept, or among the phases that are `handed`.
+
+    None where another score network is kept: what one measured does not compare with what the other does.
+    """
+    stale, there = here.stale(), kept.score_network()
+    if "score-network" in stale or any(
+        here.read(f"score_network/{name}") != content for name, content in there.items()
+    ):
+        return []
+    found = [] if there else ["score-network"]
+    for key, checkpoint in kept.finished(handed).items():
+        if f"evaluate@{key}" in stale or kept.is_evaluated(key, checkpoint):
+            continue
+        evaluation = here.json(f"evaluation/{key}.json")
+        if evaluation and evaluation["checkpoint"] == checkpoint.digest:
+            found.append(f"evaluate@{key}")
+    return found
+
+
 def _hand_phase(here: "Checkout", kept: "Results", key: str) -> None:
     """Bring one phase from this folder, DVC's cache or its remote to the results."""
     from progan.snapshots import read_checkpoint
@@ -92,3 +124,19 @@ def _hand_phase(here: "Checkout", kept: "Results", key: str) -> None:
         here.fetch(f"history/{key}.csv", history)
         here.fetch(f"grids/{key}", grids)
         kept.keep_training(key, read_checkpoint(checkpoint).folder, history, grids)
+
+
+def _hand_measures(here: "Checkout", kept: "Results", stage: str) -> str:
+    """Bring what `stage` made from where it lies to the results; what that is."""
+    key = stage.partition("@")[2]
+    with TemporaryDirectory(prefix="progan-") as name:
+        if not key:
+            here.fetch("score_network", Path(name, "network"))
+            kept.keep_score_network(Path(name, "network"))
+            return "the score network"
+        files = f"evaluation/{key}.json", f"samples/{key}.png", f"samples/{key}-nearest.png"
+        places = [Path(name) / Path(file).name for file in files]
+        for file, place in zip(files, places, strict=True):
+            here.fetch(file, place)
+        kept.keep_evaluation(key, *places)
+        return f"the evaluation of {key}"

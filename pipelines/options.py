@@ -67,22 +67,23 @@ def planned_dataset(config: "Config", dataset: str) -> str:
 def known_dataset(config: "Config", dataset: str) -> "Manifest | None":
     """The manifest of the dataset at `dataset`, a folder or s3:// address, or of what dvc.lock knows there.
 
-    None when there is neither, or it was made of other photographs. Raises InputError when it is of other
-    parameters.
+    None when there is neither, or it was made of other photographs, or what dvc.lock knows is of other
+    parameters. Raises InputError when what lies there is.
     """
-    from components.build_dataset.stage import require_parameters
+    from components.build_dataset.stage import has_parameters, require_parameters
     from components.object_store.dataset import find_manifest
     from pipelines import photographs
     from pipelines.checkout import Checkout
 
     if "://" not in dataset and photographs.are_new(config):
         return None
-    manifest = find_manifest(dataset)
-    if manifest is None and Path(".dvc").is_dir() and "://" not in dataset:
-        manifest = Checkout().manifest(dataset)
-    if manifest:
-        require_parameters(config, manifest, dataset)
-    return manifest
+    if lying_there := find_manifest(dataset):
+        require_parameters(config, lying_there, dataset)
+        return lying_there
+    if "://" in dataset or not Path(".dvc").is_dir():
+        return None
+    known = Checkout().manifest(dataset)
+    return known if known and has_parameters(config, known) else None
 
 
 def read_all(params: Path, profile: Path, image: str | None, dataset: Path) -> "tuple[Config, Profile, str]":

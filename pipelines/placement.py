@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from kfp import dsl, kubernetes
 
+from components import price
 from pipelines.profile import FIRST_PAUSE_SECONDS, PAUSE_FACTOR, Pod, Profile
 
 Place = Callable[[dsl.PipelineTask, str | None, int | None], None]  # a task, its phase, its GPUs if not all
@@ -20,6 +21,7 @@ def on_cluster(profile: Profile) -> Place:
     def place(task: dsl.PipelineTask, phase: str | None, gpus: int | None) -> None:
         pod = profile.pod(phase)
         _give(task, pod if gpus is None else replace(pod, gpus=min(gpus, pod.gpus)))
+        _tell_price(task, pod, profile)
         _choose_nodes(task, pod, profile)
         _connect(task, profile)
 
@@ -55,6 +57,12 @@ def _give(task: dsl.PipelineTask, pod: Pod) -> None:
         backoff_factor=PAUSE_FACTOR,
         backoff_max_duration=f"{pod.retry_window_seconds}s",
     )
+
+
+def _tell_price(task: dsl.PipelineTask, pod: Pod, profile: Profile) -> None:
+    """What its GPUs cost, for the history that training writes."""
+    if pod.gpus and pod.gpu_hour_price:
+        task.set_env_variable(price.VARIABLE, f"{pod.gpu_hour_price:g} {profile.currency}")
 
 
 def _choose_nodes(task: dsl.PipelineTask, pod: Pod, profile: Profile) -> None:

@@ -125,6 +125,7 @@ class Profile:
     storage: SharedStorage
     volumes: dict[str, str]
     secrets: dict[str, dict[str, str]]
+    currency: str  # of every gpu_hour_price
     gpu_label: str
     spot: SpotNodes
     pods: dict[str, Pod]
@@ -135,6 +136,7 @@ class Profile:
         for name in (self.namespace, *self.volumes):
             _require(bool(re.fullmatch(LABEL, name)), f"{name!r} is no name of a namespace or a volume")
         _require(re.match(r"https?://", self.mlflow) is not None, f"mlflow: {self.mlflow} is no http(s) URL")
+        _require(bool(re.fullmatch(r"\S+", self.currency)), "currency: one word is expected, such as USD")
         for path in self.volumes.values():
             _require(path.startswith("/"), f"volumes: {path}: must be an absolute path")
 

@@ -102,8 +102,8 @@ def retrain(
 def run_key(config: "Config", dataset: Path) -> str:
     """What tells a state from others: all parameters, RESULTS_VERSION and the photographs.
 
-    These go by the .dvc file that tracks them, which every clone has; painted ones by their parameters; and
-    others by the dataset that was made of them, if it lies in the folder `dataset`.
+    Those that nothing tells from others go by the dataset that was made of them, if it lies in the folder
+    `dataset`.
     """
     from components import digests
     from pipelines import photographs
@@ -112,8 +112,7 @@ def run_key(config: "Config", dataset: Path) -> str:
     from progan.files import digest_of
 
     data = photographs.digest(config)
-    painted = config.dataset.path in [f"data/raw/{name}" for name in config.paint]
-    if not data and not painted and (dataset / MANIFEST_NAME).exists():
+    if not data and (dataset / MANIFEST_NAME).exists():
         data = load_manifest(dataset).digest
     return digest_of([digests.all_params(config), data])[:KEY_DIGITS]
 
@@ -141,7 +140,7 @@ def settled(client: Any, experiment: str, name: str, mine: str) -> tuple[str, bo
 
 def _over_budget(plan: "Plan", max_cost: float | None, max_hours: float | None) -> Iterator[str]:
     if max_cost is not None and plan.price.high > max_cost:
-        yield f"it costs up to {plan.price.high:,.2f}, more than --max-cost {max_cost:g}"
+        yield f"it costs up to {plan.price.high:,.2f} {plan.currency}, more than --max-cost {max_cost:g}"
     if max_hours is not None and plan.hours.high > max_hours:
         yield f"it takes up to {plan.hours.high:,.1f} h, more than --max-hours {max_hours:g}"
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import sys
 import time
 import urllib.request
 import warnings
@@ -32,6 +33,7 @@ def submit(
     token_file: options.TokenFile = options.TOKEN_OF_POD,
     ui: options.Ui = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if it failed.")] = False,
+    as_json: options.Json = False,
     params: options.Params = options.PARAMS,
     profile: options.ProfileFile = options.PROFILE,
     image: options.Image = None,
@@ -39,8 +41,8 @@ def submit(
 ) -> None:
     """Start a run on a cluster and print its address.
 
-    Phases that were finished, there or here, are not trained again: those of this checkout are handed over
-    where the profile keeps results in S3.
+    What was trained and measured, there or here, is not done again: what this checkout has finished is handed
+    over where the profile keeps results in S3.
 
     Example: progan submit --host https://kubeflow.example.org/pipeline --token-file token --wait
     """
@@ -53,22 +55,28 @@ def submit(
     name = experiment or loaded.register.model
     with clear_errors(host):
         client, user_namespace = connect(host, token_file, namespace or cluster.namespace)
-    hand_over_and_tell(loaded, cluster, dataset)
-    with clear_errors(host):
+    handed = hand_over_and_tell(loaded, cluster, dataset)
+    with clear_errors(host), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         found = find_or_make_experiment(client, name, user_namespace)
         run = start(client, text, found, f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}", cluster)
-        print(address(ui or host, run), flush=True)
-        if wait and _wait(client, run) != "SUCCEEDED":
-            raise typer.Exit(1)
+        url = address(ui or host, run)
+        print(url, flush=True)
+        state = _wait(client, run) if wait else None
+    if as_json:
+        options.print_json({"run": run, "url": url, "handed_over": handed, "state": state})
+    if wait and state != "SUCCEEDED":
+        raise typer.Exit(1)
 
 
-def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> None:
-    """Bring to the cluster what this checkout has finished and it has not."""
+def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> list[str]:
+    """Bring to the cluster what this checkout has finished and it has not; what that was."""
     from pipelines.compile import storage_of
     from pipelines.hand_over import hand_over
 
-    if handed := hand_over(config, storage_of(config, profile), dataset):
+    handed = hand_over(config, storage_of(config, profile), dataset)
+    if handed:
         typer.echo(f"handed over: {', '.join(handed)}", err=True)
+    return handed
 
 
 def address(ui: str, run: str) -> str:

@@ -40,16 +40,17 @@ def grid(images: Tensor, pixels: int, columns: int | None = None) -> Image.Image
 
 
 def columns_for(count: int, classes: int) -> int:
-    """How many images a row holds: all `count` of a class, or what makes a square when there is but one."""
-    return count if classes > 1 else math.ceil(math.sqrt(count))
+    """Images in a row: all `count` of a class, or what makes a square of one class, or one of each."""
+    return count if min(count, classes) > 1 else math.ceil(math.sqrt(count * classes))
 
 
 def frame(images: Tensor, pixels: int, columns: int) -> np.ndarray:
-    """A grid without its border, `pixels` wide or less unless the images are wider: uint8 [H, W, 3].
+    """A grid without its border, no side longer than `pixels` unless the images take more: uint8 [H, W, 3].
 
     Its sides are even, as H.264 wants them.
     """
-    return np.asarray(grid(images, 8 * (pixels // columns), columns))[GAP:-GAP, GAP:-GAP]
+    longest = max(columns, math.ceil(len(images) / columns))
+    return np.asarray(grid(images, 8 * (pixels // longest), columns))[GAP:-GAP, GAP:-GAP]
 
 
 def picture(image: Tensor) -> Image.Image:

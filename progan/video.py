@@ -11,7 +11,7 @@ from PIL import Image
 from progan.errors import InputError
 from progan.files import atomic_file
 
-WIDTHS = {".mp4": 512, ".gif": 320}  # in pixels, unless the images are wider
+WIDTHS = {".mp4": 512, ".gif": 320}  # in pixels, unless the images take more
 MOST_FPS = {".mp4": 120, ".gif": 50}  # what is shown quicker than 20 ms, browsers show at 100 ms
 LONGEST = 600.0  # seconds
 QUALITY = "16"  # of x264's constant rate factor: below 18 nobody sees a loss

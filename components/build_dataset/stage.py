@@ -45,9 +45,15 @@ def find_or_build(config: Config, uri: str, digest: str) -> str:
     return manifest.digest
 
 
+def has_parameters(config: Config, manifest: Manifest) -> bool:
+    """Whether params.yaml describes the dataset of `manifest`."""
+    asked = config.dataset.source, deciding_parameters(config.dataset)
+    return (manifest.source, manifest.parameters) == asked
+
+
 def require_parameters(config: Config, manifest: Manifest, where: Path | str) -> None:
     """Raise InputError when params.yaml describes another dataset than the one of `manifest`."""
-    if (manifest.source, manifest.parameters) != (config.dataset.source, deciding_parameters(config.dataset)):
+    if not has_parameters(config, manifest):
         raise InputError(
             f"{where}: built with other parameters than params.yaml's; run dvc repro build-dataset, "
             "or choose another place"

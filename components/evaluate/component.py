@@ -21,6 +21,8 @@ def evaluate(
 ) -> None:
     """Measure a finished phase; draw reals beside fakes, and the training images nearest to fakes.
 
+    What was measured before, here or on a laptop, is taken from the results instead.
+
     Args:
         params: params.yaml as canonical JSON.
         params_digest: Digest of those that decide the evaluation.
@@ -39,13 +41,17 @@ def evaluate(
     from components.evaluate.stage import evaluate
     from components.gate.stage import flat_measures
     from components.object_store.dataset import fetch_level
-    from components.results import Results
+    from components.results import Results, opened
     from progan import config, files
 
     loaded = config.from_text(params)
-    dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
+    kept, finished = Results(results, loaded, dataset_digest), Path(checkpoint.path)
     made = Path(evaluation.path), Path(samples.path), Path(nearest.path)
-    evaluate(loaded, phase, Path(checkpoint.path), dataset, Path(network.path), *made)
+    if kept.fetch_evaluation(phase, opened(finished), *made):
+        print(f"{phase}: was measured before, taken from {results}")
+    else:
+        dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
+        evaluate(loaded, phase, finished, dataset, Path(network.path), *made)
+        kept.keep_evaluation(phase, *made)
     numbers = {name: m for name, m in flat_measures(files.read_json(made[0])).items() if isinstance(m, float)}
     evaluation.metadata.update(numbers)
-    Results(results, loaded, dataset_digest).keep_evaluation(phase, *made)

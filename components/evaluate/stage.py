@@ -10,7 +10,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from components.score_network.stage import DESCRIPTION
-from progan.config import Config
+from progan.config import Config, NetworkConfig
 from progan.dataset.reader import load_training_set
 from progan.device import best_device
 from progan.errors import InputError
@@ -86,6 +86,11 @@ def _fakes_of(generator: Generator, labels: Tensor | None, config: Config) -> Im
     return lambda begin, end: generate(generator, seeded_inputs(end, network, seed, labels)[begin:])
 
 
+def classes_shown(network: NetworkConfig, resolution: int) -> int:
+    """How many classes have a row of the samples at this resolution: as many as fit, from the first on."""
+    return min(network.label_size, images_across(resolution, GRID_PIXELS))
+
+
 def _samples(images: Tensor, labels: Tensor | None, generator: Generator, config: Config) -> Image:
     """Reals (uint8 [N, C, R, R]) on the left, fakes on the right; with labels a row for each class that fits.
 
@@ -94,7 +99,7 @@ def _samples(images: Tensor, labels: Tensor | None, generator: Generator, config
     columns, reals, wanted = None, images[:64], None
     if labels is not None:
         columns = images_across(generator.resolution, GRID_PIXELS)
-        rows = torch.arange(min(config.network.label_size, columns))
+        rows = torch.arange(classes_shown(config.network, generator.resolution))
         reals = torch.cat([_row(images[labels == row], columns) for row in rows])
         wanted = rows.repeat_interleave(columns)
     inputs = seeded_inputs(len(reals), config.network, config.measures.seed, wanted)

@@ -1,25 +1,25 @@
-"""A built dataset at its address: what it holds, one resolution of it brought here, all of it sent there."""
+"""A built dataset at its address: what it holds, one resolution or all brought here, all of it sent there."""
 
 import json
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.filesize import decimal
 
 from components.object_store import open_store
 from progan.config import phase_key
-from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
+from progan.dataset.build import refuse_foreign
+from progan.dataset.manifest import CHECKS_NAME, MANIFEST_NAME, Manifest, Shard
 from progan.dataset.reader import built_level, load_manifest, parse_manifest
 from progan.errors import InputError
-from progan.files import atomic_file, sha256_file, write_json
+from progan.files import alone, atomic_file, disk_errors, replace_folder, sha256_file, write_json
 from progan.progress import show_progress
-from progan.store import FolderStore
-
-if TYPE_CHECKING:
-    from components.object_store.s3 import S3Store
+from progan.store import FolderStore, Store
 
 SHARDS_AT_ONCE = 4  # each in parts, several of them at a time too
 
@@ -72,23 +72,58 @@ def fetch_level(uri: str, digest: str, resolution: int) -> Path:
     if isinstance(store, FolderStore):
         _demand(digest, load_manifest(store.root), uri)
         return store.root
-    manifest = find_manifest(uri)
-    if manifest is None:
-        raise InputError(f"{uri}/{MANIFEST_NAME}: there is no such object; copy a built dataset there")
-    _demand(digest, manifest, uri)
+    manifest = _demanded(digest, uri)
     level, key = built_level(manifest, resolution, uri), phase_key(resolution)
     cached = FolderStore(cache() / manifest.digest[:16])
     with cached.alone(key, f"is fetching {key} of {uri}"):
         cached.discard_unfinished(key)
-        _fetch(store, level, cached.root, f"fetch {key}")
+        _fetch(store, uri, level.shards, cached.root, f"fetch {key}")
         write_json(cached.root / MANIFEST_NAME, manifest.to_json())
     return cached.root
 
 
-def _fetch(store: "S3Store", level: Level, folder: Path, label: str) -> None:
+def fetch_dataset(uri: str, digest: str, out: Path) -> None:
+    """Bring all of the dataset at `uri`, verified, to the folder `out`, where it appears whole or not at all.
+
+    What a call that was cut off brought beside `out` is not fetched again, nor what is in `out` already.
+
+    digest: what the manifest's digest has to be. Raises InputError when it is another one, the dataset is not
+    whole, or the disk has no room for it; Unavailable when the store does not answer.
+    """
+    manifest, beside = _demanded(digest, uri), out.with_name(f".{out.name}.{digest[:16]}.partial")
+    refuse_foreign(out)
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with alone(out.with_name(f".{out.name}.lock"), f"is fetching {uri}"):
+            for other in set(out.parent.glob(f".{out.name}.*.partial")) - {beside}:
+                shutil.rmtree(other)
+            folder = out if find_manifest(str(out)) == manifest else beside
+            _fetch_all(uri, manifest, folder)
+            if folder == beside:
+                replace_folder(beside, out)
+
+
+def _fetch_all(uri: str, manifest: Manifest, folder: Path) -> None:
+    store, here = open_store(uri), FolderStore(folder)
+    for key in manifest.levels:
+        here.discard_unfinished(key)
+    shards = [shard for level in manifest.levels.values() for shard in level.shards]
+    missing = sum(shard.bytes for shard in shards if not (folder / shard.file).exists())
+    print(f"{uri}: {decimal(missing)} to fetch")
+    if missing > (free := shutil.disk_usage(folder.parent).free):
+        raise InputError(
+            f"{folder.parent}: {decimal(free)} free, but {decimal(missing)} to fetch; make room and run again"
+        )
+    _fetch(store, uri, shards, folder, f"fetch {manifest.name}")
+    if manifest.checks and not store.download(CHECKS_NAME, folder / CHECKS_NAME):
+        raise InputError(f"{uri}/{CHECKS_NAME}: there is no such object; copy the built dataset there again")
+    write_json(folder / MANIFEST_NAME, manifest.to_json())
+
+
+def _fetch(store: Store, uri: str, shards: Sequence[Shard], folder: Path, label: str) -> None:
     with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
-        sizes = pool.map(partial(_fetch_shard, store, folder), level.shards)
-        _show(label, sizes, sum(shard.bytes for shard in level.shards))
+        sizes = pool.map(partial(_fetch_shard, store, uri, folder), shards)
+        _show(label, sizes, sum(shard.bytes for shard in shards))
 
 
 def _show(label: str, sizes: Iterable[int], total: int) -> None:
@@ -99,9 +134,9 @@ def _show(label: str, sizes: Iterable[int], total: int) -> None:
             advance(done, total)
 
 
-def _fetch_shard(store: "S3Store", folder: Path, shard: Shard) -> int:
+def _fetch_shard(store: Store, uri: str, folder: Path, shard: Shard) -> int:
     """Bring a shard to `folder` unless it is there and right; its size."""
-    path, source = folder / shard.file, f"{store.uri}/{shard.file}"
+    path, source = folder / shard.file, f"{uri}/{shard.file}"
     if path.is_file() and sha256_file(path) == shard.sha256:
         return shard.bytes
     with atomic_file(path) as beside:
@@ -112,6 +147,15 @@ def _fetch_shard(store: "S3Store", folder: Path, shard: Shard) -> int:
                 f"{source}: not the shard that {MANIFEST_NAME} describes; copy the built dataset there again"
             )
     return shard.bytes
+
+
+def _demanded(digest: str, uri: str) -> Manifest:
+    """The manifest of the dataset at `uri`; InputError when there is none, or another one."""
+    manifest = find_manifest(uri)
+    if manifest is None:
+        raise InputError(f"{uri}/{MANIFEST_NAME}: there is no such object; copy a built dataset there")
+    _demand(digest, manifest, uri)
+    return manifest
 
 
 def _demand(digest: str, manifest: Manifest, uri: str) -> None:

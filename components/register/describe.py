@@ -3,11 +3,14 @@
 A picture is an artifact of the run, by its address on the same server: MLflow lets none be part of the text.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from components.evaluate.stage import classes_shown
+from components.price import paid
 from components.register.history import History
 from components.register.registry import (
     CANDIDATE,
@@ -33,7 +36,6 @@ MEASURES = {  # name → title, and which values are good
     "modes": ("modes of 1000", "higher"),
     "modes_kl": ("KL of the modes", "lower"),
 }
-OF_REALS = {"swd_average": "swd_floor_average", "ms_ssim": "ms_ssim_reals"}
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,9 @@ class RunStory:
 
 def of_version(story: RunStory, version: str) -> str:
     """The description of a model's version."""
-    serve = _block(
-        f"mlflow models serve --model-uri models:/{story.config.register.model}/{version} "
-        "--env-manager local --port 5001",
-        "curl localhost:5001/invocations --header 'Content-Type: application/json' \\",
-        """    --data '{"inputs": {"seeds": [1, 2, 3]}, "params": {"format": "png"}}'""",
+    return _joined(
+        *_of_run(story), "### Serve it", _serve(story, version), "### Make it again", _reproduce(story)
     )
-    return _joined(*_of_run(story), "### Serve it", serve, "### Make it again", _reproduce(story))
 
 
 def of_run(story: RunStory) -> str:
@@ -75,7 +73,7 @@ def of_phase(story: RunStory, key: str, run: str) -> str:
     shown = ", ".join(f"{_title(name)} {_number(measures.get(name))}" for name in _measured(measures))
     return _joined(
         f"{phase.resolution} × {phase.resolution} px: {shown}. {_cost([story.histories[key]])}",
-        _picture(run, phase.resolution),
+        _picture(story, run, phase.resolution),
         "Model metrics has the curves against kimg (Step), counted since the first phase began, and, with a "
         "slider, what became of the same latents in this phase. Artifacts has its checkpoint, if the run "
         "passed the gate.",
@@ -105,7 +103,7 @@ def of_model(story: RunStory) -> str:
 
 def _of_run(story: RunStory) -> Iterator[str]:
     yield f"{_headline(story)}"
-    yield _picture(story.run, story.resolution)
+    yield _picture(story, story.run, story.resolution)
     yield f"### The gate: {'passed' if story.verdict['passed'] else 'FAILED'}"
     reasons = story.verdict["reasons"]
     yield "<br>".join(f"{'✓' if reason['passed'] else '✗'} {reason['text']}" for reason in reasons)
@@ -127,11 +125,14 @@ def _headline(story: RunStory) -> str:
     return f"{'Passed' if story.verdict['passed'] else 'FAILED'}: {shown}; {story.resolution} px"
 
 
-def _picture(run: str, resolution: int) -> str:
-    """The samples of `run`, by their address relative to MLflow's page."""
+def _picture(story: RunStory, run: str, resolution: int) -> str:
+    """The samples of `run`, by their address relative to MLflow's page, and what they show."""
     address = f"get-artifact?{urlencode({'path': PREVIEW, 'run_uuid': run})}"
-    size = f"{resolution} × {resolution} px"
-    return f"![]({address})\n\n*Real images left, generated ones right, {size}.*"
+    shown = f"Real images left, generated ones right, {resolution} × {resolution} px."
+    classes = story.manifest.classes if story.manifest else ()
+    if names := [each.name for each in classes[: classes_shown(story.config.network, resolution)]]:
+        shown += f" A row of each class, from the top: {', '.join(names)}."
+    return f"![]({address})\n\n*{shown}*"
 
 
 def _measure_table(story: RunStory) -> str:
@@ -140,17 +141,23 @@ def _measure_table(story: RunStory) -> str:
     rows = [["measure", *columns, "real images", "good is"]]
     for name in _measured(candidate):
         values = [candidate.get(name), *([champion.get(name)] if champion else [])]
-        values.append(candidate.get(OF_REALS.get(name, "")))
+        values.append(candidate.get(_of_reals(name)))
         rows.append([_title(name), *map(_number, values), _good(name)])
     caption = "Under *real images*, what other real images measure in the generated ones' place."
     return f"{_table(rows)}\n\n{caption}{'' if champion else ' There was no champion to compare with.'}"
 
 
 def _measured(measures: dict[str, Any]) -> list[str]:
-    """The names of MEASURES that `measures` has, and behind the SWD its levels."""
+    """The names of MEASURES that `measures` has, and behind the SWD its levels, coarse to fine."""
     levels = [name for name in measures if name.removeprefix("swd_").isdecimal()]
+    levels.sort(key=lambda name: int(name.removeprefix("swd_")))
     found = [name for name in MEASURES if name in measures]
     return [*found[:1], *levels, *found[1:]] if "swd_average" in found else found
+
+
+def _of_reals(name: str) -> str:
+    """What the same measure between real images is called, where there is one."""
+    return "ms_ssim_reals" if name == "ms_ssim" else f"swd_floor_{name.removeprefix('swd_')}"
 
 
 def _title(name: str) -> str:
@@ -162,18 +169,21 @@ def _good(name: str) -> str:
 
 
 def _phase_table(story: RunStory) -> str:
-    rows = [["phase", "kimg", "time", "on", "images/s", "SWD × 1000", "MS-SSIM"]]
+    prices = {key: paid(history.rows) for key, history in story.histories.items()}
+    price = ["price"] if any(prices.values()) else []
+    rows = [["phase", "kimg", "time", "on", *price, "images/s", "SWD × 1000", "MS-SSIM"]]
     for key, history in story.histories.items():
         speed = history.kimg * 1000 / history.seconds if history.seconds else None
         measures = story.measures[key]
         facts = key, f"{history.kimg:g}", duration(history.seconds), history.machine or "–"
+        paid_for = [prices[key] or "–"] if price else []
         measured = speed, measures.get("swd_average"), measures.get("ms_ssim")
-        rows.append([*facts, *map(_number, measured)])
+        rows.append([*facts, *paid_for, *map(_number, measured)])
     return f"{_table(rows)}\n\nkimg: thousands of real images shown."
 
 
 def _cost(histories: list[History]) -> str:
-    """ "Trained for 600 kimg in 3h 20m on 2 × NVIDIA H100 (6.7 GPU-hours)."."""
+    """ "Trained for 600 kimg in 3h 20m on 2 × NVIDIA H100 (6.7 GPU-hours, 12.06 USD)."."""
     trained = [history for history in histories if history.rows]
     if not trained:
         return "Not trained here: its weights were imported."
@@ -181,8 +191,10 @@ def _cost(histories: list[History]) -> str:
     machines = ", ".join(dict.fromkeys(history.machine for history in trained if history.machine))
     gpu_hours = sum(history.seconds * history.gpus for history in trained) / 3600
     where = f" on {machines}" if machines else ""
-    paid = f" ({gpu_hours:.1f} GPU-hours)" if gpu_hours else ""
-    return f"Trained for {kimg:g} kimg in {duration(seconds)}{where}{paid}."
+    costs = [f"{gpu_hours:.1f} GPU-hours"] if gpu_hours else []
+    costs += [price] if (price := paid(*(history.rows for history in trained))) else []
+    cost = f" ({', '.join(costs)})" if costs else ""
+    return f"Trained for {kimg:g} kimg in {duration(seconds)}{where}{cost}."
 
 
 def _dataset_name(story: RunStory) -> str:
@@ -197,6 +209,18 @@ def _dataset(story: RunStory) -> str:
     return (
         f"Dataset {_dataset_name(story)} ({manifest.source}): {manifest.images:,} images{classes}, at up to "
         f"{size}, digest `{manifest.digest}`."
+    )
+
+
+def _serve(story: RunStory, version: str) -> str:
+    """Of a conditional generator, images of the first class: it needs one."""
+    label = {"label": "0"} if story.config.network.label_size else {}
+    asked = json.dumps({"inputs": {"seeds": [1, 2, 3]}, "params": label | {"format": "png"}})
+    return _block(
+        f"mlflow models serve --model-uri models:/{story.config.register.model}/{version} "
+        "--env-manager local --port 5001",
+        "curl localhost:5001/invocations --header 'Content-Type: application/json' \\",
+        f"    --data '{asked}'",
     )
 
 
@@ -220,7 +244,7 @@ def _checkout(commit: str) -> str:
 
 def _table(rows: list[list[str]]) -> str:
     """Rows, the header first; a wide space keeps the columns apart, as MLflow's page does not."""
-    lines = ["| " + " | ".join(f"{cell}&emsp;" for cell in row) + " |" for row in rows]
+    lines = [f"| {'&emsp; | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 

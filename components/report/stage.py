@@ -15,7 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from components.commit import git_commit
+from components.evaluate.stage import classes_shown
 from components.gate.stage import flat_measures
+from components.price import paid
 from components.report import charts
 from progan import __version__
 from progan.config import Config
@@ -91,7 +93,7 @@ def report(config: Config, files: ReportFiles, out: Path, failure: str | None = 
         levels=sorted({int(n) for e in evaluations.values() for n in e["swd"] if n != "average"}),
         levels_chart=_levels_chart(final["evaluation"]) if final else "",
         curves=_curves(config, history),
-        total=_total(phases),
+        total=_total(phases, history),
         commit=git_commit(),
         versions={"progan": __version__, "torch": torch.__version__, "Python": platform.python_version()},
         params=yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=100),
@@ -157,6 +159,7 @@ def _phase(config: Config, key: str, files: ReportFiles, rows: Rows, evaluation:
         "evaluation": evaluation,
         "training": _training(rows) if rows else None,
         "pictures": [],
+        "classes": classes_shown(config.network, config.phase(key).resolution),
         "nearest": None,
     }
     if evaluation:
@@ -167,21 +170,19 @@ def _phase(config: Config, key: str, files: ReportFiles, rows: Rows, evaluation:
 
 
 def _training(rows: Rows) -> dict[str, Any]:
-    """How long a phase took, on what, and what it made of the SWD."""
-    measured = [row["swd"] for row in rows if row["swd"] is not None]
+    """How long a phase took, on what, and at what price."""
     last = rows[-1]
     return {
         "images": last["images"],
         "seconds": last["seconds"],
         "device": last.get("device"),  # not in the histories of before
         "gpus": int(last.get("gpus") or 0),
+        "paid": paid(rows),
         "skipped": int(last["skipped"]),
-        "swd_start": measured[0],
-        "swd_end": measured[-1],
     }
 
 
-def _total(phases: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _total(phases: Iterable[Mapping[str, Any]], history: Mapping[str, Rows]) -> dict[str, Any] | None:
     """The training of all phases together; None when none was trained here."""
     trained = [phase["training"] for phase in phases if phase["training"]]
     if not trained:
@@ -190,6 +191,8 @@ def _total(phases: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
         "images": sum(phase["images"] for phase in trained),
         "seconds": sum(phase["seconds"] for phase in trained),
         "gpu_seconds": sum(phase["seconds"] * phase["gpus"] for phase in trained),
+        "gpus": max(phase["gpus"] for phase in trained),
+        "paid": paid(*history.values()),
         "devices": list(dict.fromkeys(_devices(phase) for phase in trained if phase["device"])),
         "skipped": sum(phase["skipped"] for phase in trained),
     }

@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from components.build_dataset.stage import has_parameters
 from components.object_store.dataset import find_manifest
-from components.results import Results, made_from, started_from
+from components.results import Results, started_from
 from pipelines.checkout import Checkout, OutOfReach
 from pipelines.compile import storage_of
-from pipelines.hand_over import phases_to_hand
+from pipelines.hand_over import measures_to_hand, phases_to_hand
 from pipelines.options import known_dataset
 from pipelines.planning.here import ROOT, device_here, reachable
 from pipelines.planning.staleness import NEVER_RUN, Fate, fates
@@ -16,7 +17,6 @@ from pipelines.planning.step_times import Machine, Measured, Range, own_rates
 from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of
 from pipelines.profile import Pod, Profile
 from progan.config import Config
-from progan.dataset.build import deciding_parameters
 from progan.dataset.manifest import Manifest
 from progan.errors import InputError
 from progan.snapshots import Checkpoint
@@ -44,23 +44,24 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
     is_stale = here.get("build-dataset", Fate()).runs
     there = find_manifest(storage.dataset) if answers["dataset"] else None
     known = there or (None if is_stale else _known(config, dataset, remarks))
-    manifest = known if known and _describes(config, known) else None
+    manifest = known if known and has_parameters(config, known) else None
     results = Results(storage.results, config, manifest.digest) if manifest and answers["results"] else None
-    handed = _handed_over(results, manifest, remarks)
+    phases, measures = _handed_over(results, manifest, remarks)
     place = _Cluster(
         config,
         profile,
         here,
         manifest is not None and (there is not None or "://" in storage.dataset),
         results,
-        handed,
-        _finished(config, results, handed),
+        {*(in_dvc("train", key) for key in phases), *measures},
+        results.finished(phases) if results else {},
         own_rates(config, ROOT, device_here().device),
         manifest,
         answers["snapshots"],
     )
     stages = {stage: items for stage, items in stages_of(config).items() if stage != "paint"}
-    return Plan("the cluster", False, tuple(tasks_of(config, place, stages)), tuple(remarks))
+    tasks = tuple(tasks_of(config, place, stages))
+    return Plan("the cluster", False, tasks, tuple(remarks), profile.currency)
 
 
 def _known(config: Config, dataset: Path, remarks: list[str]) -> Manifest | None:
@@ -74,39 +75,19 @@ def _known(config: Config, dataset: Path, remarks: list[str]) -> Manifest | None
     return None
 
 
-def _describes(config: Config, manifest: Manifest) -> bool:
-    """Whether the dataset is what params.yaml asks for."""
-    asked = config.dataset.source, deciding_parameters(config.dataset)
-    return (manifest.source, manifest.parameters) == asked
-
-
 def _handed_over(
     results: Results | None, manifest: Manifest | None, remarks: list[str]
-) -> dict[str, Checkpoint]:
-    """The phases finished here that a submission brings to the cluster's results."""
+) -> tuple[dict[str, Checkpoint], list[str]]:
+    """What a submission brings of this checkout to the cluster's results: phases, and measures by stage."""
     if results is None or manifest is None or "://" not in results.uri or not Path(".dvc").is_dir():
-        return {}
+        return {}, []
     try:
-        return phases_to_hand(Checkout(), results, manifest)
+        here = Checkout()
+        phases = phases_to_hand(here, results, manifest)
+        return phases, measures_to_hand(here, results, phases)
     except OutOfReach as error:
         remarks.append(f"{error}; counted as if there were nothing")
-        return {}
-
-
-def _finished(
-    config: Config, results: Results | None, handed: dict[str, Checkpoint]
-) -> dict[str, Checkpoint]:
-    """The checkpoints that no phase has to be trained for, each of which began with the one before it."""
-    found: dict[str, Checkpoint] = {}
-    before = started_from(config)
-    for key in config.phases:
-        facts = results.facts(key) if results else None
-        if facts is None and key in handed:
-            facts = handed[key].facts
-        if facts is None or not made_from(before, config, key, facts):
-            break
-        found[key] = before = Checkpoint(Path("checkpoints") / key, facts)
-    return found
+        return {}, []
 
 
 @dataclass(frozen=True)
@@ -116,8 +97,8 @@ class _Cluster:
     here: dict[str, Fate]  # what DVC says of the same stages: why they are not among the results
     has_dataset: bool
     results: Results | None
-    handed: dict[str, Checkpoint]
-    kept: dict[str, Checkpoint]  # those among them
+    handed: set[str]  # by DVC's names of the stages
+    kept: dict[str, Checkpoint]  # those handed among them
     own: tuple[Measured, ...]
     manifest: Manifest | None
     snapshots: Store | None
@@ -126,8 +107,10 @@ class _Cluster:
         stage, _, key = name.partition("@")
         if stage in NOT_KEPT:
             return Fate((NOT_KEPT[stage],))
+        if name in self.handed:
+            return Fate(remark="handed over from here")
         if self._is_kept(stage, key):
-            return Fate(remark="handed over from here" if stage == "train" and key in self.handed else "")
+            return Fate()
         upstream = tuple(each for each in self._before(stage, key) if self.fate(each).runs)
         here = self.here.get(name, Fate((NEVER_RUN,) if self.here else ()))
         return Fate(here.why or (() if upstream else ("the cluster has none",)), upstream)
@@ -155,7 +138,8 @@ class _Cluster:
         if stage == "score-network":
             return self.results is not None and self.results.has_score_network()
         if stage == "evaluate":
-            return key in self.kept and self.results is not None and self.results.is_evaluated(key)
+            checkpoint = self.kept.get(key)
+            return bool(self.results and checkpoint and self.results.is_evaluated(key, checkpoint))
         return key in self.kept
 
     def _before(self, stage: str, key: str) -> list[str]:

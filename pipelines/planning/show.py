@@ -16,6 +16,7 @@ WIDTH = 100
 STATES = {"cached": "cached", "resumes": "resumes from kimg", "runs": "runs in full"}
 COLOURS = {"cached": "dim", "resumes": "yellow", "runs": "bold"}
 COLUMNS = ("task", "what happens", "images", "steps", "time", "GPU GiB", "disk", "price")
+LEAST = ("steps", "disk", "images")  # left out first where the terminal is narrow
 REASONS = 3  # shown of those that hold for the same tasks
 
 
@@ -27,19 +28,24 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "hours": asdict(plan.hours),
         "certain_hours": asdict(plan.certain_hours),
         "price": asdict(plan.price),
+        "currency": plan.currency,
         "unknown": plan.unknown,
     }
     return {"place": plan.place, "tasks": tasks, "totals": totals, "remarks": plan.remarks}
 
 
 def print_plan(plan: Plan) -> None:
-    """The table, the reasons and the totals, in 100 columns."""
+    """The table, the reasons and the totals, in 100 columns or as many as the terminal has."""
     from rich.console import Console
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
-    console.print(_table(plan))
+    columns, unlimited = _columns(plan), console.options.update(width=10 * WIDTH)
+    for name in LEAST:
+        if console.measure(_table(plan, columns), options=unlimited).maximum > console.width:
+            columns = [column for column in columns if column != name]
+    console.print(_table(plan, columns))
     for names, reason in _reasons(plan).items():
         console.print(f"[bold]{names}[/]: {reason}")
     console.print()
@@ -55,7 +61,11 @@ def as_markdown(plan: Plan) -> str:
     if not plan.to_do:
         return f"**{head}**"
     columns = _columns(plan)
-    rows = [columns, ["---"] * 2 + ["---:"] * (len(columns) - 2), *(_row(plan, task) for task in plan.tasks)]
+    rows = [
+        columns,
+        ["---"] * 2 + ["---:"] * (len(columns) - 2),
+        *(_row(task, columns) for task in plan.tasks),
+    ]
     return "\n".join(
         [
             *(f"**{head}**", "", *(f"- {line}" for line in rest), ""),
@@ -82,7 +92,8 @@ def summary(plan: Plan) -> list[str]:
             f"time: {_about(plan.certain_hours, _one_time)}, if what changed makes the same as before"
         )
     if price.high:
-        lines.append(f"price: {_about(price, _one_price)}, of GPU hours at the profile's prices")
+        amounts = _about(price, lambda *amount: f"{_one_price(*amount)} {plan.currency}")
+        lines.append(f"price: {amounts}, of GPU hours at the profile's prices")
     if disk := sum(task.disk_gib or 0 for task in plan.to_do):
         lines.append(f"disk: {_gib(disk)}")
     if plan.unknown:
@@ -100,20 +111,19 @@ def _columns(plan: Plan) -> list[str]:
     return [name for at, name in enumerate(COLUMNS) if at < 2 or any(row[at] for row in cells)]
 
 
-def _row(plan: Plan, task: Task) -> list[str]:
-    shown = _columns(plan)
-    return [cell for name, cell in zip(COLUMNS, _cells(task), strict=True) if name in shown]
+def _row(task: Task, columns: list[str]) -> list[str]:
+    return [cell for name, cell in zip(COLUMNS, _cells(task), strict=True) if name in columns]
 
 
-def _table(plan: Plan) -> "Table":
+def _table(plan: Plan, columns: list[str]) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in _columns(plan):
+    for name in columns:
         table.add_column(name, justify="left" if name in COLUMNS[:2] else "right", no_wrap=True)
     for task in plan.tasks:
-        table.add_row(*_row(plan, task), style=COLOURS[task.state])
+        table.add_row(*_row(task, columns), style=COLOURS[task.state])
     return table
 
 

@@ -63,6 +63,7 @@ class Plan:
     ends_early: bool  # whether what follows a change is left out where that makes the same as before
     tasks: tuple[Task, ...]
     remarks: tuple[str, ...]
+    currency: str = ""  # of the prices, where there are any
 
     @property
     def to_do(self) -> tuple[Task, ...]:

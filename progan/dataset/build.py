@@ -130,7 +130,7 @@ def build(
     for bad input, more than max_skipped unusable images, or a full disk; Interrupted when a worker process
     was killed.
     """
-    _refuse_foreign(out)
+    refuse_foreign(out)
     working = out.with_name(f".{out.name}.partial")
     with disk_errors(out), _working_folder(working, out):
         for cut_off in working.glob("unpacked/.*.partial"):
@@ -151,7 +151,7 @@ def build(
     return manifest
 
 
-def _refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Path) -> None:
     """Never delete what is no dataset."""
     if out.exists() and not (out / MANIFEST_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is no dataset; choose another folder, or delete it first")

@@ -22,6 +22,7 @@ def test_readings_of_a_cpu(monkeypatch):
     assert readings["cpu_percent"] > 1
     used = psutil.Process().memory_info().rss / 2**30
     assert readings["memory_gib"] == pytest.approx(used, rel=0.2)
+    assert "gpu_hour_price" not in readings
 
 
 def test_readings_of_gpus(monkeypatch):
@@ -34,6 +35,8 @@ def test_readings_of_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
     monkeypatch.setattr(torch.cuda, "device_memory_used", lambda: 3 * 2**30)
     monkeypatch.setattr(torch.cuda, "utilization", unknown)
+    monkeypatch.setenv("PROGAN_GPU_HOUR_PRICE", "1.8 USD")
     readings = machine.machine_readings(ranks=2)()
     assert (readings["device"], readings["gpus"]) == ("NVIDIA H100", 2)
+    assert readings["gpu_hour_price"] == "1.8 USD"
     assert (readings["gpu_percent"], readings["gpu_memory_gib"]) == (None, 3.0)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from components.report.stage import ReportFiles, report
 from components.train_phase.stage import _write_history
+from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.errors import InputError
 from progan.files import read_json, write_json
 
@@ -112,8 +113,9 @@ def test_weights_that_were_imported_have_no_history(page):
     assert "<h2>Throughput" not in html
 
 
-def test_everything_that_people_look_for(page):
+def test_everything_that_people_look_for(page, monkeypatch):
     """From the verdict down, each number where it belongs, and nothing to be fetched."""
+    monkeypatch.setenv("PROGAN_GIT_COMMIT", "0123abc")
     for key in ("r0004", "r0008"):
         trained(key, device="Card 80GB", gpus=4)
         evaluated(key, classifier_score=2.5, classifier_score_std=0.1)
@@ -126,8 +128,9 @@ def test_everything_that_people_look_for(page):
         "Nearest training image 1.25 × as far as real ones; least 0.75",
         "Classifier score 2.50 ± 0.10",
         "r0004 0.1 51.0 / 5.5 50.0 / 5.0 0.400 / 0.200 2.50 1.25 ×",
-        "50.0 → 40.0 2 1m 05s 4 × Card 80GB 0.07",  # 100 images in 65 s on four cards
+        "r0008 0.08 + 0.08 2 1m 05s 4 × Card 80GB 0.07 8 0.004",  # 100 images in 65 s
         "all 0.2 2 2m 10s 0.14",
+        "git checkout 0123abc PROGAN_GPUS=4 make run",
         "trained on 4 × Card 80GB",
         "checkpoint r0008, digest " + "c" * 64,
         "faces version 7, MLflow run abc",
@@ -145,10 +148,31 @@ def test_everything_that_people_look_for(page):
     assert page() == html
 
 
+def test_what_it_cost_where_a_price_is_known(page):
+    trained("r0004", device="Card", gpus=4)
+    assert "price" not in text_of(page()).lower()
+    trained("r0008", device="Card", gpus=4, gpu_hour_price="36 USD")
+    trained("r0016", device="Card", gpus=4, gpu_hour_price="72 USD")
+    text = text_of(page())
+    for told in ("GPU hours price", "0.07 – 8", "0.07 2.60 USD 8", "0.07 5.20 USD 8", "0.22 7.80 USD"):
+        assert told in text  # 65 s on four cards
+    assert "Price: time × GPUs × the cluster profile's price of a GPU hour" in text
+
+
+def test_which_row_is_which_class(page, small_config):
+    evaluated("r0004")
+    classes = tuple(ClassCount(name, 1) for name in ("cats", "dogs & birds"))
+    manifest = Manifest(2, "folder", "pets", {}, 0, 3, classes, 0, 0, (), {}, {"r0004": Level.of([])})
+    write_json(Path("multires/dataset.json"), manifest.to_json())
+    assert "A row of each class" not in page()
+    conditional = replace(small_config, network=replace(small_config.network, label_size=2))
+    assert "A row of each class, from the top: cats, dogs &amp; birds<" in page(config=conditional)
+
+
 def test_histories_of_before_name_no_device(page):
     trained("r0004")
     text = text_of(page())
-    assert "r0004 0 + 0.08 8 0.004 50.0 → 40.0 2 1m 05s all" in text
+    assert "r0004 0 + 0.08 2 1m 05s 8 0.004 all" in text
     assert "GPU" not in text
 
 

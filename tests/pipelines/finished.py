@@ -72,7 +72,8 @@ def finish_phase(loaded, key):
     trainer.write_checkpoint(Path("checkpoints") / key, {"name": "faces", "images": 24, "digest": digest})
     row = {"images": trainer.images_shown, "minibatch": trainer.phase.minibatch, "seconds": SECONDS}
     _write_history(Path(f"history/{key}.csv"), [row | {"images": 0, "seconds": 0.0}, row])
-    write_json(Path(f"evaluation/{key}.json"), {"phase": key})
+    digest = read_checkpoint(Path("checkpoints") / key).digest
+    write_json(Path(f"evaluation/{key}.json"), {"phase": key, "checkpoint": digest})
     for picture in (f"samples/{key}.png", f"samples/{key}-nearest.png", f"grids/{key}/00000.000.png"):
         made_up(Path(picture))
 

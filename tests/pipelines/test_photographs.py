@@ -37,6 +37,7 @@ def place():
 
 def test_photographs_that_dvc_tracks(tracked, capsys):
     """With the data away, as in a clone, and then with others."""
+    assert photographs.origin(config.load()) == "data/raw/mine.dvc"
     known, before = options.planned_dataset(config.load(), "data/multires"), place()
     assert len(known) == 64
     shutil.rmtree("data/multires")
@@ -53,12 +54,25 @@ def test_photographs_that_dvc_tracks(tracked, capsys):
     assert place() != before
 
 
+def test_painted_photographs(new_project, monkeypatch):
+    """They are known by the parameters that they are painted by."""
+    project = new_project()
+    monkeypatch.chdir(project.root)
+    (project.root / "infra").mkdir()
+    shutil.copy(ROOT / "infra/cluster.yaml", project.root / "infra")
+    assert photographs.origin(config.load()) == "paint@toy-celeba"
+    before = place()
+    project.change(paint={"toy-celeba": {"images": 48, "seed": 2}})
+    assert place() != before
+
+
 def test_photographs_that_nothing_tracks(new_project, monkeypatch):
     """Then parameters alone tell datasets apart."""
     project = new_project()
+    project.change(dataset={"path": "data/raw/mine"})
     monkeypatch.chdir(project.root)
     profile = load_profile(ROOT / "infra/cluster.yaml")
-    assert photographs.digest(config.load()) == ""
+    assert (photographs.digest(config.load()), photographs.origin(config.load())) == ("", "")
     assert not photographs.are_new(config.load())
     before = storage_of(config.load(), profile)
     assert before.dataset.startswith("/progan/data/datasets/celeba-wild-")

@@ -1,10 +1,12 @@
 """`progan plan`: what it says is what DVC does; its hours, prices and memory follow from what is known."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from dvc.repo import Repo
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 
 from components.object_store import open_store
 from pipelines import cli
-from progan import config
+from progan import config, presets
 from progan.errors import Interrupted
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
@@ -267,10 +269,9 @@ def test_storage_in_s3(finished, cluster, address):
     plan = planned("--cluster")
     assert plan["remarks"] == []
     assert tasks(plan)["build-dataset"]["state"] == "cached"
-    for key in ("r0004", "r0008"):
-        task = tasks(plan)[f"train {key}"]
+    for name in ("score-network", "train r0004", "evaluate r0004", "train r0008", "evaluate r0008"):
+        task = tasks(plan)[name]
         assert (task["state"], task["why"]) == ("cached", ["handed over from here"])
-        assert tasks(plan)[f"evaluate {key}"]["state"] == "runs"
     finished.change(phases={"r0008": phase(finished, "r0008") | {"stable_kimg": 0.4}})
     assert tasks(planned("--cluster"))["train r0008"]["state"] == "runs"
     interrupted(config.load(), "r0008", 96, open_store(f"{address}/snapshots"))
@@ -302,6 +303,24 @@ def test_the_price(cluster):
     assert tasks(plan)["gate"]["price"] is None
     total = sum(task["price"]["high"] for task in plan["tasks"] if task["price"])
     assert plan["totals"]["price"]["high"] == pytest.approx(total)
+    assert plan["totals"]["currency"] == "USD"
+    shown = CliRunner().invoke(cli.app, ["plan", "--cluster"]).stdout
+    assert f"at most {total:.2f} USD, of GPU hours at the profile's prices" in shown
+
+
+def test_a_narrow_terminal_loses_columns_and_no_digits(cluster):
+    Path("large.yaml").write_text(presets.to_yaml("celebahq-1024"))
+
+    def table(columns):
+        terminal = {"FORCE_COLOR": "1", "COLUMNS": columns}
+        shown = CliRunner().invoke(cli.app, ["plan", "--cluster", "--params", "large.yaml"], env=terminal)
+        return click.unstyle(shown.stdout).partition("build-dataset:")[0]
+
+    names = ["task", "what happens", "images", "steps", "time", "GPU GiB", "disk", "price"]
+    for columns, left_out in (("120", []), ("80", ["steps", "disk"]), ("70", ["steps", "disk", "images"])):
+        assert "…" not in table(columns)
+        head = re.split(r"  +", table(columns).strip().splitlines()[0].strip())
+        assert head == [name for name in names if name not in left_out]
 
 
 def test_a_card_that_is_too_small_is_told(cluster):

@@ -90,6 +90,7 @@ def set_pod(key, **changes):
         (lambda values: values.update(queue="My Team"), "'My Team' is no name of a Kubernetes object"),
         (lambda values: values.update(volumes={"my.data": "/d"}), "'my.data' is no name of a namespace or a"),
         (lambda values: values.update(mlflow="mlflow:5000"), "mlflow: mlflow:5000 is no http(s) URL"),
+        (lambda values: values.update(currency="US dollars"), "currency: one word is expected, such as USD"),
         (lambda values: values.update(volumes={"data": "data"}), "volumes: data: must be an absolute path"),
         (lambda values: values.pop("image"), "image: missing; add it"),
         (lambda values: values.update(pods=None), "pods: input should be a valid dictionary"),

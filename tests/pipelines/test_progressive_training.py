@@ -109,6 +109,7 @@ def elsewhere(profile):
         service_account="other",
         queue="other",
         mlflow="https://mlflow.other",
+        currency="EUR",
         volumes={"other": "/other"},
         secrets={"other": {"KEY": "key"}},
         pods=dict.fromkeys(profile.pods, pod),
@@ -181,6 +182,7 @@ def test_where_a_phase_runs(small_config, profile):
     assert container["image"] == profile.image
     assert {"name": "MLFLOW_TRACKING_URI", "value": profile.mlflow} in container["env"]
     assert {"name": "PROGAN_GPUS", "value": "2"} in container["env"]
+    assert {"name": "PROGAN_GPU_HOUR_PRICE", "value": "1.8 USD"} in container["env"]
     assert placed["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "gpus"}
     assert placed["nodeSelector"]["labels"]["nvidia.com/gpu.product"] == "NVIDIA-A100-SXM4-80GB"
     assert placed["activeDeadlineSeconds"] == str(24 * 3600)

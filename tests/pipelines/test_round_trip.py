@@ -2,6 +2,7 @@
 not trained again. A real S3 server holds results, data and DVC's remote; kfp's local runner is the cluster.
 """
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.digests import dataset_name
+from pipelines.compile import storage_of
+from pipelines.profile import load_profile
 from progan import config
 from progan.files import sha256_file
 from tests.pipelines.conftest import ROOT, Project
@@ -48,7 +50,7 @@ class World:
 
     def __init__(self, root, address):
         self.root, self.address = root, address
-        self.origin = Project(root / "origin")
+        self.origin, self.cluster = Project(root / "origin"), Project(root / "cluster")
 
     def clone(self, name):
         subprocess.run(["git", "clone", "-q", self.origin.root, self.root / name], check=True)
@@ -63,17 +65,18 @@ class World:
         """What was handed over; then the cluster runs it: the run's name and log."""
         profile = ("--profile", "infra/cluster.yaml", "--image", IMAGE)
         said = done(project, "progan", "submit", "--host", server.url, "--experiment", "e", *profile)
-        cluster = Project(self.root / "cluster")
-        cluster.root.mkdir(exist_ok=True)
-        shutil.copy(project.root / "params.yaml", cluster.root)
-        dataset = dataset_name(config.load(project.root / "params.yaml"), photographs="")
-        places = (f"--dataset={self.address}/data/{dataset}", f"--results={self.address}/results")
-        log = done(cluster, "progan", "run", *places)
+        self.cluster.root.mkdir(exist_ok=True)
+        shutil.copy(project.root / "params.yaml", self.cluster.root)
+        with contextlib.chdir(project.root):
+            storage = storage_of(config.load(), load_profile(Path("infra/cluster.yaml")))
+        log = done(
+            self.cluster, "progan", "run", f"--dataset={storage.dataset}", f"--results={storage.results}"
+        )
         return said, log.split("/runs/")[1].split("/")[0], log
 
     def trained(self, key):
         """The newest checkpoint of a phase on the cluster."""
-        found = (self.root / "cluster/.kfp").glob("progressive-training-*/train-phase*/checkpoint")
+        found = (self.cluster.root / ".kfp").glob("progressive-training-*/train-phase*/checkpoint")
         facts = {folder: json.loads((folder / "checkpoint.json").read_text()) for folder in sorted(found)}
         return [folder for folder, each in facts.items() if each["phase"] == key][-1]
 
@@ -138,19 +141,57 @@ def test_round_trip(world, kubeflow):
     assert "up to date" in done(without_data, "dvc", "repro", "--dry", "--allow-missing")
 
     b.change(training={"seed": 5})
-    done(b, "dvc", "repro", "train@r0004")
+    done(b, "dvc", "repro", "evaluate@r0004")
     done(b, "dvc", "push")
     world.commit(b)
     c = world.clone("c")
-    shutil.rmtree(world.root / "cluster")
+    shutil.rmtree(world.cluster.root)
+    plan = json.loads(done(c, "progan", "plan", "--cluster", "--json"))
+    cached = {task["name"]: task["why"] for task in plan["tasks"] if task["state"] == "cached"}
+    handed = ["handed over from here"]
+    assert cached == {
+        "build-dataset": [],
+        "score-network": [],
+        "train r0004": handed,
+        "evaluate r0004": handed,
+    }
     said, run, log = world.submit(c, kubeflow)
-    assert "handed over: r0004\n" in said
-    assert "r0004: was trained before, taken from" in log
-    assert "r0008: was trained before" not in log
-    assert not list((world.root / "cluster/.kfp/snapshots").glob("r0004-*"))
+    assert "handed over: r0004, the evaluation of r0004\n" in said
+    for done_before in ("trained", "measured"):
+        assert f"r0004: was {done_before} before, taken from" in log
+        assert f"r0008: was {done_before} before" not in log
+    assert not list((world.cluster.root / ".kfp/snapshots").glob("r0004-*"))
     assert files_in(world.trained("r0004")) == files_in(b.root / "checkpoints/r0004")
     said, run, log = world.submit(c, kubeflow)
     assert "handed over" not in said
     done(b, "progan", "collect", run, "--push")
     assert "up to date" in done(b, "dvc", "repro")
     assert files_in(b.root / "checkpoints/r0008") == files_in(world.trained("r0008"))
+
+
+def test_a_dataset_that_only_the_cluster_built(world, kubeflow):
+    """Nobody has it but the cluster: one clone submits, another collects, everybody pulls."""
+    world.cluster.root.mkdir()
+    shutil.copy(world.origin.root / "params.yaml", world.cluster.root)
+    done(world.cluster, "progan", "paint")
+    said, run, _ = world.submit(world.clone("laptop"), kubeflow)
+    assert "handed over" not in said
+    collector = world.clone("collector")
+    told = done(collector, "progan", "collect", run, "--push")
+    assert " to fetch\n" in told
+    assert "left for dvc repro: nothing" in told
+    assert "up to date" in done(collector, "dvc", "repro", "--dry")
+    world.commit(collector)
+
+    third = world.clone("third")
+    done(third, "dvc", "pull")
+    for folder in ("data/multires", "data/raw/toy-celeba", "checkpoints", "evaluation", "score_network"):
+        assert files_in(third.root / folder) == files_in(collector.root / folder)
+    assert files_in(third.root / "data/raw/toy-celeba") == files_in(
+        world.cluster.root / "data/raw/toy-celeba"
+    )
+    assert done(third, "dvc", "status", "--quiet") == ""
+    assert "Data and pipelines are up to date." in done(third, "dvc", "repro")
+    shutil.rmtree(third.root / "data/multires")
+    done(third, "dvc", "repro", "--force", "--single-item", "build-dataset")
+    assert locked(third) == locked(collector)

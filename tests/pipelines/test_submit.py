@@ -3,6 +3,7 @@
 It answers the few calls that a submission makes, in the service's own JSON; it runs nothing.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,18 @@ def test_an_experiment_that_is_there_a_single_user_and_another_address(new_proje
     assert "namespace" not in kubeflow.asked("GET", f"{API}/experiments")[0].query
     (run,) = kubeflow.asked("POST", f"{API}/runs")
     assert run.body["experiment_id"] == "e7"
+
+
+def test_what_a_machine_reads(new_project, kubeflow, monkeypatch):
+    """And how the run ended; people are told on the way."""
+    monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
+    monkeypatch.chdir(new_project().root)
+    kubeflow.states[-1] = "FAILED"
+    done = CliRunner().invoke(cli.app, ["submit", "--host", kubeflow.url, *PROFILE, "--json", "--wait"])
+    url = f"{kubeflow.url}/#/runs/details/run-1"
+    assert json.loads(done.stdout) == {"run": "run-1", "url": url, "handed_over": [], "state": "FAILED"}
+    assert done.stderr.splitlines()[-4:] == [url, "PENDING", "RUNNING", "FAILED"]
+    assert done.exit_code == 1
 
 
 @pytest.mark.parametrize(("end", "code"), [("SUCCEEDED", 0), ("FAILED", 1), ("CANCELED", 1)])

@@ -9,7 +9,7 @@ import torch
 from progan.cost import images_after, iteration_flops
 from progan.networks import Generator
 from progan.progress import duration, show_progress
-from progan.render import GAP, beside, grid, images_across
+from progan.render import GAP, beside, columns_for, frame, grid, images_across
 from progan.sampling import generate, seeded_inputs, seeded_latents, to_uint8
 
 
@@ -38,6 +38,22 @@ def test_rows_as_long_as_one_likes(side, across):
     sheet = grid(images, 512, across)
     tile = max(64 // side, 1) * side + GAP
     assert sheet.size == (across * tile + GAP, 2 * tile + GAP)
+
+
+@pytest.mark.parametrize(
+    ("count", "classes", "columns", "size"),
+    [
+        (1, 1, 1, (256, 256)),
+        (6, 1, 3, (244, 162)),
+        (6, 8, 6, (202, 270)),  # a row of each class
+        (2, 8, 2, (66, 270)),
+        (1, 8, 3, (244, 244)),  # one of each class: all in a square
+    ],
+)
+def test_a_frame_fits_into_a_square(count, classes, columns, size):
+    assert columns_for(count, classes) == columns
+    shown = frame(torch.zeros(count * classes, 3, 16, 16, dtype=torch.uint8), 256, columns)
+    assert shown.shape == (*reversed(size), 3)
 
 
 def test_beside():

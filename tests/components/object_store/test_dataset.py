@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.filesize import decimal
 
 from components.object_store import open_store
-from components.object_store.dataset import fetch_level
+from components.object_store.dataset import fetch_dataset, fetch_level
 from progan import config
 from progan.dataset import build as building
 from progan.dataset.build import build
 from progan.dataset.reader import load_images, load_manifest
+from progan.dataset.verify import verify
 from progan.errors import InputError, Unavailable
+from progan.files import write_json
 from tests.components.object_store.conftest import upload
 
 
@@ -82,11 +85,72 @@ def test_a_fetch_that_failed_goes_on(uri, built):
     np.testing.assert_array_equal(load_images(fetch_level(uri, "", 16), 16)[0], load_images(built, 16)[0])
 
 
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_all_of_it_comes(uri, built, tmp_path, kind):
+    """To the last byte, with the list of checks where there is one, in the place of what stood there."""
+    write_json(built / "dataset.json", load_manifest(built).to_json() | {"checks": {"exact": 1}})
+    (built / "checks.csv").write_text("image,result,detail\na,exact,\n")
+    upload(built, uri)
+    out, digest = tmp_path / "data/multires", load_manifest(built).digest
+    (out / "r0004").mkdir(parents=True)
+    (out / "r0004/old.parquet").write_text("another dataset's")
+    with pytest.raises(
+        InputError, match=f"{out}: exists and is no dataset; choose another folder, or delete"
+    ):
+        fetch_dataset(uri, digest, out)
+    write_json(out / "dataset.json", load_manifest(built).to_json() | {"name": "another"})
+    fetch_dataset(str(built) if kind == "folder" else uri, digest, out)
+    assert files_in(out) == files_in(built)
+    assert verify(out).digest == digest
+    open_store(uri).delete("checks.csv")
+    with pytest.raises(InputError, match=rf"{uri}/checks\.csv: there is no such object; copy the built"):
+        fetch_dataset(uri, digest, out)
+
+
+def test_all_of_it_or_nothing(uri, built, tmp_path, capsys):
+    """What was brought before a shard could not be had is not fetched again, nor what is in place already."""
+    out, manifest, store = tmp_path / "data/multires", load_manifest(built), open_store(uri)
+    shards = [shard for level in manifest.levels.values() for shard in level.shards]
+    missing, others = shards[-1], shards[:-1]
+    content = store.read(missing.file)
+    store.delete(missing.file)
+    with pytest.raises(InputError, match=rf"{uri}/{missing.file}: this shard is missing; copy the built"):
+        fetch_dataset(uri, manifest.digest, out)
+    assert not out.exists()
+    (beside,) = out.parent.glob("*.partial")
+    (beside / "r0016/.train-00000-of-00004.parquet.123.partial").write_bytes(b"half")
+    (out.parent / ".multires.0123456789abcdef.partial").mkdir()  # of another dataset
+    store.write(missing.file, content)
+    for shard in others:
+        store.delete(shard.file)
+    capsys.readouterr()
+    fetch_dataset(uri, manifest.digest, out)
+    assert capsys.readouterr().out == f"{uri}: {decimal(missing.bytes)} to fetch\n"
+    assert files_in(out) == files_in(built)
+    assert not list(out.parent.glob("*.partial"))
+    store.delete(missing.file)
+    (out / others[0].file).write_bytes(b"damaged")
+    with pytest.raises(InputError, match=f"{uri}/.*: this shard is missing"):
+        fetch_dataset(uri, manifest.digest, out)
+    store.write(others[0].file, (built / others[0].file).read_bytes())
+    fetch_dataset(uri, manifest.digest, out)
+    assert files_in(out) == files_in(built)
+
+
+def test_a_disk_without_room_for_it(uri, built, small_disk):
+    disk, digest = small_disk("16k"), load_manifest(built).digest
+    with pytest.raises(InputError, match=rf"{disk}: .* free, but .* to fetch; make room and run again"):
+        fetch_dataset(uri, digest, disk / "multires")
+    assert [path.name for path in disk.iterdir()] == [".multires.lock"]
+
+
 def test_the_expected_dataset_is_demanded(uri, built):
     digest = load_manifest(built).digest
     for place in (uri, str(built)):
         with pytest.raises(InputError, match=f"{place}: holds the dataset {digest[:12]}, not 0123"):
             fetch_level(place, "0123456789", 16)
+        with pytest.raises(InputError, match=f"{place}: holds the dataset {digest[:12]}, not 0123"):
+            fetch_dataset(place, "0123456789", built.parent / "out")
     assert fetch_level(str(built), digest, 16) == built
     with pytest.raises(InputError, match=f"{uri}: holds no 32 px, only 4, 8, 16"):
         fetch_level(uri, digest, 32)
