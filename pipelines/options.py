@@ -16,7 +16,10 @@ Dataset = Annotated[Path, typer.Option(help="The folder of the built dataset.")]
 ProfileFile = Annotated[Path, typer.Option("--profile", help="The cluster profile: where it runs.")]
 Image = Annotated[str | None, typer.Option(help="The image, in the place of the profile's.")]
 Snapshots = Annotated[
-    str, typer.Option(help="Where state is kept to go on from: a folder, or an s3:// address.")
+    str,
+    typer.Option(
+        envvar="PROGAN_SNAPSHOTS", help="Where state is kept to go on from: a folder, or an s3:// address."
+    ),
 ]
 Host = Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Of Kubeflow Pipelines.")]
 Experiment = Annotated[str | None, typer.Option(help="Made if there is none; the model's name if not given.")]

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from progan.config import RESOLUTIONS, phase_key, read_yaml, validated
+from progan.config import read_yaml, validated
 from progan.errors import InputError
+from progan.resolutions import RESOLUTIONS, phase_key
 
 STAGES = "stages"  # the entry of `pods` for what is no training
 FIRST_PAUSE_SECONDS, PAUSE_FACTOR = 60, 2  # before a retry, and how it grows

@@ -5,12 +5,10 @@ them with pydantic. There are no defaults: what decides a result stands in param
 """
 
 import dataclasses
-import difflib
 import inspect
 import json
 import re
 import typing
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,29 +16,17 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from progan.errors import InputError
+from progan.errors import InputError, hint
 from progan.files import canonical_json
 from progan.losses import LOSSES, Loss
+from progan.resolutions import RESOLUTIONS, FeatureMaps, phase_key, resolutions_between
 
 T = TypeVar("T")
-
-RESOLUTIONS = tuple(2**level for level in range(2, 11))  # 4 … 1024
-
-
-def phase_key(resolution: int) -> str:
-    """The name of the phase that trains `resolution`: 8 → "r0008"."""
-    return f"r{resolution:04d}"
 
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    """The one of `known` that `name` was meant to be, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
 def _require_resolution(value: int, key: str) -> None:
@@ -101,7 +87,7 @@ class DatasetConfig:
     @property
     def resolutions(self) -> tuple[int, ...]:
         """The levels that are built, lowest first."""
-        return tuple(r for r in RESOLUTIONS if self.lowest_resolution <= r <= self.resolution)
+        return resolutions_between(self.lowest_resolution, self.resolution)
 
 
 @dataclass(frozen=True)
@@ -137,11 +123,6 @@ class NetworkConfig:
             "minibatch_discrimination takes the place of minibatch stddev: set mbstd_group_size to 0",
         )
 
-    def fewest_maps(self, resolution: int) -> int:
-        """Feature maps of the thinnest layer of networks that end at `resolution`."""
-        maps = int(self.fmap_base / 2 ** ((resolution.bit_length() - 2) * self.fmap_decay))
-        return min(maps, self.fmap_max) // self.discriminator_divisor
-
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -172,11 +153,11 @@ class TrainingConfig:
 
     def _check_loss(self) -> None:
         """Compare `loss_parameters` with the arguments of the function that `loss` names."""
-        _require(self.loss in LOSSES, f"loss: none is called {self.loss}; {_hint(self.loss, LOSSES)}")
+        _require(self.loss in LOSSES, f"loss: none is called {self.loss}; {hint(self.loss, LOSSES)}")
         known = inspect.signature(LOSSES[self.loss]).parameters
         for key in self.loss_parameters:
-            hint = _hint(key, known) if known else "it has none"
-            _require(key in known, f"loss_parameters.{key}: unknown to {self.loss}; {hint}")
+            meant = hint(key, known, None if known else "it has none")
+            _require(key in known, f"loss_parameters.{key}: unknown to {self.loss}; {meant}")
         for key in known:
             _require(key in self.loss_parameters, f"loss_parameters.{key}: {self.loss} needs it")
         try:
@@ -299,36 +280,30 @@ class Config:
                 f"phases.{key}.minibatch: must be a multiple of network.mbstd_group_size, {group}",
             )
         phases = list(self.phases.values())
-        first = phases[0]
-        self._check_start(first)
+        self._check_start(phases[0])
         for before, phase in pairwise(phases):
-            where = f"phases.{phase.key}"
-            _require(
-                phase.resolution == 2 * before.resolution,
-                f"{where}: must follow {phase_key(phase.resolution // 2)}",
-            )
-            init = f"checkpoints/{before.key}"
-            _require(
-                phase.init == init, f"{where}.init: must be {init}, the phase before it, not {phase.init}"
-            )
+            _check_follows(before, phase)
+        self._check_ends(phases[0], phases[-1])
+        early = [*self.phases][:-1]
+        _require(
+            self.gate.stop_after in (None, *early),
+            f"gate.stop_after: must be one of {', '.join(['null', *early])}, not {self.gate.stop_after}",
+        )
+
+    def _check_ends(self, first: PhaseConfig, last: PhaseConfig) -> None:
+        """The dataset begins and ends where the phases do, or beyond; the networks reach the last one."""
         _require(
             first.resolution >= self.dataset.lowest_resolution,
             f"phases.{first.key}: the dataset begins at {self.dataset.lowest_resolution} px; lower "
             "dataset.lowest_resolution",
         )
-        last = phases[-1]
         _require(
-            self.network.fewest_maps(last.resolution) > 0,
+            FeatureMaps(self.network, self.network.discriminator_divisor).at(last.resolution) > 0,
             f"network: no feature maps are left at {last.resolution} px; raise fmap_base",
         )
         _require(
             last.resolution <= self.dataset.resolution,
             f"phases.{last.key}: the dataset ends at {self.dataset.resolution} px; raise dataset.resolution",
-        )
-        early = [phase.key for phase in phases[:-1]]
-        _require(
-            self.gate.stop_after in (None, *early),
-            f"gate.stop_after: must be one of {', '.join(['null', *early])}, not {self.gate.stop_after}",
         )
 
     def _check_start(self, first: PhaseConfig) -> None:
@@ -361,6 +336,15 @@ class Config:
         if key not in self.phases:
             raise InputError(f"phase {key}: not in params.yaml; there are {', '.join(self.phases)}")
         return self.phases[key]
+
+
+def _check_follows(before: PhaseConfig, phase: PhaseConfig) -> None:
+    """A phase doubles the resolution of the one before it, and begins with its checkpoint."""
+    where, init = f"phases.{phase.key}", f"checkpoints/{before.key}"
+    _require(
+        phase.resolution == 2 * before.resolution, f"{where}: must follow {phase_key(phase.resolution // 2)}"
+    )
+    _require(phase.init == init, f"{where}.init: must be {init}, the phase before it, not {phase.init}")
 
 
 def load(path: Path = Path("params.yaml")) -> Config:
@@ -422,7 +406,7 @@ def _refuse_unknown(cls: Any, values: Any, where: str, prefix: str = "") -> None
     fields = {field.name: field.type for field in dataclasses.fields(cls)}
     for key, value in values.items():
         if key not in fields:
-            raise InputError(f"{where}: {prefix}{key}: unknown parameter; {_hint(str(key), fields)}")
+            raise InputError(f"{where}: {prefix}{key}: unknown parameter; {hint(str(key), fields)}")
         annotation: Any = fields[key]
         if dataclasses.is_dataclass(annotation):
             _refuse_unknown(annotation, value, where, f"{prefix}{key}.")

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from progan.config import Config, NetworkConfig, PhaseConfig
 from progan.distributed import Ranks
@@ -27,6 +27,22 @@ def share_buffers(ema: Generator, generator: Generator) -> None:
     for average, own in zip(ema.modules(), generator.modules(), strict=True):
         for name, buffer in own.named_buffers(recurse=False):
             setattr(average, name, buffer)
+
+
+def network_tensors(generator: nn.Module, discriminator: nn.Module, ema: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint keeps of the networks, by name, on the CPU."""
+    return (
+        prefixed("generator", generator.state_dict())
+        | prefixed("discriminator", discriminator.state_dict())
+        | prefixed("ema", ema.state_dict())
+    )
+
+
+def optimizer_tensors(generator_adam: Adam, discriminator_adam: Adam) -> dict[str, Tensor]:
+    """What a checkpoint keeps of the optimisers, by name, on the CPU."""
+    return prefixed("generator_adam", generator_adam.state_dict()) | prefixed(
+        "discriminator_adam", discriminator_adam.state_dict()
+    )
 
 
 def load_generator(checkpoint: Checkpoint) -> Generator:
@@ -103,17 +119,11 @@ class Models:
 
     def network_tensors(self) -> dict[str, Tensor]:
         """Generator, discriminator and average by name, on the CPU."""
-        return (
-            prefixed("generator", self.generator.state_dict())
-            | prefixed("discriminator", self.discriminator.state_dict())
-            | prefixed("ema", self.ema.state_dict())
-        )
+        return network_tensors(self.generator, self.discriminator, self.ema)
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """Both optimisers' state by name, on the CPU."""
-        return prefixed("generator_adam", self.generator_adam.state_dict()) | prefixed(
-            "discriminator_adam", self.discriminator_adam.state_dict()
-        )
+        return optimizer_tensors(self.generator_adam, self.discriminator_adam)
 
     def running_tensors(self) -> dict[str, Tensor]:
         """What matters inside a phase only, by name, on the CPU."""

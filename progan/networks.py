@@ -4,7 +4,7 @@ Both are built for one phase's resolution out of per-level modules whose state k
 (`blocks.r0008.conv0.weight`, `to_rgb.r0004.bias`, …), so a finished phase loads into the next by name.
 `network` is that section of params.yaml: a NetworkConfig, or anything with its attributes. The parts that
 only the forms need which the paper compares its final networks with (Table 1, the MNIST-1K test) come last.
-This file needs torch alone: a registered model ships it beside its weights.
+A registered model ships this file and progan/resolutions.py, which need torch alone, beside its weights.
 """
 
 import math
@@ -14,20 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from progan.resolutions import FeatureMaps, phase_key, resolutions_between
+
 if TYPE_CHECKING:
     from progan.config import NetworkConfig
 
 LEAKY_SLOPE = 0.2
-
-
-def level_key(resolution: int) -> str:
-    """The name of the modules that belong to `resolution`: 8 → "r0008"."""
-    return f"r{resolution:04d}"
-
-
-def levels_up_to(resolution: int) -> list[int]:
-    """[4, 8, …, resolution]."""
-    return [2**level for level in range(2, resolution.bit_length())]
 
 
 def leaky_relu(x: Tensor) -> Tensor:
@@ -173,21 +165,6 @@ class MinibatchStddev(nn.Module):
 # Networks
 
 
-class FeatureMaps:
-    """The channel rule: min(⌊base / 2^(stage · decay)⌋, max) maps after a stage (paper, appendix A)."""
-
-    def __init__(self, network: "NetworkConfig", divisor: int = 1) -> None:
-        self.network, self.divisor = network, divisor
-
-    def after(self, stage: int) -> int:
-        maps = int(self.network.fmap_base / 2 ** (stage * self.network.fmap_decay))
-        return min(maps, self.network.fmap_max) // self.divisor
-
-    def at(self, resolution: int) -> int:
-        """Maps of the block at `resolution` = 2^r: those after stage r - 1."""
-        return self.after(resolution.bit_length() - 2)
-
-
 class GeneratorStart(nn.Sequential):
     """The 4×4 block: [N, latent_size + label_size] → [N, maps, 4, 4]."""
 
@@ -253,13 +230,13 @@ class Generator(nn.Module):
         form = LayerForm(network.equalized_lr, network.generator_activation, network.generator_norm)
         linear = form._replace(activation="linear", norm="none")
         maps = FeatureMaps(network)
-        start, *grown = levels = levels_up_to(resolution)
-        blocks: dict[str, nn.Module] = {level_key(start): GeneratorStart(network, maps.at(start), form)}
+        start, *grown = levels = resolutions_between(4, resolution)
+        blocks: dict[str, nn.Module] = {phase_key(start): GeneratorStart(network, maps.at(start), form)}
         for level in grown:
-            blocks[level_key(level)] = GeneratorBlock(network, maps.at(level // 2), maps.at(level), form)
+            blocks[phase_key(level)] = GeneratorBlock(network, maps.at(level // 2), maps.at(level), form)
         self.blocks = nn.ModuleDict(blocks)
         self.to_rgb = nn.ModuleDict(
-            {level_key(level): Conv(maps.at(level), network.channels, 1, linear, gain=1) for level in levels}
+            {phase_key(level): Conv(maps.at(level), network.channels, 1, linear, gain=1) for level in levels}
         )
 
     def forward(self, latents: Tensor, alpha: Tensor | None = None) -> Tensor:
@@ -267,17 +244,17 @@ class Generator(nn.Module):
 
     def start(self, latents: Tensor) -> Tensor:
         """Latents to what the 4×4 block makes of them: [N, latent_size + label_size] → [N, maps, 4, 4]."""
-        return self.blocks[level_key(4)](self.normalized(latents))
+        return self.blocks[phase_key(4)](self.normalized(latents))
 
     def grow(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
         """That to images: [N, maps, 4, 4] → [N, channels, resolution, resolution]."""
         before = x
         for key, block in self.blocks.items():
-            if key != level_key(4):
+            if key != phase_key(4):
                 x, before = block(x), x
-        images = self.to_rgb[level_key(self.resolution)](x)
+        images = self.to_rgb[phase_key(self.resolution)](x)
         if alpha is not None:
-            previous = upsample(self.to_rgb[level_key(self.resolution // 2)](before))
+            previous = upsample(self.to_rgb[phase_key(self.resolution // 2)](before))
             images = torch.lerp(previous, images, alpha)
         return torch.tanh(images) if self.network.output == "tanh" else images
 
@@ -304,21 +281,21 @@ class Discriminator(nn.Module):
         form = LayerForm(network.equalized_lr, "leaky-relu", network.discriminator_norm)
         plain = form._replace(norm="none")
         maps = FeatureMaps(network, network.discriminator_divisor)
-        *grown, end = levels = levels_up_to(resolution)[::-1]
+        *grown, end = levels = resolutions_between(4, resolution)[::-1]
         self.from_rgb = nn.ModuleDict(
-            {level_key(level): Conv(network.channels, maps.at(level), 1, plain) for level in levels}
+            {phase_key(level): Conv(network.channels, maps.at(level), 1, plain) for level in levels}
         )
         blocks: dict[str, nn.Module] = {}
         for level in grown:
-            blocks[level_key(level)] = DiscriminatorBlock(network, maps.at(level), maps.at(level // 2), form)
-        blocks[level_key(end)] = DiscriminatorEnd(network, maps.at(end), maps.after(0), form)
+            blocks[phase_key(level)] = DiscriminatorBlock(network, maps.at(level), maps.at(level // 2), form)
+        blocks[phase_key(end)] = DiscriminatorEnd(network, maps.at(end), maps.after(0), form)
         self.blocks = nn.ModuleDict(blocks)
 
     def forward(self, images: Tensor, alpha: Tensor | None = None) -> Tensor:
         newest, *rest = self.blocks.values()
-        x = newest(self.from_rgb[level_key(self.resolution)](images))
+        x = newest(self.from_rgb[phase_key(self.resolution)](images))
         if alpha is not None:
-            previous = self.from_rgb[level_key(self.resolution // 2)](downsample(images))
+            previous = self.from_rgb[phase_key(self.resolution // 2)](downsample(images))
             x = torch.lerp(previous, x, alpha)
         for block in rest:
             x = block(x)

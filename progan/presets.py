@@ -4,15 +4,16 @@ A file in presets/ maps names to sections of params.yaml. `extends` names the pr
 come from when they are not given, `schedule` stands for `phases`, and one without `about` only serves others.
 """
 
-import difflib
+from dataclasses import fields
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import yaml
 
-from progan.config import RESOLUTIONS, phase_key
-from progan.errors import InputError
+from progan.config import Config
+from progan.errors import InputError, hint
+from progan.resolutions import phase_key, resolutions_between
 
 
 def listed() -> dict[str, str]:
@@ -23,17 +24,12 @@ def listed() -> dict[str, str]:
 def params(name: str) -> dict[str, Any]:
     """The contents of params.yaml for the preset `name`; InputError when there is none."""
     if name not in listed():
-        near = difflib.get_close_matches(name, listed(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "see progan presets list"
-        raise InputError(f"{name}: no such preset; {hint}")
+        raise InputError(f"{name}: no such preset; {hint(name, listed(), 'see progan presets list')}")
     sections = _inherited(name)
     schedule = sections.pop("schedule")
     sections["phases"] = phases(**schedule)
     sections["register"] = {"model": name}
-    order = (
-        *("paint", "warm_start", "dataset", "network", "training", "phases", "measures", "gate", "register"),
-    )
-    return {section: sections[section] for section in order}
+    return {section.name: sections[section.name] for section in fields(Config)}
 
 
 def phases(
@@ -50,7 +46,7 @@ def phases(
     minibatch, learning_rate: each value holds from its resolution on.
     """
     result, shown = {}, 0.0
-    for resolution in (r for r in RESOLUTIONS if first <= r <= last):
+    for resolution in resolutions_between(first, last):
         is_first, is_last = resolution == first, resolution == last
         fade = 0 if is_first else fade_kimg
         stable = total_kimg - shown - fade if is_last else stable_kimg

@@ -166,7 +166,7 @@ class PhaseTrainer:
         self.images_shown = 0  # within the phase
         self.history: list[dict[str, Any]] = []
         self.pictures: dict[str, bytes] = {}  # by kimg, such as "00004.008": those of the rows with an SWD
-        self.seconds = 0.0
+        self.seconds = 0.0  # of training, without those between an interruption and going on
         self.learning_rate = torch.tensor(phase.learning_rate, device=device)
         if init is None and config.network.minibatch_discrimination:
             some, _ = self.reals.at(0, min(CALIBRATION_IMAGES, len(self.reals)))
@@ -178,7 +178,7 @@ class PhaseTrainer:
         clock = SnapshotClock()
         started = time.monotonic() - self.seconds
         if not self.history:
-            self._tick(hooks, 0.0)
+            self._tick(hooks)
         hooks.progress(self.images_shown, self.schedule.total_images)
         while not self._finished():
             if self.ranks.any(hooks.stop_requested()):
@@ -188,12 +188,11 @@ class PhaseTrainer:
                     f"{self.phase.key}: stopped at {self.images_shown} images, {saved}; run again to go on"
                 )
             self.iterate()
+            self.seconds = time.monotonic() - started
             hooks.progress(self.images_shown, self.schedule.total_images)
             if self._tick_due():
-                self.seconds = time.monotonic() - started
-                self._tick(hooks, self.seconds)
+                self._tick(hooks)
             if self.ranks.is_first and clock.due():
-                self.seconds = time.monotonic() - started
                 clock.time(lambda: self._snapshot(snapshots))
         self._snapshot(snapshots)
 
@@ -247,10 +246,10 @@ class PhaseTrainer:
             return None
         return torch.full((), self.schedule.alpha(self.images_shown), device=self.device)
 
-    def _tick(self, hooks: Hooks, seconds: float) -> None:
+    def _tick(self, hooks: Hooks) -> None:
         """Add a row to the history: the means since the last one, and at times the SWD and a picture."""
         before: dict[str, Any] = self.history[-1] if self.history else {"images": 0, "seconds": 0.0}
-        shown, elapsed = self.images_shown - before["images"], seconds - before["seconds"]
+        shown, elapsed = self.images_shown - before["images"], self.seconds - before["seconds"]
         means = (self.models.sums / self._updates(shown)).tolist() if shown else [None] * len(STATISTICS)
         statistics = dict(zip(STATISTICS, means, strict=True))
         if self.config.training.adversarial.gradients_at is None:
@@ -265,7 +264,7 @@ class PhaseTrainer:
             "minibatch": self.phase.minibatch,
             **statistics,
             "skipped": int(self.models.generator_adam.skipped + self.models.discriminator_adam.skipped),
-            "seconds": seconds,
+            "seconds": self.seconds,
             "images_per_second": shown / elapsed if elapsed else None,
             "swd": self._measure(hooks, kimg) if self._measure_due() else None,
             **hooks.machine(),
@@ -325,11 +324,8 @@ class PhaseTrainer:
         if facts := self.ranks.tell(found and found[1]):
             began = facts.get("ranks", 1)  # snapshots did not always say, and then were of one
             check_continued(self.config, self.phase, began, self.ranks.size)
-            self.images_shown, self.history, self.seconds = (
-                facts["images_shown"],
-                facts["history"],
-                facts["seconds"],
-            )
+            self.images_shown, self.seconds = facts["images_shown"], facts["seconds"]
+            self.history = facts["history"]
 
 
 class SnapshotClock:

@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 import torch
 
-from progan.config import phase_key
 from progan.files import digest_of, sha256_file
 from progan.models import build_networks
+from progan.resolutions import phase_key
 from progan.snapshots import prefixed, write_checkpoint
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from components.score_network.stage import DESCRIPTION
+from components.score_network.stage import CLASSIFIER, DESCRIPTION
 from progan.config import Config, NetworkConfig
 from progan.dataset.reader import load_training_set
 from progan.device import best_device
@@ -180,10 +180,10 @@ def _scores(config: Config, reals: Iterator[Tensor], fakes: Images, score_networ
     facts = read_json(score_network / DESCRIPTION)
     generated = fakes(0, measures.score_images)
     if facts["kind"] == "classifier":
-        network = classifier.load(score_network / "classifier.safetensors", best_device())
+        network = classifier.load(score_network / CLASSIFIER, best_device())
         return classifier.score(network, generated, measures.score_splits)
     if facts["kind"] == "digits":
-        network = classifier.load(score_network / "classifier.safetensors", best_device())
+        network = classifier.load(score_network / CLASSIFIER, best_device())
         samples = measures.mode_samples or 0
         return modes.measure(network, fakes(0, MODE_ROUNDS * samples), samples)
     if facts["kind"] == "inception":

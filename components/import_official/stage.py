@@ -6,12 +6,13 @@ from pathlib import Path
 import yaml
 
 from progan import RESULTS_VERSION, __version__
-from progan.config import phase_key
 from progan.errors import InputError
 from progan.files import digest_of, sha256_file
+from progan.models import network_tensors, optimizer_tensors
 from progan.official.weights import read_official
 from progan.optimizer import Adam
-from progan.snapshots import prefixed, write_checkpoint
+from progan.resolutions import phase_key
+from progan.snapshots import write_checkpoint
 
 
 def import_official(file: Path, kimg: float, out: Path) -> None:
@@ -41,17 +42,8 @@ def import_official(file: Path, kimg: float, out: Path) -> None:
         "official": {"file": file.name, "sha256": digest},
         "versions": {"progan": __version__, "results": RESULTS_VERSION},
     }
-    networks = (
-        prefixed("generator", weights.generator.state_dict())
-        | prefixed("discriminator", weights.discriminator.state_dict())
-        | prefixed("ema", weights.ema.state_dict())
-    )
-    generator_adam, discriminator_adam = (
-        Adam(module, betas=(0.0, 0.99), epsilon=1e-8) for module in (weights.generator, weights.discriminator)
-    )
-    optimizers = prefixed("generator_adam", generator_adam.state_dict()) | prefixed(
-        "discriminator_adam", discriminator_adam.state_dict()
-    )
-    write_checkpoint(out, networks, optimizers, facts)
+    networks = network_tensors(weights.generator, weights.discriminator, weights.ema)
+    adams = (Adam(module, (0.0, 0.99), 1e-8) for module in (weights.generator, weights.discriminator))
+    write_checkpoint(out, networks, optimizer_tensors(*adams), facts)
     print(f"{out}: {facts['phase']} imported; params.yaml must have with it:")
     print(yaml.safe_dump({"network": facts["network"]}, sort_keys=False), end="")

@@ -1,7 +1,6 @@
 """A built dataset at its address: what it holds, one resolution or all brought here, all of it sent there."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,16 +8,17 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
+import platformdirs
 from rich.filesize import decimal
 
 from components.object_store import open_store
-from progan.config import phase_key
 from progan.dataset.build import refuse_foreign
 from progan.dataset.manifest import CHECKS_NAME, MANIFEST_NAME, Manifest, Shard
 from progan.dataset.reader import built_level, load_manifest, parse_manifest
 from progan.errors import InputError
 from progan.files import alone, atomic_file, disk_errors, replace_folder, sha256_file, write_json
 from progan.progress import show_progress
+from progan.resolutions import phase_key
 from progan.store import FolderStore, Store
 
 SHARDS_AT_ONCE = 4  # each in parts, several of them at a time too
@@ -167,4 +167,4 @@ def _demand(digest: str, manifest: Manifest, uri: str) -> None:
 
 def cache() -> Path:
     """The user's folder of datasets that lie elsewhere."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "progan" / "datasets"
+    return platformdirs.user_cache_path("progan") / "datasets"

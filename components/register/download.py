@@ -10,9 +10,9 @@ from typing import Any
 
 import platformdirs
 
-from components.register.registry import CHECKPOINT, clear_errors, client, tracking_uri
+from components.register.registry import CHECKPOINT, clear_errors, client, phase_runs, tracking_uri
 from progan.errors import InputError
-from progan.files import atomic_folder, digest_of
+from progan.files import alone, atomic_folder, digest_of, disk_errors
 from progan.snapshots import FACTS, NETWORKS
 
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
@@ -35,12 +35,11 @@ def fetch_phases(uri: str) -> list[Path]:
     """The checkpoint folders, without their optimisers, that the phases of the version's run kept."""
     with _in_registry(uri):
         mlflow_client = client()
-        parent = mlflow_client.get_run(_version(uri).run_id)
-        children = mlflow_client.search_runs(
-            [parent.info.experiment_id],
-            f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and attributes.status = 'FINISHED'",
-        )
-        kept = [run for run in children if mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)]
+        kept = [
+            run
+            for run in phase_runs(mlflow_client, _version(uri).run_id)
+            if run.info.status == "FINISHED" and mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)
+        ]
         if not kept:
             raise InputError(f"{uri}: its run kept no checkpoints of its phases; name their folder instead")
         return [_fetch_checkpoint(run, uri) for run in kept]
@@ -69,10 +68,15 @@ def _version(uri: str) -> Any:
 def _fetched(key: str, what: str, fetch: Callable[[Path], None]) -> Path:
     """The folder of the cache that `fetch` has filled, now or before."""
     folder = platformdirs.user_cache_path("progan") / "registry" / key
-    if not folder.exists():
-        print(f"{what}: fetching it into {folder}", file=sys.stderr, flush=True)
-        with atomic_folder(folder) as beside:
-            fetch(beside)
+    if folder.exists():
+        return folder
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(folder.with_name(f".{folder.name}.lock"), f"is fetching {what}"):
+        if not folder.exists():  # the other process may have brought it
+            print(f"{what}: fetching it into {folder}", file=sys.stderr, flush=True)
+            with atomic_folder(folder) as beside:
+                fetch(beside)
     return folder
 
 

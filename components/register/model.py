@@ -71,6 +71,6 @@ def _shipped_code(folder: Path) -> Path:
     package = folder / "progan"
     package.mkdir()
     source = Path(progan.__file__).parent
-    for name in ("__init__", "device", "errors", "networks", "sampling"):
+    for name in ("__init__", "device", "errors", "networks", "resolutions", "sampling"):
         shutil.copy(source / f"{name}.py", package)
     return package

@@ -1,6 +1,7 @@
 """What is in the MLflow registry: champions, candidates and their measures."""
 
 import contextlib
+import functools
 import getpass
 import logging
 import math
@@ -12,12 +13,13 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from progan.errors import InputError
+from progan.errors import InputError, Unavailable
 
 CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
 WARM_START = "warm_start"  # a version's tag: whose checkpoint its first phase went on from, as JSON
 CHECKPOINT = "checkpoint"  # the artifact of a phase's run that is its checkpoint folder
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+FIRST_ANSWER = 5.0, 60.0  # seconds that a server has to take a connection, and to answer
 PASSWORD = re.compile("//[^/@ ]*@")  # in an address
 
 
@@ -44,7 +46,11 @@ def who() -> str:
 
 
 def client() -> Any:
-    """An MlflowClient that keeps quiet about its own housekeeping."""
+    """An MlflowClient that keeps quiet about its own housekeeping.
+
+    Raises Unavailable within seconds when no server answers at all.
+    """
+    _require_answer(tracking_uri())
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
@@ -56,9 +62,46 @@ def client() -> Any:
     return mlflow.MlflowClient()
 
 
+@functools.cache
+def _require_answer(uri: str) -> None:
+    """Ask the server at `uri`, if it is one, whether it is there, once in a process.
+
+    MLflow asks one that is away for four minutes, which is right only for one that was there before.
+    """
+    import requests
+
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        requests.head(uri, timeout=FIRST_ANSWER, allow_redirects=False)
+    except requests.RequestException as error:
+        if _may_come_back(error):  # what else is wrong MLflow says itself, when it asks
+            why, where = list(_causes(error))[-1], public_address(uri)
+            raise Unavailable(
+                f"{where}: no MLflow server answers ({why}); start it, or correct MLFLOW_TRACKING_URI"
+            ) from error
+
+
+def _may_come_back(error: Exception) -> bool:
+    """Whether the end of it was a server that does not answer, or not for now."""
+    from requests.exceptions import ConnectionError, RetryError, SSLError, Timeout
+
+    return any(
+        isinstance(cause, ConnectionError | RetryError | Timeout) and not isinstance(cause, SSLError)
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """`error`, what it was raised for, and so on."""
+    yield error
+    if before := error.__cause__ or error.__context__:
+        yield from _causes(before)
+
+
 @contextlib.contextmanager
 def clear_errors(what: str) -> Iterator[None]:
-    """One line for a registry that does not answer, says no, or has not what is asked for."""
+    """One line for a registry that does not answer any more, says no, or has not what is asked for."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -66,8 +109,17 @@ def clear_errors(what: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         why = " ".join(str(error).split())[:300].rstrip(".")
-        told = f"{what}: {why}; the registry is {tracking_uri()} (MLFLOW_TRACKING_URI)"
-        raise InputError(PASSWORD.sub("//", told)) from error
+        told = PASSWORD.sub("//", f"{what}: {why}; the registry is {tracking_uri()} (MLFLOW_TRACKING_URI)")
+        if _may_come_back(error):
+            raise Unavailable(told) from error
+        raise InputError(told) from error
+
+
+def phase_runs(mlflow_client: Any, parent: str, key: str | None = None) -> list[Any]:
+    """The runs of the phases below the run `parent`, or of the phase `key` alone."""
+    below = f"tags.`mlflow.parentRunId` = '{parent}'"
+    mine = below if key is None else f"{below} and tags.phase = '{key}'"
+    return list(mlflow_client.search_runs([mlflow_client.get_run(parent).info.experiment_id], mine))
 
 
 def champion_measures(model: str) -> dict[str, Any] | None:

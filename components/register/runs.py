@@ -14,11 +14,11 @@ from PIL import Image
 
 from components.gate.stage import flat_measures
 from components.register.history import History
-from components.register.registry import CHECKPOINT, who
+from components.register.registry import CHECKPOINT, phase_runs, who
 from components.results import Results
 from progan.config import Config
 from progan.dataset.manifest import Manifest
-from progan.files import read_json
+from progan.files import canonical_json, read_json
 from progan.render import write_png
 
 RUN_KEY = "progan.fingerprint"  # the tag by which a run that was interrupted is found again
@@ -119,8 +119,7 @@ def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: 
     experiment_id = mlflow_client.get_run(parent).info.experiment_id
     checkpoint, history = files.checkpoints / key, files.history_of(key)
     keep = keep and checkpoint.exists()
-    mine = f"tags.`mlflow.parentRunId` = '{parent}' and tags.phase = '{key}'"
-    for run in mlflow_client.search_runs([experiment_id], mine):
+    for run in phase_runs(mlflow_client, parent, key):
         kept = keep and mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)
         if run.info.status == "FINISHED" and (kept or not keep):
             return run.info.run_id
@@ -199,6 +198,13 @@ def _log_metrics(mlflow_client: Any, run: str, metrics: list[Any]) -> None:
 
 
 def _log_params(mlflow_client: Any, run: str, values: dict[str, Any]) -> None:
+    """Those that are there already stay as they were written: MLflow lets none be changed."""
     from mlflow.entities import Param
 
-    mlflow_client.log_batch(run, params=[Param(name, str(value)) for name, value in values.items()])
+    there = mlflow_client.get_run(run).data.params
+    texts = {
+        name: canonical_json(value) if isinstance(value, dict) else str(value)
+        for name, value in values.items()
+        if name not in there
+    }
+    mlflow_client.log_batch(run, params=[Param(name, text) for name, text in texts.items()])

@@ -42,20 +42,19 @@ class ServedGenerator(PythonModel):
         self.sampler = Sampler.load(facts, average)
         self.sampler.generator.to(best_device())
 
-    def predict(
-        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    def predict(  # type: ignore[override]  # params are never None: MLflow takes defaults from the signature
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any]
     ) -> np.ndarray | list[str]:
-        asked = {"label": None, "truncation": 1.0, "format": "pixels"} | (params or {})
         try:
-            if asked["format"] not in ("pixels", "png"):
-                raise InputError(f"format {asked['format']}: pixels or png is expected")
+            if params["format"] not in ("pixels", "png"):
+                raise InputError(f"format {params['format']}: pixels or png is expected")
             latents = self._latents(model_input)
-            labels = torch.full((len(latents),), label_of(asked["label"], self.sampler.classes))
-            images = torch.cat(list(self.sampler.images(latents, labels, asked["truncation"])))
+            labels = torch.full((len(latents),), label_of(params["label"], self.sampler.classes))
+            images = torch.cat(list(self.sampler.images(latents, labels, params["truncation"])))
         except InputError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
         pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
-        return pixels if asked["format"] == "pixels" else [_png(image) for image in pixels]
+        return pixels if params["format"] == "pixels" else [_png(image) for image in pixels]
 
     def _latents(self, rows: pd.DataFrame) -> Tensor:
         """float [N, latent_size] of N rows with a seed or latents in each."""

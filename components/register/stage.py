@@ -60,7 +60,7 @@ def _register(
         log_dataset(mlflow_client, parent, story.manifest, dataset, story.resolution)
         for key, run in phases.items():
             log_dataset(mlflow_client, run, story.manifest, dataset, config.phase(key).resolution)
-    tags = _tags(verdict, commit) | _started_from(config)
+    tags = _tags(verdict, commit) | _warm_start_tag(config)
     for name in ("gate", "verdict", "git_commit", WARM_START):
         if name in tags:
             mlflow_client.set_tag(parent, name, tags[name])
@@ -114,7 +114,7 @@ def _tags(verdict: dict[str, Any], commit: str) -> dict[str, str]:
     }
 
 
-def _started_from(config: Config) -> dict[str, str]:
+def _warm_start_tag(config: Config) -> dict[str, str]:
     """Whose checkpoint the first phase went on from, if it did not start from nothing."""
     for key, start in config.warm_start.items():
         return {WARM_START: canonical_json({"phase": key, **asdict(start)})}

@@ -14,7 +14,7 @@ from progan.files import atomic_folder, write_json
 from progan.metrics import classifier, inception, modes
 from progan.progress import show_progress
 
-DESCRIPTION = "score_network.json"
+DESCRIPTION, CLASSIFIER = "score_network.json", "classifier.safetensors"
 
 
 def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
@@ -72,8 +72,7 @@ def _train_on_labels(config: Config, dataset: Path, classes: int, folder: Path) 
 def _labelled(dataset: Path, resolution: int) -> tuple[Tensor, Tensor]:
     """Images, uint8 [N, C, R, R], and labels, int64 [N], of a dataset with classes."""
     images, labels = load_images(dataset, resolution)
-    if labels is None:
-        raise AssertionError("a dataset with classes has labels")
+    assert labels is not None
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
@@ -81,5 +80,5 @@ def _train(config: Config, images: Tensor, labels: Tensor, classes: int, folder:
     epochs, seed = config.measures.classifier_epochs, config.measures.seed
     with show_progress("score-network", "steps") as advance:
         network, accuracy = classifier.train(images, labels, classes, epochs, seed, progress=advance)
-    classifier.save(network, folder / "classifier.safetensors")
+    classifier.save(network, folder / CLASSIFIER)
     return accuracy

@@ -12,6 +12,7 @@ from components.register.registry import (
     champion_measures,
     clear_errors,
     client,
+    phase_runs,
 )
 from progan.config import Config, WarmStart
 from progan.errors import InputError
@@ -29,11 +30,11 @@ def of_champion(config: Config, key: str) -> WarmStart:
     champion = champion_measures(model)
     if champion is None:
         raise InputError(f"{model}: no version is {CHAMPION}; promote one, then start from it")
-    version = f"{champion['version']:g}" if isinstance(champion["version"], float) else champion["version"]
+    version = str(champion["version"])
     with clear_errors(model):
-        checkpoint = _facts(find_run(model, str(version), key), f"{model} version {version}, {key}")
+        checkpoint = _facts(find_run(model, version, key), f"{model} version {version}, {key}")
     require_network(checkpoint, config.network)
-    return WarmStart(model, str(version), checkpoint.digest)
+    return WarmStart(model, version, checkpoint.digest)
 
 
 def find_run(model: str, version: str, key: str) -> str:
@@ -43,10 +44,8 @@ def find_run(model: str, version: str, key: str) -> str:
     """
     registry = client()
     for seen in _ancestry(registry, model, version):
-        experiment = registry.get_run(seen.run_id).info.experiment_id
-        mine = f"tags.`mlflow.parentRunId` = '{seen.run_id}' and tags.phase = '{key}'"
-        for run in registry.search_runs([experiment], mine):
-            if any(artifact.path == CHECKPOINT for artifact in registry.list_artifacts(run.info.run_id)):
+        for run in phase_runs(registry, seen.run_id, key):
+            if registry.list_artifacts(run.info.run_id, CHECKPOINT):
                 return run.info.run_id
     raise InputError(
         f"{model} version {version}: keeps no checkpoint of {key} in MLflow; choose another phase or version"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from progan.config import Config, NetworkConfig, phase_key, validated
+from progan.config import Config, NetworkConfig, validated
 from progan.cost import iteration_flops
 from progan.files import read_json
+from progan.resolutions import phase_key
 from progan.snapshots import FACTS
 
 OWN_SPREAD = 1.3  # of a rate that a run of this project had

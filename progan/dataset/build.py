@@ -1,25 +1,18 @@
 """`build-dataset`: photographs in, the multi-resolution dataset out.
 
-The images are shuffled, then cut into chunks by position. A chunk becomes one shard at every resolution,
-in one worker process, and is then finished: a build that was stopped goes on with the next. Which image
-lies in which shard depends on neither the workers nor on images that turn out to be unusable.
+The images are shuffled, then cut into chunks by position (chunks.py): a build that was stopped goes on with
+the next. Which image lies in which shard depends on neither the workers nor on images that turn out to be
+unusable.
 """
 
 import contextlib
 import csv
-import dataclasses
 import fcntl
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,93 +21,17 @@ import PIL
 import pyarrow as pa
 
 from progan import RESULTS_VERSION
-from progan.config import DatasetConfig, phase_key
-from progan.dataset.manifest import (
-    CHECKS_NAME,
-    FORMAT,
-    MANIFEST_NAME,
-    ClassCount,
-    Level,
-    Manifest,
-    Shard,
-    Skipped,
-)
-from progan.dataset.png import encode_png
-from progan.dataset.pyramid import pyramid
-from progan.dataset.shards import images_per_shard, shard_schema, shard_writer
+from progan.config import DatasetConfig
+from progan.dataset.chunks import Chunk, Job, finished_chunks, make_chunks
+from progan.dataset.manifest import CHECKS_NAME, FORMAT, MANIFEST_NAME, ClassCount, Level, Manifest
 from progan.dataset.sources.registry import open_source
-from progan.dataset.sources.source import Item, Source, UnusableImage, printable
-from progan.errors import InputError, Interrupted
-from progan.files import (
-    atomic_file,
-    digest_of,
-    disk_errors,
-    read_json,
-    replace_folder,
-    sha256_file,
-    write_json,
-)
+from progan.dataset.sources.source import Source, printable
+from progan.errors import InputError
+from progan.files import atomic_file, digest_of, disk_errors, replace_folder, write_json
+from progan.resolutions import phase_key
 
 MAX_LISTED_SKIPPED = 100
 Progress = Callable[[int, int], None]  # images done, images in all
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a worker process needs to make any chunk."""
-
-    source: Source
-    order: np.ndarray  # int64 [N], the place of the dataset's n-th image among the source's
-    resolutions: tuple[int, ...]  # lowest first
-    folder: Path  # of this build's finished chunks and of the dataset as far as it has come
-
-    @property
-    def images(self) -> int:
-        return len(self.order)
-
-    @property
-    def chunk_size(self) -> int:
-        return images_per_shard(self.resolutions[-1])
-
-    @property
-    def chunks(self) -> int:
-        return -(-self.images // self.chunk_size)
-
-    @property
-    def dataset(self) -> Path:
-        return self.folder / "dataset"
-
-    def places_of(self, chunk: int) -> list[int]:
-        return self.order[chunk * self.chunk_size : (chunk + 1) * self.chunk_size].tolist()
-
-    def items_of(self, chunk: int) -> Iterator[Item]:
-        items = self.source.items
-        return (items[place] for place in self.places_of(chunk))
-
-    def shard_file(self, chunk: int, resolution: int) -> str:
-        return f"{phase_key(resolution)}/train-{chunk:05d}-of-{self.chunks:05d}.parquet"
-
-    def receipt(self, chunk: int) -> Path:
-        """Where a finished chunk's facts are kept."""
-        return self.folder / "finished" / f"{chunk:05d}.json"
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A finished chunk: its shards by phase key, and what the manifest counts."""
-
-    shards: dict[str, Shard]
-    labels: dict[str, int]  # images by label, as text
-    skipped: list[Skipped]
-    enlarged: int
-    checks: list[tuple[str, str, str]]  # image, result, detail
-
-    @classmethod
-    def read(cls, path: Path) -> "Chunk":
-        values = read_json(path)
-        shards = {key: Shard(**shard) for key, shard in values["shards"].items()}
-        skipped = [Skipped(**skip) for skip in values["skipped"]]
-        return cls(**(values | {"shards": shards, "skipped": skipped}))
 
 
 def build(
@@ -217,7 +134,7 @@ def _cores() -> int:
 
 def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progress) -> list[Chunk]:
     """Make the chunks that are not finished yet; return all, in order."""
-    chunks = _finished_chunks(job)
+    chunks = finished_chunks(job)
     pending = [index for index in range(job.chunks) if index not in chunks]
     done = sum(len(job.places_of(index)) for index in chunks)
     progress(done, job.images)
@@ -225,26 +142,13 @@ def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progre
     def advance(made: int) -> None:
         progress(done + made, job.images)
 
-    workers = min(workers, len(pending))
-    made = _in_processes(job, pending, workers, advance) if workers > 1 else _in_turn(job, pending, advance)
+    made = make_chunks(job, pending, workers, advance)
     with contextlib.closing(made):
         _refuse_many_skipped(chunks, job, config)
         for index, chunk in made:
             chunks[index] = chunk
             _refuse_many_skipped(chunks, job, config)
     return [chunks[index] for index in range(job.chunks)]
-
-
-def _finished_chunks(job: Job) -> dict[int, Chunk]:
-    """What an earlier run finished: chunks with a receipt whose shards are all still there."""
-    chunks = {}
-    for index in range(job.chunks):
-        if job.receipt(index).exists():
-            chunk = Chunk.read(job.receipt(index))
-            files = [(job.dataset / shard.file, shard.bytes) for shard in chunk.shards.values()]
-            if all(file.is_file() and file.stat().st_size == size for file, size in files):
-                chunks[index] = chunk
-    return chunks
 
 
 def _refuse_many_skipped(chunks: dict[int, Chunk], job: Job, config: DatasetConfig) -> None:
@@ -281,112 +185,9 @@ def _manifest(config: DatasetConfig, job: Job, chunks: list[Chunk]) -> Manifest:
     )
 
 
-Chunks = Generator[tuple[int, Chunk], None, None]  # as they are finished
-
-
-def make_chunk(job: Job, index: int, tick: Callable[[], None]) -> Chunk:
-    """Decode each image of a chunk once, write its shards of all resolutions; `tick` after every image."""
-    files = {resolution: job.shard_file(index, resolution) for resolution in job.resolutions}
-    schema = shard_schema(job.source.classes)
-    labels: Counter[str] = Counter()
-    skipped, enlarged = [], 0
-    checks: list[tuple[str, str, str]] = []
-    with contextlib.ExitStack() as stack:
-        writers = {r: stack.enter_context(shard_writer(job.dataset / files[r], schema)) for r in files}
-        for item in job.items_of(index):
-            name = printable(item.name)
-            try:
-                picture = job.source.load(item)
-            except UnusableImage as error:
-                check = error.check
-                skipped.append(Skipped(name, str(error)))
-            else:
-                check = picture.check
-                enlarged += picture.enlarged
-                labels[str(item.label)] += 1
-                levels = pyramid(picture.pixels)
-                for resolution, writer in writers.items():
-                    writer.add(encode_png(levels[resolution]), name, item.label)
-            if check is not None:
-                checks.append((name, check.result, check.detail))
-            tick()
-    shards = {phase_key(r): _shard(job.dataset, files[r], writers[r].images) for r in files}
-    chunk = Chunk(shards, dict(labels), skipped, enlarged, checks)
-    write_json(job.receipt(index), dataclasses.asdict(chunk))
-    return chunk
-
-
 def _write_checks(path: Path, chunks: list[Chunk]) -> None:
     rows = [row for chunk in chunks for row in chunk.checks]
     if rows:
         with atomic_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerows([("image", "result", "detail"), *rows])
-
-
-def _shard(dataset: Path, file: str, images: int) -> Shard:
-    path = dataset / file
-    return Shard(file, images, path.stat().st_size, sha256_file(path))
-
-
-def _in_turn(job: Job, pending: list[int], advance: Callable[[int], None]) -> Chunks:
-    """Make chunks in this process."""
-    made = 0
-
-    def tick() -> None:
-        nonlocal made
-        made += 1
-        advance(made)
-
-    for index in pending:
-        yield index, make_chunk(job, index, tick)
-
-
-def _in_processes(job: Job, pending: list[int], workers: int, advance: Callable[[int], None]) -> Chunks:
-    """Make chunks in worker processes; when the caller stops listening, they stop within an image."""
-    context = multiprocessing.get_context("spawn")
-    made, stop = context.Value("q", 0), context.Event()
-    with ProcessPoolExecutor(workers, context, _start_worker, (job, made, stop)) as pool:
-        running: dict[Future[Chunk], int] = {pool.submit(_work, index): index for index in pending}
-        try:
-            while running:
-                finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                advance(made.value)
-                for future in finished:
-                    yield running.pop(future), future.result()
-        except BrokenProcessPool:
-            raise Interrupted(
-                "a worker process was killed (out of memory?); run again with fewer cores (taskset) to go on"
-            ) from None
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-
-
-_worker: tuple[Job, Any, Any]  # in a worker process: the job, the shared count of images, the signal to stop
-
-
-def _start_worker(job: Job, made: Any, stop: Any) -> None:
-    global _worker
-    _worker = (job, made, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(index: int) -> Chunk:
-    job, made, stop = _worker
-
-    def tick() -> None:
-        with made.get_lock():
-            made.value += 1
-        if stop.is_set():
-            raise Interrupted("the build was stopped; run again to go on")
-
-    return make_chunk(job, index, tick)

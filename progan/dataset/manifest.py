@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from progan.config import phase_key
 from progan.files import digest_of
+from progan.resolutions import phase_key, resolution_of
 
 MANIFEST_NAME = "dataset.json"
 CHECKS_NAME = "checks.csv"  # beside the manifest: image, result, detail
@@ -67,15 +67,13 @@ class Manifest:
     enlarged: int  # images that had fewer pixels than the highest resolution
     skipped: int
     skipped_items: tuple[Skipped, ...]  # the first of them
-    checks: dict[
-        str, int
-    ]  # images by check result; empty where nothing is reconstructed; else see CHECKS_NAME
+    checks: dict[str, int]  # images by result (see CHECKS_NAME); empty where nothing is reconstructed
     levels: dict[str, Level]  # by phase key, the lowest first
 
     @property
     def resolutions(self) -> tuple[int, ...]:
         """Lowest first."""
-        return tuple(int(key[1:]) for key in self.levels)
+        return tuple(map(resolution_of, self.levels))
 
     @property
     def digest(self) -> str:

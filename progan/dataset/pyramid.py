@@ -15,6 +15,5 @@ def pyramid(top: np.ndarray) -> dict[int, np.ndarray]:
         levels[level.shape[0]] = np.clip(np.rint(level), 0, 255).astype(np.uint8)
         if level.shape[0] == 4:
             return levels
-        level = (level[0::2, 0::2] + level[0::2, 1::2] + level[1::2, 0::2] + level[1::2, 1::2]) * np.float32(
-            0.25
-        )
+        corners = level[0::2, 0::2] + level[0::2, 1::2] + level[1::2, 0::2] + level[1::2, 1::2]
+        level = corners * np.float32(0.25)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from PIL import Image
 from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
 from progan.errors import InputError
 from progan.files import disk_errors, read_json
+
+MEMINFO = Path("/proc/meminfo")  # Linux's
 
 
 def load_manifest(root: Path) -> Manifest:
@@ -97,15 +100,23 @@ def first_images(root: Path, manifest: Manifest, resolution: int) -> Iterator[tu
 
 
 def _allocate(shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    """A uint8 array in memory; in an unnamed file in `folder` when it takes over half of what is free."""
-    if math.prod(shape) <= _free_memory() // 2:
+    """A uint8 array in memory; in an unnamed file in `folder` when it takes over half of what is free.
+
+    Each of the processes that torchrun started on this machine (LOCAL_WORLD_SIZE) has its own.
+    """
+    size, arrays = math.prod(shape), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if arrays * size <= _free_memory() // 2:
         return np.empty(shape, np.uint8)
     with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error now, and would kill us later
         return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def _free_memory() -> int:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes that are free, or a cache that the system gives up; where it does not tell, all there are."""
+    found = re.search(r"MemAvailable: +(\d+) kB", MEMINFO.read_text()) if MEMINFO.exists() else None
+    return 1024 * int(found[1]) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def verified_bytes(path: Path, shard: Shard) -> bytes:

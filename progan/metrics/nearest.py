@@ -97,9 +97,7 @@ def _distances(flat: Tensor, some: Tensor) -> Tensor:
 
 def _nearest(best: Neighbours, found: Neighbours, count: int) -> Neighbours:
     distances = torch.cat([best.distances, found.distances], 1)
-    indices, mirrored = (
-        torch.cat([best.indices, found.indices], 1),
-        torch.cat([best.mirrored, found.mirrored], 1),
-    )
+    indices = torch.cat([best.indices, found.indices], 1)
+    mirrored = torch.cat([best.mirrored, found.mirrored], 1)
     kept = distances.argsort(dim=1, stable=True)[:, :count]
     return Neighbours(distances.gather(1, kept), indices.gather(1, kept), mirrored.gather(1, kept))

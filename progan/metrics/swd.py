@@ -164,8 +164,6 @@ def _distance(first: Tensor, second: Tensor, directions: Tensor) -> float:
 def _sort_rows(values: Tensor) -> Tensor:
     if values.device.type != "cpu":
         return values.sort(dim=1).values
-    with ThreadPoolExecutor(
-        torch.get_num_threads()
-    ) as pool:  # numpy's sort is vectorised: 7 times torch's speed
-        list(pool.map(np.ndarray.sort, values.numpy()))
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(np.ndarray.sort, values.numpy()))  # vectorised: 7 times torch's speed
     return values

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from progan.errors import InputError
-from progan.networks import level_key, levels_up_to
+from progan.resolutions import phase_key, resolutions_between
 
 Kind = Literal["first", "conv", "up", "to_rgb", "from_rgb", "dense0", "dense1"]
 # How many dimensions a stored weight has, and how it takes our layout.
@@ -46,21 +46,21 @@ class OfficialLayer(NamedTuple):
 
 def generator_layers(resolution: int, fused: bool) -> Iterator[OfficialLayer]:
     """The generator's layers, in the order in which the Theano branch stores them."""
-    start, *grown = levels = levels_up_to(resolution)
+    start, *grown = levels = resolutions_between(4, resolution)
     yield _layer(start, "Dense", "dense", "first")
     yield _layer(start, "Conv", "conv", "conv")
     for level in grown:
         yield _layer(level, "Conv0_up" if fused else "Conv0", "conv0", "up" if fused else "conv")
         yield _layer(level, "Conv1", "conv1", "conv")
     for lod, level in enumerate(reversed(levels)):
-        yield OfficialLayer(f"ToRGB_lod{lod}", f"to_rgb.{level_key(level)}", "to_rgb", level)
+        yield OfficialLayer(f"ToRGB_lod{lod}", f"to_rgb.{phase_key(level)}", "to_rgb", level)
 
 
 def discriminator_layers(resolution: int, fused: bool) -> Iterator[OfficialLayer]:
     """The discriminator's layers, in the order in which the Theano branch stores them."""
-    *grown, end = levels = levels_up_to(resolution)[::-1]
+    *grown, end = levels = resolutions_between(4, resolution)[::-1]
     from_rgb = [
-        OfficialLayer(f"FromRGB_lod{lod}", f"from_rgb.{level_key(level)}", "from_rgb", level)
+        OfficialLayer(f"FromRGB_lod{lod}", f"from_rgb.{phase_key(level)}", "from_rgb", level)
         for lod, level in enumerate(levels)
     ]
     yield from_rgb[0]
@@ -74,7 +74,7 @@ def discriminator_layers(resolution: int, fused: bool) -> Iterator[OfficialLayer
 
 
 def _layer(level: int, name: str, key: str, kind: Kind) -> OfficialLayer:
-    return OfficialLayer(f"{level}x{level}/{name}", f"blocks.{level_key(level)}.{key}", kind, level)
+    return OfficialLayer(f"{level}x{level}/{name}", f"blocks.{phase_key(level)}.{key}", kind, level)
 
 
 def converted(weight: np.ndarray, layer: OfficialLayer, layouts: Mapping[Kind, Layout]) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from progan.config import RESOLUTIONS
 from progan.errors import InputError
 from progan.official.unpickling import Record, array_of
+from progan.resolutions import RESOLUTIONS
 
 TENSORFLOW, THEANO = "TensorFlow", "Theano"
 DEFAULT_MAPS = {TENSORFLOW: (8192, 512), THEANO: (4096, 256)}  # fmap_base, fmap_max of the branches

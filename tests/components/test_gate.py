@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from components.gate.stage import decide, flat_measures, refuse_to_go_on
-from components.register.registry import champion_measures
 from progan.config import GateConfig
 from progan.errors import InputError
 from progan.files import write_json
@@ -97,23 +96,6 @@ def test_flat_measures():
         "swd_average": 2.0,
         "ms_ssim": 0.5,
     }
-
-
-@pytest.mark.parametrize(
-    ("registry", "told"),
-    [
-        ("http://me:secret@127.0.0.1:9", "faces: API request to http://127.0.0.1:9/.*; the registry is http"),
-        ("mlruns", "faces: The filesystem tracking backend .* maintenance mode.*; the registry is mlruns"),
-    ],
-)
-def test_a_registry_that_cannot_be_asked_is_one_line(tmp_path, monkeypatch, registry, told):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(InputError, match=told) as caught:
-        champion_measures("faces")
-    assert "\n" not in str(caught.value)
-    assert "secret" not in str(caught.value)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from components.register.registry import CHAMPION, client
-from components.register.stage import _started_from
+from components.register.stage import _warm_start_tag
 from components.train_phase.stage import train_phase
 from components.warm_start import component
 from components.warm_start.registered import find_run, of_champion
@@ -105,10 +105,10 @@ def test_as_kubeflow_runs_it(champion, tmp_path):
 
 def test_a_version_says_where_it_started(champion):
     loaded = config.parse(start_from_champion(champion, config.parse(champion, ""), "r0004"), "")
-    tag = json.loads(_started_from(loaded)["warm_start"])
+    tag = json.loads(_warm_start_tag(loaded)["warm_start"])
     digest = read_checkpoint(Path("checkpoints/r0004")).digest
     assert tag == {"model": loaded.register.model, "version": "1", "phase": "r0004", "checkpoint": digest}
-    assert _started_from(config.parse(champion, "")) == {}
+    assert _warm_start_tag(config.parse(champion, "")) == {}
 
 
 def test_a_champion_that_was_warm_started_itself_leads_to_its_own_start(champion):

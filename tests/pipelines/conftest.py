@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 @dataclass(frozen=True)
 class Project:
     root: Path
+    registry: str = ""  # its address, if it is none of the project's own
 
     @property
     def environment(self):
@@ -25,12 +26,8 @@ class Project:
         return {
             **os.environ,
             "PATH": f"{commands}:{os.environ['PATH']}",
-            "MLFLOW_TRACKING_URI": self.registry,
+            "MLFLOW_TRACKING_URI": self.registry or f"sqlite:///{self.root}/mlflow.db",
         }
-
-    @property
-    def registry(self):
-        return f"sqlite:///{self.root}/mlflow.db"
 
     def start(self, *command, **options):
         """A process in a session of its own, so that all of it can be killed."""

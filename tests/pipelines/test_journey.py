@@ -72,6 +72,19 @@ def test_the_journey(new_project):
     assert "Running stage 'train@r0008'" in planned
 
 
+def test_a_phase_that_was_trained_by_hand_is_taken_over(finished, monkeypatch, tmp_path):
+    """DVC's own command goes on from its last snapshot, wherever those are: not an image is shown again."""
+    monkeypatch.setenv("PROGAN_SNAPSHOTS", str(tmp_path / "elsewhere"))
+    finished.change(training={"seed": 5})
+    by_hand = finished.run("progan", "train-phase", "r0004")
+    assert by_hand.returncode == 0, by_hand.stderr
+    made = "history/r0004.csv", "checkpoints/r0004/networks.safetensors", "checkpoints/r0004/checkpoint.json"
+    before = [(finished.root / file).read_bytes() for file in made]
+    taken = finished.run("dvc", "repro", "train@r0004")
+    assert "Running stage 'train@r0004'" in taken.stdout, taken.stdout + taken.stderr
+    assert [(finished.root / file).read_bytes() for file in made] == before  # the history has times in it
+
+
 def networks_of(project):
     return {
         key: sha256_file(project.root / f"checkpoints/{key}/networks.safetensors")

@@ -5,11 +5,11 @@ import torch
 import yaml
 
 from progan import config, presets
-from progan.config import RESOLUTIONS
 from progan.cost import iteration_flops
 from progan.errors import InputError
 from progan.models import build_networks
 from progan.phases import Schedule
+from progan.resolutions import RESOLUTIONS
 
 
 def loaded(name):

@@ -133,13 +133,26 @@ def test_history(small_config, noise, tmp_path):
     assert [row["images"] for row in rows] == list(range(0, 129, 8))
     assert rows[0]["d_loss"] is None
     assert all(np.isfinite(row["d_loss"]) for row in rows[1:])
-    assert [row["swd"] is not None for row in rows].count(
-        True
-    ) == 3  # at the start, after 80 images, at the end
+    measured = [row["images"] for row in rows if row["swd"] is not None]
+    assert measured == [0, 80, 128]
     assert rows[-1]["swd"] == 0.0
     assert [row["device"] for row in rows] == ["an abacus"] * len(rows)
     assert list(trainer.pictures) == [f"{row['kimg']:09.3f}" for row in rows if row["swd"] is not None]
     assert len(set(trainer.pictures.values())) == 3
+
+
+def test_no_time_of_training_is_lost_at_a_stop(small_config, noise, tmp_path, monkeypatch):
+    """Training shows one image a second here, and is stopped between two rows of the history."""
+    monkeypatch.setattr(training, "TICKS_PER_PHASE", 4)
+    monkeypatch.setattr(training.time, "monotonic", lambda: trainer.images_shown)
+    trainer = make_trainer(small_config, noise)
+    folder = SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.fingerprint)
+    with pytest.raises(Interrupted):
+        trainer.train(folder, hooks(24, trainer))
+    trainer = make_trainer(small_config, noise)
+    trainer.train(folder, hooks())
+    assert [row["seconds"] for row in trainer.history] == [0, 32, 64, 96, 128]
+    assert [row["images_per_second"] for row in trainer.history] == [None, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

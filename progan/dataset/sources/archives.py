@@ -133,10 +133,8 @@ def _list_folder(root: Path) -> FolderFiles:
         for name in names:
             file = Path(folder, name)
             if file.is_file() or file.is_symlink():
-                inside, facts = (
-                    file.relative_to(root).as_posix(),
-                    file.stat() if file.exists() else file.lstat(),
-                )
+                inside = file.relative_to(root).as_posix()
+                facts = file.stat() if file.exists() else file.lstat()
                 sizes[inside] = facts.st_size
                 stamps.append((ascii(inside), facts.st_size, facts.st_mtime_ns))
     return FolderFiles(root.resolve().name, root, sizes, digest_of(sorted(stamps)))
@@ -217,9 +215,9 @@ def unreadable(path: Path) -> Iterator[None]:
         zipfile.BadZipFile,
         gzip.BadGzipFile,
         EOFError,
+        lzma.LZMAError,
         zlib.error,
     ]
-    damage.append(lzma.LZMAError)
     with contextlib.suppress(ImportError):
         import zstandard
 

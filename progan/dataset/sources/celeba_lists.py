@@ -1,13 +1,12 @@
 """The text files that come with CelebA: landmarks and attributes, a row an image."""
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from progan.config import DatasetConfig
 from progan.dataset.sources.archives import Files, unreadable
-from progan.errors import InputError
+from progan.errors import InputError, hint
 
 LANDMARKS, ATTRIBUTES = "list_landmarks_celeba.txt", "list_attr_celeba.txt"
 MAX_ATTRIBUTES = 10
@@ -60,9 +59,8 @@ def attribute_classes(
     table = read_table(config, files, file_name, width=None)
     for name in wanted:
         if name not in table.columns:
-            near = difflib.get_close_matches(name, table.columns, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(table.columns)}"
-            raise InputError(f"dataset.label_attributes: {name}: not in {table.path}; {hint}")
+            meant = hint(name, table.columns)
+            raise InputError(f"dataset.label_attributes: {name}: not in {table.path}; {meant}")
     columns = [table.columns.index(name) for name in wanted]
     labels = {
         name: sum((table.row(name)[column] == 1) << bit for bit, column in enumerate(columns))

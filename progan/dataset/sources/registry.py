@@ -1,6 +1,5 @@
 """The sources by name, as `dataset.source` in params.yaml spells them."""
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from progan.dataset.sources.mnist import MnistRgb, open_mnist
 from progan.dataset.sources.source import Source
 from progan.dataset.sources.svhn import open_svhn
 from progan.dataset.sources.tfrecords import TfRecords
-from progan.errors import InputError
+from progan.errors import InputError, hint
 
 # Each is called with the parameters and a folder for what must be unpacked, and raises InputError.
 SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
@@ -38,7 +37,5 @@ SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
 def open_source(config: DatasetConfig, scratch: Path) -> Source:
     """List the images of `config`'s source; an InputError says what is wrong with the input."""
     if config.source not in SOURCES:
-        near = difflib.get_close_matches(config.source, SOURCES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(SOURCES)}"
-        raise InputError(f"dataset.source: {config.source}: no such source; {hint}")
+        raise InputError(f"dataset.source: {config.source}: no such source; {hint(config.source, SOURCES)}")
     return SOURCES[config.source](config, scratch)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from progan.dataset import build as building
+from progan.dataset import chunks
 from progan.dataset.build import build
 from progan.dataset.pyramid import pyramid
 from progan.dataset.reader import load_images, load_manifest
@@ -27,7 +27,7 @@ NAMES = [f"{kind}/{number:02d}" for kind in ("cat", "dog", "eel") for number in 
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(building, "images_per_shard", lambda resolution: 4)
+    monkeypatch.setattr(chunks, "images_per_shard", lambda resolution: 4)
 
 
 def test_order_labels_and_pixels(tmp_path, config, photos, small_shards):

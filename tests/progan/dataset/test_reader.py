@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import psutil
 import pytest
 
+from progan.dataset import reader
 from progan.dataset.build import build
 from progan.dataset.reader import load_images, load_manifest, load_training_set
 from progan.errors import InputError
@@ -88,9 +90,26 @@ def test_images_that_do_not_fit_into_memory(built, monkeypatch):
     """They are decoded into an unnamed file instead: nothing stays behind in the folder."""
     images, labels = load_images(built, 8)
     before = sorted(built.rglob("*"))
-    monkeypatch.setattr("progan.dataset.reader._free_memory", lambda: images.nbytes)
+    monkeypatch.setattr("progan.dataset.reader._free_memory", lambda: 4 * images.nbytes)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert not isinstance(load_images(built, 8)[0], np.memmap)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     mapped, same_labels = load_images(built, 8)
     assert isinstance(mapped, np.memmap)
     assert sorted(built.rglob("*")) == before
     np.testing.assert_array_equal(mapped, images)
     assert (labels is None and same_labels is None) or np.array_equal(labels, same_labels)
+
+
+def test_images_that_fit_onto_no_disk_either(small_disk, monkeypatch):
+    """A full disk is told before a page that cannot be written kills the process."""
+    monkeypatch.setattr("progan.dataset.reader._free_memory", lambda: 0)
+    with pytest.raises(InputError, match="no space left on the disk"):
+        reader._allocate((2, 2**20), small_disk("1m"))
+
+
+def test_memory_that_only_caches_files_is_free():
+    """As psutil counts it: between what nobody uses, and all there is."""
+    free, memory = reader._free_memory(), psutil.virtual_memory()
+    assert free == pytest.approx(memory.available, abs=2**29)
+    assert free <= memory.total

@@ -1,0 +1,41 @@
+"""Resolutions, powers of two from 4 to 1024: the names of what belongs to each, and how wide its layers are.
+
+Nothing but Python is needed here. A registered model ships this file, for progan/networks.py reads it.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from progan.config import NetworkConfig
+
+RESOLUTIONS = tuple(2**exponent for exponent in range(2, 11))  # 4 … 1024
+
+
+def resolutions_between(lowest: int, highest: int) -> tuple[int, ...]:
+    """Those from `lowest` to `highest`, both included: 4, 16 → (4, 8, 16)."""
+    return tuple(resolution for resolution in RESOLUTIONS if lowest <= resolution <= highest)
+
+
+def phase_key(resolution: int) -> str:
+    """The name of a phase, of a dataset's level and of the layers at `resolution`: 8 → "r0008"."""
+    return f"r{resolution:04d}"
+
+
+def resolution_of(key: str) -> int:
+    """The inverse of `phase_key`; ValueError for what is none."""
+    return int(key.removeprefix("r"))
+
+
+class FeatureMaps:
+    """The channel rule: min(⌊base / 2^(stage · decay)⌋, max) maps after a stage (paper, appendix A)."""
+
+    def __init__(self, network: "NetworkConfig", divisor: int = 1) -> None:
+        self.network, self.divisor = network, divisor
+
+    def after(self, stage: int) -> int:
+        maps = int(self.network.fmap_base / 2 ** (stage * self.network.fmap_decay))
+        return min(maps, self.network.fmap_max) // self.divisor
+
+    def at(self, resolution: int) -> int:
+        """Maps of the block at `resolution` = 2^r: those after stage r - 1."""
+        return self.after(resolution.bit_length() - 2)

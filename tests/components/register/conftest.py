@@ -1,0 +1,60 @@
+"""A finished run to be registered."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from progan.dataset.manifest import Level, Manifest
+from progan.files import write_json
+from progan.snapshots import SnapshotFolder
+from progan.store import FolderStore
+from progan.training import Hooks, PhaseTrainer
+
+READINGS = {
+    "time": 1795598024.5, "device": "NVIDIA H100", "gpus": 2, "gpu_percent": 98, "gpu_memory_gib": 40.5,
+    "cpu_percent": 110.0, "memory_gib": None,
+}  # fmt: skip
+
+
+QUIET = Hooks(
+    lambda done, total: None, lambda generator, alpha: 50.0, lambda: False, machine=lambda: dict(READINGS)
+)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, small_config, noise):
+    """A finished run of one phase in an otherwise empty project folder."""
+    from components.train_phase.stage import _write_history
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    config = small_config
+    for key in ("r0008", "r0016"):
+        del config.phases[key]
+    images, labels = noise[:, :, :4, :4].copy(), np.arange(64) % 3
+    trainer = PhaseTrainer(config, config.phases["r0004"], images, "data", None, torch.device("cpu"), labels)
+    trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), "r0004", trainer.fingerprint), QUIET)
+    trainer.write_checkpoint(Path("checkpoints/r0004"), {"name": "noise", "images": 64, "digest": "data"})
+    _write_history(Path("history/r0004.csv"), trainer.history)
+    evaluation = {
+        "phase": "r0004",
+        "resolution": 4,
+        "kimg": 0.08,
+        "fingerprint": trainer.fingerprint,
+        "dataset": "data",
+        "swd": {"16": 50.0, "average": 50.0},
+        "ms_ssim": 0.4,
+        "classifier_score": 2.0,
+    }
+    write_json(Path("evaluation/r0004.json"), evaluation)
+    grids = dict.fromkeys(["grids/r0004/00014.000.png", "grids/r0004/00017.120.png"], (8, 8))
+    for picture, size in {"samples/r0004.png": (1660, 830), **grids}.items():
+        Path(picture).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size).save(picture)
+    levels = {"r0004": Level.of([])}
+    manifest = Manifest(2, "folder", "noise", {}, 0, 3, (), 0, 0, (), {}, levels)
+    write_json(Path("multires/dataset.json"), manifest.to_json())
+    return config

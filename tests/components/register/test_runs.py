@@ -1,0 +1,79 @@
+"""What MLflow keeps of a run, once, however often it is logged."""
+
+from pathlib import Path
+
+import mlflow
+from PIL import Image
+
+from components.register.registry import client
+from components.register.runs import _log_params
+from progan import config as params
+from progan.dataset.manifest import Manifest
+from progan.files import read_json, write_json
+from progan.snapshots import read_checkpoint
+from tests.components.register.finished_run import artifacts, child_of, failing, run_gate_and_register
+
+
+def test_what_the_runs_hold(run):
+    """Once each, however often they are logged."""
+    parent = run_gate_and_register(run)["run"]
+    run_gate_and_register(run)
+    child = child_of(parent)
+    kept = Path(mlflow.artifacts.download_artifacts(run_id=child.info.run_id, artifact_path="checkpoint"))
+    assert read_checkpoint(kept).digest == read_checkpoint(Path("checkpoints/r0004")).digest
+    assert {path.name for path in kept.iterdir()} == {
+        path.name for path in Path("checkpoints/r0004").iterdir()
+    }
+    registry = client()
+    pictures = [path for path in artifacts(child.info.run_id, "images") if path.endswith(".png")]
+    assert sorted(path.split("+step+")[1].split("+")[0] for path in pictures) == ["0", "3"]
+    for logged in (parent, child.info.run_id):
+        readings = registry.get_metric_history(logged, "system/gpu_percent")
+        assert [(reading.value, reading.timestamp) for reading in readings] == [(98.0, 1795598024500)]
+        assert not registry.get_metric_history(logged, "system/memory_gib"), "nothing was read"
+        assert [measure.value for measure in registry.get_metric_history(logged, "measures/ms_ssim")] == [0.4]
+        (dataset,) = registry.get_run(logged).inputs.dataset_inputs
+        digest = Manifest.from_json(read_json(Path("multires/dataset.json"))).digest
+        assert (dataset.dataset.name, dataset.dataset.digest) == ("noise", digest[:36])
+        source = mlflow.data.get_source(dataset.dataset)
+        assert Path(source.load()).samefile("multires")
+    for name, size in {"samples.png": (1660, 830), "preview.png": (830, 415)}.items():
+        assert Image.open(registry.download_artifacts(parent, name)).size == size
+    assert params.load(Path(registry.download_artifacts(parent, "params.yaml"))) == run
+
+
+def test_a_run_keeps_its_checkpoints_once_it_passes(run):
+    evaluation = read_json(Path("evaluation/r0004.json"))
+    parent = run_gate_and_register(failing(run))["run"]
+    assert artifacts(child_of(parent).info.run_id) == ["images", "preview.png", "samples.png"]
+    write_json(Path("evaluation/r0004.json"), evaluation)
+    assert run_gate_and_register(run)["run"] == parent
+    assert "checkpoint" in artifacts(child_of(parent).info.run_id)
+
+
+def test_a_child_run_that_was_cut_off_is_logged_anew(run):
+    first = run_gate_and_register(run)
+    registry = client()
+    experiment = registry.get_experiment_by_name(run.register.model).experiment_id
+    children_of_run = f"tags.`mlflow.parentRunId` = '{first['run']}'"
+    child = registry.search_runs([experiment], children_of_run)[0]
+    registry.update_run(child.info.run_id, "RUNNING")
+    registry.delete_model_version_tag(run.register.model, "1", "gate")
+    assert run_gate_and_register(run) == first
+    children = registry.search_runs([experiment], children_of_run)
+    assert [found.info.status for found in children] == ["FINISHED"]
+    assert children[0].info.run_id != child.info.run_id
+    assert registry.get_model_version(run.register.model, "1").tags["gate"] == "passed"
+
+
+def test_params_stay_as_they_were_logged(tmp_path, monkeypatch):
+    """A cluster is given the parameters with sorted keys, a laptop reads them as params.yaml has them."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    registry = client()
+    run = registry.create_run(registry.create_experiment("faces", tmp_path.as_uri())).info.run_id
+    _log_params(registry, run, {"loss_parameters": {"penalty": 10.0, "drift": 0.001}})
+    _log_params(registry, run, {"loss_parameters": {"drift": 0.001, "penalty": 10.0}, "seed": 1})
+    assert registry.get_run(run).data.params == {
+        "loss_parameters": '{"drift":0.001,"penalty":10.0}',
+        "seed": "1",
+    }

@@ -1,0 +1,133 @@
+"""The registered model: of every form, without this project and without pickle."""
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from components.register.served_generator import ServedGenerator
+from progan.files import write_json
+from progan.models import build_networks
+from progan.snapshots import prefixed, read_checkpoint
+from tests.components.register.finished_run import run_gate_and_register
+from tests.conftest import ROOT
+
+LOAD_ELSEWHERE = """
+import sys
+sys.path[:] = [path for path in sys.path if path not in ("", sys.argv[1])]
+sys.path.append(sys.argv[2])
+try:
+    import progan
+    sys.exit("this project is installed here: nothing would be shown")
+except ImportError:
+    pass
+import mlflow, numpy as np
+model = mlflow.pyfunc.load_model(sys.argv[3])
+np.save("latents.npy", model.predict({"latents": np.load("in.npy")}))
+np.save("seeds.npy", model.predict({"seeds": [7, 8]}))
+try:
+    model.predict({"latents": np.zeros((2, 5), np.float32)})
+except mlflow.MlflowException as error:
+    print(error.error_code, error)
+"""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"generator_norm": "batch", "generator_activation": "relu", "output": "tanh", "latent_norm": "none"},
+        {"equalized_lr": False, "generator_norm": "none", "fused_scaling": True, "convs_per_block": 1},
+    ],
+    ids=["final", "row a", "others"],
+)
+def test_every_form_of_generator_is_served(small_config, tmp_path, changes):
+    network = replace(small_config.network, **changes)
+    trained, _ = build_networks(network, 8)
+    with torch.no_grad():
+        trained(torch.randn(16, 8))  # leaves its mark on running statistics
+    save_file(prefixed("ema", trained.state_dict()), tmp_path / "networks")
+    write_json(tmp_path / "facts", {"network": asdict(network), "resolution": 8, "dataset": {}})
+    model = ServedGenerator()
+    model.load_context(SimpleNamespace(artifacts={name: tmp_path / name for name in ("networks", "facts")}))
+    latents = torch.randn(3, 8)
+    with torch.no_grad():
+        images = trained.eval()(latents).permute(0, 2, 3, 1).numpy()
+    asked = {"label": None, "truncation": 1.0, "format": "pixels"}
+    served = model.predict(None, pd.DataFrame({"latents": latents.tolist()}), asked)
+    np.testing.assert_array_equal(served, (images * 127.5 + 127.5).round().clip(0, 255))
+
+
+def load_elsewhere(model):
+    """What a process says that has neither this project nor pickle, and gives `model` in.npy."""
+    site = Path(mlflow.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LOAD_ELSEWHERE, str(ROOT), str(site), f"models:/{model}@candidate"],
+        env={**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def expected_images(run, latents):
+    generator, _ = build_networks(run.network, 4)
+    generator.load_state_dict(read_checkpoint(Path("checkpoints/r0004")).networks("ema"))
+    with torch.no_grad():
+        return (generator(latents).permute(0, 2, 3, 1).numpy() * 127.5 + 127.5).round().clip(0, 255)
+
+
+def test_the_model_loads_without_this_project_and_without_pickle(run):
+    run_gate_and_register(run)
+    random = torch.Generator().manual_seed(7)
+    latents = torch.stack([torch.randn(8, generator=random), torch.ones(8)])
+    np.save("in.npy", latents.numpy())
+    said = load_elsewhere(run.register.model)
+    expected = expected_images(run, latents)
+    served = np.load("latents.npy")
+    assert served.dtype == np.uint8
+    assert served.shape == (2, 4, 4, 3)
+    np.testing.assert_array_equal(served, expected)
+    np.testing.assert_array_equal(np.load("seeds.npy")[0], expected[0])
+    assert "INVALID_PARAMETER_VALUE" in said
+    assert "inputs.latents: N lists of 8 finite numbers are expected, not [2, 5]" in said
+
+
+def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch):
+    for name, value in tracking.environment.items():
+        monkeypatch.setenv(name, value)
+    made = run_gate_and_register(run)
+    assert made["version"] == "1"
+    row = f"select run_id from model_versions where name = '{run.register.model}' and version = 1"
+    assert in_database(tracking.database, row) == [(made["run"],)]
+    stored = tracking.storage.client().list_objects_v2(Bucket=tracking.bucket)["Contents"]
+    weights = [entry["Key"] for entry in stored if entry["Key"].endswith("artifacts/networks.safetensors")]
+    assert len(weights) == 1
+    latents = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    np.save("in.npy", latents.numpy())
+    load_elsewhere(run.register.model)
+    np.testing.assert_array_equal(np.load("latents.npy"), expected_images(run, latents))
+
+
+def in_database(variables, query):
+    import psycopg
+
+    names = {
+        "host": "PGHOST",
+        "port": "PGPORT",
+        "user": "PGUSER",
+        "password": "PGPASSWORD",
+        "dbname": "PGDATABASE",
+    }
+    with psycopg.connect(**{name: variables[variable] for name, variable in names.items()}) as connection:
+        return connection.execute(query).fetchall()
