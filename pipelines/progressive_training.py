@@ -154,7 +154,7 @@ class _Tasks:
     ) -> Any:
         """A task that is run once for the same parameters and data."""
         known = self.dataset_digest
-        key = digests.cache_key(stage, params_digest, known) if known else None
+        key = digests.cache_key(stage, params_digest, known, self.storage.results) if known else None
         task.set_caching_options(True, cache_key=key)
         self.place(task, phase, gpus)
         return task.set_display_name(name)
