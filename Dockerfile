@@ -17,7 +17,7 @@ COPY requirements.lock /opt/
 RUN --mount=type=secret,id=ca-bundle \
     if [ -f /run/secrets/ca-bundle ]; then export PIP_CERT=/run/secrets/ca-bundle; fi \
     && python3 -m venv /opt/progan \
-    && /opt/progan/bin/pip install --no-cache-dir --require-hashes --requirement /opt/requirements.lock
+    && /opt/progan/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement /opt/requirements.lock
 
 FROM dependencies AS package
 WORKDIR /source

@@ -5,46 +5,35 @@ up the hours to show all its images with growing, and with the last phase's netw
 (paper, section 6.5: two to six times as long). Prints one JSON object.
 """
 
-import dataclasses
 import json
-import platform
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import typer
-from train_step import images_per_second
+from train_step import Preset, Seconds, images_per_second, load
 
-from progan import config, presets
 from progan.config import Config, PhaseConfig
+from progan.device import device_name
 from progan.phases import Schedule
 
 
 def measured(loaded: Config, phase: PhaseConfig, seconds: float) -> dict[str, Any]:
     """A phase's images, images a second and hours."""
-    stable = dataclasses.replace(phase, fade_kimg=0.0, stable_kimg=1e6)
-    fading = dataclasses.replace(phase, fade_kimg=1e6, stable_kimg=0.0)
-    schedule = Schedule(phase)
-    rate = images_per_second(loaded, stable, seconds)
-    hours = (schedule.total_images - schedule.fade_images) / rate / 3600
-    result = {"images": schedule.total_images, "stable_images_per_second": rate}
+    schedule, rates = Schedule(phase), images_per_second(loaded, phase, seconds)
+    hours = (schedule.total_images - schedule.fade_images) / rates["stable"] / 3600
     if schedule.fade_images:
-        result["fading_images_per_second"] = images_per_second(loaded, fading, seconds)
-        hours += schedule.fade_images / result["fading_images_per_second"] / 3600
-    return result | {"hours": hours}
+        hours += schedule.fade_images / rates["fading"] / 3600
+    return {"images": schedule.total_images, "images_per_second": rates, "hours": hours}
 
 
-def main(
-    preset: Annotated[str | None, typer.Argument(help="A preset; params.yaml when none is given.")] = None,
-    seconds: Annotated[float, typer.Option(help="How long to measure each case.")] = 5.0,
-) -> None:
-    loaded = config.parse(presets.params(preset), preset) if preset else config.load()
+def main(preset: Preset = None, seconds: Seconds = 5.0) -> None:
+    loaded = load(preset)
     phases = {key: measured(loaded, phase, seconds) for key, phase in loaded.phases.items()}
     growing = sum(phase["hours"] for phase in phases.values())
     *_, last = phases.values()
     images = sum(phase["images"] for phase in phases.values())
-    full = images / last["stable_images_per_second"] / 3600
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
-    facts = {"preset": preset or "params.yaml", "device": device, "torch": torch.__version__}
+    full = images / last["images_per_second"]["stable"] / 3600
+    facts = {"preset": preset or "params.yaml", "device": device_name(), "torch": torch.__version__}
     times = {"hours_growing": growing, "hours_full": full, "full_over_growing": full / growing}
     print(json.dumps({**facts, "images": images, **times, "phases": phases}, indent=2))
 

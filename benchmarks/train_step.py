@@ -1,25 +1,45 @@
-"""Images per second of the training step, for each phase of params.yaml: `python benchmarks/train_step.py`.
+"""Images per second of the training step, phase by phase: `python benchmarks/train_step.py cifar10`.
 
-Prints one JSON object. Compare figures of one run with each other: machines are shared and noisy.
+Of a preset, or of params.yaml without a name. Prints one JSON object; its `step_times` is an entry of
+`measured` in pipelines/planning/step_times.yaml. Compare figures of one run with each other: machines are
+shared and noisy.
 """
 
 import dataclasses
 import json
-import platform
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
 
-from progan import config
+from progan import config, presets
 from progan.config import Config, PhaseConfig
-from progan.device import best_device
+from progan.cost import iteration_flops
+from progan.device import best_device, device_name
 from progan.training import PhaseTrainer
 
+Preset = Annotated[str | None, typer.Argument(help="A preset; params.yaml when none is given.")]
+Seconds = Annotated[float, typer.Option(help="How long to measure each case.")]
+SPREAD = 2.0  # of the entry: single runs on a machine that does other work differ by so much
 
-def images_per_second(loaded: Config, phase: PhaseConfig, seconds: float) -> float:
+
+def load(preset: str | None) -> Config:
+    """The parameters that are measured."""
+    return config.parse(presets.params(preset), preset) if preset else config.load()
+
+
+def images_per_second(loaded: Config, phase: PhaseConfig, seconds: float) -> dict[str, float]:
+    """Of the phase when it is stable and, but for the first, while it fades in."""
+    rates = {"stable": _rate(loaded, dataclasses.replace(phase, fade_kimg=0.0, stable_kimg=1e6), seconds)}
+    if not phase.is_first:
+        fading = dataclasses.replace(phase, fade_kimg=1e6, stable_kimg=0.0)
+        rates["fading"] = _rate(loaded, fading, seconds)
+    return rates
+
+
+def _rate(loaded: Config, phase: PhaseConfig, seconds: float) -> float:
     """Train on noise for so many seconds, after three iterations to warm up."""
     shape = (4 * phase.minibatch, loaded.network.channels, phase.resolution, phase.resolution)
     random = np.random.default_rng(0)
@@ -41,18 +61,27 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def main(seconds: Annotated[float, typer.Option(help="How long to measure each case.")] = 5.0) -> None:
-    loaded = config.load()
-    rates = {}
-    for key, phase in loaded.phases.items():
-        stable = dataclasses.replace(phase, fade_kimg=0.0, stable_kimg=1e6)
-        fading = dataclasses.replace(phase, fade_kimg=1e6, stable_kimg=0.0)
-        rates[key] = {"stable": images_per_second(loaded, stable, seconds)}
-        if not phase.is_first:
-            rates[key]["fading"] = images_per_second(loaded, fading, seconds)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
-    facts = {"device": device, "threads": torch.get_num_threads(), "torch": torch.__version__}
-    print(json.dumps({**facts, "images_per_second": rates}, indent=2))
+def step_times(loaded: Config, measured: dict[str, dict[str, float]], how: str) -> dict[str, Any]:
+    """The entry for what `progan plan` estimates from: means of stable and fading."""
+    rates = [
+        {
+            "resolution": phase.resolution,
+            "minibatch": phase.minibatch,
+            "megaflops": iteration_flops(loaded.network, phase.resolution) / 1e6,
+            "images_per_second": sum(measured[key].values()) / len(measured[key]),
+        }
+        for key, phase in loaded.phases.items()
+    ]
+    return {"device": device_name(), "how": how, "spread": SPREAD, "rates": rates}
+
+
+def main(preset: Preset = None, seconds: Seconds = 5.0) -> None:
+    loaded = load(preset)
+    measured = {key: images_per_second(loaded, phase, seconds) for key, phase in loaded.phases.items()}
+    facts = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    of = f"{preset or 'params.yaml'}, {seconds:g} s a case, torch {torch.__version__}"
+    entry = step_times(loaded, measured, f"benchmarks/train_step.py for {of}")
+    print(json.dumps({**facts, "images_per_second": measured, "step_times": entry}, indent=2))
 
 
 if __name__ == "__main__":

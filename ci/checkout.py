@@ -24,10 +24,11 @@ def checked_out(commit: str) -> Iterator[Path]:
             output("git", "worktree", "remove", "--force", str(where))
 
 
-def changed_files(folder: Path) -> dict[str, str]:
-    """{path: text} of what differs from the commit and is not ignored."""
-    listed = output("git", "ls-files", "--modified", "--others", "--exclude-standard", cwd=folder)
-    return {path: (folder / path).read_text() for path in listed.splitlines()}
+def changed_files(folder: Path) -> dict[str, str | None]:
+    """{path: text} of what differs from the commit and is not ignored; None for a file that is gone."""
+    listed = output("git", "ls-files", "-z", "--modified", "--others", "--exclude-standard", cwd=folder)
+    files = {name: folder / name for name in listed.split("\0") if name}
+    return {name: file.read_text() if file.exists() else None for name, file in files.items()}
 
 
 def progan(*arguments: str, cwd: Path) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 from progan.errors import InputError
 
 State = Literal["pending", "success", "failure"]
+Files = dict[str, str | None]  # texts by path; None: to be deleted
 CONTEXT = "progan/training"  # the commit status that says what became of a commit's run
 LONGEST_TEXT = 60_000  # characters; GitHub takes 65536 in a comment
 LONGEST_DESCRIPTION = 140  # of a status
@@ -46,7 +47,7 @@ class Forge(Protocol):
     def status(self, commit: str) -> Status | None:
         """What was said of the commit's run last."""
 
-    def propose(self, branch: str, parent: str, files: dict[str, str], title: str, text: str) -> int:
+    def propose(self, branch: str, parent: str, files: Files, title: str, text: str) -> int:
         """Open a pull request, or renew it: on `branch`, one commit of `files` after `parent`."""
 
     def identity(self, audience: str) -> str:
@@ -151,10 +152,11 @@ class GitHub:
         ours = (status for status in said if status["context"] == CONTEXT)
         return next((Status(status["state"], status["target_url"]) for status in ours), None)
 
-    def propose(self, branch: str, parent: str, files: dict[str, str], title: str, text: str) -> int:
+    def propose(self, branch: str, parent: str, files: Files, title: str, text: str) -> int:
         tree = self.api.must("GET", f"/git/commits/{parent}")["tree"]["sha"]
         entries = [
-            {"path": path, "mode": "100644", "type": "blob", "content": content}
+            {"path": path, "mode": "100644", "type": "blob"}
+            | ({"sha": None} if content is None else {"content": content})
             for path, content in files.items()
         ]
         tree = self.api.must("POST", "/git/trees", {"base_tree": tree, "tree": entries})["sha"]
@@ -214,14 +216,14 @@ class GitLab:
         states = {theirs: ours for ours, theirs in self.STATES.items()}
         return next((Status(states[status["status"]], status["target_url"]) for status in said), None)
 
-    def propose(self, branch: str, parent: str, files: dict[str, str], title: str, text: str) -> int:
-        def known(path: str) -> bool:
-            return self.api("GET", f"/repository/files/{quote(path, safe='')}", ref=parent) is not None
+    def propose(self, branch: str, parent: str, files: Files, title: str, text: str) -> int:
+        def action(path: str, content: str | None) -> dict[str, str]:
+            if content is None:
+                return {"action": "delete", "file_path": path}
+            known = self.api("GET", f"/repository/files/{quote(path, safe='')}", ref=parent)
+            return {"action": "update" if known else "create", "file_path": path, "content": content}
 
-        actions = [
-            {"action": "update" if known(path) else "create", "file_path": path, "content": content}
-            for path, content in files.items()
-        ]
+        actions = [action(path, content) for path, content in files.items()]
         commit = {"branch": branch, "start_sha": parent, "force": True, "commit_message": title}
         self.api.must("POST", "/repository/commits", {**commit, "actions": actions})
         told = {"title": title, "description": text[:LONGEST_TEXT]}

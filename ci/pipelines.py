@@ -19,7 +19,7 @@ DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 Change = tuple[str, str | None, str | None]  # a path, its value before and after; None: it is not there
 SCAFFOLDING = {  # what a path goes through that tells a reader nothing
     *("dag", "tasks", "components", "deploymentSpec", "executors", "platforms", "kubernetes"),
-    *("inputs", "inputDefinitions", "parameters", "runtimeValue", "constant", "container", "root"),
+    *("inputs", "inputDefinitions", "parameters", "runtimeValue", "container", "root"),
 }
 
 
@@ -47,8 +47,10 @@ def _leaves_by_task(text: str) -> dict[str, dict[str, str]]:
     for path, value in _leaves(documents):
         if any(part.startswith(CHANNEL) for part in path):
             continue  # what tasks depend on says the same
-        named = [names[part] for part in path if part in names]
-        shown = [part for part in path[1:] if part not in SCAFFOLDING and part not in names]
+        given = path.index("constant") if "constant" in path else len(path)
+        structure, inside = path[1:given], path[given + 1 :]  # what follows may be called as a task is
+        named = [names[part] for part in structure if part in names]
+        shown = [*(part for part in structure if part not in SCAFFOLDING and part not in names), *inside]
         told = [mentioned.sub(lambda key: names[key[0]], text) for text in (".".join(shown), str(value))]
         found.setdefault(named[-1] if named else PIPELINE, {})[told[0]] = told[1]
     return found

@@ -59,9 +59,13 @@ def all_params(config: Config) -> str:
     return _digest(asdict(config))
 
 
-def cache_key(stage: str, params_digest: str, dataset_digest: str) -> str:
-    """The name of a task's result in the cache."""
-    return f"{stage}-{digest_of([params_digest, dataset_digest])}"
+def cache_key(stage: str, params_digest: str, dataset_digest: str, results: str) -> str:
+    """The name of a task's result in the cache.
+
+    results: where it is kept besides. What comes from the cache is not kept again, and so is not known there
+    by the name that it had for another place.
+    """
+    return f"{stage}-{digest_of([params_digest, dataset_digest, results])}"
 
 
 def _of_training(config: Config, key: str) -> dict[str, Any]:

@@ -48,22 +48,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(dataset.app, name="dataset")
-app.add_typer(doctor.app, name="doctor")
-app.add_typer(presets.app, name="presets")
-app.command("compile")(compile.compile_pipeline)
-app.command()(collect.collect)
-app.command()(lint.lint)
-app.command()(plan.plan)
-app.command()(registry.promote)
-app.command()(retrain.retrain)
-app.command()(registry.rollback)
-app.command()(run.run)
-app.command()(submit.submit)
-app.command()(pictures.generate)
-app.command()(pictures.interpolate)
-app.command()(pictures.timelapse)
-app.command()(pictures.export)
+# The panels of `progan --help`, in their order; so are the commands of each.
+LOOK, STAGES = "Before and after a run", "Stages, which dvc repro runs"
+PICTURES, REGISTRY, CLUSTER = "Pictures and films", "Registry", "The pipeline, here and on a cluster"
+
+app.command(rich_help_panel=LOOK)(plan.plan)
+app.add_typer(presets.app, name="presets", rich_help_panel=LOOK)
+app.add_typer(dataset.app, name="dataset", rich_help_panel=LOOK)
 
 DatasetUri = Annotated[
     str, typer.Option("--dataset", help="The built dataset: its folder, or its s3:// address.")
@@ -84,12 +75,12 @@ def _main(
     pass
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def paint(
     name: Annotated[str, typer.Argument(help="A key of `paint` in params.yaml.")] = "toy-celeba",
     params: Params = PARAMS,
 ) -> None:
-    """Paint the faces of the embedded default into data/raw/NAME.
+    """Paint the faces that the toy run trains on, into data/raw/NAME.
 
     Example: progan paint toy-celeba
     """
@@ -99,7 +90,7 @@ def paint(
     paint(config.load(params), name, Path("data/raw") / name)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def build_dataset(
     params: Params = PARAMS,
     out: Dataset = DATASET,
@@ -118,7 +109,7 @@ def build_dataset(
     build_dataset(config.load(params), out, verify)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def warm_start(key: Key, params: Params = PARAMS) -> None:
     """Fetch the checkpoint of a registered version that params.yaml starts from.
 
@@ -130,7 +121,7 @@ def warm_start(key: Key, params: Params = PARAMS) -> None:
     warm_start(config.load(params), key, CHECKPOINTS / key)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def score_network(params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
     """Prepare the network that scores generators: Inception from a file, or a classifier of the labels.
 
@@ -142,7 +133,7 @@ def score_network(params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
     prepare_score_network(config.load(params), dataset, SCORE_NETWORK)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def train_phase(
     key: Key,
     params: Params = PARAMS,
@@ -172,7 +163,7 @@ def train_phase(
     launcher(gpus).run(PhaseJob(loaded, key, data, init, snapshots, *made))
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def evaluate(
     key: Key,
     params: Params = PARAMS,
@@ -193,7 +184,7 @@ def evaluate(
     evaluate(loaded, key, CHECKPOINTS / key, data, SCORE_NETWORK, EVALUATIONS / f"{key}.json", *pictures)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def import_official(
     file: Annotated[Path, typer.Argument(help="A pickle of the authors': the networks (G, D, Gs).")],
     out: Annotated[Path, typer.Option(help="The checkpoint folder to make, such as checkpoints/r1024.")],
@@ -210,7 +201,7 @@ def import_official(
     import_official(file, kimg, out)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def gate(params: Params = PARAMS, as_json: Json = False) -> None:
     """Decide whether the last phase's generator is good enough, by the thresholds in params.yaml.
 
@@ -227,7 +218,7 @@ def gate(params: Params = PARAMS, as_json: Json = False) -> None:
         print_json(read_json(VERDICT))
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def register(params: Params = PARAMS) -> None:
     """Log the run to MLflow; register the generator if the gate passed.
 
@@ -241,7 +232,7 @@ def register(params: Params = PARAMS) -> None:
     register(loaded, RunFiles.below(Path()), str(DATASET), REGISTRATION)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def report(params: Params = PARAMS) -> None:
     """Write the report: one HTML file, and the tables behind `dvc plots` and `dvc metrics`.
 
@@ -253,7 +244,7 @@ def report(params: Params = PARAMS) -> None:
     report(config.load(params), ReportFiles.below(Path(), DATASET), REPORT)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def summary(as_json: Json = False) -> None:
     """Say what the run made and where to look.
 
@@ -263,6 +254,21 @@ def summary(as_json: Json = False) -> None:
 
     made = summary(VERDICT, REGISTRATION, SAMPLES, REPORT)
     print_json(made) if as_json else print_summary(made)
+
+
+app.command(rich_help_panel=PICTURES)(pictures.generate)
+app.command(rich_help_panel=PICTURES)(pictures.interpolate)
+app.command(rich_help_panel=PICTURES)(pictures.timelapse)
+app.command(rich_help_panel=PICTURES)(pictures.export)
+app.command(rich_help_panel=REGISTRY)(registry.promote)
+app.command(rich_help_panel=REGISTRY)(registry.rollback)
+app.command(rich_help_panel=CLUSTER)(run.run)
+app.command("compile", rich_help_panel=CLUSTER)(compile.compile_pipeline)
+app.command(rich_help_panel=CLUSTER)(lint.lint)
+app.command(rich_help_panel=CLUSTER)(submit.submit)
+app.command(rich_help_panel=CLUSTER)(retrain.retrain)
+app.command(rich_help_panel=CLUSTER)(collect.collect)
+app.add_typer(doctor.app, name="doctor", rich_help_panel=CLUSTER)
 
 
 def main() -> None:

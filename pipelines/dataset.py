@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Look at a built dataset, and check it.", no_args_is_help=True)
 
 Dataset = Annotated[Path, typer.Argument(help="The folder of the built dataset.")]
-DATASET, SHEET = Path("data/multires"), Path("contact-sheet.png")
+SHEET = Path("contact-sheet.png")
 MAX_CLASSES, MAX_SKIPPED = 40, 10  # lines of the tables
 
 
 @app.command()
 def show(
-    dataset: Dataset = DATASET,
+    dataset: Dataset = options.DATASET,
     sheet: Annotated[Path, typer.Option(help="Where to write the contact sheet.")] = SHEET,
     as_json: options.Json = False,
 ) -> None:
@@ -30,6 +30,7 @@ def show(
     Example: progan dataset show data/multires --sheet faces.png
     """
     from rich.console import Console
+    from rich.text import Text
 
     from progan.dataset.contact_sheet import contact_sheet
     from progan.dataset.reader import load_manifest
@@ -40,8 +41,10 @@ def show(
     if as_json:
         options.print_json({**manifest.to_json(), "digest": manifest.digest, "contact_sheet": str(sheet)})
         return
-    console = Console(highlight=False)
-    console.print(f"[bold]{manifest.name}[/bold]: {manifest.images:,} images, from {manifest.source}")
+    console = Console(highlight=False, markup=False)
+    console.print(
+        Text.assemble((manifest.name, "bold"), f": {manifest.images:,} images, from {manifest.source}")
+    )
     facts = {**manifest.parameters, "channels": manifest.channels, "enlarged": manifest.enlarged}
     console.print(" · ".join(f"{name}: {_plain(value)}" for name, value in facts.items()), style="dim")
     for table in (_levels(manifest), _classes(manifest), _checks(manifest), _skipped(manifest)):
@@ -51,7 +54,7 @@ def show(
 
 
 @app.command()
-def verify(dataset: Dataset = DATASET, as_json: options.Json = False) -> None:
+def verify(dataset: Dataset = options.DATASET, as_json: options.Json = False) -> None:
     """Read every shard of a built dataset again and compare it with its digest.
 
     Example: progan dataset verify data/multires

@@ -27,7 +27,7 @@ def generate(
     label: Label = None,
     truncation: Truncation = 1.0,
 ) -> None:
-    """Make pictures.
+    """Make pictures: a sheet of them, or a file each.
 
     Example: progan generate checkpoints/r0032 --seeds 0-63 --out faces.png
     """

@@ -8,14 +8,14 @@ from kfp import dsl, kubernetes
 from components import price
 from pipelines.profile import FIRST_PAUSE_SECONDS, PAUSE_FACTOR, Pod, Profile
 
-Place = Callable[[dsl.PipelineTask, str | None, int | None], None]  # a task, its phase, its GPUs if not all
+Placer = Callable[[dsl.PipelineTask, str | None, int | None], None]  # a task, its phase, its GPUs if not all
 
 GPU = "nvidia.com/gpu"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 SHM, SCRATCH = "/dev/shm", "/tmp"
 
 
-def on_cluster(profile: Profile) -> Place:
+def on_cluster(profile: Profile) -> Placer:
     """Places a task as `profile` says."""
 
     def place(task: dsl.PipelineTask, phase: str | None, gpus: int | None) -> None:
@@ -28,7 +28,7 @@ def on_cluster(profile: Profile) -> Place:
     return place
 
 
-def with_image(image: str) -> Place:
+def with_image(image: str) -> Placer:
     """Runs a task in `image`, wherever that is."""
 
     def place(task: dsl.PipelineTask, phase: str | None, gpus: int | None) -> None:

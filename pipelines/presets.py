@@ -15,18 +15,15 @@ def list_presets(as_json: options.Json = False) -> None:
 
     Example: progan presets list
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from progan import presets
 
+    listed = presets.listed()
     if as_json:
-        options.print_json(presets.listed())
+        options.print_json(listed)
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, about in presets.listed().items():
-        table.add_row(name, about)
-    Console(highlight=False).print(table)
+    width = max(map(len, listed))
+    for name, about in listed.items():
+        print(f"{name:{width}}  {about}")
 
 
 def _names() -> list[str]:

@@ -19,7 +19,7 @@ from components.report.component import report
 from components.score_network.component import score_network
 from components.train_phase.component import train_phase
 from components.warm_start.component import warm_start
-from pipelines.placement import Place
+from pipelines.placement import Placer
 from pipelines.profile import Storage
 from progan import config as params
 from progan.config import Config
@@ -28,7 +28,7 @@ NAME = "progressive-training"
 RUN = dsl.PIPELINE_JOB_ID_PLACEHOLDER
 
 
-def progressive_training(config: Config, storage: Storage, dataset_digest: str, place: Place) -> Any:
+def progressive_training(config: Config, storage: Storage, dataset_digest: str, place: Placer) -> Any:
     """The pipeline for these parameters, as kfp compiles or runs it.
 
     dataset_digest: of the dataset's manifest; empty when it has not been built yet. Then nothing is cached
@@ -64,7 +64,7 @@ class _Tasks:
     config: Config
     storage: Storage
     dataset_digest: str
-    place: Place
+    place: Placer
 
     def build_dataset(self) -> Any:
         task = build_dataset(
@@ -154,7 +154,7 @@ class _Tasks:
     ) -> Any:
         """A task that is run once for the same parameters and data."""
         known = self.dataset_digest
-        key = digests.cache_key(stage, params_digest, known) if known else None
+        key = digests.cache_key(stage, params_digest, known, self.storage.results) if known else None
         task.set_caching_options(True, cache_key=key)
         self.place(task, phase, gpus)
         return task.set_display_name(name)

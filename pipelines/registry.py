@@ -1,6 +1,5 @@
 """`progan promote` and `progan rollback`: which version of the model is champion."""
 
-import json
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +23,6 @@ Expect = Annotated[
     str, typer.Option(help="The version that is champion now, or none: if it is not, nothing changes.")
 ]
 Why = Annotated[str, typer.Option(help="Kept as a tag of the version.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Say what was done as JSON.")]
 
 
 def promote(
@@ -33,7 +31,7 @@ def promote(
     to: Annotated[Alias, typer.Option(help="The alias it gets.")] = Alias.champion,
     why: Why = "",
     params: options.Params = options.PARAMS,
-    as_json: AsJson = False,
+    as_json: options.Json = False,
 ) -> None:
     """Make a version of the model champion, if the champion is the one you expect.
 
@@ -50,7 +48,7 @@ def rollback(
     expect: Expect,
     why: Why = "",
     params: options.Params = options.PARAMS,
-    as_json: AsJson = False,
+    as_json: options.Json = False,
 ) -> None:
     """Make the version that was champion before (alias previous-champion) champion again.
 
@@ -76,6 +74,6 @@ def _number(text: str, what: str) -> str:
 
 def _say(promotion: "Promotion", as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(promotion)))
+        options.print_json(asdict(promotion))
     else:
         print(f"{promotion.model}: version {promotion.version} is champion, it was {promotion.before}")

@@ -13,6 +13,7 @@ from progan.errors import InputError
 
 if TYPE_CHECKING:
     from pipelines.planning.tasks import Plan
+    from pipelines.profile import Profile
     from progan.config import Config
 
 SETTLE_SECONDS = 2.5  # Kubeflow notes in whole seconds when a run was made
@@ -46,30 +47,19 @@ def retrain(
 ) -> None:
     """Start a run on the cluster if anything is to be done, once for each state of parameters and data.
 
-    Prints the run's address, or that of an earlier one for the same state which did not fail. A budget is
-    compared with what the run takes at most.
+    Prints the run's address, or that of an earlier one for the same state which did not fail.
+    A budget is compared with what the run takes at most.
 
     Example: progan retrain --host https://kubeflow.example.org/pipeline --max-cost 500 --dry-run
     """
     from pipelines import submit
-    from pipelines.compile import compiled
-    from pipelines.lint import refuse
     from pipelines.planning.cluster import plan_cluster
     from pipelines.planning.here import is_up_to_date
-    from pipelines.planning.warm_start import start_from_champion, write
     from pipelines.profile import load_profile
-    from progan import config
 
-    values = config.read_yaml(params, "run in the project's root, or give --params")
-    loaded = config.parse(values, str(params))
-    if write_params and not start_from:
-        raise InputError("--write-params: goes with --from, which says what to write")
-    if start_from:
-        values = start_from_champion(values, loaded, start_from)
-        loaded = config.parse(values, f"{params} from {start_from}")
+    values, loaded = _parameters(params, start_from)
     if write_params:
-        write(values, params)
-        print(f"{params}: starts from the champion's {start_from}; progan plan says what that takes")
+        _write(values, params, start_from)
         return
     cluster = load_profile(profile, image)
     plan, key = plan_cluster(loaded, values, dataset, cluster), run_key(loaded, dataset)
@@ -84,19 +74,53 @@ def retrain(
         return
     if host is None:
         raise InputError("--host: not given; it, or KF_PIPELINES_ENDPOINT, says where to start the run")
-    name = f"{loaded.register.model} {key}"
     with submit.clear_errors(host):
         client, user_namespace = submit.connect(host, token_file, namespace or cluster.namespace)
         home = submit.find_or_make_experiment(client, experiment or loaded.register.model, user_namespace)
-        run, is_new = first_run(client, home, name), False
-    if run is None:
-        text = compiled(loaded, cluster, options.planned_dataset(loaded, str(dataset)))
-        refuse(text, loaded, cluster)
-        submit.hand_over_and_tell(loaded, cluster, dataset)
-        with submit.clear_errors(host):
-            mine = submit.start(client, text, home, name, cluster)
-            run, is_new = settled(client, home, name, mine)
+    run, is_new = _started_once(host, client, home, key, loaded, cluster, dataset)
     _answer("submitted" if is_new else "found", key, plan, as_json, submit.address(ui or host, run))
+
+
+def _parameters(params: Path, start_from: str | None) -> "tuple[Any, Config]":
+    """The contents of the parameter file, as they are or made to start from the champion, and checked."""
+    from pipelines.planning.warm_start import start_from_champion
+    from progan import config
+
+    values = config.read_yaml(params, "run in the project's root, or give --params")
+    loaded = config.parse(values, str(params))
+    if start_from is None:
+        return values, loaded
+    values = start_from_champion(values, loaded, start_from)
+    return values, config.parse(values, f"{params} from {start_from}")
+
+
+def _write(values: Any, params: Path, start_from: str | None) -> None:
+    from pipelines.planning.warm_start import write
+
+    if start_from is None:
+        raise InputError("--write-params: goes with --from, which says what to write")
+    write(values, params)
+    print(f"{params}: starts from the champion's {start_from}; progan plan says what that takes")
+
+
+def _started_once(
+    host: str, client: Any, home: str, key: str, config: "Config", profile: "Profile", dataset: Path
+) -> tuple[str, bool]:
+    """The run of this key in the experiment with the id `home`; whether it was started just now."""
+    from pipelines import submit
+    from pipelines.compile import compiled
+    from pipelines.lint import refuse
+
+    name = f"{config.register.model} {key}"
+    with submit.clear_errors(host):
+        before = first_run(client, home, name)
+    if before is not None:
+        return before, False
+    text = compiled(config, profile, options.planned_dataset(config, str(dataset)))
+    refuse(text, config, profile)
+    submit.hand_over_and_tell(config, profile, dataset)
+    with submit.clear_errors(host):
+        return settled(client, home, name, submit.start(client, text, home, name, profile))
 
 
 def run_key(config: "Config", dataset: Path) -> str:

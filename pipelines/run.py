@@ -11,9 +11,11 @@ import click
 import typer
 
 from pipelines import options
+from progan.errors import InputError, Unavailable
 
 if TYPE_CHECKING:
     from pipelines.profile import Storage
+    from progan.config import Config
     from progan.store import Store
 
 
@@ -82,8 +84,11 @@ def _is_complete(store: "Store", run: str, last_phase: str) -> bool:
     return verdict is not None and not verdict["passed"] and verdict["phase"] != last_phase
 
 
-def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, image: str | None) -> bool:
+def _run_here(
+    config: "Config", storage: "Storage", dataset_digest: str, root: Path, image: str | None
+) -> bool:
     """Run all of it, in containers of `image` or in processes of its own. Whether kfp saw no error."""
+    from docker.errors import APIError, DockerException
     from kfp import local
 
     from pipelines.placement import as_it_is, with_image
@@ -102,6 +107,10 @@ def _run_here(config: Any, storage: "Storage", dataset_digest: str, root: Path, 
         except RuntimeError as error:
             typer.echo(click.unstyle(str(error)), err=True)
             return False
+        except APIError as error:
+            raise InputError(f"--image {image}: {error.explanation}; build or pull it") from error
+        except DockerException as error:
+            raise Unavailable(f"Docker: {error}; start it, or leave out --runner docker") from error
     return True
 
 

@@ -7,7 +7,7 @@ bits as one that was not.
 import dataclasses
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from progan.files import digest_of
 from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
-from progan.snapshots import Checkpoint, SnapshotFolder, stripped, write_checkpoint
+from progan.snapshots import NETWORKS, Checkpoint, SnapshotFolder, stripped, write_checkpoint
 from progan.step import Draws, critic_step, draw, generator_step, joint_step, prepare_reals, stream_seed
 
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
@@ -95,16 +95,31 @@ class Hooks:
 
 def fingerprint(config: Config, phase: PhaseConfig, data_digest: str, init: Checkpoint | None) -> str:
     """The hash of all that decides what `phase` becomes, but for the rounding of sums over several ranks."""
-    decides = dataclasses.asdict(phase)
-    del decides["init"]  # the digest of what it points to counts instead
+    facts = {
+        "network": dataclasses.asdict(config.network),
+        "training": dataclasses.asdict(config.training),
+        "schedule": dataclasses.asdict(phase),
+        "dataset": {"digest": data_digest},
+        "versions": {"results": RESULTS_VERSION},
+    }
+    return _fingerprint(facts, None if init is None else init.digest)
+
+
+def began_with(facts: Mapping[str, Any], init: Mapping[str, Any]) -> bool:
+    """Whether the checkpoint that says `facts` of itself is of a phase that started from that of `init`."""
+    return facts["fingerprint"] == _fingerprint(facts, init["files"][NETWORKS])
+
+
+def _fingerprint(facts: Mapping[str, Any], init_digest: str | None) -> str:
+    """By what a checkpoint says of itself, and the digest of what its `init` points to."""
     return digest_of(
         {
-            "results_version": RESULTS_VERSION,
-            "network": dataclasses.asdict(config.network),
-            "training": dataclasses.asdict(config.training),
-            "phase": decides,
-            "data": data_digest,
-            "init": None if init is None else init.digest,
+            "results_version": facts["versions"]["results"],
+            "network": facts["network"],
+            "training": facts["training"],
+            "phase": {name: value for name, value in facts["schedule"].items() if name != "init"},
+            "data": facts["dataset"]["digest"],
+            "init": init_digest,
         }
     )
 

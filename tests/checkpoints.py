@@ -4,13 +4,17 @@ from dataclasses import asdict
 
 import torch
 
+from progan.files import digest_of, sha256_file
 from progan.models import build_networks
 from progan.resolutions import phase_key
 from progan.snapshots import prefixed, write_checkpoint
 
 
-def write_made_checkpoint(folder, network, resolution, classes=(), seed=0):
-    """Write a checkpoint folder; returns the averaged generator in it, ready to make images."""
+def write_made_checkpoint(folder, network, resolution, classes=(), seed=0, init=None):
+    """Write a checkpoint folder; returns the averaged generator in it, ready to make images.
+
+    init: the folder of the phase that it says it began with.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         generator, discriminator = build_networks(network, resolution)
@@ -28,10 +32,22 @@ def write_made_checkpoint(folder, network, resolution, classes=(), seed=0):
         "phase": phase_key(resolution),
         "resolution": resolution,
         "kimg": 1.5,
-        "fingerprint": f"made-{seed}",
         "network": asdict(network),
+        "training": {"seed": seed},
+        "schedule": {"resolution": resolution, "init": str(init)},
         "dataset": {"name": "made", "digest": "made", "classes": list(classes)},
+        "versions": {"results": 0},
     }
+    facts["fingerprint"] = digest_of(
+        {
+            "results_version": 0,
+            "network": asdict(network),
+            "training": {"seed": seed},
+            "phase": {"resolution": resolution},
+            "data": "made",
+            "init": sha256_file(init / "networks.safetensors") if init else None,
+        }
+    )
     write_checkpoint(folder, networks, {"nothing": torch.zeros(1)}, facts)
     return generator
 

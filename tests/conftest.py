@@ -16,6 +16,7 @@ pytest_plugins = ["tests.servers", "tests.browser"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in several processes at once
 
 ROOT = Path(__file__).parents[1]
+IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
 
 SMALL = {
     "paint": {"toy-celeba": {"images": 48, "seed": 1}},

@@ -2,10 +2,12 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from pipelines import cli
 from progan import presets
@@ -105,6 +107,24 @@ def test_pictures_are_there_small_and_shown():
     kept = {file for ending in ("png", "gif") for file in (ROOT / "docs").glob(f"*.{ending}")}
     assert shown == kept
     assert not [file for file in kept if file.stat().st_size > LARGEST_PICTURE]
+
+
+def test_the_map_shows_every_room():
+    rooms = prose(ROOT / "README.md").partition("## The map of the house")[2].partition("\n## ")[0]
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    folders = {Path(file).parts[:-1] for file in listed.splitlines()}
+    names = {parts[0] for parts in folders if parts and not parts[0].startswith(".")}
+    names |= {parts[1] for parts in folders if parts[:1] == ("components",) and len(parts) > 1}
+    assert {name for name in names if not re.search(rf"`{name}/?`", rooms)} == set()
+
+
+def test_every_parameter_is_explained():
+    told = set(re.findall(r"\w+", " ".join(re.findall("`(.*?)`", (ROOT / "docs/params.md").read_text()))))
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name in ("paint", "phases"):
+        sections[name] = next(iter(sections[name].values()))
+    keys = {key for section in sections.values() for key in section}
+    assert (keys | sections.keys()) - told == set()
 
 
 def test_every_page_is_found_from_the_first():

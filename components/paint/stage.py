@@ -1,4 +1,4 @@
-"""Paint the pictures of the embedded default, so that a first run needs no download."""
+"""Paint the pictures that the toy run trains on, so that a first run needs no download."""
 
 from pathlib import Path
 

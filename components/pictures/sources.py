@@ -1,5 +1,6 @@
 """Where generators come from: checkpoint folders, the registry, ONNX files."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,19 +66,37 @@ def generator_of(what: str) -> Opened:
 
 
 def phases_of(what: str) -> list[Opened]:
-    """The generators of all finished phases, the smallest first.
+    """The generators of all finished phases of a run, the smallest first.
 
     what: a folder of checkpoint folders, such as checkpoints, or a version in the registry.
     """
     if what.startswith("models:"):
         from components.register.download import fetch_phases
 
-        folders = fetch_phases(what)
-    else:
-        folders = [file.parent for file in Path(what).glob(f"*/{FACTS}")]
-    if not folders:
+        return _by_resolution(fetch_phases(what))
+    found = _by_resolution([file.parent for file in Path(what).glob(f"*/{FACTS}")])
+    if not found:
         raise InputError(f"{what}: no finished phases in it; name the folder of their checkpoints")
+    return _of_one_run(found, what)
+
+
+def _by_resolution(folders: Sequence[Path]) -> list[Opened]:
     return sorted((_opened(folder) for folder in folders), key=lambda opened: opened.sampler.resolution)
+
+
+def _of_one_run(found: Sequence[Opened], what: str) -> list[Opened]:
+    """The first, and those after it that each began with the one before; says which others are left out."""
+    from progan.training import began_with
+
+    run = [found[0]]
+    for phase in found[1:]:
+        if not began_with(phase.facts, run[-1].facts):
+            break
+        run.append(phase)
+    if others := [phase.facts["phase"] for phase in found[len(run) :]]:
+        told = f"left out, as of another run than {run[-1].facts['phase']}: {', '.join(others)}"
+        print(f"{what}: {told}", file=sys.stderr)
+    return run
 
 
 def _opened(folder: Path) -> Opened:

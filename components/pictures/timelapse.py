@@ -9,7 +9,6 @@ import torch
 
 from components.pictures.film import film
 from components.pictures.sources import Opened, phases_of
-from progan.errors import InputError
 from progan.render import columns_for, frame
 from progan.video import WIDTHS, require_film
 
@@ -31,11 +30,6 @@ def timelapse(
     """
     count = require_film(out, seconds, fps)
     phases = phases_of(what)
-    if len({phase.sampler.latent_size for phase in phases}) > 1:
-        raise InputError(
-            f"{what}: its phases take latents of different sizes: they are of different runs; "
-            "name the checkpoints of one"
-        )
     resolution, width = phases[-1].sampler.resolution, WIDTHS[out.suffix.lower()]
     stages = [_stage(phase, seeds, label, truncation, resolution, width) for phase in phases]
     film(out, _faded(stages, count), count, fps)

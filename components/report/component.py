@@ -41,5 +41,5 @@ def report(
         kept = Results(results, loaded, fetch_manifest(dataset_uri, folder), run)
         kept.gather(folder)
         report(loaded, ReportFiles.below(folder, folder), out, failure)
-        kept.keep_report(out, status.state, status.error_message)
+        kept.keep_report(out, status.state, status.error_message or "")
         Path(page.path).write_bytes((out / "report.html").read_bytes())

@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from components import price
+from progan.device import device_name
 
 GIB = 2**30
 
@@ -29,7 +30,7 @@ def machine_readings(ranks: int) -> Callable[[], dict[str, Any]]:
         filled = _of_gpu(torch.cuda.device_memory_used)
         return {
             "time": round(time.time(), 3),  # seconds since 1970
-            "device": torch.cuda.get_device_name() if on_gpu else "CPU",
+            "device": device_name(),
             "gpus": ranks if on_gpu else 0,
             **priced,
             "gpu_percent": _of_gpu(torch.cuda.utilization),

@@ -22,9 +22,7 @@ from progan.errors import InputError
 from progan.snapshots import Checkpoint
 from progan.store import Store
 
-SPOT_REPEATS = (
-    1.25  # times the hours of a spot pod, at most: what it does again after interruptions (a guess)
-)
+SPOT_REPEATS = 1.25  # times the hours of a spot pod, at most: it does some again when interrupted (a guess)
 NOT_KEPT = {  # tasks whose results nothing keeps, and when they are run
     "warm-start": "unless Kubeflow's own cache has it",
     "gate": "every run is judged",
@@ -48,16 +46,16 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
     results = Results(storage.results, config, manifest.digest) if manifest and answers["results"] else None
     phases, measures = _handed_over(results, manifest, remarks)
     place = _Cluster(
-        config,
-        profile,
-        here,
-        manifest is not None and (there is not None or "://" in storage.dataset),
-        results,
-        {*(in_dvc("train", key) for key in phases), *measures},
-        results.finished(phases) if results else {},
-        own_rates(config, ROOT, device_here().device),
-        manifest,
-        answers["snapshots"],
+        config=config,
+        profile=profile,
+        here=here,
+        has_dataset=manifest is not None and (there is not None or "://" in storage.dataset),
+        results=results,
+        handed={*(in_dvc("train", key) for key in phases), *measures},
+        finished=results.finished(phases) if results else {},
+        own=own_rates(config, ROOT, device_here().device),
+        manifest=manifest,
+        snapshots=answers["snapshots"],
     )
     stages = {stage: items for stage, items in stages_of(config).items() if stage != "paint"}
     tasks = tuple(tasks_of(config, place, stages))
@@ -92,16 +90,19 @@ def _handed_over(
 
 @dataclass(frozen=True)
 class _Cluster:
+    """The cluster as a Place: what it has of these parameters and data."""
+
     config: Config
     profile: Profile
     here: dict[str, Fate]  # what DVC says of the same stages: why they are not among the results
-    has_dataset: bool
+    has_dataset: bool  # or gets it by being handed over
     results: Results | None
-    handed: set[str]  # by DVC's names of the stages
-    kept: dict[str, Checkpoint]  # those handed among them
+    handed: set[str]  # what a submission brings to the results, by DVC's names of the stages
+    finished: dict[str, Checkpoint]  # of the results and those, what no phase has to be trained for
     own: tuple[Measured, ...]
     manifest: Manifest | None
     snapshots: Store | None
+    dataset_copies = 1
 
     def fate(self, name: str) -> Fate:
         stage, _, key = name.partition("@")
@@ -116,20 +117,20 @@ class _Cluster:
         return Fate(here.why or (() if upstream else ("the cluster has none",)), upstream)
 
     def checkpoint(self, key: str) -> Checkpoint | None:
-        return self.kept.get(key, started_from(self.config) if key in self.config.warm_start else None)
+        return self.finished.get(key, started_from(self.config) if key in self.config.warm_start else None)
 
     def machine(self, stage: str, key: str | None) -> Machine:
         pod = self._pod(stage, key)
         return Machine(pod.gpu or "any GPU", pod.gpus) if pod.gpus else Machine("CPU", 0)
 
-    def priced(self, task: Task) -> Task:
-        """With the card's memory and the price of the pod, which may be a spot one."""
+    def placed(self, task: Task) -> Task:
         pod = self._pod(task.stage, task.item)
+        if task.hours and pod.spot:
+            hours = task.hours
+            task = replace(task, hours=Range(hours.low, hours.likely, hours.high * SPOT_REPEATS))
         if not pod.gpus:
             return task
         price = task.hours and task.hours * (pod.gpus * pod.gpu_hour_price)
-        if price and pod.spot:
-            price = Range(price.low, price.likely, price.high * SPOT_REPEATS)
         return replace(task, price=price, card_gib=pod.gpu_memory_gib)
 
     def _is_kept(self, stage: str, key: str) -> bool:
@@ -138,9 +139,9 @@ class _Cluster:
         if stage == "score-network":
             return self.results is not None and self.results.has_score_network()
         if stage == "evaluate":
-            checkpoint = self.kept.get(key)
+            checkpoint = self.finished.get(key)
             return bool(self.results and checkpoint and self.results.is_evaluated(key, checkpoint))
-        return key in self.kept
+        return key in self.finished
 
     def _before(self, stage: str, key: str) -> list[str]:
         """The tasks whose results decide those of this one."""

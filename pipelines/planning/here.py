@@ -11,6 +11,7 @@ from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME, Manifest
 from progan.dataset.reader import load_manifest
+from progan.device import device_name
 from progan.errors import InputError, Interrupted
 from progan.files import read_json
 from progan.snapshots import FACTS, Checkpoint
@@ -30,7 +31,8 @@ def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Pla
     store = reachable(snapshots, "snapshots", remarks)
     if not known:
         remarks.append("no DVC project here: nothing is known of earlier runs")
-    place = _Here(known, device, own_rates(config, ROOT, device.device), _manifest(known, dataset), store)
+    own = own_rates(config, ROOT, device.device)
+    place = _Here(known, device, own, _manifest(known, dataset), store)
     gpus = f"{device.gpus} × " if device.gpus else ""
     return Plan(
         f"dvc repro, here on {gpus}{device.device}",
@@ -50,9 +52,8 @@ def device_here() -> Machine:
     """This machine's card, as often as PROGAN_GPUS says, or its CPU."""
     import torch
 
-    if not torch.cuda.is_available():
-        return Machine("CPU", 0)
-    return Machine(torch.cuda.get_device_name(), int(os.environ.get("PROGAN_GPUS", "1")))
+    gpus = int(os.environ.get("PROGAN_GPUS", "1")) if torch.cuda.is_available() else 0
+    return Machine(device_name(), gpus)
 
 
 def reachable(uri: str, what: str, remarks: list[str]) -> Store | None:
@@ -70,11 +71,6 @@ def reachable(uri: str, what: str, remarks: list[str]) -> Store | None:
     return store
 
 
-def finished_checkpoint(folder: Path) -> Checkpoint | None:
-    """What `folder` says of itself, unchecked; None when there is nothing."""
-    return Checkpoint(folder, read_json(folder / FACTS)) if (folder / FACTS).exists() else None
-
-
 def _manifest(known: dict[str, Fate], dataset: Path) -> Manifest | None:
     """The dataset's, as long as it will not be built again."""
     if known.get("build-dataset", Fate((NEVER_RUN,))).runs or not (dataset / MANIFEST_NAME).exists():
@@ -84,27 +80,27 @@ def _manifest(known: dict[str, Fate], dataset: Path) -> Manifest | None:
 
 @dataclass(frozen=True)
 class _Here:
+    """This machine as a Place."""
+
     fates: dict[str, Fate]
     device: Machine
     own: tuple[Measured, ...]
     manifest: Manifest | None
     snapshots: Store | None
+    dataset_copies = 2  # DVC's cache has one
 
     def fate(self, name: str) -> Fate:
         return self.fates.get(name, Fate((NEVER_RUN,)))
 
     def checkpoint(self, key: str) -> Checkpoint | None:
-        makers = [
-            self.fates[name]
-            for name in (in_dvc("train", key), in_dvc("warm-start", key))
-            if name in self.fates
-        ]
-        if any(maker.runs for maker in makers):
+        makers = in_dvc("train", key), in_dvc("warm-start", key)
+        if any(self.fates[maker].runs for maker in makers if maker in self.fates):
             return None
-        return finished_checkpoint(ROOT / "checkpoints" / key)
+        folder = ROOT / "checkpoints" / key
+        return Checkpoint(folder, read_json(folder / FACTS)) if (folder / FACTS).exists() else None
 
     def machine(self, stage: str, key: str | None) -> Machine:
         return self.device if key else Machine("CPU", 0)
 
-    def priced(self, task: Task) -> Task:
+    def placed(self, task: Task) -> Task:
         return task

@@ -37,8 +37,9 @@ def as_json(plan: Plan) -> dict[str, Any]:
 def print_plan(plan: Plan) -> None:
     """The table, the reasons and the totals, in 100 columns or as many as the terminal has."""
     from rich.console import Console
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # a reason may hold a list: [smiling, young]
     if not console.is_terminal:
         console.width = WIDTH
     columns, unlimited = _columns(plan), console.options.update(width=10 * WIDTH)
@@ -47,10 +48,10 @@ def print_plan(plan: Plan) -> None:
             columns = [column for column in columns if column != name]
     console.print(_table(plan, columns))
     for names, reason in _reasons(plan).items():
-        console.print(f"[bold]{names}[/]: {reason}")
+        console.print(Text.assemble((names, "bold"), f": {reason}"))
     console.print()
     head, *rest = summary(plan)
-    console.print(f"[bold]{head}[/]")
+    console.print(head, style="bold")
     for line in rest:
         console.print(line)
 

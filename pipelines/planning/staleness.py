@@ -77,7 +77,7 @@ def _changed_params(dep: Any, params: Mapping[str, Any]) -> Iterator[str]:
     ours = Path(dep.fs_path).name == dep.DEFAULT_PARAMS_FILE
     now = {key: _at(params, key) for key in dep.params} if ours else dep.read_params()
     for key in dep.params:
-        yield from changes(key, before.get(key, ...), now.get(key, ...))
+        yield from _changes(key, before.get(key, ...), now.get(key, ...))
 
 
 def _at(values: Any, key: str) -> Any:
@@ -89,11 +89,11 @@ def _at(values: Any, key: str) -> Any:
     return values
 
 
-def changes(key: str, before: Any, now: Any) -> Iterator[str]:
+def _changes(key: str, before: Any, now: Any) -> Iterator[str]:
     """What differs between two values, a line a leaf; ... stands for a value that is not there."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in dict.fromkeys([*before, *now]):
-            yield from changes(f"{key}.{name}", before.get(name, ...), now.get(name, ...))
+            yield from _changes(f"{key}.{name}", before.get(name, ...), now.get(name, ...))
     elif before is ...:
         yield f"{key} is new"
     elif now is ...:

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import yaml
 
+from components.score_network.stage import resolution_looked_at
 from progan.config import Config, NetworkConfig, validated
 from progan.cost import iteration_flops
 from progan.files import read_json
+from progan.metrics import modes
 from progan.resolutions import phase_key
 from progan.snapshots import FACTS
 
 OWN_SPREAD = 1.3  # of a rate that a run of this project had
-SPREAD_OF_SCALING, LARGEST_SPREAD = (
-    0.15,
-    8.0,
-)  # added for each factor of two from the rate that is known; at most
+SPREAD_OF_SCALING = 0.15  # added for each factor of two from the rate that is known
+LARGEST_SPREAD = 8.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ class StageTimes:
     how: str
     spread: float
     seconds: dict[str, float]
+    guessed_seconds: dict[str, float]
     images_per_second: dict[str, float]
     megapixels_per_second: dict[str, float]
     evaluated_per_second: dict[int, float]
@@ -137,8 +138,8 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
     rates: dict[str, list[Rate]] = {}
     for file in sorted((root / "history").glob("r*.csv")):
         with file.open(newline="") as lines:
-            *_, last = csv.DictReader(lines)
-        if not float(last["seconds"]):
+            *_, last = {}, *csv.DictReader(lines)
+        if not float(last.get("seconds") or 0):
             continue
         facts = root / "checkpoints" / file.stem / FACTS
         made_with = read_json(facts).get("network") if facts.exists() else None
@@ -148,7 +149,7 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
             resolution,
             int(last["minibatch"]) // gpus,
             iteration_flops(network, resolution) / 1e6,
-            float(last["images"]) / float(last["seconds"]) / gpus,
+            float(last["images"]) / float(last["seconds"]) / _together(gpus),
         )
         rates.setdefault(last.get("device") or device, []).append(rate)
     return tuple(Measured(name, "own run", OWN_SPREAD, tuple(found)) for name, found in rates.items())
@@ -179,18 +180,22 @@ def training(config: Config, key: str, images: int, machine: Machine, own: tuple
     phase, gpus = config.phase(key), max(1, machine.gpus)
     share = max(1, phase.minibatch // gpus)
     flops = iteration_flops(config.network, phase.resolution)
-    several = gpus * (step_times().guessed.several_gpus if gpus > 1 else 1)
     known = _surest(machine.device, share, flops / 1e6, (*own, *step_times().measured))
     if known is None:
         seconds, basis = _guessed(machine.device, share, flops, phase.resolution)
-        return Estimate(seconds * (images / several), basis)
+        return Estimate(seconds * (images / _together(gpus)), basis)
     source, rate = known
     scale = flops / 1e6 / rate.megaflops
     spread = source.spread_at(rate, share, flops / 1e6)
     basis = "own run" if source in own else "measured"
     if spread > 1.05 * source.spread:
         basis += f", scaled from {phase_key(rate.resolution)}"
-    return Estimate(Range.around(images * scale / rate.images_per_second / several, spread), basis)
+    return Estimate(Range.around(images * scale / rate.images_per_second / _together(gpus), spread), basis)
+
+
+def _together(gpus: int) -> float:
+    """How many times as fast as one so many GPUs are."""
+    return 1.0 if gpus == 1 else gpus * step_times().guessed.several_gpus
 
 
 def _surest(
@@ -231,18 +236,31 @@ def other(
     times = step_times().stages
     if stage in times.seconds:
         return Estimate(Range.around(times.seconds[stage], times.spread), "measured")
+    if stage in times.guessed_seconds:
+        return Estimate(Range.around(times.guessed_seconds[stage], times.spread), "guessed")
     if stage == "evaluate" and key:
         return _evaluation(config, config.phase(key).resolution, machine)
     if images is None:
         return None
-    side = config.dataset.resolution if stage == "build-dataset" else min(64, config.dataset.resolution)
-    epochs = config.measures.classifier_epochs if stage == "score-network" else 1
+    pixels = images * config.dataset.resolution**2
+    if stage == "score-network":
+        pixels = _trained_on(config, images) * resolution_looked_at(config) ** 2
     seconds = 0.0
     if stage in times.images_per_second:
         seconds += images / times.images_per_second[stage]
     if stage in times.megapixels_per_second:
-        seconds += epochs * images * side**2 / 1e6 / times.megapixels_per_second[stage]
+        seconds += pixels / 1e6 / times.megapixels_per_second[stage]
     return Estimate(Range.around(seconds, times.spread), "measured")
+
+
+def _trained_on(config: Config, images: int) -> int:
+    """How many images a score network of our own sees in all its epochs, if the dataset has classes."""
+    measures = config.measures
+    if measures.inception_weights is not None:
+        return 0
+    if measures.mode_samples is not None:
+        images = 3 * min(images, modes.TRAINING_IMAGES)  # planes
+    return images * measures.classifier_epochs
 
 
 def _evaluation(config: Config, resolution: int, machine: Machine) -> Estimate:
@@ -254,7 +272,8 @@ def _evaluation(config: Config, resolution: int, machine: Machine) -> Estimate:
     seconds = looked_at / rate
     if measures.inception_weights:
         seconds += 2 * measures.score_images / times.inception_per_second
-    basis = "measured" if machine.gpus == 0 and known == resolution else "guessed"
+    is_known = machine.gpus == 0 and known == resolution and not measures.inception_weights
+    basis = "measured" if is_known else "guessed"
     return Estimate(Range.around(seconds / (times.on_gpu if machine.gpus else 1), times.spread), basis)
 
 

@@ -19,6 +19,7 @@ from progan.store import Store
 from progan.training import fingerprint
 
 PNG_BYTES = 0.6  # of a pixel's three or one: photographs compress to about as much
+CHECKPOINT_COPIES = 2  # what the phase hands on, and what DVC's cache or the cluster's results keep of it
 State = Literal["cached", "resumes", "runs"]
 
 
@@ -49,10 +50,6 @@ class Task:
     @property
     def name(self) -> str:
         return self.stage if self.item is None else f"{self.stage} {self.item}"
-
-    @property
-    def is_training(self) -> bool:
-        return self.stage == "train"
 
 
 @dataclass(frozen=True)
@@ -105,6 +102,10 @@ class Place(Protocol):
         """The dataset's, if it is there and is not built again."""
 
     @property
+    def dataset_copies(self) -> int:
+        """How often a built dataset is kept."""
+
+    @property
     def snapshots(self) -> Store | None:
         """Where phases go on from, if it can be asked."""
 
@@ -117,8 +118,8 @@ class Place(Protocol):
     def machine(self, stage: str, key: str | None) -> Machine:
         """What the task runs on."""
 
-    def priced(self, task: Task) -> Task:
-        """The task with its price, and with what memory the card has."""
+    def placed(self, task: Task) -> Task:
+        """The task with its price, what memory a card has, and what spot pods repeat."""
 
 
 def tasks_of(config: Config, place: Place, stages: Mapping[str, tuple[str | None, ...]]) -> Iterator[Task]:
@@ -156,11 +157,11 @@ def _task(config: Config, place: Place, stage: str, item: str | None) -> Task:
         return Task(stage, item, "cached", (fate.remark,) if fate.remark else (), gpus=machine.gpus)
     upstream = tuple(name.replace("@", " ") for name in fate.upstream)
     task = Task(stage, item, "runs", fate.why, upstream, gpus=machine.gpus)
-    if item and task.is_training:
+    if item and stage == "train":
         task = _training(config, place, config.phase(item), task, machine)
     else:
         task = _other(config, place, task, machine)
-    return place.priced(task)
+    return place.placed(task)
 
 
 def _other(config: Config, place: Place, task: Task, machine: Machine) -> Task:
@@ -172,7 +173,7 @@ def _other(config: Config, place: Place, task: Task, machine: Machine) -> Task:
     if task.stage == "build-dataset" and images:
         sides = config.dataset.resolutions
         size = images * sum(side**2 for side in sides) * config.network.channels * PNG_BYTES
-        task = replace(task, disk_gib=size / 2**30)
+        task = replace(task, disk_gib=place.dataset_copies * size / 2**30)
     if estimate:
         task = replace(task, hours=estimate.seconds * (1 / 3600), basis=estimate.basis)
     return replace(task, images=images)
@@ -192,7 +193,7 @@ def _training(config: Config, place: Place, phase: PhaseConfig, task: Task, mach
         hours=estimate.seconds * (1 / 3600),
         basis=estimate.basis,
         gpu_memory_gib=memory,
-        disk_gib=(1 + KEPT_SNAPSHOTS) * checkpoint_bytes(config, phase.key) / 2**30,
+        disk_gib=(CHECKPOINT_COPIES + KEPT_SNAPSHOTS) * checkpoint_bytes(config, phase.key) / 2**30,
     )
 
 

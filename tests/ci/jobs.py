@@ -53,19 +53,27 @@ def github_jobs():
     return found
 
 
+def gitlab():
+    return yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())
+
+
 def gitlab_jobs():
     """{".gitlab-ci.yml: job": its one script, as GitLab puts it together}"""
-    text = (ROOT / ".gitlab-ci.yml").read_text()
-    config = yaml.safe_load(text)
-    keywords = {"workflow", "stages", "variables", "default"}
+    config = gitlab()
     globals_ = {name: value["value"] for name, value in config["variables"].items()}
     found = {}
-    for name in config:
-        if name not in keywords and not name.startswith("."):
-            job = _extended(config, name)
-            lines = [*job.get("before_script", config["default"]["before_script"]), *job["script"]]
-            found[f".gitlab-ci.yml: {name}"] = [Step("\n".join(lines), globals_ | job.get("variables", {}))]
+    for name, job in whole_gitlab_jobs().items():
+        lines = [*job.get("before_script", config["default"]["before_script"]), *job["script"]]
+        found[f".gitlab-ci.yml: {name}"] = [Step("\n".join(lines), globals_ | job.get("variables", {}))]
     return found
+
+
+def whole_gitlab_jobs():
+    """{job: all that it says, with what it extends}"""
+    config = gitlab()
+    keywords = {"workflow", "stages", "variables", "default"}
+    names = [name for name in config if name not in keywords and not name.startswith(".")]
+    return {name: _extended(config, name) for name in names}
 
 
 def _extended(config, name):

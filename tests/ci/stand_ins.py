@@ -30,7 +30,7 @@ class StandIn:
         self.comments = {}  # of each pull request: [id, author, text]
         self.statuses = {}  # of each commit: its newest of ours, as the forge tells it
         self.pulls = []
-        self.branches = {}  # {"parent": commit, "files": {path: text}}
+        self.branches = {}  # {"parent": commit, "files": {path: text, or None where it was deleted}}
         self.known_files = set()  # in every commit
 
     def texts(self, number):
@@ -166,7 +166,10 @@ class GitHub(StandIn):
     def make_tree(self, request):
         assert request.body["base_tree"].startswith("tree-of-")
         name = f"tree-{len(self.trees)}"
-        self.trees[name] = {entry["path"]: entry["content"] for entry in request.body["tree"]}
+        for entry in request.body["tree"]:
+            if ("content" in entry) == ("sha" in entry):
+                return 422, {"message": "Must supply either tree.sha or tree.content"}
+        self.trees[name] = {entry["path"]: entry.get("content") for entry in request.body["tree"]}
         return 201, {"sha": name}
 
     def make_commit(self, request):
@@ -274,11 +277,11 @@ class GitLab(StandIn):
     def make_commit(self, request):
         given = request.body
         for action in given["actions"]:
-            if (action["action"] == "update") != (action["file_path"] in self.known_files):
+            if (action["action"] != "create") != (action["file_path"] in self.known_files):
                 return 400, {"message": "A file with this name already exists, or doesn't"}
         if given["branch"] in self.branches and not given.get("force"):
             return 400, {"message": "A branch called results already exists"}
-        files = {action["file_path"]: action["content"] for action in given["actions"]}
+        files = {action["file_path"]: action.get("content") for action in given["actions"]}
         self.branches[given["branch"]] = {"parent": given["start_sha"], "files": files}
         return 201, {}
 

@@ -17,12 +17,14 @@ VERDICT = {"phase": "r0016", "passed": True, "reasons": []}
 
 
 @pytest.fixture
-def commits(tmp_path, monkeypatch):
+def commits(tmp_path, monkeypatch, forge):
     """Three of them, the newest first, in the folder that the tests run in."""
     monkeypatch.chdir(tmp_path)
     git = ["git", "-c", "user.name=tests", "-c", "user.email=tests@example.org"]
     subprocess.run([*git, "init", "--quiet"], check=True)
-    (tmp_path / "dvc.lock").write_text("as it was\n")
+    for name in ("dvc.lock", "größen.json"):
+        (tmp_path / name).write_text("as it was\n")
+        forge.known_files.add(name)
     (tmp_path / ".gitignore").write_text("/report/\n")
     subprocess.run([*git, "add", "--all"], check=True)
     for number in range(3):
@@ -41,6 +43,7 @@ def cluster(monkeypatch):
         if isinstance(runs[run], Exception):
             raise runs[run]
         (cwd / "dvc.lock").write_text(f"as {run} made it\n")
+        (cwd / "größen.json").unlink()  # the measures of a phase that this run has not
         (cwd / "report").mkdir()
         (cwd / "report/report.html").write_text(f"<p>{run}")
         cwd.with_suffix(".md").write_text("### The gate passed\n")
@@ -57,7 +60,6 @@ def submitted(commit, run):
 
 
 def test_a_run_that_ended_comes_home(forge, commits, cluster, tmp_path):
-    forge.known_files.add("dvc.lock")
     submitted(commits[1], "run-1")
     cluster["run-1"] = {}
     collecting.collect(of_this_job(), "")
@@ -67,7 +69,8 @@ def test_a_run_that_ended_comes_home(forge, commits, cluster, tmp_path):
     assert (pull.branch, pull.base) == ("results/run-1", "main")
     assert f"{PAGE}/run-1" in pull.text
     assert forge.branches["results/run-1"]["parent"] == commits[1]
-    assert forge.branches["results/run-1"]["files"] == {"dvc.lock": "as run-1 made it\n"}
+    files = {"dvc.lock": "as run-1 made it\n", "größen.json": None}
+    assert forge.branches["results/run-1"]["files"] == files
     [said] = forge.texts(pull.number)
     assert "### The gate passed" in said
     assert "(metrics)" in said

@@ -57,16 +57,15 @@ def test_a_status_says_what_became_of_a_commit(forge):
 
 
 def test_a_proposal_is_one_pull_request_however_often_it_is_made(forge):
-    forge.known_files.add("dvc.lock")
+    forge.known_files |= {"dvc.lock", "old.json"}
     here = of_this_job()
     first = here.propose("results/run-1", "abc", {"dvc.lock": "old"}, "Take the results", "text")
-    again = here.propose(
-        "results/run-1", "def", {"dvc.lock": "new", "notes.md": "more"}, "Take them", "other"
-    )
+    files = {"dvc.lock": "new", "notes.md": "more", "old.json": None}
+    again = here.propose("results/run-1", "def", files, "Take them", "other")
     assert first == again == 1
     assert forge.pulls == [PullRequest(1, "results/run-1", "main", "Take them", "other")]
     assert forge.branches["results/run-1"]["parent"] == "def"
-    assert forge.branches["results/run-1"]["files"] == {"dvc.lock": "new", "notes.md": "more"}
+    assert forge.branches["results/run-1"]["files"] == files
     forge.pulls[0].open = False
     assert here.propose("results/run-1", "def", {"dvc.lock": "newer"}, "Take the results", "text") == 2
 

@@ -17,9 +17,8 @@ from progan.training import PhaseTrainer
 from tests.ci import jobs
 from tests.ci.stand_ins import CONTEXT, TOKEN, PullRequest, kubeflow, kubernetes, standing_in
 from tests.components.test_warm_start import register_version
-from tests.conftest import shrunk_params
+from tests.conftest import IMAGE, shrunk_params
 
-IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
 RUN_OF = "github.event.workflow_run"
 
 

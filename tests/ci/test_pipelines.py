@@ -5,9 +5,9 @@ import json
 import yaml
 
 from ci.pipelines import difference
+from tests.conftest import IMAGE
 
 CODE = "import kfp\n\ndef train_phase():\n    return {}\n"
-IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
 
 
 def pipeline(params, names=("train r0004", "evaluate r0004"), image=IMAGE, code="1"):
@@ -50,6 +50,16 @@ def test_a_parameter_that_every_task_carries_is_told_once():
         "-  params.phases.r0004.stable_kimg: 4.0",
         "+  params.phases.r0004.stable_kimg: 9.0",
         "+  params.phases.r0004.fade_kimg: 1",
+    ]
+
+
+def test_a_parameter_may_be_called_as_a_task_is():
+    """The gate's thresholds are in what every task carries, the gate's own task or not."""
+    before, after = ({"task-1": {"swd_max": limit}} for limit in (60, 50))
+    assert difference(pipeline(before), pipeline(after)) == [
+        " every task",
+        "-  params.task-1.swd_max: 60",
+        "+  params.task-1.swd_max: 50",
     ]
 
 

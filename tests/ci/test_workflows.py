@@ -3,12 +3,14 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
-from tests.ci.jobs import JOBS, ROOT, WORKFLOWS
+from tests.ci.jobs import JOBS, ROOT, WORKFLOWS, gitlab, whole_gitlab_jobs
 from tests.infra import kubernetes_schema
 
 
@@ -48,6 +50,15 @@ def test_no_workflow_knows_a_secret(workflow):
     assert "secrets." not in workflow.read_text()
 
 
+def test_every_python_that_is_allowed_with_the_oldest_and_the_newest_torch():
+    allowed = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
+    pythons = [f"3.{minor}" for minor in range(30) if allowed.contains(f"3.{minor}")]
+    github = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]["strategy"]
+    assert github["matrix"] == {"python": pythons, "torch": ["newest", "oldest"]}
+    [matrix] = whole_gitlab_jobs()["test"]["parallel"]["matrix"]
+    assert matrix == {"PYTHON": pythons, "TORCH": ["newest", "oldest"]}
+
+
 def test_scripts_get_what_others_wrote_as_variables_only():
     """An expression in a script would be run, not read: a branch may be called `$(…)`."""
     assert {name for name, steps in JOBS.items() for step in steps if "${{" in step.script} == set()
@@ -83,6 +94,31 @@ def test_only_jobs_of_an_environment_reach_the_cluster(workflow):
             assert who_may_have_tokens()[user] == account
 
 
+SPENDS = re.compile(r"progan (submit|retrain)(?!.*--(dry-run|write-params))")
+
+
+def test_what_spends_waits_for_an_approval_and_runs_once_at_a_time_a_branch():
+    spending = [name for name, steps in JOBS.items() if any(SPENDS.search(step.script) for step in steps)]
+    assert spending == ["retrain.yml: submit", ".gitlab-ci.yml: submit"]
+    github = yaml.safe_load((ROOT / ".github/workflows/retrain.yml").read_text())["jobs"]["submit"]
+    assert github["environment"] == "training"
+    assert github["concurrency"] == {"group": "submit-${{ github.ref }}", "cancel-in-progress": False}
+    assert "needs.plan.outputs.decision == 'would-submit'" in github["if"]
+    submit = whole_gitlab_jobs()["submit"]
+    assert (submit["environment"], submit["when"]) == ("training", "manual")
+    assert (submit["resource_group"], submit["interruptible"]) == ("submit-$CI_COMMIT_BRANCH", False)
+
+
+def test_no_merge_request_asks_for_more_than_its_tests_and_its_plan():
+    """Only main's pipelines may have a DO; and without one, no merge request has a job that spends."""
+    of_requests, of_main = (rule["if"] for rule in gitlab()["workflow"]["rules"])
+    assert of_requests == '$CI_PIPELINE_SOURCE == "merge_request_event" && $DO == ""'
+    assert of_main == "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"
+    for name in ("submit", "start-from", "collect"):
+        for rule in whole_gitlab_jobs()[name]["rules"]:
+            assert re.match(r'\$DO == "\S+"$|\$CI_PIPELINE_SOURCE == "push"$', rule["if"]), name
+
+
 def access():
     return list(yaml.safe_load_all((ROOT / "infra/ci.yaml").read_text()))
 
@@ -113,8 +149,8 @@ def test_kubernetes_would_take_the_accounts_of_ci():
 
 def test_pushes_that_retrain_are_the_same_on_both_forges():
     github = yaml.safe_load((ROOT / ".github/workflows/retrain.yml").read_text())[True]["push"]["paths"]
-    gitlab = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())[".on-retraining"]["rules"][1]["changes"]
+    changes = gitlab()[".on-retraining"]["rules"][1]["changes"]
     same = {"data/**/*.dvc": "data/**.dvc", "progan/**/*": "progan/**", "components/**/*": "components/**"}
-    assert [same.get(path, path) for path in gitlab] == github
+    assert [same.get(path, path) for path in changes] == github
     for path in github:
         assert Path(ROOT / path.split("*")[0]).exists() or path in ("dvc.lock", "data/**.dvc"), path

@@ -81,14 +81,15 @@ def test_a_new_version_of_the_results_changes_every_digest(small_config, monkeyp
     assert all(digest(small_config) != before[stage] for stage, digest in STAGES.items())
 
 
-def test_cache_keys_tell_stage_parameters_and_data_apart():
+def test_cache_keys_tell_stage_parameters_data_and_results_apart():
     keys = {
-        digests.cache_key(stage, params, data)
+        digests.cache_key(stage, params, data, results)
         for stage in ("train-phase", "evaluate")
         for params in ("a", "b")
         for data in ("a", "b")
+        for results in ("a", "b")
     }
-    assert len(keys) == 8
+    assert len(keys) == 16
 
 
 def test_training_goes_by_the_checkpoint_it_starts_from_not_by_its_name(small_params):

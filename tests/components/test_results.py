@@ -12,6 +12,7 @@ from components.evaluate.component import evaluate
 from components.object_store import dataset, open_store
 from components.object_store.dataset import fetch_level, fetch_manifest, find_manifest
 from components.object_store.s3 import S3Store
+from components.report.component import report
 from components.results import Results, opened, run_facts
 from components.score_network.component import score_network
 from components.train_phase.component import train_phase
@@ -255,6 +256,21 @@ def test_what_a_run_is_of(uri, small_config):
     facts = run_facts(uri, "run-1")
     assert (facts["state"], facts["error"], facts["dataset"]) == ("FAILED", "train-phase failed", "data")
     assert config.parse(facts["params"], "run.json") == small_config
+
+
+def test_the_last_task_says_how_a_run_ended(uri, tmp_path, small_config):
+    """Where it succeeded, a runner may have no message at all."""
+    given = {
+        "params": config.to_text(small_config),
+        "params_digest": "",
+        "dataset_uri": str(tmp_path / "none"),
+    }
+    page = SimpleNamespace(path=str(tmp_path / "report.html"))
+    for state, message, told in (("SUCCEEDED", None, ""), ("FAILED", "out of memory", "out of memory")):
+        status = SimpleNamespace(state=state, error_message=message)
+        report.python_func(**given, results=uri, run="run-1", status=status, page=page)
+        facts = run_facts(uri, "run-1")
+        assert (facts["state"], facts["error"]) == (state, told)
 
 
 @pytest.fixture

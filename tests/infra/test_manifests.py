@@ -210,11 +210,16 @@ def test_who_may_talk_to_whom(overlay, resources, cast):
     assert talks == expected
 
 
-def test_what_the_cluster_profile_names_is_there(resources):
-    profile = load_profile(INFRA / "cluster.yaml", None)
+PROFILES = {"local": INFRA / "overlays/local/cluster.yaml", "gpu": INFRA / "cluster.yaml"}
+
+
+def test_what_the_cluster_profile_names_is_there(overlay, resources):
+    profile = load_profile(PROFILES[overlay], None)
+    assert profile.namespace == RUNS_NAMESPACE[overlay]
     made = {(one["kind"], one["metadata"]["name"]) for one in resources}
     assert ("ServiceAccount", profile.service_account) in made
-    assert {("PersistentVolumeClaim", claim) for claim in profile.volumes} <= made
+    claims = {name for kind, name in made if kind == "PersistentVolumeClaim"}
+    assert claims == profile.volumes.keys()  # and none that no pod mounts
     wanted = {(name, key) for name, keys in profile.secrets.items() for key in keys.values()}
     assert wanted <= {(name, key) for _, name, key in secrets_created()}
     [hosts] = [

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import shrunk_params
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT, shrunk_params
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,18 @@ def finished_once(tmp_path_factory):
 
 
 @pytest.fixture
-def finished(finished_once, tmp_path, monkeypatch):
+def in_a_copy(tmp_path, monkeypatch):
+    """Returns a function that copies a folder and goes there, until the test ends."""
+
+    def go(folder):
+        copy = shutil.copytree(folder, tmp_path / folder.name)
+        monkeypatch.chdir(copy)
+        return copy
+
+    return go
+
+
+@pytest.fixture
+def finished(finished_once, in_a_copy):
     """A finished project of two phases; the tests run in its folder."""
-    shutil.copytree(finished_once, tmp_path / "finished")
-    monkeypatch.chdir(tmp_path / "finished")
-    return Project(tmp_path / "finished")
+    return Project(in_a_copy(finished_once))

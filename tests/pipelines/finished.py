@@ -16,8 +16,8 @@ from progan.dataset.reader import load_images, load_manifest
 from progan.files import write_json
 from progan.snapshots import read_checkpoint
 from progan.training import PhaseTrainer
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 COPIED = ("dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", "progan/__init__.py", "infra/cluster.yaml")
 FACES, DATASET = Path("data/raw/faces"), Path("data/multires")
 SECONDS = 10.0  # that every phase took

@@ -16,6 +16,7 @@ from progan.dataset.reader import load_manifest
 @pytest.fixture
 def built(photographs, tmp_path):
     (photographs / "cats" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    (photographs / "dogs").rename(photographs / "[red]")  # which rich would take for a colour
     config = DatasetConfig("folder", str(photographs), 4, 16, 123, (), None, 0.1, "report")
     build(config, tmp_path / "built", workers=1)
     return tmp_path / "built"
@@ -34,7 +35,7 @@ def test_show(built, tmp_path):
     assert "label_attributes: [] · max_images: null" in words
     for side in (4, 8, 16):
         assert f"{side} × {side} 40 1 " in words
-    assert "cats 0 20 50.0%" in words
+    assert "[red] 0 20 50.0%" in words
     assert "Skipped: 1 " in words
     assert "cats/torn.jpg not an image " in words
     with Image.open(tmp_path / "sheet.png") as sheet:

@@ -12,10 +12,10 @@ import pytest
 
 from progan.files import read_json
 from tests import podman as containers
+from tests.conftest import ROOT
 from tests.servers import PLATFORM, Server, deployed, free_port
 
 pytestmark = pytest.mark.container
-ROOT = Path(__file__).parents[2]
 BASE, IMAGE = "localhost/python-base", "localhost/progan:e2e"
 USER = 10001
 MARK = "# the company's own authority, in the tests"

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import pytest
 import yaml
@@ -15,9 +14,7 @@ from pipelines.lint import findings, refuse
 from pipelines.profile import load_profile
 from progan import config
 from progan.errors import InputError
-
-ROOT = Path(__file__).parents[2]
-IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
+from tests.conftest import IMAGE, ROOT
 
 
 @pytest.fixture

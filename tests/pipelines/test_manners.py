@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipelines import cli
-from progan import config
+from progan import config, presets
 from progan.dataset.build import build
 from progan.files import write_json
 
@@ -152,6 +152,11 @@ def test_what_a_machine_reads(finished, monkeypatch):
     assert (shown["digest"], shown["images"]) == (verified["digest"], 40)
     profile = ("--profile", str(PROFILE))
     assert any("is the example's" in line for line in read("lint", *profile)["findings"])
+
+
+def test_presets_are_a_line_each_however_narrow():
+    lines = progan("presets", "list", COLUMNS="40").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(presets.listed())
 
 
 def test_colours_are_for_terminals_alone(finished):

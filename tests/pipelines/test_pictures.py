@@ -17,8 +17,9 @@ def project(tmp_path, small_config, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     network = replace(small_config.network, label_size=2)
-    for side in (4, 8):
-        write_made_checkpoint(tmp_path / f"checkpoints/r{side:04d}", network, side, ["cats", "dogs"])
+    first, second = (tmp_path / "checkpoints" / name for name in ("r0004", "r0008"))
+    write_made_checkpoint(first, network, 4, ["cats", "dogs"])
+    write_made_checkpoint(second, network, 8, ["cats", "dogs"], init=first)
     return tmp_path
 
 

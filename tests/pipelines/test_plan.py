@@ -180,6 +180,17 @@ def test_an_interrupted_phase_goes_on(finished):
     assert tasks(planned("--snapshots", "/nowhere"))["train r0008"]["images"] == 480
 
 
+def test_the_disk(finished):
+    """A checkpoint, its copy and two snapshots, as large as what lies here; DVC keeps the dataset twice."""
+    finished.change(dataset={"seed": 2})
+    here, there = tasks(planned()), tasks(planned("--cluster"))
+    for key in ("r0004", "r0008"):
+        checkpoint = sum(path.stat().st_size for path in Path(f"checkpoints/{key}").iterdir())
+        assert here[f"train {key}"]["disk_gib"] * 2**30 == pytest.approx(4 * checkpoint, rel=0.3)
+    assert here["build-dataset"]["disk_gib"] == 2 * there["build-dataset"]["disk_gib"] > 0
+    assert here["gate"]["disk_gib"] is None
+
+
 def warm_started(project):
     """The phase after r0004 from a registered checkpoint of it."""
     start = {"model": "faces", "version": "1", "checkpoint": "ab" * 32}
@@ -292,14 +303,12 @@ def test_a_phase_that_did_not_begin_with_the_one_before_it_is_not_finished(finis
 
 
 def test_the_price(cluster):
-    cluster(r0004={"gpus": 2, "gpu_hour_price": 3.0, "spot": False}, r0008={"gpus": 4, "spot": True})
+    cluster(r0004={"gpus": 2, "gpu_hour_price": 3.0, "spot": False}, r0008={"gpus": 4})
     plan = planned("--cluster")
-    fixed, spot = tasks(plan)["train r0004"], tasks(plan)["train r0008"]
-    for bound, repeats in (("low", 1), ("likely", 1), ("high", 1.25)):
-        assert fixed["price"][bound] == pytest.approx(fixed["hours"][bound] * 2 * 3.0)
-        assert spot["price"][bound] == pytest.approx(spot["hours"][bound] * 4 * 3.0 * repeats)
-    measured = tasks(plan)["evaluate r0008"]
-    assert measured["price"]["low"] == pytest.approx(measured["hours"]["low"] * 3.0)
+    for name, gpus in {"train r0004": 2, "train r0008": 4, "evaluate r0008": 1}.items():
+        task = tasks(plan)[name]
+        for bound in ("low", "likely", "high"):
+            assert task["price"][bound] == pytest.approx(task["hours"][bound] * gpus * 3.0)
     assert tasks(plan)["gate"]["price"] is None
     total = sum(task["price"]["high"] for task in plan["tasks"] if task["price"])
     assert plan["totals"]["price"]["high"] == pytest.approx(total)
@@ -321,6 +330,16 @@ def test_a_narrow_terminal_loses_columns_and_no_digits(cluster):
         assert "…" not in table(columns)
         head = re.split(r"  +", table(columns).strip().splitlines()[0].strip())
         assert head == [name for name in names if name not in left_out]
+
+
+def test_spot_pods_may_take_a_quarter_longer(cluster):
+    cluster(r0004={"spot": False}, stages={"spot": False})
+    reserved = tasks(planned("--cluster"))
+    cluster(r0004={"spot": True}, stages={"spot": True})
+    for name, task in tasks(planned("--cluster")).items():
+        for what in ("hours", "price") if task["price"] else ("hours",):
+            for bound, repeats in {"low": 1, "likely": 1, "high": 1.25}.items():
+                assert task[what][bound] == pytest.approx(reserved[name][what][bound] * repeats)
 
 
 def test_a_card_that_is_too_small_is_told(cluster):
@@ -345,9 +364,13 @@ def test_storage_that_cannot_be_seen_from_here(finished):
 def test_the_table_fits_a_hundred_columns(cluster, options, tmp_path, finished):
     cluster()
     finished.change(training={"mirror": False, "seed": 7, "ema_decay": 0.5, "adam_betas": [0.5, 0.9]})
+    finished.change(dataset={"label_attributes": ["bold", "red"]})
     lines = CliRunner().invoke(cli.app, ["plan", *options]).stdout.splitlines()
     assert max(map(len, lines)) <= 100
-    for told in ("train r0008", "runs in full", "training.adam_betas [0.0, 0.99] → [0.5, 0.9]", "at most"):
+    for told in (
+        *("train r0008", "runs in full", "at most"),
+        *("training.adam_betas [0.0, 0.99] → [0.5, 0.9]", "dataset.label_attributes [] → [bold, red]"),
+    ):
         assert any(told in line for line in lines)
 
 

@@ -4,7 +4,6 @@ import ast
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,8 +12,8 @@ from pipelines.compile import compiled
 from pipelines.lint import findings
 from pipelines.profile import load_profile
 from progan import config
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 DATASET = "d" * 64
 
 
@@ -124,9 +123,16 @@ def test_nothing_of_the_cluster_enters_a_cache_key_or_an_input(small_config, pro
 
 
 def test_another_place_of_the_data_is_no_other_result(small_config, profile):
-    moved = replace(profile, storage=replace(profile.storage, datasets="/d", snapshots="/s", results="/r"))
+    moved = replace(profile, storage=replace(profile.storage, datasets="/d", snapshots="/s"))
     here, there = (compiled(small_config, where, DATASET) for where in (profile, moved))
     assert cache_keys(here) == cache_keys(there)
+
+
+def test_another_place_of_results_gets_them_from_the_tasks_not_from_the_cache(small_config, profile):
+    """What comes from the cache keeps nothing anew: verdict and registration would find nothing there."""
+    moved = replace(profile, storage=replace(profile.storage, results="/r"))
+    here, there = (cache_keys(compiled(small_config, where, DATASET)) for where in (profile, moved))
+    assert [name for name, key in here.items() if key and key == there[name]] == []
 
 
 def test_a_dataset_that_is_not_built_yet_is_never_mistaken_for_another(small_config, profile):

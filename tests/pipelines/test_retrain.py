@@ -15,10 +15,10 @@ from pipelines import cli, compile, options, retrain, submit
 from pipelines.retrain import first_run, run_key, settled
 from progan import config
 from progan.errors import InputError
+from tests.conftest import IMAGE
 from tests.pipelines.finished import FACES
 from tests.pipelines.http_server import serving
 
-IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
 API = "/apis/v2beta1"
 
 

@@ -11,6 +11,7 @@ from progan import config
 from progan.dataset.build import build
 from progan.files import read_json, write_json
 from progan.store import FolderStore
+from tests.pipelines.http_server import serving
 
 
 def digests_of(folder):
@@ -133,6 +134,26 @@ def test_no_photographs(new_project):
     assert ran == ["build-dataset", "report"]
     assert "data/raw/toy-celeba" in log
     assert "No dataset was built" in (results / "report.html").read_text()
+
+
+def test_docker_that_is_not_there_or_has_no_such_image(new_project, monkeypatch):
+    project = new_project()
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{project.root}/nowhere.sock")
+    away = project.run("progan", "run", "--runner", "docker")
+    assert away.returncode == 75
+    assert away.stderr.splitlines()[-1].startswith("progan: Docker: Error while fetching server API version")
+    answers = {
+        ("GET", "/version"): {"ApiVersion": "1.44"},
+        ("GET", "/v1.44/info"): {},
+        ("GET", "/v1.44/images/json"): [],
+        ("POST", "/v1.44/images/create"): (404, {"message": "pull access denied for nowhere"}),
+    }
+    with serving(answers) as docker:
+        monkeypatch.setenv("DOCKER_HOST", docker.url.replace("http", "tcp"))
+        unknown = project.run("progan", "run", "--runner", "docker", "--image", "nowhere:1")
+    assert unknown.returncode == 2
+    told = "progan: --image nowhere:1: pull access denied for nowhere; build or pull it"
+    assert unknown.stderr.splitlines()[-1] == told
 
 
 def test_a_dataset_of_other_parameters_is_refused_before_anything_runs(new_project, photographs):

@@ -1,26 +1,34 @@
 """Estimates: against the times that the paper's authors published, own runs first, scaled by arithmetic."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from benchmarks import train_step
 from pipelines.planning.here import device_here
 from pipelines.planning.step_times import (
     Machine,
     Measured,
     Range,
     Rate,
+    StepTimes,
+    other,
     own_rates,
     photographs,
     step_times,
     training,
 )
 from progan import config, presets
+from progan.config import validated
 from progan.cost import iteration_flops
 from progan.phases import Schedule
+from tests.conftest import ROOT
 
 CPU = Machine("CPU", 0)
+INCEPTION = {"inception_weights": "inception.pth", "inception_sha256": "ab" * 32}
 
 
 def days(name, machine):
@@ -77,13 +85,15 @@ def test_own_runs_come_first(small_config, tmp_path, monkeypatch):
     own = own_rates(small_config, Path(), "CPU")
     found = training(small_config, "r0008", images, machine, own)
     assert found.basis == "own run"
-    expected = 200 / step_times().guessed.several_gpus
-    assert found.seconds.likely == pytest.approx(expected)
-    assert found.seconds.low < expected < found.seconds.high
+    assert found.seconds.likely == pytest.approx(200)  # twice the images of that run, by as many GPUs
+    assert found.seconds.low < 200 < found.seconds.high
     assert training(small_config, "r0008", images, CPU, own).basis.startswith("measured")
     history.write_text("images,minibatch,seconds\n0,8,0.0\n4000,8,100.0\n")
     here = own_rates(small_config, Path(), device_here().device)
     assert training(small_config, "r0008", images, device_here(), here).seconds.likely == pytest.approx(200)
+    for says_nothing in ("", "images,minibatch,seconds\n", "images,minibatch,seconds\n0,8,0.0\n"):
+        history.write_text(says_nothing)
+        assert own_rates(small_config, Path(), "CPU") == ()
 
 
 def test_scaled_by_arithmetic_and_less_sure(small_config):
@@ -112,6 +122,44 @@ def test_the_table_is_of_the_networks_that_it_names():
             rate.megaflops, rel=0.01
         )
         assert loaded.phases[f"r{rate.resolution:04d}"].minibatch == rate.minibatch
+
+
+def test_the_other_stages_say_what_is_guessed(small_config):
+    def basis(stage, machine=CPU, **measures):
+        changed = replace(small_config, measures=replace(small_config.measures, **measures))
+        return other(stage, changed, "r0008", 100, machine).basis
+
+    assert [basis(stage) for stage in ("build-dataset", "score-network", "evaluate", "gate")] == [
+        "measured"
+    ] * 4
+    assert basis("warm-start") == "guessed"
+    assert basis("evaluate", Machine("any GPU", 1)) == "guessed"
+    assert basis("evaluate", **INCEPTION) == "guessed"
+
+
+def test_a_score_network_takes_the_time_of_what_it_is_trained_on(small_config):
+    def seconds(images, **measures):
+        changed = replace(small_config, measures=replace(small_config.measures, **measures))
+        return other("score-network", changed, None, images, CPU).seconds.likely
+
+    assert seconds(2000, classifier_epochs=6) == pytest.approx(12 * seconds(1000, classifier_epochs=1))
+    assert seconds(1_000_000, mode_samples=25600) == seconds(20_000, mode_samples=25600) == seconds(60_000)
+    assert seconds(1000, **INCEPTION) == 0
+
+
+def test_a_card_is_added_by_what_the_benchmark_prints(small_params, tmp_path, monkeypatch, capsys):
+    """Pasted into the table, which is YAML, it is what a plan goes by."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(yaml.safe_dump(small_params))
+    train_step.main(seconds=0.01)
+    printed = json.loads(capsys.readouterr().out)
+    table = yaml.safe_load((ROOT / "pipelines/planning/step_times.yaml").read_text())
+    table["measured"] = [printed["step_times"]]
+    known = validated(StepTimes, table, "step_times.yaml").measured
+    found = training(config.load(), "r0008", 1000, CPU, known)
+    assert found.basis == "own run"  # not scaled: it is of this very network
+    rates = printed["images_per_second"]["r0008"]
+    assert found.seconds.likely == pytest.approx(1000 / ((rates["stable"] + rates["fading"]) / 2))
 
 
 def test_how_many_photographs(small_config, tmp_path):

@@ -207,6 +207,10 @@ def test_next_phase_takes_over_by_name(small_config, noise, tmp_path):
     new = {name for name in after if name not in before and name.startswith("generator.")}
     for name in new:
         assert torch.equal(after[name], after["ema" + name.removeprefix("generator")])
+    grown.write_checkpoint(tmp_path / "r0008", {"digest": "data"})
+    facts = read_checkpoint(tmp_path / "r0008").facts
+    assert training.began_with(facts, init.facts)
+    assert not training.began_with(facts, facts)
 
 
 def test_what_does_not_fit_is_refused(small_config, noise, tmp_path):

@@ -18,6 +18,7 @@ from components.pictures.onnx_file import OnnxSampler, check
 from components.pictures.sources import generator_of
 from progan import config
 from progan.errors import InputError
+from progan.files import read_json
 from progan.sampling import latents_of_seeds
 from tests.checkpoints import write_made_checkpoint
 from tests.conftest import shrunk_params
@@ -87,7 +88,7 @@ def test_what_the_file_says_of_itself(exported):
         "phase": "r0016",
         "resolution": 16,
         "kimg": 1.5,
-        "fingerprint": "made-0",
+        "fingerprint": read_json(Path("classes/r0016/checkpoint.json"))["fingerprint"],
         "latent_size": 8,
         "classes": ["cats", "dogs"],
     }

@@ -1,6 +1,6 @@
 """Walks and time lapses: the right images, in the right places, at the right time."""
 
-from dataclasses import replace
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -71,13 +71,15 @@ def test_what_is_no_walk(plain, seeds, walks):
 
 
 @pytest.fixture
-def phases(plain, small_config):
+def phases(tmp_path, monkeypatch, small_config):
     """The generators of three phases in checkpoints, by resolution."""
-    smaller = {
-        side: write_made_checkpoint(Path(f"checkpoints/r{side:04d}"), small_config.network, side, seed=side)
-        for side in (4, 8)
-    }
-    return smaller | {16: plain}
+    monkeypatch.chdir(tmp_path)
+    made, before = {}, None
+    for side in (4, 8, 16):
+        folder = Path(f"checkpoints/r{side:04d}")
+        made[side] = write_made_checkpoint(folder, small_config.network, side, seed=side, init=before)
+        before = folder
+    return made
 
 
 def test_a_time_lapse_shows_each_phase_and_fades_to_the_next(phases):
@@ -101,10 +103,18 @@ def test_a_time_lapse_of_one_phase_stands_still(plain):
     assert all(alike(shown(frame, 0, 0, 1), image_of(plain, 5)) for frame in frames_of("one.mp4"))
 
 
-def test_what_is_no_time_lapse(plain, small_config, tmp_path):
+def test_what_is_no_time_lapse(plain):
     with pytest.raises(InputError, match="nowhere: no finished phases in it; name the folder of their"):
         timelapse("nowhere", [1], None, 1.0, 1.0, 30, Path("x.mp4"))
-    write_made_checkpoint(Path("checkpoints/r0008"), replace(small_config.network, latent_size=4), 8)
-    with pytest.raises(InputError, match="checkpoints: its phases take latents of different sizes"):
-        timelapse("checkpoints", [1], None, 1.0, 1.0, 30, Path("x.mp4"))
     assert not Path("x.mp4").exists()
+
+
+def test_a_time_lapse_leaves_out_what_another_run_left_behind(phases, small_config, capsys):
+    """As when a run over new photographs has come to 8 px, and the phases above are of the one before."""
+    shutil.rmtree("checkpoints/r0008")
+    network = small_config.network
+    write_made_checkpoint(Path("checkpoints/r0008"), network, 8, seed=1, init=Path("checkpoints/r0004"))
+    timelapse("checkpoints", [1], None, 1.0, 0.5, 10, Path("x.mp4"))
+    said = capsys.readouterr()
+    assert said.out == "x.mp4: 0.5 s, r0004 to r0008 of checkpoints\n"
+    assert "checkpoints: left out, as of another run than r0008: r0016\n" in said.err

@@ -52,10 +52,10 @@ def made(tmp_path_factory):
         registry = client()
         experiment = registry.create_experiment("made", (folder / "artifacts").as_uri())
         parent = registry.create_run(experiment).info.run_id
-        generators = {}
+        generators, checkpoint = {}, None
         for side in (4, 8, 16):
-            checkpoint = folder / f"checkpoints/r{side:04d}"
-            generators[side] = write_made_checkpoint(checkpoint, network, side, CLASSES, seed=side)
+            before, checkpoint = checkpoint, folder / f"checkpoints/r{side:04d}"
+            generators[side] = write_made_checkpoint(checkpoint, network, side, CLASSES, side, before)
             tags = {"mlflow.parentRunId": parent, "phase": checkpoint.name}
             child = registry.create_run(experiment, tags=tags).info.run_id
             registry.log_artifacts(child, str(checkpoint), "checkpoint")
