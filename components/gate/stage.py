@@ -9,7 +9,6 @@ from typing import Any, TypeGuard
 from progan.config import Config, GateConfig
 from progan.errors import InputError
 from progan.files import read_json, write_json
-from progan.snapshots import read_checkpoint
 
 SCORES = ("inception_score", "classifier_score", "modes")
 COMPARABLE = ("dataset", "resolution")  # what champion and candidate must share for their measures to compare
@@ -112,6 +111,7 @@ def gate(config: Config, evaluation: Path, out: Path) -> bool:
 def refuse_to_go_on(config: Config, key: str, checkpoints: Path, evaluations: Path) -> None:
     """Raise InputError when `gate.stop_after` is a phase before `key` and has no verdict, or one of no."""
     from components.register.registry import champion_measures
+    from progan.snapshots import read_checkpoint
 
     stop = config.gate.stop_after
     if stop is None or config.phase(key).resolution <= config.phase(stop).resolution:

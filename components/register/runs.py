@@ -95,14 +95,15 @@ def log_parent(
     """Log what all phases share, the curves of all, the final measures, the verdict and the final samples.
 
     Of what was logged before, only a measure that was taken anew is logged again, with a time of its own:
-    MLflow's registration breaks on two values of one time.
+    MLflow's registration breaks on two values of one time. The curves stay those of the machine that was
+    first: another that trained the same had other times and speeds.
     """
     sections = {"network": asdict(config.network), "training": asdict(config.training)}
     params = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
     _log_params(mlflow_client, parent, params)
     run = mlflow_client.get_run(parent)
-    started = run.info.start_time
-    curves = [metric for key in config.phases for metric in files.history_of(key).metrics(started)]
+    started, keys = run.info.start_time, () if run.info.status == "FINISHED" else config.phases
+    curves = [metric for key in keys for metric in files.history_of(key).metrics(started)]
     measures = _measures(verdict["candidate"], round(time.time() * 1000))
     changed = [measure for measure in measures if run.data.metrics.get(measure.key) != measure.value]
     _log_metrics(mlflow_client, parent, [*curves, *changed])

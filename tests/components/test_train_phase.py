@@ -36,14 +36,14 @@ train_phase(config.load(), "r0008", Path("multires"), init, snapshots, *made)
 
 @pytest.fixture
 def project(tmp_path, small_params, photographs, monkeypatch):
-    """Returns a function that makes a folder with params.yaml, a built dataset and a finished r0004."""
+    """Returns a function that makes a folder with a dataset and a finished r0004; r0008 is to be so long."""
 
-    def make(name):
+    def make(name, **length):
         root = tmp_path / name
         root.mkdir()
         monkeypatch.chdir(root)
         small_params["dataset"] |= {"source": "folder", "path": str(photographs), "label_attributes": []}
-        small_params["phases"]["r0008"] |= {"fade_kimg": 4.0, "stable_kimg": 1.0}
+        small_params["phases"]["r0008"] |= length
         Path("params.yaml").write_text(yaml.safe_dump(small_params))
         loaded = config.load()
         build(loaded.dataset, Path("multires"), workers=1)
@@ -91,7 +91,8 @@ def snapshot_count(root):
 
 @pytest.mark.slow
 def test_killed_at_random_moments_of_the_fade(project):
-    whole, killed = project("whole"), project("killed")
+    length = {"fade_kimg": 4.0, "stable_kimg": 1.0}
+    whole, killed = project("whole", **length), project("killed", **length)
     assert start(whole).wait() == 0
     moments = random.Random(0)
     seen = 0
@@ -113,20 +114,22 @@ def test_killed_at_random_moments_of_the_fade(project):
 
 
 def test_sigterm_saves_and_exits_75_and_two_at_once_do_not_clash(project):
-    root = project("stopped")
+    root = project("stopped", fade_kimg=0.8, stable_kimg=0.2)
     process = start(root)
     while snapshot_count(root) == 0:
         assert process.poll() is None
         time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)  # so that it is not done before the other has begun
     other = start(root)
     line = other.stderr.readline().decode()
     while "another process is training r0008" not in line:
         assert line, "the second process did not wait"
         line = other.stderr.readline().decode()
     process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
     assert process.wait() != 0
     assert "stopped at" in process.stderr.read().decode()
     assert other.wait() == 0
-    assert read_checkpoint(root / "checkpoints/r0008").facts["images_shown"] == 80 + 5000
+    assert read_checkpoint(root / "checkpoints/r0008").facts["images_shown"] == 80 + 1000
     rows = rows_of(root)
     assert [float(row["kimg"]) for row in rows] == sorted({float(row["kimg"]) for row in rows})

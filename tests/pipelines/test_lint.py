@@ -6,7 +6,9 @@ from functools import cache
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from pipelines import cli
 from pipelines.compile import compiled
 from pipelines.lint import findings, refuse
 from pipelines.profile import load_profile
@@ -156,23 +158,24 @@ def test_what_is_no_pipeline(small_config, profile):
             list(findings(text, small_config, profile))
 
 
-def test_the_commands(new_project):
-    """compile writes what lint reads; whole numbers as phase keys never get so far."""
+def test_the_commands(new_project, monkeypatch, profile):
+    """compile writes, the same in any process, what lint reads; whole numbers as keys get no further."""
     project = new_project()
-    profile = ("--profile", str(ROOT / "infra/cluster.yaml"))
-    refused = project.run("progan", "lint", *profile)
-    assert refused.returncode == 2
-    assert (
-        refused.stderr.splitlines()[-1] == "progan: the pipeline would fail on a cluster: 9 found, see above"
-    )
-    assert project.run("progan", "compile", *profile, "--image", IMAGE).returncode == 0
-    first = (project.root / "pipeline.yaml").read_bytes()
-    assert project.run("progan", "compile", *profile, "--image", IMAGE).returncode == 0
-    assert (project.root / "pipeline.yaml").read_bytes() == first
-    passed = project.run("progan", "lint", *profile, "--pipeline", "pipeline.yaml")
-    assert passed.returncode == 0, passed.stderr
+    monkeypatch.chdir(project.root)
+    profile_file = ("--profile", str(ROOT / "infra/cluster.yaml"))
+
+    def lint(*options):
+        return CliRunner().invoke(cli.app, ["lint", *profile_file, *options])
+
+    refused = lint()
+    assert isinstance(refused.exception, InputError)
+    assert str(refused.exception) == "the pipeline would fail on a cluster: 9 found, see above"
+    assert project.run("progan", "compile", *profile_file, "--image", IMAGE).returncode == 0
+    assert Path("pipeline.yaml").read_text() == compiled(config.load(), profile, "")
+    passed = lint("--pipeline", "pipeline.yaml")
+    assert passed.exit_code == 0, passed.output
     assert passed.stdout == "pipeline.yaml: nothing found that would fail on a cluster\n"
     project.change(phases={8: {"resolution": 8}})
-    numbers = project.run("progan", "lint", *profile)
-    assert numbers.returncode == 2
-    assert "phases.8: keys are strings here, such as r0004" in numbers.stderr
+    numbers = lint()
+    assert isinstance(numbers.exception, InputError)
+    assert "phases.8: keys are strings here, such as r0004" in str(numbers.exception)

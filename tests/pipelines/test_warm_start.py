@@ -74,9 +74,11 @@ def test_on_a_cluster_and_by_dvc(laptop, tmp_path):
     assert f"Went on from {MODEL} version 1 as it was after r0004." in version.description
     assert find_run(MODEL, "2", "r0004") == find_run(MODEL, "1", "r0004")
 
+    speeds = client().get_metric_history(version.run_id, "curves/images_per_second")
     shutil.rmtree(laptop.root / "checkpoints/r0004")
     done(laptop, "dvc", "repro")
     assert read_checkpoint(laptop.root / "checkpoints/r0004").facts == champion.facts
     for key, folder in trained.items():
         assert digests_of(laptop.root / "checkpoints" / key) == digests_of(folder)
     assert read_json(laptop.root / "registration.json") == read_json(results / "registration.json")
+    assert client().get_metric_history(version.run_id, "curves/images_per_second") == speeds
