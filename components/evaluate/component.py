@@ -38,11 +38,10 @@ def evaluate(
     """
     from pathlib import Path
 
-    from components.evaluate.stage import evaluate
-    from components.gate.stage import flat_measures
+    from components.evaluate.stage import evaluate, numbers
     from components.object_store.dataset import fetch_level
     from components.results import Results, opened
-    from progan import config, files
+    from progan import config
 
     loaded = config.from_text(params)
     kept, finished = Results(results, loaded, dataset_digest), Path(checkpoint.path)
@@ -53,5 +52,4 @@ def evaluate(
         dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
         evaluate(loaded, phase, finished, dataset, Path(network.path), *made)
         kept.keep_evaluation(phase, *made)
-    numbers = {name: m for name, m in flat_measures(files.read_json(made[0])).items() if isinstance(m, float)}
-    evaluation.metadata.update(numbers)
+    evaluation.metadata.update(numbers(made[0]))

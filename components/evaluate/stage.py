@@ -9,6 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from components.evaluate.measures import flat_measures
 from components.score_network.stage import CLASSIFIER, DESCRIPTION
 from progan.config import Config, NetworkConfig
 from progan.dataset.reader import load_training_set
@@ -71,6 +72,12 @@ def evaluate(
     write_json(out, _finite_or_null(evaluation))
     distance, floor = evaluation["swd"]["average"], evaluation["swd_floor"]["average"]
     print(f"{out}: SWD {distance:.1f}; real images among themselves {floor:.1f}")
+
+
+def numbers(evaluation: Path) -> dict[str, float]:
+    """Those measures in the file `evaluation` that are numbers, by flat names."""
+    measures = flat_measures(read_json(evaluation))
+    return {name: value for name, value in measures.items() if isinstance(value, float)}
 
 
 def _finite_or_null(value: Any) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from components.evaluate.measures import flat_measures
 from progan.config import Config, GateConfig
 from progan.errors import InputError
 from progan.files import read_json, write_json
@@ -131,15 +132,3 @@ def refuse_to_go_on(config: Config, key: str, checkpoints: Path, evaluations: Pa
             raise InputError(
                 f"gate.stop_after: {key} is not trained, {stop} failed: {reason.text}; {checkpoint} is kept"
             )
-
-
-def flat_measures(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """An evaluation with its nested measures flattened: {"swd": {"16": x}} → {"swd_16": x}."""
-    flat: dict[str, Any] = {}
-    for name, value in evaluation.items():
-        flat |= (
-            {f"{name}_{key}": item for key, item in value.items()}
-            if isinstance(value, dict)
-            else {name: value}
-        )
-    return flat

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from components.gate.stage import flat_measures
+from components.evaluate.measures import flat_measures
 from components.register.history import History
 from components.register.registry import CHECKPOINT, phase_runs, who
 from components.results import Results

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.commit import git_commit
-from components.gate.stage import flat_measures
+from components.evaluate.measures import flat_measures
 from components.object_store.dataset import find_manifest
 from components.register import describe
 from components.register.model import log_model

@@ -15,8 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from components.commit import git_commit
+from components.evaluate.measures import flat_measures
 from components.evaluate.stage import classes_shown
-from components.gate.stage import flat_measures
 from components.price import paid
 from components.report import charts
 from progan import __version__

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.gate.stage import decide, flat_measures, refuse_to_go_on
+from components.gate.stage import decide, refuse_to_go_on
 from progan.config import GateConfig
 from progan.errors import InputError
 from progan.files import write_json
@@ -88,14 +88,6 @@ def test_a_champion_from_tags_has_the_same_resolution():
     assert failed(decide(GOOD, GOOD | {"swd_average": 1.0, "resolution": 32.0}, THRESHOLDS)) == [
         "swd_average"
     ]
-
-
-def test_flat_measures():
-    assert flat_measures({"swd": {"16": 1.0, "average": 2.0}, "ms_ssim": 0.5}) == {
-        "swd_16": 1.0,
-        "swd_average": 2.0,
-        "ms_ssim": 0.5,
-    }
 
 
 @pytest.fixture
