@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines import options
-from progan.errors import InputError, Unavailable
+from progan.errors import InputError, Interrupted, Unavailable
 
 if TYPE_CHECKING:
     from pipelines.profile import Profile
@@ -61,7 +61,7 @@ def submit(
         run = start(client, text, found, f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}", cluster)
         url = address(ui or host, run)
         print(url, flush=True)
-        state = _wait(client, run) if wait else None
+        state = _wait(client, run, url) if wait else None
     if as_json:
         options.print_json({"run": run, "url": url, "handed_over": handed, "state": state})
     if wait and state != "SUCCEEDED":
@@ -136,8 +136,15 @@ def start(client: Any, text: str, experiment: str, name: str, profile: "Profile"
     return run.run_id
 
 
-def _wait(client: Any, run: str) -> str:
+def _wait(client: Any, run: str, url: str) -> str:
     """Ask until the run has ended, whatever goes wrong for some minutes; the state it ended in."""
+    try:
+        return _end(client, run)
+    except KeyboardInterrupt:
+        raise Interrupted(f"{run}: goes on, it is only not waited for any more; look at {url}") from None
+
+
+def _end(client: Any, run: str) -> str:
     import kfp_server_api
     import urllib3
 

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from pipelines import cli, options, submit
-from progan.errors import InputError, Unavailable
+from progan.errors import InputError, Interrupted, Unavailable
 from tests.pipelines.http_server import serving
 
 ROOT = Path(__file__).parents[2]
@@ -105,13 +105,25 @@ def test_waiting(new_project, kubeflow, end, code, monkeypatch):
     assert done.stdout.splitlines()[1:] == ["PENDING", "RUNNING", end]
 
 
+def test_whoever_stops_waiting_stops_no_run(new_project, kubeflow, monkeypatch):
+    def ctrl_c(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submit.time, "sleep", ctrl_c)
+    monkeypatch.chdir(new_project().root)
+    done = CliRunner().invoke(cli.app, ["submit", "--host", kubeflow.url, *PROFILE, "--wait"])
+    url = f"{kubeflow.url}/#/runs/details/run-1"
+    assert str(done.exception) == f"run-1: goes on, it is only not waited for any more; look at {url}"
+    assert isinstance(done.exception, Interrupted)
+
+
 def test_waiting_outlasts_a_service_that_is_away(kubeflow, monkeypatch):
     monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
     answers = iter([(503, {}), (503, {}), {"state": "RUNNING"}, (500, {}), {"state": "SUCCEEDED"}])
     kubeflow.answers["GET", f"{API}/runs/run-1"] = lambda request: next(answers)
     client, namespace = submit.connect(kubeflow.url, options.TOKEN_OF_POD, "progan")
     assert namespace == "progan"
-    assert submit._wait(client, "run-1") == "SUCCEEDED"
+    assert submit._wait(client, "run-1", "address") == "SUCCEEDED"
 
 
 def test_what_can_be_wrong(new_project, kubeflow, tmp_path, monkeypatch):
