@@ -59,7 +59,10 @@ def launcher(gpus: int) -> Launcher:
 
 def gpus_here() -> int:
     """As many as PROGAN_GPUS says, which a pod is given by the cluster profile; 1 where nobody says."""
-    return int(os.environ.get("PROGAN_GPUS", "1"))
+    said = os.environ.get("PROGAN_GPUS", "1")
+    if not said.isdecimal() or int(said) < 1:
+        raise InputError(f"PROGAN_GPUS={said}: a number of GPUs is expected, 1 or more")
+    return int(said)
 
 
 class InProcess:

@@ -1,10 +1,10 @@
 """A run on this machine: what `dvc repro` would do."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.train_phase.launch import gpus_here
 from pipelines.planning.staleness import NEVER_RUN, Fate, fates
 from pipelines.planning.step_times import Machine, Measured, own_rates
 from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of
@@ -52,8 +52,7 @@ def device_here() -> Machine:
     """This machine's card, as often as PROGAN_GPUS says, or its CPU."""
     import torch
 
-    gpus = int(os.environ.get("PROGAN_GPUS", "1")) if torch.cuda.is_available() else 0
-    return Machine(device_name(), gpus)
+    return Machine(device_name(), gpus_here() if torch.cuda.is_available() else 0)
 
 
 def reachable(uri: str, what: str, remarks: list[str]) -> Store | None:

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from components.train_phase import launch
-from components.train_phase.launch import InProcess, PhaseJob, Torchrun, launcher
+from components.train_phase.launch import InProcess, PhaseJob, Torchrun, gpus_here, launcher
 from progan import config
 from progan.dataset.build import build
 from progan.errors import InputError, Interrupted
@@ -144,6 +144,17 @@ def test_uneven_shares_and_more_gpus_than_there_are_are_refused_before_anything_
 def test_one_gpu_needs_no_other_process():
     assert isinstance(launcher(1), InProcess)
     assert launcher(4) == Torchrun(4)
+
+
+def test_how_many_gpus_a_pod_is_told(monkeypatch):
+    monkeypatch.delenv("PROGAN_GPUS", raising=False)
+    assert gpus_here() == 1
+    monkeypatch.setenv("PROGAN_GPUS", "4")
+    assert gpus_here() == 4
+    for wrong in ("many", "0", "-1", ""):
+        monkeypatch.setenv("PROGAN_GPUS", wrong)
+        with pytest.raises(InputError, match=f"PROGAN_GPUS={wrong}: a number of GPUs is expected"):
+            gpus_here()
 
 
 def test_a_job_reaches_its_ranks_as_it_is(job, tmp_path):
