@@ -1,6 +1,7 @@
 """`progan lint`: refuse what compiles and runs here, and fails only on a cluster, days later."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +64,13 @@ def refuse(text: str, config: "Config", profile: "Profile") -> None:
 
 
 def findings(text: str, config: "Config", profile: "Profile") -> Iterator[str]:
-    """One line for everything that is wrong."""
-    for task in _tasks(text):
+    """One line for everything that is wrong, with the tasks in which it is."""
+    tasks, found = list(_tasks(text)), defaultdict[str, list[str]](list)
+    for task in tasks:
         for line in (*_retries(task), *_image(task), *_memory_files(task), *_inputs(task), *_caching(task)):
-            yield f"{task.name}: {line}"
+            found[line].append(task.name)
+    for line, names in found.items():
+        yield f"{'every task' if len(names) == len(tasks) else ', '.join(names)}: {line}"
     yield from _shares(config, profile)
     yield from _gpu_memory(config, profile)
 
