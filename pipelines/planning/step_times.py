@@ -107,6 +107,7 @@ class StageTimes:
     seconds: dict[str, float]
     guessed_seconds: dict[str, float]
     images_per_second: dict[str, float]
+    rebuilt_per_second: dict[str, float]
     megapixels_per_second: dict[str, float]
     evaluated_per_second: dict[int, float]
     on_gpu: float
@@ -248,6 +249,8 @@ def other(
     seconds = 0.0
     if stage in times.images_per_second:
         seconds += images / times.images_per_second[stage]
+    if stage == "build-dataset" and config.dataset.source in times.rebuilt_per_second:
+        seconds += images / times.rebuilt_per_second[config.dataset.source]
     if stage in times.megapixels_per_second:
         seconds += pixels / 1e6 / times.megapixels_per_second[stage]
     return Estimate(Range.around(seconds, times.spread), "measured")

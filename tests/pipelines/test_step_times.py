@@ -137,6 +137,16 @@ def test_the_other_stages_say_what_is_guessed(small_config):
     assert basis("evaluate", **INCEPTION) == "guessed"
 
 
+def test_photographs_that_are_made_again_take_hours(small_config):
+    """Five seconds of a core for each of 30,000: 40 hours, shared by two."""
+
+    def hours(source):
+        of_source = replace(small_config, dataset=replace(small_config.dataset, source=source))
+        return other("build-dataset", of_source, None, 30_000, CPU).seconds.likely / 3600
+
+    assert hours("celeba-hq") - hours("celeba-hq-images") == pytest.approx(20, rel=0.1)
+
+
 def test_a_score_network_takes_the_time_of_what_it_is_trained_on(small_config):
     def seconds(images, **measures):
         changed = replace(small_config, measures=replace(small_config.measures, **measures))
