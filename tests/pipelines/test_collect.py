@@ -511,10 +511,9 @@ def done(built, tmp_path_factory):
 
 
 @pytest.fixture
-def trained(done, tmp_path, monkeypatch):
+def trained(done, in_a_copy, tmp_path):
     """The current folder: a checkout where all is finished."""
-    shutil.copytree(done, tmp_path / "project")
-    monkeypatch.chdir(tmp_path / "project")
+    in_a_copy(done)
     return Run(tmp_path / "made")
 
 

@@ -4,7 +4,6 @@ It answers the few calls that a submission makes, in the service's own JSON; it 
 """
 
 import json
-from pathlib import Path
 
 import pytest
 import yaml
@@ -12,10 +11,9 @@ from typer.testing import CliRunner
 
 from pipelines import cli, options, submit
 from progan.errors import InputError, Interrupted, Unavailable
+from tests.conftest import IMAGE, ROOT
 from tests.pipelines.http_server import serving
 
-ROOT = Path(__file__).parents[2]
-IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
 API = "/apis/v2beta1"
 PROFILE = ("--profile", str(ROOT / "infra/cluster.yaml"), "--image", IMAGE)
 
