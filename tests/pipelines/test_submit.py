@@ -133,7 +133,7 @@ def test_what_can_be_wrong(new_project, kubeflow, tmp_path, monkeypatch):
         return str(done.exception)
 
     here = ("--host", kubeflow.url)
-    assert "would fail on a cluster: 9 found" in told(*here, "--image", "progan:latest")
+    assert "would fail on a cluster: 1 found" in told(*here, "--image", "progan:latest")
     assert kubeflow.requests == []
     assert "http://127.0.0.1:9: " in told("--host", "http://127.0.0.1:9", error=Unavailable)
     assert "an address is expected that begins with http" in told("--host", "kubeflow")
