@@ -15,7 +15,7 @@ WIDTHS = {".mp4": 512, ".gif": 320}  # in pixels, unless the images take more
 MOST_FPS = {".mp4": 120, ".gif": 50}  # what is shown quicker than 20 ms, browsers show at 100 ms
 LONGEST = 600.0  # seconds
 QUALITY = "16"  # of x264's constant rate factor: below 18 nobody sees a loss
-THREADS = 4  # a fixed number, for it decides the bytes
+THREADS = 1  # more may make other bytes of the same frames
 BT709 = 1  # as H.264 numbers it, so that players need not guess the colours
 PALETTE_FRAMES = 32  # about so many, spread evenly, decide a GIF's colours
 
