@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from progan.config import Config
-from progan.dataset import toy_celeba
+from progan.dataset.toy import celeba
 from progan.errors import InputError
 
 
@@ -11,5 +11,5 @@ def paint(config: Config, name: str, out: Path) -> None:
     """Paint `name` (a key of params.yaml's `paint`) into the folder `out`."""
     if name not in config.paint:
         raise InputError(f"paint.{name}: not in params.yaml; there are {', '.join(config.paint) or 'none'}")
-    toy_celeba.paint(out, config.paint[name].images, config.paint[name].seed)
+    celeba.paint(out, config.paint[name].images, config.paint[name].seed)
     print(f"{out}: painted {config.paint[name].images:,} faces")

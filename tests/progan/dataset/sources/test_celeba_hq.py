@@ -24,7 +24,7 @@ from progan.dataset.sources.align import align_face
 from progan.dataset.sources.celeba_hq import CelebaHq
 from progan.dataset.sources.registry import SOURCES, open_source
 from progan.dataset.sources.source import UnusableImage
-from progan.dataset.toy_celeba import paint
+from progan.dataset.toy.celeba import paint
 from progan.errors import InputError
 
 SIDE = 64

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from progan.dataset import toy_celeba, toy_face
-from progan.dataset.toy_celeba import paint, portrait
-from progan.dataset.toy_face import Easel, Face, paint_face
+from progan.dataset.toy import celeba, colours
+from progan.dataset.toy.celeba import paint, portrait
+from progan.dataset.toy.easel import Easel
+from progan.dataset.toy.face import Face
+from progan.dataset.toy.painting import paint_face
 
 # fmt: off
 CELEBA_ATTRIBUTES = [  # in CelebA's order
@@ -169,7 +171,7 @@ def test_the_left_eye_is_the_one_on_the_pictures_left(portraits):
 def plain_face(**traits) -> Face:
     face = Face.draw(np.random.default_rng(3))
     bare = replace(face, beard="none", moustache=False, glasses="none", hat="none", earrings=False, turn=0.0)
-    coloured = replace(bare, skin=toy_face.SKINS["fair"], hair_name="Brown", hair=toy_face.HAIRS["Brown"])
+    coloured = replace(bare, skin=colours.SKINS["fair"], hair_name="Brown", hair=colours.HAIRS["Brown"])
     calm = replace(coloured, smile=0.02, gape=0.0, lips=(200, 130, 120), lipstick=False, blush=False)
     return replace(replace(calm, style="short", fringe="back"), **traits)
 
@@ -184,10 +186,10 @@ def plain_face(**traits) -> Face:
         ("Eyeglasses", {"glasses": "sun"}, -0.4, 0.5),
         ("Bald", {"style": "bald"}, -2.0, 0.4),
         ("Bangs", {"fringe": "bangs"}, -1.6, -0.2),
-        ("Blond_Hair", {"hair_name": "Blond", "hair": toy_face.HAIRS["Blond"]}, -2.0, 0.4),
+        ("Blond_Hair", {"hair_name": "Blond", "hair": colours.HAIRS["Blond"]}, -2.0, 0.4),
         ("Smiling", {"smile": 0.2}, 0.7, 1.6),
         ("Mouth_Slightly_Open", {"gape": 0.2}, 0.8, 1.8),
-        ("Wearing_Lipstick", {"lipstick": True, "lips": toy_face.LIPSTICKS[0]}, 0.8, 1.5),
+        ("Wearing_Lipstick", {"lipstick": True, "lips": colours.LIPSTICKS[0]}, 0.8, 1.5),
         ("Mustache", {"moustache": True}, 0.6, 1.4),
         ("No_Beard", {"beard": "full"}, 0.2, 2.2),
         ("Rosy_Cheeks", {"blush": True}, 0.2, 1.0),
@@ -228,14 +230,14 @@ def test_attributes_do_not_contradict_each_other():
 def test_an_interrupted_paint_leaves_what_was_there(tmp_path, monkeypatch):
     out = tmp_path / "toy-celeba"
     paint(out, images=1, seed=1, workers=1)
-    before, paint_one = contents(tmp_path), toy_celeba._write_picture
+    before, paint_one = contents(tmp_path), celeba._write_picture
 
     def interrupted(folder, seed, index):
         if index == 3:
             raise KeyboardInterrupt
         return paint_one(folder, seed, index)
 
-    monkeypatch.setattr(toy_celeba, "_write_picture", interrupted)
+    monkeypatch.setattr(celeba, "_write_picture", interrupted)
     with pytest.raises(KeyboardInterrupt):
         paint(out, images=5, seed=2, workers=1)
     assert contents(tmp_path) == before
@@ -245,5 +247,5 @@ def test_an_interrupted_paint_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 def test_painting_needs_no_torch():
-    program = "import sys, progan.dataset.toy_celeba; sys.exit('torch' in sys.modules)"
+    program = "import sys, progan.dataset.toy.celeba; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

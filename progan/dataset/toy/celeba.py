@@ -1,6 +1,6 @@
 """toy-celeba: painted portraits in CelebA's in-the-wild layout, for machines that hold no photographs.
 
-A portrait is a face of `toy_face` placed anywhere in a picture, so that its landmarks are exact by
+A portrait is a painted face placed anywhere in a picture, so that its landmarks are exact by
 construction; its attributes are read off the same traits that the brush reads.
 """
 
@@ -17,19 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from progan.dataset.toy_face import (
-    BLACK,
-    LANDMARKS,
-    SUPERSAMPLING,
-    Colour,
-    Easel,
-    Face,
-    mix,
-    paint_face,
-    pick,
-    vary,
-    weigh,
-)
+from progan.dataset.toy.colours import BLACK, Colour, mix, vary
+from progan.dataset.toy.easel import SUPERSAMPLING, Easel
+from progan.dataset.toy.face import LANDMARKS, Face, pick, weigh
+from progan.dataset.toy.painting import paint_face
 from progan.files import atomic_folder
 
 SCENES = {"gradient": 0.35, "plain": 0.25, "bokeh": 0.2, "horizon": 0.2}
