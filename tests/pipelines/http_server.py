@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+API = "/apis/v2beta1"  # where Kubeflow Pipelines answers
+
 
 @dataclass(frozen=True)
 class Request:

@@ -17,9 +17,7 @@ from progan import config
 from progan.errors import InputError
 from tests.conftest import IMAGE
 from tests.pipelines.finished import FACES
-from tests.pipelines.http_server import serving
-
-API = "/apis/v2beta1"
+from tests.pipelines.http_server import API, serving
 
 
 class Kubeflow:

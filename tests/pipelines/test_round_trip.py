@@ -15,9 +15,9 @@ from pipelines.compile import storage_of
 from pipelines.profile import load_profile
 from progan import config
 from progan.files import sha256_file
-from tests.pipelines.conftest import ROOT, Project
-from tests.pipelines.http_server import serving
-from tests.pipelines.test_submit import API, IMAGE
+from tests.conftest import IMAGE, ROOT
+from tests.pipelines.conftest import Project
+from tests.pipelines.http_server import API, serving
 
 pytestmark = pytest.mark.slow
 

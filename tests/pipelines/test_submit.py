@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 from pipelines import cli, options, submit
 from progan.errors import InputError, Interrupted, Unavailable
 from tests.conftest import IMAGE, ROOT
-from tests.pipelines.http_server import serving
+from tests.pipelines.http_server import API, serving
 
-API = "/apis/v2beta1"
 PROFILE = ("--profile", str(ROOT / "infra/cluster.yaml"), "--image", IMAGE)
 
 
