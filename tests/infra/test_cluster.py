@@ -14,21 +14,11 @@ from progan import config
 from tests.cluster import cluster_in
 from tests.conftest import shrunk_params
 from tests.infra.kubeflow import task_pods
-from tests.infra.overlays import INFRA, OVERLAYS, RUNS_NAMESPACE, of_kind, rendered, workloads
+from tests.infra.overlays import INFRA, RUNS_NAMESPACE, of_kind, workloads
 from tests.infra.pod_security import violations
 
 pytestmark = pytest.mark.cluster
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-
-
-@pytest.fixture(scope="module", params=OVERLAYS)
-def overlay(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def resources(overlay):
-    return rendered(overlay)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +31,7 @@ def cluster(overlay, resources, tmp_path_factory):
         yield cluster
 
 
-on_gpus = pytest.mark.parametrize("overlay", ["gpu"], indirect=True, scope="module")
+on_gpus = pytest.mark.parametrize("overlay", ["gpu"], indirect=True, scope="session")
 
 
 def namespace(name, labels):

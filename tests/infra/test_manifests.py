@@ -10,18 +10,8 @@ import yaml
 from pipelines.profile import load_profile
 from tests.infra import kubernetes_schema
 from tests.infra.network import Pod, allowed
-from tests.infra.overlays import INFRA, OVERLAYS, RUNS_NAMESPACE, of_kind, rendered, workloads
+from tests.infra.overlays import INFRA, RUNS_NAMESPACE, of_kind, workloads
 from tests.infra.pod_security import violations
-
-
-@pytest.fixture(scope="session", params=OVERLAYS)
-def overlay(request):
-    return request.param
-
-
-@pytest.fixture(scope="session")
-def resources(overlay):
-    return rendered(overlay)
 
 
 def pods(resources):

@@ -1,0 +1,15 @@
+"""What kustomize makes of each overlay."""
+
+import pytest
+
+from tests.infra.overlays import OVERLAYS, rendered
+
+
+@pytest.fixture(scope="session", params=OVERLAYS)
+def overlay(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def resources(overlay):
+    return rendered(overlay)
