@@ -59,6 +59,7 @@ def collect(
     from pipelines.checkout import Checkout
     from pipelines.compile import storage_of
     from pipelines.profile import load_profile
+    from pipelines.submit import address
     from progan import config
 
     loaded, cluster = config.load(params), load_profile(profile)
@@ -71,7 +72,7 @@ def collect(
         found = _bring(here, uri, run, facts, loaded)
         if push:
             here.push(found.stages)
-        url = host and f"{(ui or host).rstrip('/')}/#/runs/details/{run}"
+        url = address(ui or host, run) if host else None
         found = replace(found, stages=[*brought, *found.stages], pushed=push, url=url)
     if md:
         md.write_text(_markdown(found, loaded, cluster))

@@ -7,7 +7,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.pipelines.http_server import serving
+from tests.pipelines.http_server import API, serving
 
 TOKEN = "token-of-the-job"
 CONTEXT = "progan/training"
@@ -304,7 +304,7 @@ def kubeflow():
 
     `states` are those of runs that others made.
     """
-    runs, states, api = [], {}, "/apis/v2beta1"
+    runs, states = [], {}
 
     def let_in(answer):
         def asked(request):
@@ -319,17 +319,17 @@ def kubeflow():
         return runs[-1]
 
     answers = {
-        ("GET", f"{api}/healthz"): let_in(lambda request: {"multi_user": True}),
-        ("GET", f"{api}/experiments"): let_in(lambda request: {"experiments": []}),
-        ("POST", f"{api}/experiments"): let_in(lambda request: {"experiment_id": "e1", **request.body}),
-        ("GET", f"{api}/runs"): let_in(lambda request: {"runs": runs}),
-        ("POST", f"{api}/runs"): let_in(make_run),
+        ("GET", f"{API}/healthz"): let_in(lambda request: {"multi_user": True}),
+        ("GET", f"{API}/experiments"): let_in(lambda request: {"experiments": []}),
+        ("POST", f"{API}/experiments"): let_in(lambda request: {"experiment_id": "e1", **request.body}),
+        ("GET", f"{API}/runs"): let_in(lambda request: {"runs": runs}),
+        ("POST", f"{API}/runs"): let_in(make_run),
     }
 
     class Answers(dict):
         def get(self, key, default):
             method, path = key
-            if (run := path.removeprefix(f"{api}/runs/")) in states and method == "GET":
+            if (run := path.removeprefix(f"{API}/runs/")) in states and method == "GET":
                 return let_in(lambda request: {"run_id": run, "state": states[run]})
             return super().get(key, default)
 
