@@ -246,14 +246,15 @@ def other(
     pixels = images * config.dataset.resolution**2
     if stage == "score-network":
         pixels = _trained_on(config, images) * resolution_looked_at(config) ** 2
-    seconds = 0.0
+    seconds, basis = 0.0, "measured"
     if stage in times.images_per_second:
         seconds += images / times.images_per_second[stage]
     if stage == "build-dataset" and config.dataset.source in times.rebuilt_per_second:
         seconds += images / times.rebuilt_per_second[config.dataset.source]
+        basis = "guessed"
     if stage in times.megapixels_per_second:
         seconds += pixels / 1e6 / times.megapixels_per_second[stage]
-    return Estimate(Range.around(seconds, times.spread), "measured")
+    return Estimate(Range.around(seconds, times.spread), basis)
 
 
 def _trained_on(config: Config, images: int) -> int:
