@@ -134,7 +134,7 @@ def score_network(params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
 
 
 @app.command(rich_help_panel=STAGES)
-def train_phase(
+def train(
     key: Key,
     params: Params = PARAMS,
     dataset: DatasetUri = str(DATASET),
@@ -147,11 +147,11 @@ def train_phase(
 ) -> None:
     """Train one phase, going on from its newest snapshot if it was interrupted.
 
-    Example: progan train-phase r0008 --gpus 2
+    Example: progan train r0008 --gpus 2
     """
     from components.gate.stage import refuse_to_go_on
     from components.object_store.dataset import fetch_level
-    from components.train_phase.launch import PhaseJob, launcher
+    from components.train.launch import PhaseJob, launcher
     from progan import config
 
     loaded = config.load(params)

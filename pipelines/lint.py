@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipelines.profile import Profile
     from progan.config import Config
 
-DATASET_READERS = ("score_network", "train_phase", "evaluate", "gate", "register")
+DATASET_READERS = ("score_network", "train", "evaluate", "gate", "register")
 NEVER_CACHED = ("build_dataset", "gate", "register", "report")
 
 
@@ -80,7 +80,7 @@ class _Task:
     """A task of the compiled pipeline with what belongs to it."""
 
     name: str
-    function: str  # of the component, such as train_phase
+    function: str  # of the component, such as train
     spec: dict[str, Any]
     container: dict[str, Any]
     kubernetes: dict[str, Any]

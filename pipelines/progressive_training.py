@@ -17,7 +17,7 @@ from components.gate.component import gate
 from components.register.component import register
 from components.report.component import report
 from components.score_network.component import score_network
-from components.train_phase.component import train_phase
+from components.train.component import train
 from components.warm_start.component import warm_start
 from pipelines.placement import Placer
 from pipelines.profile import Storage
@@ -45,7 +45,7 @@ def progressive_training(config: Config, storage: Storage, dataset_digest: str, 
             for key in config.warm_start:
                 checkpoint = tasks.warm_start(key).outputs["checkpoint"]
             for key in config.phases:
-                checkpoint = tasks.train_phase(key, dataset, checkpoint).outputs["checkpoint"]
+                checkpoint = tasks.train(key, dataset, checkpoint).outputs["checkpoint"]
                 evaluated.append(tasks.evaluate(key, dataset, checkpoint, network))
                 evaluation = evaluated[-1].outputs["evaluation"]
                 if key == config.gate.stop_after:
@@ -87,16 +87,16 @@ class _Tasks:
         task = warm_start(params=params.to_text(self.config), params_digest=params_digest, phase=key)
         return self._once(task, f"warm start {key}", "warm-start", params_digest)
 
-    def train_phase(self, key: str, dataset: Any, init: Any) -> Any:
+    def train(self, key: str, dataset: Any, init: Any) -> Any:
         params_digest = digests.train_params(self.config, key)
-        task = train_phase(
+        task = train(
             **self._data(dataset, params_digest),
             phase=key,
             snapshots=self.storage.snapshots,
             results=self.storage.results,
             **({} if init is None else {"init": init}),
         )
-        return self._once(task, f"train {key}", "train-phase", params_digest, key)
+        return self._once(task, f"train {key}", "train", params_digest, key)
 
     def evaluate(self, key: str, dataset: Any, checkpoint: Any, network: Any) -> Any:
         params_digest = digests.evaluate_params(self.config, key)

@@ -54,7 +54,7 @@ def test_components_are_known_to_kubeflow_by_their_own_file():
         "register",
         "report",
         "score_network",
-        "train_phase",
+        "train",
         "warm_start",
     ]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.train_phase.launch import gpus_here
+from components.train.launch import gpus_here
 from pipelines.planning.staleness import NEVER_RUN, Fate, fates
 from pipelines.planning.step_times import Machine, Measured, own_rates
 from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of

@@ -7,7 +7,7 @@ import yaml
 from ci.pipelines import difference
 from tests.conftest import IMAGE
 
-CODE = "import kfp\n\ndef train_phase():\n    return {}\n"
+CODE = "import kfp\n\ndef train():\n    return {}\n"
 
 
 def pipeline(params, names=("train r0004", "evaluate r0004"), image=IMAGE, code="1"):
@@ -89,7 +89,7 @@ def test_code_is_told_by_its_lines():
         " every task",
         "   command:",
         "@@ -4,2 +4,2 @@",
-        " def train_phase():",
+        " def train():",
         "-    return 1",
         "+    return 2",
     ]

@@ -84,7 +84,7 @@ def test_a_new_version_of_the_results_changes_every_digest(small_config, monkeyp
 def test_cache_keys_tell_stage_parameters_data_and_results_apart():
     keys = {
         digests.cache_key(stage, params, data, results)
-        for stage in ("train-phase", "evaluate")
+        for stage in ("train", "evaluate")
         for params in ("a", "b")
         for data in ("a", "b")
         for results in ("a", "b")

@@ -13,8 +13,8 @@ import pytest
 import torch
 import yaml
 
-from components.train_phase import launch
-from components.train_phase.launch import InProcess, PhaseJob, Torchrun, gpus_here, launcher
+from components.train import launch
+from components.train.launch import InProcess, PhaseJob, Torchrun, gpus_here, launcher
 from progan import config
 from progan.dataset.build import build
 from progan.errors import InputError, Interrupted
@@ -27,7 +27,7 @@ TRAIN = [
     sys.executable,
     "-c",
     "from pipelines.cli import main; main()",
-    "train-phase",
+    "train",
     "r0004",
     "--gpus",
     "2",

@@ -6,7 +6,7 @@ import psutil
 import pytest
 import torch
 
-from components.train_phase import machine
+from components.train import machine
 
 
 def test_readings_of_a_cpu(monkeypatch):

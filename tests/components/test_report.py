@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from components.report.stage import ReportFiles, report
-from components.train_phase.stage import _write_history
+from components.train.stage import _write_history
 from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.errors import InputError
 from progan.files import read_json, write_json

@@ -15,7 +15,7 @@ from components.object_store.s3 import S3Store
 from components.report.component import report
 from components.results import Results, opened, run_facts
 from components.score_network.component import score_network
-from components.train_phase.component import train_phase
+from components.train.component import train
 from progan import config
 from progan.dataset.reader import load_images, load_manifest
 from progan.errors import InputError
@@ -201,13 +201,13 @@ def test_a_finished_phase_is_not_trained_again(uri, tmp_path, small_config, made
     out = {name: tmp_path / "task" / name for name in ("checkpoint", "history", "grids")}
     inputs = {"dataset_uri": str(tmp_path / "none"), "snapshots": str(tmp_path / "none"), "results": uri}
     init = SimpleNamespace(path=str(first))
-    task(train_phase, small_config, out, phase="r0008", init=init, **inputs)
+    task(train, small_config, out, phase="r0008", init=init, **inputs)
     assert files_in(out["checkpoint"]) == files_in(second)
     assert out["history"].read_text() == "history"
     assert (out["grids"] / "00000.080.png").read_text() == "picture"
     other = SimpleNamespace(path=str(finished("r0004", None, 1.0, "other")))
     with pytest.raises(InputError, match=r"none/dataset\.json: no such file"):
-        task(train_phase, small_config, out, phase="r0008", init=other, **inputs)
+        task(train, small_config, out, phase="r0008", init=other, **inputs)
 
 
 def test_a_checkpoint_is_not_measured_again(uri, tmp_path, small_config, made, finished, files):
@@ -252,9 +252,9 @@ def test_what_a_run_is_of(uri, small_config):
     results = Results(uri, small_config, "data", "run-1")
     results.keep_state("RUNNING")
     assert run_facts(uri, "run-1")["state"] == "RUNNING"
-    results.keep_state("FAILED", "train-phase failed")
+    results.keep_state("FAILED", "train failed")
     facts = run_facts(uri, "run-1")
-    assert (facts["state"], facts["error"], facts["dataset"]) == ("FAILED", "train-phase failed", "data")
+    assert (facts["state"], facts["error"], facts["dataset"]) == ("FAILED", "train failed", "data")
     assert config.parse(facts["params"], "run.json") == small_config
 
 

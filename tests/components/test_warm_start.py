@@ -12,7 +12,7 @@ from PIL import Image
 
 from components.register.registry import CHAMPION, client
 from components.register.stage import _warm_start_tag
-from components.train_phase.stage import train_phase
+from components.train.stage import train
 from components.warm_start import component
 from components.warm_start.registered import find_run, of_champion
 from components.warm_start.stage import warm_start
@@ -72,7 +72,7 @@ def champion(tmp_path_factory):
 
 def train(loaded, key, data, init, out):
     files = FolderStore(out / "snapshots"), out / key, out / f"{key}.csv", out / "grids" / key
-    train_phase(loaded, key, data, init, *files)
+    train(loaded, key, data, init, *files)
     return sha256_file(out / key / "networks.safetensors")
 
 

@@ -9,7 +9,7 @@ import torch
 import yaml
 from PIL import Image
 
-from components.train_phase.stage import _write_history
+from components.train.stage import _write_history
 from progan import config
 from progan.dataset.build import build
 from progan.dataset.reader import load_images, load_manifest

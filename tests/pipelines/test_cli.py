@@ -61,7 +61,7 @@ def test_phases_that_do_not_chain(new_project):
             }
         }
     )
-    told = error_of(project.run("progan", "train-phase", "r0008"))
+    told = error_of(project.run("progan", "train", "r0008"))
     assert "phases.r0008.init: must be checkpoints/r0004, the phase before it, not checkpoints/r0002" in told
 
 
@@ -84,10 +84,10 @@ def test_no_params(tmp_path):
 def test_phases_and_datasets_that_are_not_there(new_project, photographs):
     project = new_project()
     assert "phase r0064: not in params.yaml; there are r0004, r0008" in error_of(
-        project.run("progan", "train-phase", "r0064")
+        project.run("progan", "train", "r0064")
     )
     assert "data/multires/dataset.json: no such file; run the stage that makes it" in error_of(
-        project.run("progan", "train-phase", "r0004")
+        project.run("progan", "train", "r0004")
     )
     project.change(
         dataset={"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
@@ -95,11 +95,11 @@ def test_phases_and_datasets_that_are_not_there(new_project, photographs):
     loaded = config.load(project.root / "params.yaml")
     build(loaded.dataset, project.root / "data/multires", workers=1)
     assert "checkpoints/r0004/checkpoint.json: no such file" in error_of(
-        project.run("progan", "train-phase", "r0008")
+        project.run("progan", "train", "r0008")
     )
     shard = next((project.root / "data/multires/r0004").glob("*.parquet"))
     shard.write_bytes(shard.read_bytes() + b"x")
-    told = error_of(project.run("progan", "train-phase", "r0004"))
+    told = error_of(project.run("progan", "train", "r0004"))
     assert f"data/multires/r0004/{shard.name}: not the shard that dataset.json describes" in told
     assert not (project.root / "checkpoints").exists()
 
@@ -116,7 +116,7 @@ def test_verify_overrides_the_parameter(new_project, photographs):
 
 
 def test_debug_shows_the_traceback(new_project):
-    done = new_project().run("progan", "--debug", "train-phase", "r0064")
+    done = new_project().run("progan", "--debug", "train", "r0064")
     assert "Traceback" in done.stderr
 
 
@@ -145,7 +145,7 @@ def test_no_space_left(new_project, photographs, small_disk):
     )
     build(config.load(project.root / "params.yaml").dataset, project.root / "data/multires", workers=1)
     told = error_of(
-        project.run("progan", "train-phase", "r0004", "--snapshots", str(small_disk("16k") / "s"))
+        project.run("progan", "train", "r0004", "--snapshots", str(small_disk("16k") / "s"))
     )
     assert "no space left on the disk; free some and run again" in told
     assert not (project.root / "checkpoints/r0004").exists()

@@ -62,10 +62,10 @@ def test_the_toy_journey_runs_for_nobody_special_on_a_read_only_system(podman, i
             "podman", "run", *AS_ON_A_CLUSTER, f"--volume={project.root}:/progan", image, *arguments
         )
 
-    assert "train-phase" in progan("--help")
+    assert "train" in progan("--help")
     progan("paint")
     progan("build-dataset")
-    progan("train-phase", "r0004")
+    progan("train", "r0004")
     assert (project.root / "checkpoints/r0004/checkpoint.json").stat().st_uid == USER
 
     dataset = project.root / "data/multires"
@@ -158,7 +158,7 @@ def test_the_pipeline_in_containers_makes_what_the_stages_make_here(podman, imag
         run("progan", "run", "--runner=docker", f"--image={image}", DOCKER_HOST=address)
     [registration] = (project.root / ".kfp/results/runs").glob("*/registration.json")
     assert read_json(registration)["version"] == "1"
-    run("progan", "train-phase", "r0004")
-    [inside] = (project.root / ".kfp").glob("progressive-training-*/train-phase/checkpoint/checkpoint.json")
+    run("progan", "train", "r0004")
+    [inside] = (project.root / ".kfp").glob("progressive-training-*/train/checkpoint/checkpoint.json")
     here = project.root / "checkpoints/r0004/checkpoint.json"
     assert read_json(inside)["files"] == read_json(here)["files"]

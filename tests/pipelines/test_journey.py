@@ -61,7 +61,7 @@ def test_the_journey(new_project):
     failed = project.run("dvc", "repro")
     assert failed.returncode == 0, failed.stdout + failed.stderr
     assert "FAILED, nothing will be registered" in failed.stdout
-    assert "train-phase" not in failed.stdout
+    assert "train" not in failed.stdout
     assert read_json(project.root / "registration.json")["version"] is None
     assert "nothing: the gate failed" in project.run("progan", "summary").stdout
     assert "Failed" in (project.root / "report/report.html").read_text()
@@ -76,7 +76,7 @@ def test_a_phase_that_was_trained_by_hand_is_taken_over(finished, monkeypatch, t
     """DVC's own command goes on from its last snapshot, wherever those are: not an image is shown again."""
     monkeypatch.setenv("PROGAN_SNAPSHOTS", str(tmp_path / "elsewhere"))
     finished.change(training={"seed": 5})
-    by_hand = finished.run("progan", "train-phase", "r0004")
+    by_hand = finished.run("progan", "train", "r0004")
     assert by_hand.returncode == 0, by_hand.stderr
     made = "history/r0004.csv", "checkpoints/r0004/networks.safetensors", "checkpoints/r0004/checkpoint.json"
     before = [(finished.root / file).read_bytes() for file in made]

@@ -53,14 +53,14 @@ def test_the_projects_own_pipeline(broken):
 
 def test_a_window_shorter_than_all_attempts(broken):
     def change(spec, placed):
-        dag(spec, "train-phase-2")["retryPolicy"]["backoffMaxDuration"] = f"{6 * 24 * 3600 - 1}s"
+        dag(spec, "train-2")["retryPolicy"]["backoffMaxDuration"] = f"{6 * 24 * 3600 - 1}s"
 
     assert broken(change) == ["train r0008: retries for 518399 s, but 6 attempts take up to 518400 s"]
 
 
 def test_the_window_that_kubeflow_gives_by_itself(broken):
     def change(spec, placed):
-        dag(spec, "train-phase-2")["retryPolicy"]["backoffMaxDuration"] = "3600s"
+        dag(spec, "train-2")["retryPolicy"]["backoffMaxDuration"] = "3600s"
 
     assert broken(change) == ["train r0008: retries for 3600 s, but 6 attempts take up to 518400 s"]
 
@@ -91,7 +91,7 @@ def test_the_examples_image(small_config):
 def test_what_is_wrong_with_several_tasks_is_one_line(broken):
     def change(spec, placed):
         for number in ("", "-3"):
-            placed[f"exec-train-phase{number}"].pop("emptyDirMounts")
+            placed[f"exec-train{number}"].pop("emptyDirMounts")
 
     (line,) = broken(change)
     assert line.startswith("train r0004, train r0016: has no /dev/shm in memory")
@@ -106,12 +106,12 @@ def test_what_is_wrong_with_several_tasks_is_one_line(broken):
     ],
 )
 def test_no_shared_memory(broken, change):
-    found = broken(lambda spec, placed: change(placed["exec-train-phase-3"]["emptyDirMounts"]))
+    found = broken(lambda spec, placed: change(placed["exec-train-3"]["emptyDirMounts"]))
     assert found == ["train r0016: has no /dev/shm in memory: a container's own holds 64 MiB; set shm_gib"]
 
 
 @pytest.mark.parametrize("digest", ["params_digest", "dataset_digest"])
-@pytest.mark.parametrize(("task", "name"), [("train-phase-2", "train r0008"), ("register", "register")])
+@pytest.mark.parametrize(("task", "name"), [("train-2", "train r0008"), ("register", "register")])
 @pytest.mark.parametrize("empty", [True, False])
 def test_a_digest_missing_from_the_inputs(broken, digest, task, name, empty):
     def change(spec, placed):

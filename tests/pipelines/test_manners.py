@@ -80,22 +80,22 @@ def completed(words, where):
 
 def test_completion(new_project):
     project = new_project()
-    assert completed(["progan", "tr"], project.root) == ["train-phase"]
+    assert completed(["progan", "tr"], project.root) == ["train"]
     assert completed(["progan", "evaluate", "r"], project.root) == ["r0004", "r0008"]
     (project.root / "other.yaml").write_text("phases: {r0064: {}}")
     other = ["progan", "evaluate", "--params", "other.yaml", "r"]
     assert completed(other, project.root) == ["r0064"]
     (project.root / "params.yaml").write_text("phases: [")
-    assert completed(["progan", "train-phase", "r"], project.root) == []
+    assert completed(["progan", "train", "r"], project.root) == []
     assert "cifar10" in completed(["progan", "presets", "show", "cif"], project.root)
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("trian-phase", "No such command 'trian-phase'. Did you mean 'train-phase',"),
+        ("trian-phase", "No such command 'trian-phase'. Did you mean 'train',"),
         ("gate --parms x", "No such option: --parms"),
-        ("train-phase", "Missing argument 'PHASE'; see progan train-phase --help"),
+        ("train", "Missing argument 'PHASE'; see progan train --help"),
         (
             "run --runner x",
             "Invalid value for '--runner': 'x' is not one of 'subprocess', 'docker'; see progan",

@@ -67,11 +67,11 @@ def test_a_chain_of_phases_each_evaluated_beside_the_next(small_config, profile)
         return sorted(tasks[name][0]["dependentTasks"])
 
     assert after("train r0004") == ["build-dataset"]
-    assert after("train r0008") == ["build-dataset", "train-phase"]
-    assert after("train r0016") == ["build-dataset", "train-phase-2"]
-    assert after("evaluate r0008") == ["build-dataset", "score-network", "train-phase-2"]
+    assert after("train r0008") == ["build-dataset", "train"]
+    assert after("train r0016") == ["build-dataset", "train-2"]
+    assert after("evaluate r0008") == ["build-dataset", "score-network", "train-2"]
     evaluated = ["evaluate", "evaluate-2", "evaluate-3"]
-    assert after("register") == sorted(["build-dataset", *evaluated, "gate", "train-phase-3"])
+    assert after("register") == sorted(["build-dataset", *evaluated, "gate", "train-3"])
     assert "triggerPolicy" not in tasks["register"][0], "what fails its gate is logged too"
     assert tasks["report"][0]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
 
@@ -157,7 +157,7 @@ def test_stopping_after_a_phase(small_config, profile):
     condition = next(
         component["dag"]["tasks"]
         for name, component in spec["components"].items()
-        if name.startswith("comp-condition") and "train-phase-3" in component.get("dag", {}).get("tasks", {})
+        if name.startswith("comp-condition") and "train-3" in component.get("dag", {}).get("tasks", {})
     )
     names = {task["taskInfo"]["name"] for task in condition.values()}
     assert names == {"train r0016", "evaluate r0016", "gate r0016", "register"}

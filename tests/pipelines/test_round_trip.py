@@ -76,7 +76,7 @@ class World:
 
     def trained(self, key):
         """The newest checkpoint of a phase on the cluster."""
-        found = (self.cluster.root / ".kfp").glob("progressive-training-*/train-phase*/checkpoint")
+        found = (self.cluster.root / ".kfp").glob("progressive-training-*/train*/checkpoint")
         facts = {folder: json.loads((folder / "checkpoint.json").read_text()) for folder in sorted(found)}
         return [folder for folder, each in facts.items() if each["phase"] == key][-1]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.train_phase.stage import train_phase
+from components.train.stage import train
 from pipelines.run import _is_complete
 from progan import config
 from progan.dataset.build import build
@@ -33,7 +33,7 @@ def run(project, *options):
 
 def checkpoints(project):
     """The newest checkpoint of each phase."""
-    found = sorted((project.root / ".kfp").glob("progressive-training-*/train-phase*/checkpoint"))
+    found = sorted((project.root / ".kfp").glob("progressive-training-*/train*/checkpoint"))
     return {read_json(folder / "checkpoint.json")["phase"]: folder for folder in found}
 
 
@@ -43,7 +43,7 @@ def test_two_phases_with_the_stages_own_checkpoints(new_project, monkeypatch):
     assert project.run("progan", "paint").returncode == 0
     code, ran, results, log = run(project)
     assert code == 0, log
-    twice = ["train-phase", "train-phase-2", "evaluate", "evaluate-2"]
+    twice = ["train", "train-2", "evaluate", "evaluate-2"]
     assert sorted(ran) == sorted(["build-dataset", "score-network", *twice, "gate", "register", "report"])
     assert ran[-1] == "report"
     assert read_json(results / "registration.json")["version"] == "1"
@@ -56,7 +56,7 @@ def test_two_phases_with_the_stages_own_checkpoints(new_project, monkeypatch):
     for key in ("r0004", "r0008"):
         out = Path("checkpoints") / key
         files = FolderStore(Path("snapshots")), out, Path(f"{key}.csv"), Path(f"{key} grids")
-        train_phase(config.load(), key, Path("data/multires"), init, *files)
+        train(config.load(), key, Path("data/multires"), init, *files)
         assert digests_of(checkpoints(project)[key]) == digests_of(out)
         init = out
 
@@ -103,7 +103,7 @@ def test_through_dvc_and_through_kubeflow(new_project):
     project.change(training={"seed": 5})
     code, ran, results, log = run(project)
     assert code == 1
-    assert ran == ["build-dataset", "train-phase", "report"]
+    assert ran == ["build-dataset", "train", "report"]
     report = (results / "report.html").read_text()
     assert "The run did not finish" in report
     assert "data:image/png" not in report
@@ -119,7 +119,7 @@ def test_a_phase_that_fails_its_gate_ends_the_run(new_project, limit, goes_on):
     assert project.run("progan", "paint").returncode == 0
     code, ran, results, log = run(project)
     assert code == 0, log
-    assert ("train-phase-2" in ran) == ("register" in ran) == goes_on
+    assert ("train-2" in ran) == ("register" in ran) == goes_on
     verdict = read_json(results / "verdict.json")
     assert (verdict["phase"], verdict["passed"]) == (("r0008", True) if goes_on else ("r0004", False))
     assert "r0004" in checkpoints(project)

@@ -53,7 +53,7 @@ def test_on_a_cluster_and_by_dvc(laptop, tmp_path):
     done(cluster, "progan", "paint")
     code, ran, results, log = run(cluster)
     assert code == 0, log
-    twice = ["train-phase", "train-phase-2", "evaluate", "evaluate-2"]
+    twice = ["train", "train-2", "evaluate", "evaluate-2"]
     once = ["build-dataset", "score-network", "warm-start", "gate", "register", "report"]
     assert sorted(ran) == sorted([*once, *twice])
 

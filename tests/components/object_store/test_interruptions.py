@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from components.object_store import open_store
-from components.train_phase.stage import train_phase
+from components.train.stage import train
 from progan import config
 from progan.dataset.build import build
 from progan.dataset.reader import load_manifest
@@ -52,7 +52,7 @@ def project(request, tmp_path, small_params, photographs, monkeypatch):
 def train(key, snapshots, out):
     init = Path("checkpoints/r0004") if key == "r0008" else None
     files = snapshots, out, Path(f"{key}.csv"), Path(f"{key} grids")
-    train_phase(config.load(), key, Path("data/multires"), init, *files)
+    train(config.load(), key, Path("data/multires"), init, *files)
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ def undisturbed(project):
 
 
 class Trainer:
-    """`progan train-phase r0008` in a process, whose snapshots go to `address`."""
+    """`progan train r0008` in a process, whose snapshots go to `address`."""
 
     def __init__(self, address, *options):
-        command = [sys.executable, "-c", TRAIN, "train-phase", "r0008", f"--snapshots={address}", *options]
+        command = [sys.executable, "-c", TRAIN, "train", "r0008", f"--snapshots={address}", *options]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 

@@ -27,7 +27,7 @@ QUIET = Hooks(
 @pytest.fixture
 def run(tmp_path, monkeypatch, small_config, noise):
     """A finished run of one phase in an otherwise empty project folder."""
-    from components.train_phase.stage import _write_history
+    from components.train.stage import _write_history
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")

@@ -74,12 +74,12 @@ def test_a_failed_gate_leaves_nothing_to_do_either(run):
 def test_a_run_that_failed_is_collected_as_far_as_it_came(run):
     first = run.train("r0004")
     run.judge("r0004", first, passed=False)
-    run.end("FAILED", "train-phase-2 failed")
+    run.end("FAILED", "train-2 failed")
     told = collected("--md", "comment.md")
-    assert "run-1: FAILED train-phase-2 failed\nr0004: the gate failed\n" in told
+    assert "run-1: FAILED train-2 failed\nr0004: the gate failed\n" in told
     assert "collected: r0004\n" in told
     assert "left for dvc repro: score-network, train@r0008, evaluate@r0004" in told
-    assert "run-1, FAILED train-phase-2 failed" in Path("comment.md").read_text()
+    assert "run-1, FAILED train-2 failed" in Path("comment.md").read_text()
     assert not Path("verdict.json").exists()
     assert "train@r0004" not in Checkout().stale()
 

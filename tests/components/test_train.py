@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.train_phase.stage import train_phase
+from components.train.stage import train
 from progan import config
 from progan.dataset.build import build
 from progan.snapshots import read_checkpoint
@@ -21,7 +21,7 @@ from progan.store import FolderStore
 TRAIN = """
 import os, sys
 from pathlib import Path
-from components.train_phase.stage import train_phase
+from components.train.stage import train
 from progan import config, training
 from progan.store import FolderStore
 
@@ -30,7 +30,7 @@ root = Path(sys.argv[1])
 os.chdir(root)
 made = Path("checkpoints/r0008"), Path("history.csv"), Path("grids/r0008")
 init, snapshots = Path("checkpoints/r0004"), FolderStore(Path("snapshots"))
-train_phase(config.load(), "r0008", Path("multires"), init, snapshots, *made)
+train(config.load(), "r0008", Path("multires"), init, snapshots, *made)
 """
 
 
@@ -48,7 +48,7 @@ def project(tmp_path, small_params, photographs, monkeypatch):
         loaded = config.load()
         build(loaded.dataset, Path("multires"), workers=1)
         files = FolderStore(Path("snapshots")), Path("checkpoints/r0004"), Path("r0004.csv"), Path("r0004")
-        train_phase(loaded, "r0004", Path("multires"), None, *files)
+        train(loaded, "r0004", Path("multires"), None, *files)
         return root
 
     return make
@@ -62,7 +62,7 @@ def test_a_first_phase_of_any_resolution_needs_no_checkpoint(project, small_para
     out = Path("checkpoints/r0008")
     (root / "checkpoints/r0004/checkpoint.json").unlink()
     files = FolderStore(Path("snapshots")), out, Path("r0008.csv"), Path("r0008")
-    train_phase(loaded, "r0008", Path("multires"), None, *files)
+    train(loaded, "r0008", Path("multires"), None, *files)
     facts = read_checkpoint(out).facts
     assert (facts["resolution"], facts["images_shown"]) == (8, 16)
 

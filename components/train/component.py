@@ -1,4 +1,4 @@
-"""`train-phase` as Kubeflow Pipelines sees it."""
+"""`train` as Kubeflow Pipelines sees it."""
 
 from kfp import dsl
 
@@ -6,7 +6,7 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def train_phase(
+def train(
     params: str,
     params_digest: str,
     phase: str,
@@ -40,7 +40,7 @@ def train_phase(
 
     from components.object_store.dataset import fetch_level
     from components.results import Results, opened
-    from components.train_phase.launch import PhaseJob, gpus_here, launcher
+    from components.train.launch import PhaseJob, gpus_here, launcher
     from progan import config
 
     loaded = config.from_text(params)

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from components.train_phase.launch import read_job, tell
+from components.train.launch import read_job, tell
 from progan.distributed import joined
 from progan.errors import InputError, Interrupted
 

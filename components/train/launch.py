@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from components.object_store import open_store
-from components.train_phase.stage import train_phase
+from components.train.stage import train
 from progan import errors
 from progan.config import Config
 from progan.distributed import Ranks, check_shares
@@ -24,7 +24,7 @@ GRACE_SECONDS = 120  # for the ranks to save their state when they are to stop
 
 @dataclass(frozen=True)
 class PhaseJob:
-    """The arguments of `train_phase`, as they are handed to a rank in another process."""
+    """The arguments of `train`, as they are handed to a rank in another process."""
 
     config: Config
     key: str
@@ -38,14 +38,14 @@ class PhaseJob:
     def run(self, ranks: Ranks = Ranks()) -> None:
         """Train, as one of `ranks`."""
         files = self.dataset, self.init, open_store(self.snapshots), self.out, self.history, self.grids
-        train_phase(self.config, self.key, *files, ranks)
+        train(self.config, self.key, *files, ranks)
 
 
 class Launcher(Protocol):
     """Runs all ranks of a job to their end, here or elsewhere.
 
     A third form belongs beside the two below: one that hands the job to Kubeflow Trainer as a TrainJob, whose
-    pods start `components.train_phase.rank` as torchrun does here.
+    pods start `components.train.rank` as torchrun does here.
     """
 
     def run(self, job: PhaseJob) -> None:
@@ -91,7 +91,7 @@ class Torchrun:
             os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(GRACE_SECONDS))
             here = ["--standalone", "--local-addr=localhost", f"--nproc-per-node={self.gpus}"]
             try:
-                run(parse_args([*here, "-m", "components.train_phase.rank", name]))
+                run(parse_args([*here, "-m", "components.train.rank", name]))
             except SignalException as stopped:
                 raise told(folder) or _cut_off(
                     job, f"{stopped.sigval.name} came before its state could be saved"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.train_phase.machine import machine_readings
+from components.train.machine import machine_readings
 from progan.config import Config
 from progan.cost import images_after
 from progan.dataset.reader import load_manifest, load_training_set
@@ -33,7 +33,7 @@ CURVE_IMAGES = 256  # images on each side of the SWD that is measured during tra
 PICTURE_PIXELS, PICTURE_IMAGES = 512, 64  # about how wide pictures over training are; at most so many images
 
 
-def train_phase(
+def train(
     config: Config,
     key: str,
     dataset: Path,
