@@ -21,7 +21,7 @@ RUN --mount=type=secret,id=ca-bundle \
 
 FROM dependencies AS package
 WORKDIR /source
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md dvc.yaml ./
 COPY progan progan
 COPY components components
 COPY pipelines pipelines

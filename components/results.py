@@ -1,260 +1,138 @@
-"""What every task made, kept where later tasks, later runs and `progan collect` find it: a folder, or S3.
+"""What tasks made, kept where later tasks, later runs and `progan collect` find it: a folder, or S3.
 
-A phase's results are named by what decides them (components/digests.py), so that those of a task that the
-cache skipped are found again and no phase is paid for twice; a run's own are named by the run:
+Whatever decides a task's result is in its identity, so that what was made once, on a laptop or in a pod, is
+found again and is not paid for twice. What every run does anew is kept by the run:
 
-    checkpoints/r0008-<digest>/networks.safetensors  optimizers.safetensors  checkpoint.json
-    history/r0008-<digest>.csv  evaluation/r0008-<digest>.json  samples/r0008-<digest>.png
-    nearest/r0008-<digest>.png  grids/r0008-<digest>/00080.000.png …
-    score_network/<digest>/score_network.json …
-    runs/<run>/run.json  verdict.json  registration.json  report.html …
+    train/r0008-<identity>/checkpoints/r0008/networks.safetensors …  history/r0008.csv  receipt.json
+    runs/<run>/run.json  verdict.json  report/report.html …  receipts/gate.json …
 
-The JSON file of a folder is written last: without it there is nothing yet.
+The receipt is written last: without it there is nothing yet.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from posixpath import relpath
+from typing import Protocol
 
-from components import digests
+from components import stages
+from components.identity import digests_of_dataset, files_below, identity
 from components.object_store import open_store
-from components.score_network.stage import DESCRIPTION
+from components.receipts import Receipt
+from components.stages import Task
 from progan.config import Config
+from progan.dataset.manifest import Manifest
 from progan.errors import InputError
-from progan.files import atomic_folder, canonical_json, digest_of, read_json
-from progan.snapshots import FACTS, NETWORKS, Checkpoint, read_checkpoint
+from progan.files import atomic_file, atomic_folder, sha256_file
 from progan.store import Store
-from progan.training import fingerprint
 
-RUN, RUNNING = "run.json", "RUNNING"
+
+class Source(Protocol):
+    """Where results may be found: the results at an address, or a checkout."""
+
+    def receipt(self, task: Task, identity: str) -> Receipt | None:
+        """That of the task with this identity; None when its result is not there."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What is known of a task that is run once."""
+
+    task: Task
+    identity: str | None  # None where the result of a task before it is nowhere
+    receipt: Receipt | None
+    source: Source | None  # the one that has it
+
+
+def trace(config: Config, manifest: Manifest, *sources: Source) -> Iterator[Trace]:
+    """The tasks that are run once, in order, each with its result if one of `sources` has it."""
+    every = stages.tasks(config)
+    digests = dict(digests_of_dataset(stages.task(config, "build-dataset").outputs[0].path, manifest))
+    for task in every:
+        if task.run == "once":
+            name = identity(config, task, digests)
+            found = ((source, source.receipt(task, name)) for source in sources if name is not None)
+            source, receipt = next(((each, got) for each, got in found if got is not None), (None, None))
+            digests |= receipt.digests if receipt else {}
+            yield Trace(task, name, receipt, source)
 
 
 @dataclass(frozen=True)
 class Results:
-    """What lies below `uri` for these parameters, this dataset (its digest) and this run."""
+    """The results that are kept at `uri`. A task that every run does has the run's name as its identity."""
 
     uri: str
-    config: Config
-    dataset_digest: str
-    run: str = ""
 
     @cached_property
     def store(self) -> Store:
         return open_store(self.uri)
 
-    # --------------------------------------------------------------------------------------------
-    # By what decides them
+    def receipt(self, task: Task, identity: str) -> Receipt | None:
+        name = _receipt(task, identity)
+        content = self.store.read(name)
+        return None if content is None else Receipt.parse(content, f"{self.uri}/{name}")
 
-    def keep_training(self, key: str, checkpoint: Path, history: Path, grids: Path) -> None:
-        """Keep a finished phase, its checkpoint last: what is there then is whole."""
-        for file in grids.iterdir():
-            self.store.upload(f"{self._grids(key)}/{file.name}", file)
-        self.store.upload(self._history(key), history)
-        self._keep_folder(self._checkpoint(key), checkpoint, FACTS)
+    def keep(self, task: Task, identity: str, root: Path) -> None:
+        """Keep the outputs of `task` that lie below `root`."""
+        folder, receipt = _folder(task, identity), Receipt.of(task, identity, root)
+        self.store.delete(_receipt(task, identity))
+        for path in receipt.files:
+            self.store.upload(f"{folder}/{path}", root / path)
+        self.store.write(_receipt(task, identity), receipt.content())
 
-    def fetch_training(
-        self, key: str, init: Checkpoint | None, checkpoint: Path, history: Path, grids: Path
-    ) -> bool:
-        """Bring the phase `key` to these places; False if it was not finished, or not from `init`.
+    def bring(self, task: Task, identity: str, root: Path, only: Collection[str] | None = None) -> bool:
+        """Lay the outputs and the receipt out below `root`; False when they are not kept.
 
-        What is there already is not fetched again. Raises InputError when what is kept is damaged.
+        What lies there already is not fetched again. Raises InputError when what is kept is damaged.
+
+        only: paths of those outputs that are wanted.
         """
-        name, facts = self._checkpoint(key), self.facts(key)
-        if facts is None or not made_from(init, self.config, key, facts):
+        receipt = self.receipt(task, identity)
+        if receipt is None:
             return False
-        if not self.store.download(self._history(key), history):
-            return False
-        self._fetch_grids(key, grids)
-        if (checkpoint / FACTS).is_file() and read_checkpoint(checkpoint).facts == facts:
-            return True
-        with atomic_folder(checkpoint) as beside:
-            self._fetch_folder(name, beside)
-            try:
-                read_checkpoint(beside)
-            except InputError:
-                raise InputError(
-                    f"{self.uri}/{name}: damaged; delete {FACTS} there to have {key} trained again"
-                ) from None
+        try:
+            for output in receipt.outputs if only is None else only:
+                self._bring_output(receipt, output, _folder(task, identity), root)
+        except _DamagedError as damaged:
+            raise InputError(
+                f"{self.uri}/{damaged}: missing or damaged; delete {_receipt(task, identity)} there to have "
+                f"{task.title} done again"
+            ) from None
+        if task.receipt and only is None:
+            with atomic_file(root / task.receipt) as beside:
+                beside.write_bytes(receipt.content())
         return True
 
-    def facts(self, key: str) -> dict[str, Any] | None:
-        """What the checkpoint of the phase `key` says of itself; None when it was not finished."""
-        content = self.store.read(f"{self._checkpoint(key)}/{FACTS}")
-        return None if content is None else json.loads(content)
+    def _bring_output(self, receipt: Receipt, output: str, folder: str, root: Path) -> None:
+        wanted = receipt.files_of(output)
+        there = {file.relative_to(root).as_posix(): sha256_file(file) for file in files_below(root / output)}
+        if (root / output).exists() and there == wanted:
+            return
+        if output in wanted:
+            with atomic_file(root / output) as beside:
+                self._bring_file(receipt, output, folder, beside)
+        else:
+            with atomic_folder(root / output) as beside:
+                for path in wanted:
+                    self._bring_file(receipt, path, folder, beside / relpath(path, output))
 
-    def finished(self, more: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
-        """The checkpoints, kept or among `more`, of the phases from the first on, as long as each began with
-        the one before it; by what they say of themselves."""
-        found, before = {}, started_from(self.config)
-        for key in self.config.phases:
-            facts = self.facts(key) or (more[key].facts if key in more else None)
-            if facts is None or not made_from(before, self.config, key, facts):
-                break
-            found[key] = before = Checkpoint(Path("checkpoints") / key, facts)
-        return found
-
-    def gather_checkpoints(self, out: Path) -> Iterator[str]:
-        """Lay out finished phases in the folder `out`, as `dvc repro` does: the key of each as it comes.
-
-        The first that is not finished, or did not begin with the one before it, ends them.
-        """
-        before = started_from(self.config)
-        for key in self.config.phases:
-            checkpoint, history = out / "checkpoints" / key, out / "history" / f"{key}.csv"
-            if not self.fetch_training(key, before, checkpoint, history, out / "grids" / key):
-                return
-            before = opened(checkpoint)
-            yield key
-
-    def keep_evaluation(self, key: str, evaluation: Path, samples: Path, nearest: Path) -> None:
-        """Keep what was measured and drawn, the measures last: what is there then belongs together."""
-        self.store.delete(self._evaluated("evaluation", key, "json"))
-        self.store.upload(self._evaluated("samples", key, "png"), samples)
-        self.store.upload(self._evaluated("nearest", key, "png"), nearest)
-        self.store.upload(self._evaluated("evaluation", key, "json"), evaluation)
-
-    def is_evaluated(self, key: str, checkpoint: Checkpoint) -> bool:
-        """Whether the measures of this checkpoint of the phase `key` are kept."""
-        content = self.store.read(self._evaluated("evaluation", key, "json"))
-        return content is not None and json.loads(content)["checkpoint"] == checkpoint.digest
-
-    def fetch_evaluation(
-        self, key: str, checkpoint: Checkpoint, evaluation: Path, samples: Path, nearest: Path
-    ) -> bool:
-        """Bring the measures of this checkpoint to these places; False when they are not kept."""
-        places = {
-            self._evaluated("samples", key, "png"): samples,
-            self._evaluated("nearest", key, "png"): nearest,
-            self._evaluated("evaluation", key, "json"): evaluation,
-        }
-        return self.is_evaluated(key, checkpoint) and all(
-            self.store.download(name, place) for name, place in places.items()
-        )
-
-    def has_score_network(self) -> bool:
-        return self.store.read(f"{self._score_network()}/{DESCRIPTION}") is not None
-
-    def score_network(self) -> dict[str, bytes]:
-        """The files of the score network by their names; none when it is not kept."""
-        names = self.store.names(self._score_network()) if self.has_score_network() else []
-        return {Path(name).name: self.store.read(name) or b"" for name in names}
-
-    def keep_score_network(self, folder: Path) -> None:
-        self._keep_folder(self._score_network(), folder, DESCRIPTION)
-
-    def fetch_score_network(self, out: Path) -> bool:
-        """Bring the score network to the folder `out`; False when there is none yet."""
-        if not self.has_score_network():
-            return False
-        with atomic_folder(out) as beside:
-            self._fetch_folder(self._score_network(), beside)
-        return True
-
-    def gather(self, out: Path) -> None:
-        """Lay out in the folder `out`, as `dvc repro` does, whatever there is but for checkpoints."""
-        for key in self.config.phases:
-            self.store.download(self._history(key), out / f"history/{key}.csv")
-            self._fetch_grids(key, out / f"grids/{key}")
-            self.store.download(self._evaluated("evaluation", key, "json"), out / f"evaluation/{key}.json")
-            self.store.download(self._evaluated("samples", key, "png"), out / f"samples/{key}.png")
-            self.store.download(self._evaluated("nearest", key, "png"), out / f"samples/{key}-nearest.png")
-        for name in ("verdict.json", "registration.json"):
-            self.fetch_of_run(out / name)
-
-    # --------------------------------------------------------------------------------------------
-    # By the run
-
-    def keep_state(self, state: str, error: str = "") -> None:
-        """Keep what the run is of, and how it stands, in Kubeflow's words."""
-        facts = {"state": state, "error": error, "dataset": self.dataset_digest}
-        decides = {"params": asdict(self.config), "params_digest": digests.all_params(self.config)}
-        self.store.write(self._of_run(RUN), canonical_json(facts | decides).encode())
-
-    def keep_report(self, folder: Path, state: str, error: str) -> None:
-        """Keep the files and folders of the report, and how the run ended."""
-        for file in folder.iterdir():
-            self.keep_for_run(file)
-        self.keep_state(state, error)
-
-    def keep_for_run(self, path: Path) -> None:
-        """Keep a file, or the files of a folder, by its name."""
-        for file in path.iterdir() if path.is_dir() else [path]:
-            self.store.upload(self._of_run(file.relative_to(path.parent).as_posix()), file)
-
-    def fetch_of_run(self, path: Path) -> bool:
-        """Bring the file or folder that the run kept by the name of `path` there; False when it kept none."""
-        name = self._of_run(path.name)
-        if self.store.download(name, path):
-            return True
-        if not self.store.names(name):
-            return False
-        with atomic_folder(path) as beside:
-            self._fetch_folder(name, beside)
-        return True
-
-    # --------------------------------------------------------------------------------------------
-
-    def _fetch_grids(self, key: str, out: Path) -> None:
-        """Bring what pictures over training there are to the folder `out`."""
-        with atomic_folder(out) as beside:
-            self._fetch_folder(self._grids(key), beside)
-
-    def _keep_folder(self, name: str, folder: Path, last: str) -> None:
-        self.store.delete(f"{name}/{last}")
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == last):
-            self.store.upload(f"{name}/{file.name}", file)
-
-    def _fetch_folder(self, name: str, out: Path) -> None:
-        for each in self.store.names(name):
-            self.store.download(each, out / Path(each).name)
-
-    def _checkpoint(self, key: str) -> str:
-        return f"checkpoints/{key}-{self._digest(digests.train_params(self.config, key))}"
-
-    def _history(self, key: str) -> str:
-        return f"history/{key}-{self._digest(digests.train_params(self.config, key))}.csv"
-
-    def _grids(self, key: str) -> str:
-        return f"grids/{key}-{self._digest(digests.train_params(self.config, key))}"
-
-    def _evaluated(self, what: str, key: str, suffix: str) -> str:
-        return f"{what}/{key}-{self._digest(digests.evaluate_params(self.config, key))}.{suffix}"
-
-    def _score_network(self) -> str:
-        return f"score_network/{self._digest(digests.score_network_params(self.config))}"
-
-    def _of_run(self, name: str) -> str:
-        return f"runs/{self.run}/{name}"
-
-    def _digest(self, params_digest: str) -> str:
-        return digest_of([params_digest, self.dataset_digest])[:16]
+    def _bring_file(self, receipt: Receipt, path: str, folder: str, to: Path) -> None:
+        if not self.store.download(f"{folder}/{path}", to) or sha256_file(to) != receipt.files[path]:
+            raise _DamagedError(f"{folder}/{path}")
 
 
-def opened(folder: Path) -> Checkpoint:
-    """The checkpoint in `folder`, by what it says of itself alone."""
-    return Checkpoint(folder, read_json(folder / FACTS))
+class _DamagedError(Exception):
+    """A file that is kept is not the one that its receipt names."""
 
 
-def started_from(config: Config) -> Checkpoint | None:
-    """The checkpoint of a registered version that the first phase begins with, as far as its digest tells."""
-    for key, start in config.warm_start.items():
-        return Checkpoint(Path("checkpoints") / key, {"files": {NETWORKS: start.checkpoint}})
-    return None
+def _folder(task: Task, identity: str) -> str:
+    """Where the outputs of a task lie; a prefix of the identity tells enough."""
+    if task.run == "always":
+        return f"runs/{identity}"
+    return f"{task.stage}/{'' if task.key is None else f'{task.key}-'}{identity[:16]}"
 
 
-def made_from(init: Checkpoint | None, config: Config, key: str, facts: dict[str, Any]) -> bool:
-    """Whether the checkpoint that says `facts` of itself is of the phase `key` and began with `init`.
-
-    A name says parameters and data, but not on which machine the phase before was trained: the last bits
-    of that, which this phase began with, differ from machine to machine.
-    """
-    return facts["fingerprint"] == fingerprint(config, config.phase(key), facts["dataset"]["digest"], init)
-
-
-def run_facts(uri: str, run: str) -> dict[str, Any] | None:
-    """What run.json says of the run; None when there is none of this name."""
-    content = open_store(uri).read(f"runs/{run}/{RUN}")
-    return None if content is None else json.loads(content)
+def _receipt(task: Task, identity: str) -> str:
+    name = f"receipts/{task.stage}.json" if task.run == "always" else "receipt.json"
+    return f"{_folder(task, identity)}/{name}"

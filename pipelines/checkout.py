@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from progan.errors import InputError
 
 if TYPE_CHECKING:
+    from components.receipts import Receipt
+    from components.stages import Task
     from progan.dataset.manifest import Manifest
 
 
@@ -48,6 +50,14 @@ class Checkout:
                 if isinstance(error.__cause__, FileNotFoundError):
                     return None
                 raise
+
+    def receipt(self, task: "Task", identity: str) -> "Receipt | None":
+        """That of the task with this identity; None when its result is not known here."""
+        from components.receipts import Receipt
+
+        content = self.read(str(task.receipt))
+        receipt = None if content is None else Receipt.parse(content, str(task.receipt))
+        return receipt if receipt and receipt.identity == identity else None
 
     def manifest(self, dataset: str) -> "Manifest | None":
         """That of the built dataset which is known by the name `dataset`."""

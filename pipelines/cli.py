@@ -115,22 +115,30 @@ def warm_start(key: Key, params: Params = PARAMS) -> None:
 
     Example: progan warm-start r0064
     """
+    from components import stages
+    from components.receipts import recorded
     from components.warm_start.stage import warm_start
     from progan import config
 
-    warm_start(config.load(params), key, CHECKPOINTS / key)
+    loaded = config.load(params)
+    with recorded(loaded, stages.task(loaded, "warm-start", key)) as (_, paths):
+        warm_start(loaded, key, paths["checkpoint"])
 
 
 @app.command(rich_help_panel=STAGES)
-def score_network(params: Params = PARAMS, dataset: Dataset = DATASET) -> None:
+def score_network(params: Params = PARAMS) -> None:
     """Prepare the network that scores generators: Inception from a file, or a classifier of the labels.
 
     Example: progan score-network
     """
+    from components import stages
+    from components.receipts import recorded
     from components.score_network.stage import prepare_score_network
     from progan import config
 
-    prepare_score_network(config.load(params), dataset, SCORE_NETWORK)
+    loaded = config.load(params)
+    with recorded(loaded, stages.task(loaded, "score-network")) as (_, paths):
+        prepare_score_network(loaded, paths["dataset"], paths["score_network"])
 
 
 @app.command(rich_help_panel=STAGES)
@@ -149,18 +157,19 @@ def train(
 
     Example: progan train r0008 --gpus 2
     """
+    from components import stages
     from components.gate.stage import refuse_to_go_on
     from components.object_store.dataset import fetch_level
-    from components.train.launch import PhaseJob, launcher
+    from components.receipts import recorded
+    from components.train.launch import PhaseJob, launch
     from progan import config
 
     loaded = config.load(params)
-    phase = loaded.phase(key)
+    task = stages.task(loaded, "train", key)
     refuse_to_go_on(loaded, key, CHECKPOINTS, EVALUATIONS)
-    data = fetch_level(dataset, dataset_digest, phase.resolution)
-    init = None if phase.is_first else Path(phase.init)
-    made = CHECKPOINTS / key, HISTORY / f"{key}.csv", GRIDS / key
-    launcher(gpus).run(PhaseJob(loaded, key, data, init, snapshots, *made))
+    data = fetch_level(dataset, dataset_digest, loaded.phase(key).resolution)
+    with recorded(loaded, task, dataset=data) as (identity, paths):
+        launch(PhaseJob.of(loaded, task, identity, paths, data, snapshots), gpus)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -174,14 +183,17 @@ def evaluate(
 
     Example: progan evaluate r0008
     """
+    from components import stages
     from components.evaluate.stage import evaluate
     from components.object_store.dataset import fetch_level
+    from components.receipts import recorded
     from progan import config
 
     loaded = config.load(params)
+    task = stages.task(loaded, "evaluate", key)
     data = fetch_level(dataset, dataset_digest, loaded.phase(key).resolution)
-    pictures = SAMPLES / f"{key}.png", SAMPLES / f"{key}-nearest.png"
-    evaluate(loaded, key, CHECKPOINTS / key, data, SCORE_NETWORK, EVALUATIONS / f"{key}.json", *pictures)
+    with recorded(loaded, task, dataset=data) as (_, paths):
+        evaluate(loaded, key, **paths)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -224,12 +236,13 @@ def register(params: Params = PARAMS) -> None:
 
     Example: progan register
     """
+    from components import stages
     from components.register.runs import RunFiles
     from components.register.stage import register
     from progan import config
 
     loaded = config.load(params)
-    register(loaded, RunFiles.below(Path()), str(DATASET), REGISTRATION)
+    register(loaded, RunFiles(**stages.task(loaded, "register").paths()), str(DATASET))
 
 
 @app.command(rich_help_panel=STAGES)
@@ -238,10 +251,12 @@ def report(params: Params = PARAMS) -> None:
 
     Example: progan report
     """
+    from components import stages
     from components.report.stage import ReportFiles, report
     from progan import config
 
-    report(config.load(params), ReportFiles.below(Path(), DATASET), REPORT)
+    loaded = config.load(params)
+    report(loaded, ReportFiles(**stages.task(loaded, "report").paths()))
 
 
 @app.command(rich_help_panel=LOOK)

@@ -7,7 +7,6 @@ collected here, with one line that says why. Run again after any interruption, i
 
 import contextlib
 import json
-import shutil
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,11 +19,15 @@ from pipelines import options
 from progan.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from components.results import Results
+    from components.run_record import RunRecord
+    from components.stages import Task
     from pipelines.checkout import Checkout
     from pipelines.profile import Profile
     from progan.config import Config
-
-SCORE_NETWORK, VERDICT, REGISTRATION = Path("score_network"), Path("verdict.json"), Path("registration.json")
+    from progan.dataset.manifest import Manifest
 
 
 def collect(
@@ -56,6 +59,7 @@ def collect(
 
     Example: progan collect 6f3c7a1e-… --host https://kubeflow.example.org/pipeline --push
     """
+    from components.results import Results
     from pipelines.checkout import Checkout
     from pipelines.compile import storage_of
     from pipelines.profile import load_profile
@@ -65,11 +69,12 @@ def collect(
     loaded, cluster = config.load(params), load_profile(profile)
     uri = results or cluster.storage.results
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        facts = _ended(uri, run, host and _state(run, host, token_file, namespace or cluster.namespace))
+        record = _ended(uri, run, host and _state(run, host, token_file, namespace or cluster.namespace))
         here = Checkout()
-        _refuse_other_parameters(run, facts, loaded)
-        brought = _bring_dataset(here, storage_of(loaded, cluster).dataset, run, facts, loaded)
-        found = _bring(here, uri, run, facts, loaded)
+        _refuse_other_parameters(run, record, loaded)
+        dataset = storage_of(loaded, cluster).dataset
+        manifest, brought = _bring_dataset(here, dataset, run, record, loaded)
+        found = _bring(here, Results(uri), run, record, loaded, manifest)
         if push:
             here.push(found.stages)
         url = address(ui or host, run) if host else None
@@ -105,33 +110,32 @@ def _state(run: str, host: str, token_file: Path, namespace: str) -> str:
         return str(client.get_run(run).state)
 
 
-def _ended(uri: str, run: str, state: str | None) -> dict[str, Any]:
+def _ended(uri: str, run: str, state: str | None) -> "RunRecord":
     """What the run keeps of itself, when it has ended; Kubeflow's word on that counts, where it was asked."""
-    from components.results import run_facts
+    from components.run_record import RunRecord
     from pipelines.submit import ENDED
 
-    facts = run_facts(uri, run)
-    if facts is None and state is None:
+    record = RunRecord.read(uri, run)
+    if record is None and state is None:
         raise InputError(f"{run}: no run of this name keeps results in {uri}; give its id, or --results")
-    facts = facts or {"dataset": ""}
-    facts |= {"state": state or facts["state"]}
-    if facts["state"] not in ENDED:
-        raise Interrupted(f"{run}: is {facts['state']}; collect it when it has ended")
-    if not facts["dataset"]:
-        raise InputError(f"{run}: {facts['state']} before it had a dataset; there is nothing to collect")
-    return facts
+    stands = str(state or (record and record.state))
+    if stands not in ENDED:
+        raise Interrupted(f"{run}: is {stands}; collect it when it has ended")
+    if record is None or not record.dataset:
+        raise InputError(f"{run}: {stands} before it had a dataset; there is nothing to collect")
+    return replace(record, state=stands)
 
 
 # ------------------------------------------------------------------------------------------------
 # Whose results they are
 
 
-def _refuse_other_parameters(run: str, facts: dict[str, Any], config: "Config") -> None:
-    from components import digests
+def _refuse_other_parameters(run: str, record: "RunRecord", config: "Config") -> None:
+    from components.identity import state_of
     from progan.config import to_text
 
-    if facts["params_digest"] != digests.all_params(config):
-        was = _first_difference(facts["params"], json.loads(to_text(config)))
+    if record.params_digest != state_of(config):
+        was = _first_difference(record.params, json.loads(to_text(config)))
         raise InputError(
             f"{run}: trained with other parameters than params.yaml's ({was}); check out what was submitted"
         )
@@ -152,9 +156,9 @@ def _first_difference(was: Any, now: Any, key: str = "") -> str:
 
 
 def _bring_dataset(
-    here: "Checkout", uri: str, run: str, facts: dict[str, Any], config: "Config"
-) -> list[str]:
-    """Have the run's dataset as this checkout's own; the stages that dvc.lock then says were done.
+    here: "Checkout", uri: str, run: str, record: "RunRecord", config: "Config"
+) -> "tuple[Manifest, list[str]]":
+    """Have the run's dataset as this checkout's own; the tasks that dvc.lock then says were done.
 
     uri: where these parameters and photographs have theirs. Raises InputError when the run's is another one.
     """
@@ -163,23 +167,23 @@ def _bring_dataset(
 
     is_current = not {photographs.origin(config), "build-dataset"} & set(here.stale())
     known = options.known_dataset(config, str(options.DATASET)) if is_current else None
-    if known and known.digest != facts["dataset"]:
+    if known and known.digest != record.dataset:
         raise InputError(
-            f"{run}: trained on the dataset {facts['dataset'][:12]}, not on {known.digest[:12]}, which "
+            f"{run}: trained on the dataset {record.dataset[:12]}, not on {known.digest[:12]}, which "
             f"{options.DATASET} is; check out what was submitted"
         )
     if known:
-        return []
+        return known, []
     there = find_manifest(uri)
-    if there is None or there.digest != facts["dataset"]:
+    if there is None or there.digest != record.dataset:
         raise InputError(
-            f"{options.DATASET}: not known here, and {uri} has not the dataset {facts['dataset'][:12]} that "
+            f"{options.DATASET}: not known here, and {uri} has not the dataset {record.dataset[:12]} that "
             f"{run} was trained on; run dvc repro build-dataset, and collect again"
         )
     fetch_dataset(uri, there.digest, options.DATASET)
     made = _made_dataset(here, config)
     here.claim(made)
-    return made
+    return there, made
 
 
 def _made_dataset(here: "Checkout", config: "Config") -> list[str]:
@@ -201,84 +205,66 @@ def _made_dataset(here: "Checkout", config: "Config") -> list[str]:
 # Into place, and into dvc.lock
 
 
-def _bring(here: "Checkout", uri: str, run: str, facts: dict[str, Any], config: "Config") -> Collected:
+def _bring(
+    here: "Checkout",
+    results: "Results",
+    run: str,
+    record: "RunRecord",
+    config: "Config",
+    manifest: "Manifest",
+) -> Collected:
     """Lay out what the run made as `dvc repro` would have, and let dvc.lock say so."""
-    from components.results import Results
+    from components import stages
+    from components.results import trace
 
-    kept = Results(uri, config, facts["dataset"], run)
-    with TemporaryDirectory() as name:
-        small = Path(name)
-        kept.gather(small)
-        stages = [f"warm-start@{key}" for key in config.warm_start if _fetch_start(config, key)]
-        phases = list(kept.gather_checkpoints(Path()))
-        measured = [key for key in phases if _place_evaluation(key, small)]
-        stages += [f"train@{key}" for key in phases]
-        fetched = [kept.fetch_of_run(file) for file in here.outputs("report")]
-        if kept.fetch_score_network(SCORE_NETWORK):
-            stages += ["score-network", *(f"evaluate@{key}" for key in measured)]
-            if measured == list(config.phases):
-                stages += _place_judgement(config, small, all(fetched))
-        verdict, registration = (_read(small / file.name) for file in (VERDICT, REGISTRATION))
-    here.claim(stages)
-    report = f"{uri}/runs/{run}/report.html"
-    ended = run, facts["state"], facts["error"]
-    return Collected(*ended, phases, stages, here.stale(), verdict, registration, report)
-
-
-def _fetch_start(config: "Config", key: str) -> bool:
-    """Put the registered checkpoint that the run started from into place, if it is not there."""
-    from components.results import opened
-    from components.warm_start.stage import warm_start
-    from progan.snapshots import FACTS
-
-    folder = Path("checkpoints", key)
-    if not (folder / FACTS).exists() or opened(folder).digest != config.warm_start[key].checkpoint:
-        warm_start(config, key, folder)
-    return True
+    brought: dict[str, Task] = {}
+    digests: dict[str, str] = {}
+    for found in trace(config, manifest, results):
+        if found.receipt and found.identity and results.bring(found.task, found.identity, Path()):
+            brought[found.task.name] = found.task
+            digests |= found.receipt.digests
+    verdict, registration = (
+        _of_run(results, stages.task(config, each), run) for each in ("gate", "register")
+    )
+    last = stages.task(config, "train", config.last_phase)
+    if verdict and verdict["candidate"]["checkpoint"] == digests.get(last.outputs[0].path):
+        brought |= _bring_what_every_run_does(results, run, config, brought)
+    here.claim(list(brought))
+    return Collected(
+        run=run,
+        state=record.state,
+        error=record.error,
+        phases=[str(task.key) for task in brought.values() if task.stage == "train"],
+        stages=list(brought),
+        left=here.stale(),
+        verdict=verdict,
+        registration=registration,
+        report=f"{results.uri}/runs/{run}/report/report.html",
+    )
 
 
-def _place_evaluation(key: str, small: Path) -> bool:
-    """Put the measures and samples of a phase into place, if they are of the checkpoint that came."""
-    from components.results import opened
+def _bring_what_every_run_does(
+    results: "Results", run: str, config: "Config", brought: "Mapping[str, Task]"
+) -> "dict[str, Task]":
+    """Verdict, registration and report, each if all that it was made of has come."""
+    from components import stages
 
-    evaluation = Path("evaluation", f"{key}.json")
-    pictures = [Path("samples", name) for name in (f"{key}.png", f"{key}-nearest.png")]
-    found = _read(small / evaluation)
-    if found is None or found["checkpoint"] != opened(Path("checkpoints", key)).digest:
-        return False
-    _place(small, evaluation, *pictures)
-    return True
-
-
-def _place_judgement(config: "Config", small: Path, reported: bool) -> list[str]:
-    """Put verdict and registration into place; the stages that made them, and the report if it came."""
-    from components.results import opened
-
-    verdict = _read(small / VERDICT)
-    last = opened(Path("checkpoints", config.last_phase)).digest
-    if verdict is None or verdict["candidate"]["checkpoint"] != last:
-        return []
-    if not (small / REGISTRATION).exists():
-        _place(small, VERDICT)
-        return ["gate"]
-    _place(small, VERDICT, REGISTRATION)
-    return ["gate", "register", *(["report"] if reported else [])]
+    every, found = stages.tasks(config), dict(brought)
+    for task in every:
+        if task.run == "always":
+            made_of = {each.name for each in stages.before(task, every)} - {"build-dataset"}
+            if made_of <= found.keys() and results.bring(task, run, Path()):
+                found[task.name] = task
+    return found
 
 
-def _place(folder: Path, *files: Path) -> None:
-    """Copy `files` from `folder` to where they belong."""
-    from progan.files import atomic_file
-
-    for file in files:
-        with atomic_file(file) as beside:
-            shutil.copyfile(folder / file, beside)
-
-
-def _read(file: Path) -> Any:
-    """The JSON in `file`; None when there is no file."""
+def _of_run(results: "Results", task: "Task", run: str) -> Any:
+    """The JSON that a task of the run made; None when there is none."""
     from progan.files import read_json
 
-    return read_json(file) if file.exists() else None
+    with TemporaryDirectory() as folder:
+        found = results.bring(task, run, Path(folder))
+        return read_json(Path(folder, task.outputs[0].path)) if found else None
 
 
 # ------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def compiled(config: "Config", profile: "Profile", dataset_digest: str) -> str:
 
 def storage_of(config: "Config", profile: "Profile") -> "Storage":
     """Where a run of these parameters and photographs keeps what outlives its pods."""
-    from components import digests
+    from components.identity import dataset_name
     from pipelines import photographs
 
-    return profile.storage.with_dataset(digests.dataset_name(config, photographs.digest(config)))
+    return profile.storage.with_dataset(dataset_name(config, photographs.digest(config)))

@@ -1,6 +1,5 @@
 """What was finished here, handed to a cluster before it would be made there again."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -10,12 +9,11 @@ from pipelines.options import known_dataset
 from progan.errors import InputError
 
 if TYPE_CHECKING:
-    from components.results import Results
+    from components.results import Results, Trace
     from pipelines.checkout import Checkout
     from pipelines.profile import Storage
     from progan.config import Config
     from progan.dataset.manifest import Manifest
-    from progan.snapshots import Checkpoint
 
 
 def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
@@ -25,20 +23,26 @@ def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
     dataset: where the built dataset lies, or what dvc.lock knows it by. Raises InputError when `storage`
     holds another one.
     """
+    from components.results import Results, trace
+    from pipelines.checkout import Checkout
+
     in_reach = [uri for uri in (storage.dataset, storage.results) if "://" in uri]
     if not in_reach or (manifest := known_dataset(config, str(dataset))) is None:
         return []
-    handed = []
-    if storage.dataset in in_reach and _hand_dataset(config, storage.dataset, dataset, manifest):
+    here, handed = Checkout(), []
+    if storage.dataset in in_reach and _hand_dataset(config, here, storage.dataset, dataset, manifest):
         handed.append("the dataset")
     if storage.results in in_reach:
-        handed += _hand_results(config, storage.results, manifest)
+        results = Results(storage.results)
+        for found in trace(config, manifest, results, here):
+            if found.source is here:
+                _hand_result(here, results, found)
+                handed.append(found.task.title)
     return handed
 
 
-def _hand_dataset(config: "Config", uri: str, dataset: Path, manifest: "Manifest") -> bool:
+def _hand_dataset(config: "Config", here: "Checkout", uri: str, dataset: Path, manifest: "Manifest") -> bool:
     from components.object_store.dataset import find_manifest, upload_dataset
-    from pipelines.checkout import Checkout
     from progan.dataset.manifest import MANIFEST_NAME
 
     there = find_manifest(uri)
@@ -50,7 +54,7 @@ def _hand_dataset(config: "Config", uri: str, dataset: Path, manifest: "Manifest
     if there is not None or not (dataset / MANIFEST_NAME).exists():
         return False
     made_by = {photographs.origin(config), "build-dataset"}
-    if photographs.origin(config) and made_by & set(Checkout().stale()):
+    if photographs.origin(config) and made_by & set(here.stale()):
         raise InputError(
             f"{dataset}: dvc.lock does not say that it is made of {config.dataset.path} as it is; "
             "run dvc repro build-dataset, and submit again"
@@ -59,84 +63,16 @@ def _hand_dataset(config: "Config", uri: str, dataset: Path, manifest: "Manifest
     return True
 
 
-def _hand_results(config: "Config", uri: str, manifest: "Manifest") -> Iterator[str]:
-    from components.results import Results
-    from pipelines.checkout import Checkout
+def _hand_result(here: "Checkout", results: "Results", found: "Trace") -> None:
+    """Bring what a task made from this folder, DVC's cache or its remote to the results."""
+    from components.receipts import Receipt
 
-    here, kept = Checkout(), Results(uri, config, manifest.digest)
-    phases = phases_to_hand(here, kept, manifest)
-    for key in phases:
-        _hand_phase(here, kept, key)
-        yield key
-    for stage in measures_to_hand(here, kept, phases):
-        yield _hand_measures(here, kept, stage)
-
-
-def phases_to_hand(here: "Checkout", kept: "Results", manifest: "Manifest") -> "dict[str, Checkpoint]":
-    """The finished phases that are not kept yet, from the first on, as long as each began with the one before
-    it; by what they say of themselves."""
-    from components.results import made_from, started_from
-    from progan.snapshots import Checkpoint
-
-    found, before = {}, started_from(kept.config)
-    for key, phase in kept.config.phases.items():
-        facts = here.json(f"checkpoints/{key}/checkpoint.json")
-        if facts is None or not made_from(before, kept.config, key, facts):
-            break
-        if facts["dataset"]["digest"] != manifest.level(phase.resolution).digest:
-            break
-        before, there = Checkpoint(Path("checkpoints", key), facts), kept.facts(key)
-        if there is None:
-            found[key] = before
-        elif there["files"] != facts["files"]:
-            break
-    return found
-
-
-def measures_to_hand(here: "Checkout", kept: "Results", handed: "dict[str, Checkpoint]") -> list[str]:
-    """The stages among score-network and evaluate whose results are finished and not kept yet; evaluate only
-    for a checkpoint that is kept, or among the phases that are `handed`.
-
-    None where another score network is kept: what one measured does not compare with what the other does.
-    """
-    stale, there = here.stale(), kept.score_network()
-    if "score-network" in stale or any(
-        here.read(f"score_network/{name}") != content for name, content in there.items()
-    ):
-        return []
-    found = [] if there else ["score-network"]
-    for key, checkpoint in kept.finished(handed).items():
-        if f"evaluate@{key}" in stale or kept.is_evaluated(key, checkpoint):
-            continue
-        evaluation = here.json(f"evaluation/{key}.json")
-        if evaluation and evaluation["checkpoint"] == checkpoint.digest:
-            found.append(f"evaluate@{key}")
-    return found
-
-
-def _hand_phase(here: "Checkout", kept: "Results", key: str) -> None:
-    """Bring one phase from this folder, DVC's cache or its remote to the results."""
-    from progan.snapshots import read_checkpoint
-
+    assert found.identity is not None
     with TemporaryDirectory(prefix="progan-") as name:
-        checkpoint, history, grids = (Path(name) / part for part in ("checkpoint", "history.csv", "grids"))
-        here.fetch(f"checkpoints/{key}", checkpoint)
-        here.fetch(f"history/{key}.csv", history)
-        here.fetch(f"grids/{key}", grids)
-        kept.keep_training(key, read_checkpoint(checkpoint).folder, history, grids)
-
-
-def _hand_measures(here: "Checkout", kept: "Results", stage: str) -> str:
-    """Bring what `stage` made from where it lies to the results; what that is."""
-    key = stage.partition("@")[2]
-    with TemporaryDirectory(prefix="progan-") as name:
-        if not key:
-            here.fetch("score_network", Path(name, "network"))
-            kept.keep_score_network(Path(name, "network"))
-            return "the score network"
-        files = f"evaluation/{key}.json", f"samples/{key}.png", f"samples/{key}-nearest.png"
-        places = [Path(name) / Path(file).name for file in files]
-        for file, place in zip(files, places, strict=True):
-            here.fetch(file, place)
-        kept.keep_evaluation(key, *places)
-        return f"the evaluation of {key}"
+        for output in found.task.outputs:
+            here.fetch(output.path, Path(name, output.path))
+        if Receipt.of(found.task, found.identity, Path(name)) != found.receipt:
+            raise InputError(
+                f"{found.task.receipt}: not of the files that lie here; run dvc repro {found.task.name}"
+            )
+        results.keep(found.task, found.identity, Path(name))

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from pipelines.profile import Profile
     from progan.config import Config
 
-DATASET_READERS = ("score_network", "train", "evaluate", "gate", "register")
-NEVER_CACHED = ("build_dataset", "gate", "register", "report")
-
 
 def lint(
     pipeline: Annotated[
@@ -67,7 +64,7 @@ def findings(text: str, config: "Config", profile: "Profile") -> Iterator[str]:
     """One line for everything that is wrong, with the tasks in which it is."""
     tasks, found = list(_tasks(text)), defaultdict[str, list[str]](list)
     for task in tasks:
-        for line in (*_retries(task), *_image(task), *_memory_files(task), *_inputs(task), *_caching(task)):
+        for line in _image(task):
             found[line].append(task.name)
     for line, names in found.items():
         yield f"{'every task' if len(names) == len(tasks) else ', '.join(names)}: {line}"
@@ -109,18 +106,6 @@ def _tasks(text: str) -> Iterator[_Task]:
         ) from None
 
 
-def _retries(task: _Task) -> Iterator[str]:
-    """Argo counts the window from the first attempt's start: one too short ends the retries of long work."""
-    timeout = int(task.kubernetes.get("activeDeadlineSeconds", 0))
-    if not timeout:
-        yield "has no timeout; set timeout_hours"
-    policy = task.spec.get("retryPolicy", {})
-    attempts = policy.get("maxRetryCount", 0) + 1
-    window = int(policy.get("backoffMaxDuration", "0s").removesuffix("s"))
-    if attempts > 1 and window < attempts * timeout:
-        yield f"retries for {window} s, but {attempts} attempts take up to {attempts * timeout} s"
-
-
 def _image(task: _Task) -> Iterator[str]:
     image = task.container["image"]
     digest = re.search(r"@sha256:([0-9a-f]{64})$", image)
@@ -128,26 +113,6 @@ def _image(task: _Task) -> Iterator[str]:
         yield f"image {image} has no digest: the cache cannot tell it from others; name it @sha256:…"
     elif set(digest[1]) == {"0"}:
         yield f"image {image} is the example's; name the one you pushed in infra/cluster.yaml or by --image"
-
-
-def _memory_files(task: _Task) -> Iterator[str]:
-    mounts = task.kubernetes.get("emptyDirMounts", [])
-    if not any(mount["mountPath"] == "/dev/shm" and mount.get("medium") == "Memory" for mount in mounts):
-        yield "has no /dev/shm in memory: a container's own holds 64 MiB; set shm_gib"
-
-
-def _inputs(task: _Task) -> Iterator[str]:
-    """The cache compares parameters, not what artifacts hold or where a URI leads."""
-    given = task.spec.get("inputs", {}).get("parameters", {})
-    needed = ["params_digest", *(["dataset_digest"] if task.function in DATASET_READERS else [])]
-    for name in needed:
-        if given.get(name, {}).get("runtimeValue", {}).get("constant", name in given) in ("", False):
-            yield f"takes no {name}: the cache would give it another's result; pass it"
-
-
-def _caching(task: _Task) -> Iterator[str]:
-    if task.function in NEVER_CACHED and task.spec.get("cachingOptions", {}).get("enableCache"):
-        yield "is cached, though it depends on what no digest names; turn caching off"
 
 
 def _shares(config: "Config", profile: "Profile") -> Iterator[str]:

@@ -1,14 +1,14 @@
 """Put tasks where the cluster profile says: image, resources, nodes, retries. No result depends on it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from kfp import dsl, kubernetes
 
 from components import price
+from components.stages import Task
 from pipelines.profile import FIRST_PAUSE_SECONDS, PAUSE_FACTOR, Pod, Profile
 
-Placer = Callable[[dsl.PipelineTask, str | None, int | None], None]  # a task, its phase, its GPUs if not all
+Placer = Callable[[dsl.PipelineTask, Task], None]
 
 GPU = "nvidia.com/gpu"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -18,12 +18,12 @@ SHM, SCRATCH = "/dev/shm", "/tmp"
 def on_cluster(profile: Profile) -> Placer:
     """Places a task as `profile` says."""
 
-    def place(task: dsl.PipelineTask, phase: str | None, gpus: int | None) -> None:
-        pod = profile.pod(phase)
-        _give(task, pod if gpus is None else replace(pod, gpus=min(gpus, pod.gpus)))
-        _tell_price(task, pod, profile)
-        _choose_nodes(task, pod, profile)
-        _connect(task, profile)
+    def place(made: dsl.PipelineTask, task: Task) -> None:
+        pod = profile.pod_of(task)
+        _give(made, pod)
+        _tell_price(made, pod, profile)
+        _choose_nodes(made, pod, profile)
+        _connect(made, profile)
 
     return place
 
@@ -31,13 +31,13 @@ def on_cluster(profile: Profile) -> Placer:
 def with_image(image: str) -> Placer:
     """Runs a task in `image`, wherever that is."""
 
-    def place(task: dsl.PipelineTask, phase: str | None, gpus: int | None) -> None:
-        task.set_container_image(image)
+    def place(made: dsl.PipelineTask, task: Task) -> None:
+        made.set_container_image(image)
 
     return place
 
 
-def as_it_is(task: dsl.PipelineTask, phase: str | None, gpus: int | None) -> None:
+def as_it_is(made: dsl.PipelineTask, task: Task) -> None:
     """Runs a task in this environment."""
 
 

@@ -1,10 +1,11 @@
 """The cluster profile, infra/cluster.yaml, as typed, frozen, validated values: where the pipeline runs."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from components.stages import Task
 from progan.config import read_yaml, validated
 from progan.errors import InputError
 from progan.resolutions import RESOLUTIONS, phase_key
@@ -155,6 +156,11 @@ class Profile:
         if phase is None:
             return self.pods[STAGES]
         return self.pods[max(key for key in self.pods if key != STAGES and key <= phase)]
+
+    def pod_of(self, task: Task) -> Pod:
+        """What the pod of a task gets: of a phase's GPUs as many as its stage uses."""
+        pod = self.pod(task.key if task.gpus else None)
+        return replace(pod, gpus=min(1, pod.gpus)) if task.gpus == "one" else pod
 
 
 def load_profile(path: Path, image: str | None = None) -> Profile:

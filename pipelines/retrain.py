@@ -129,7 +129,7 @@ def run_key(config: "Config", dataset: Path) -> str:
     Those that nothing tells from others go by the dataset that was made of them, if it lies in the folder
     `dataset`.
     """
-    from components import digests
+    from components.identity import state_of
     from pipelines import photographs
     from progan.dataset.manifest import MANIFEST_NAME
     from progan.dataset.reader import load_manifest
@@ -138,7 +138,7 @@ def run_key(config: "Config", dataset: Path) -> str:
     data = photographs.digest(config)
     if not data and (dataset / MANIFEST_NAME).exists():
         data = load_manifest(dataset).digest
-    return digest_of([digests.all_params(config), data])[:KEY_DIGITS]
+    return digest_of([state_of(config), data])[:KEY_DIGITS]
 
 
 def first_run(client: Any, experiment: str, name: str) -> str | None:

@@ -57,8 +57,9 @@ def run(
     before = _runs(store)
     succeeded = _run_here(loaded, storage, digest, root, image if runner is Runner.docker else None)
     name = next(iter(_runs(store) - before), "")
-    if f"runs/{name}/report.html" in store.names(f"runs/{name}"):
-        print(f"report: {kept}/runs/{name}/report.html")
+    page = f"runs/{name}/report/report.html"
+    if page in store.names(f"runs/{name}"):
+        print(f"report: {kept}/{page}")
     if not (succeeded and _is_complete(store, name, loaded.last_phase)):
         typer.echo("progan: the run did not finish; the log above says why", err=True)
         raise typer.Exit(1)

@@ -6,5 +6,5 @@ pyyaml, rich and typer, and nothing of the pipeline around it (see `components` 
 
 __version__ = "0.1.0"
 
-# Part of every fingerprint. Raise it whenever the same inputs would give other results.
+# Part of every identity. Raise it whenever the same inputs would give other results.
 RESULTS_VERSION = 2

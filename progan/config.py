@@ -421,3 +421,14 @@ def _inner_class(annotation: Any) -> Any:
     """The dataclass D of a `dict[str, D]` or `tuple[D, ...]` annotation, None for any other."""
     parts = typing.get_args(annotation)
     return next((part for part in parts if dataclasses.is_dataclass(part)), None)
+
+
+def deciding(config: Config, names: typing.Iterable[str]) -> dict[str, Any]:
+    """The values of `config` that `names` name, such as "network" and "phases.r0008", by those names."""
+    values = json.loads(to_text(config))
+    found = {}
+    for name in names:
+        found[name] = values
+        for part in name.split("."):
+            found[name] = found[name][part]
+    return found

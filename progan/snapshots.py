@@ -57,7 +57,7 @@ class Checkpoint:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the networks: what the next phase's fingerprint takes in."""
+        """SHA-256 of the networks: what the next phase's identity takes in."""
         return self.facts["files"][NETWORKS]
 
 
@@ -107,13 +107,13 @@ def load_grown(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
 
 
 class SnapshotFolder:
-    """The last snapshots of one phase with one fingerprint, in the folder `name` of a store.
+    """The last snapshots of one phase with one identity, in the folder `name` of a store.
 
     A snapshot's name says its content's digest, so that a damaged one is known and the one before it serves.
     """
 
-    def __init__(self, store: Store, key: str, fingerprint: str) -> None:
-        self.store, self.name = store, f"{key}-{fingerprint[:16]}"
+    def __init__(self, store: Store, key: str, identity: str) -> None:
+        self.store, self.name = store, f"{key}-{identity[:16]}"
 
     def write(self, images_shown: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> bool:
         """Write a snapshot, point LATEST at it, and remove all but the last two and what a kill cut off.

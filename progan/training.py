@@ -7,7 +7,7 @@ bits as one that was not.
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,10 @@ from progan import RESULTS_VERSION, __version__
 from progan.config import Config, PhaseConfig
 from progan.distributed import Ranks, check_continued, check_shares
 from progan.errors import InputError, Interrupted
-from progan.files import digest_of
 from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
-from progan.snapshots import NETWORKS, Checkpoint, SnapshotFolder, stripped, write_checkpoint
+from progan.snapshots import Checkpoint, SnapshotFolder, stripped, write_checkpoint
 from progan.step import Draws, critic_step, draw, generator_step, joint_step, prepare_reals, stream_seed
 
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
@@ -93,41 +92,11 @@ class Hooks:
     machine: Callable[[], dict[str, Any]] = dict  # what it says of itself: columns of the history
 
 
-def fingerprint(config: Config, phase: PhaseConfig, data_digest: str, init: Checkpoint | None) -> str:
-    """The hash of all that decides what `phase` becomes, but for the rounding of sums over several ranks."""
-    facts = {
-        "network": dataclasses.asdict(config.network),
-        "training": dataclasses.asdict(config.training),
-        "schedule": dataclasses.asdict(phase),
-        "dataset": {"digest": data_digest},
-        "versions": {"results": RESULTS_VERSION},
-    }
-    return _fingerprint(facts, None if init is None else init.digest)
-
-
-def began_with(facts: Mapping[str, Any], init: Mapping[str, Any]) -> bool:
-    """Whether the checkpoint that says `facts` of itself is of a phase that started from that of `init`."""
-    return facts["fingerprint"] == _fingerprint(facts, init["files"][NETWORKS])
-
-
-def _fingerprint(facts: Mapping[str, Any], init_digest: str | None) -> str:
-    """By what a checkpoint says of itself, and the digest of what its `init` points to."""
-    return digest_of(
-        {
-            "results_version": facts["versions"]["results"],
-            "network": facts["network"],
-            "training": facts["training"],
-            "phase": {name: value for name, value in facts["schedule"].items() if name != "init"},
-            "data": facts["dataset"]["digest"],
-            "init": init_digest,
-        }
-    )
-
-
 class PhaseTrainer:
     """A phase under way: its models, its place in the schedule, its history.
 
     images: uint8 [N, C, R, R]. labels: int64 [N], 0 … label_size - 1; left out with label_size 0.
+    identity: the hash of all that decides what the phase becomes; its checkpoint repeats it.
     """
 
     def __init__(
@@ -135,7 +104,7 @@ class PhaseTrainer:
         config: Config,
         phase: PhaseConfig,
         images: np.ndarray,
-        data_digest: str,
+        identity: str,
         init: Checkpoint | None,
         device: torch.device,
         labels: np.ndarray | None = None,
@@ -154,7 +123,7 @@ class PhaseTrainer:
         check_shares(config, phase, ranks.size)
         self.config, self.phase, self.device, self.ranks = config, phase, device, ranks
         self.schedule = Schedule(phase)
-        self.fingerprint = fingerprint(config, phase, data_digest, init)
+        self.identity, self.init = identity, init
         self.start_images = 0 if init is None else init.facts["images_shown"]
         self.models = Models.build(config, phase, init, device, ranks)
         self.reals = RealImages(
@@ -226,7 +195,8 @@ class PhaseTrainer:
             "resolution": self.phase.resolution,
             "images_shown": images_shown,
             "kimg": images_shown / 1000,
-            "fingerprint": self.fingerprint,
+            "identity": self.identity,
+            "init": None if self.init is None else self.init.digest,
             "network": dataclasses.asdict(self.config.network),
             "training": dataclasses.asdict(self.config.training),
             "schedule": dataclasses.asdict(self.phase),

@@ -6,24 +6,21 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def build_dataset(
-    params: str, params_digest: str, dataset_uri: str, dataset_digest: str, results: str, run: str
-) -> str:
+def build_dataset(params: str, dataset_uri: str, dataset_digest: str, results: str, run: str) -> str:
     """Make sure that the dataset is at `dataset_uri`; its digest. The run's results then say what it is of.
 
     Args:
         params: params.yaml as canonical JSON.
-        params_digest: Digest of those that decide the dataset.
         dataset_uri: Where the dataset is, or is to be.
         dataset_digest: Of the dataset that is expected there; empty when it was not built before.
         results: Where the results of all tasks are kept.
         run: The name of this run.
     """
     from components.build_dataset.stage import find_or_build
-    from components.results import RUNNING, Results
+    from components.run_record import RUNNING, RunRecord
     from progan import config
 
     loaded = config.from_text(params)
     digest = find_or_build(loaded, dataset_uri, dataset_digest)
-    Results(results, loaded, digest, run).keep_state(RUNNING)
+    RunRecord.of(loaded, digest, RUNNING).write(results, run)
     return digest

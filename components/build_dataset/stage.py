@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from components import digests
+from components.identity import dataset_name
 from components.object_store import open_store
 from components.object_store.dataset import cache, find_manifest, upload_dataset
 from progan.config import Config
@@ -66,7 +66,7 @@ def _build_at(config: Config, uri: str) -> Manifest:
     if isinstance(store, FolderStore):
         build_dataset(config, store.root)
         return load_manifest(store.root)
-    scratch = cache() / f"build-{digests.dataset_params(config)[:16]}"
+    scratch = cache() / f"build-{dataset_name(config, '')}"
     build_dataset(config, scratch)
     upload_dataset(scratch, uri)
     manifest = load_manifest(scratch)

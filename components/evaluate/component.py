@@ -8,13 +8,12 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def evaluate(
     params: str,
-    params_digest: str,
     phase: str,
     dataset_uri: str,
     dataset_digest: str,
     results: str,
     checkpoint: dsl.Input[dsl.Model],
-    network: dsl.Input[dsl.Model],
+    score_network: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Metrics],
     samples: dsl.Output[dsl.Artifact],
     nearest: dsl.Output[dsl.Artifact],
@@ -25,31 +24,24 @@ def evaluate(
 
     Args:
         params: params.yaml as canonical JSON.
-        params_digest: Digest of those that decide the evaluation.
         phase: The key of the phase.
         dataset_uri: Where the dataset is.
         dataset_digest: Of its manifest.
         results: Where the results of all tasks are kept.
         checkpoint: Of the finished phase.
-        network: The score network's folder.
+        score_network: The folder of the network that scores generators.
         evaluation: The measures, as JSON and as metrics.
         samples: Reals beside fakes.
         nearest: Fakes above the training images that are nearest to them.
     """
-    from pathlib import Path
-
     from components.evaluate.stage import evaluate, numbers
-    from components.object_store.dataset import fetch_level
-    from components.results import Results, opened
-    from progan import config
+    from components.pod import Pod
 
-    loaded = config.from_text(params)
-    kept, finished = Results(results, loaded, dataset_digest), Path(checkpoint.path)
-    made = Path(evaluation.path), Path(samples.path), Path(nearest.path)
-    if kept.fetch_evaluation(phase, opened(finished), *made):
-        print(f"{phase}: was measured before, taken from {results}")
-    else:
-        dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
-        evaluate(loaded, phase, finished, dataset, Path(network.path), *made)
-        kept.keep_evaluation(phase, *made)
-    evaluation.metadata.update(numbers(made[0]))
+    inputs = {"checkpoint": checkpoint, "score_network": score_network}
+    with Pod("evaluate", params, results, phase, dataset_uri, dataset_digest, **inputs) as pod:
+        if not pod.bring():
+            dataset = pod.fetch_level(pod.config.phase(phase).resolution)
+            evaluate(pod.config, phase, **pod.paths | {"dataset": dataset})
+            pod.keep()
+        evaluation.metadata.update(numbers(pod.paths["evaluation"]))
+        pod.hand_on(evaluation=evaluation, samples=samples, nearest=nearest)

@@ -35,15 +35,16 @@ Images = Callable[[int, int], Iterator[Tensor]]  # from which image to which →
 def evaluate(
     config: Config,
     key: str,
-    checkpoint: Path,
+    *,
     dataset: Path,
+    checkpoint: Path,
     score_network: Path,
-    out: Path,
+    evaluation: Path,
     samples: Path,
-    nearest_images: Path,
+    nearest: Path,
 ) -> None:
-    """Write the measures of `checkpoint` to `out` (JSON), reals beside fakes to `samples` (PNG), and to
-    `nearest_images` (PNG) fakes above the training images that are nearest to them."""
+    """Write the measures of `checkpoint` to `evaluation` (JSON), reals beside fakes to `samples` (PNG), and
+    fakes above the training images that are nearest to them to `nearest` (PNG)."""
     finished = read_checkpoint(checkpoint)
     if finished.facts["phase"] != key:
         raise InputError(
@@ -57,21 +58,21 @@ def evaluate(
     generator = load_generator(finished).to(best_device())
     reals, fakes = _reals_of(images, config), _fakes_of(generator, labels, config)
     nearness, near = _nearest(images, fakes, config)
-    evaluation = {
+    measured = {
         "phase": key,
         "resolution": resolution,
         "kimg": finished.facts["kimg"],
-        "fingerprint": finished.facts["fingerprint"],
+        "identity": finished.facts["identity"],
         "checkpoint": finished.digest,
         "dataset": finished.facts["dataset"]["digest"],
         **_measure(config, reals, len(images), fakes, score_network),
         "nearest": nearness,
     }
     write_png(samples, _samples(images, labels, generator, config))
-    write_png(nearest_images, near)
-    write_json(out, _finite_or_null(evaluation))
-    distance, floor = evaluation["swd"]["average"], evaluation["swd_floor"]["average"]
-    print(f"{out}: SWD {distance:.1f}; real images among themselves {floor:.1f}")
+    write_png(nearest, near)
+    write_json(evaluation, _finite_or_null(measured))
+    distance, floor = measured["swd"]["average"], measured["swd_floor"]["average"]
+    print(f"{evaluation}: SWD {distance:.1f}; real images among themselves {floor:.1f}")
 
 
 def numbers(evaluation: Path) -> dict[str, float]:

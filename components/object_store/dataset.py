@@ -35,15 +35,6 @@ def find_manifest(uri: str) -> Manifest | None:
         raise InputError(f"{where}: not valid JSON ({error}); copy the built dataset there again") from None
 
 
-def fetch_manifest(uri: str, folder: Path) -> str:
-    """Bring the manifest of the dataset at `uri` to `folder`; its digest, empty when there is none."""
-    manifest = find_manifest(uri)
-    if manifest is None:
-        return ""
-    write_json(folder / MANIFEST_NAME, manifest.to_json())
-    return manifest.digest
-
-
 def upload_dataset(folder: Path, uri: str) -> None:
     """Copy a built dataset to `uri`: its manifest last, so that half of one is never taken for it."""
     store, manifest = open_store(uri), load_manifest(folder)
@@ -72,7 +63,7 @@ def fetch_level(uri: str, digest: str, resolution: int) -> Path:
     if isinstance(store, FolderStore):
         _demand(digest, load_manifest(store.root), uri)
         return store.root
-    manifest = _demanded(digest, uri)
+    manifest = demanded_manifest(uri, digest)
     level, key = built_level(manifest, resolution, uri), phase_key(resolution)
     cached = FolderStore(cache() / manifest.digest[:16])
     with cached.alone(key, f"is fetching {key} of {uri}"):
@@ -90,7 +81,7 @@ def fetch_dataset(uri: str, digest: str, out: Path) -> None:
     digest: what the manifest's digest has to be. Raises InputError when it is another one, the dataset is not
     whole, or the disk has no room for it; Unavailable when the store does not answer.
     """
-    manifest, beside = _demanded(digest, uri), out.with_name(f".{out.name}.{digest[:16]}.partial")
+    manifest, beside = demanded_manifest(uri, digest), out.with_name(f".{out.name}.{digest[:16]}.partial")
     refuse_foreign(out)
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +140,7 @@ def _fetch_shard(store: Store, uri: str, folder: Path, shard: Shard) -> int:
     return shard.bytes
 
 
-def _demanded(digest: str, uri: str) -> Manifest:
+def demanded_manifest(uri: str, digest: str) -> Manifest:
     """The manifest of the dataset at `uri`; InputError when there is none, or another one."""
     manifest = find_manifest(uri)
     if manifest is None:

@@ -48,7 +48,7 @@ ONLY_THE_USER_HELPS = {
 class S3Store:
     """The objects below an address such as "s3://bucket/prefix", as a `progan.store.Store`.
 
-    S3 shows an object when all of it has arrived with the right checksum. Two trainers of one fingerprint
+    S3 shows an object when all of it has arrived with the right checksum. Two trainers of one identity
     are not kept apart: they write the same bytes under the same names, and either's are right to go on from.
     """
 

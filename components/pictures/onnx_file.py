@@ -2,7 +2,7 @@
 
 Inputs: `latents`, float [N, latent_size], from N(0, I); `labels`, int64 [N], if the generator is conditional;
 `truncation`, float [], which may be left out: 1 then (see progan.sampling.Sampler). Output: `images`, float
-[N, C, R, R], about [-1, 1], not clipped. The file's metadata say phase, fingerprint and the rest of FACTS.
+[N, C, R, R], about [-1, 1], not clipped. The file's metadata say phase, identity and the rest of FACTS.
 """
 
 import json
@@ -28,7 +28,7 @@ from progan.sampling import (
     to_uint8,
 )
 
-FACTS = ("phase", "resolution", "kimg", "fingerprint")
+FACTS = ("phase", "resolution", "kimg", "identity")
 TOLERANCE = 1e-4  # between onnxruntime's images and torch's
 
 

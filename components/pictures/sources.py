@@ -86,11 +86,9 @@ def _by_resolution(folders: Sequence[Path]) -> list[Opened]:
 
 def _of_one_run(found: Sequence[Opened], what: str) -> list[Opened]:
     """The first, and those after it that each began with the one before; says which others are left out."""
-    from progan.training import began_with
-
     run = [found[0]]
     for phase in found[1:]:
-        if not began_with(phase.facts, run[-1].facts):
+        if phase.facts["init"] != run[-1].facts["files"][NETWORKS]:
             break
         run.append(phase)
     if others := [phase.facts["phase"] for phase in found[len(run) :]]:

@@ -15,13 +15,12 @@ from PIL import Image
 from components.evaluate.measures import flat_measures
 from components.register.history import History
 from components.register.registry import CHECKPOINT, phase_runs, who
-from components.results import Results
 from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.files import canonical_json, read_json
 from progan.render import write_png
 
-RUN_KEY = "progan.fingerprint"  # the tag by which a run that was interrupted is found again
+RUN_KEY = "progan.identity"  # the tag by which a run that was interrupted is found again
 SAMPLES, PREVIEW = "samples.png", "preview.png"  # artifacts: reals beside fakes; and no wider than a page
 PICTURE_KEY = "curves/same latents"  # pictures over training, with a slider
 PREVIEW_PIXELS = 830  # across the page of a version, beside MLflow's panels
@@ -32,36 +31,16 @@ DIGEST_LENGTH = 36  # of a dataset's, as much as MLflow's database holds
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where the stages before left what is logged; each folder holds one entry a phase."""
+    """What `register` reads and makes, by dvc.yaml's names; folders of the phases hold one entry each."""
 
+    verdict: Path
+    dataset: Path
     checkpoints: Path
     history: Path
     grids: Path
-    evaluations: Path
+    evaluation: Path
     samples: Path
-    verdict: Path
-
-    @classmethod
-    def below(cls, root: Path) -> "RunFiles":
-        """The files of a project's folder."""
-        return cls(
-            checkpoints=root / "checkpoints",
-            history=root / "history",
-            grids=root / "grids",
-            evaluations=root / "evaluation",
-            samples=root / "samples",
-            verdict=root / "verdict.json",
-        )
-
-    def add_checkpoints(self, kept: Results, last: str, folder: Path) -> None:
-        """Gather the checkpoints of a run that passed; that of the phase `last` is in `folder`."""
-        if not read_json(self.verdict)["passed"]:
-            return
-        self.checkpoints.mkdir()
-        for _ in kept.gather_checkpoints(self.checkpoints.parent):
-            pass
-        if not (self.checkpoints / last).exists():
-            (self.checkpoints / last).symlink_to(folder)
+    registration: Path
 
     def history_of(self, key: str) -> History:
         return History.read(self.history / f"{key}.csv")
@@ -70,11 +49,11 @@ class RunFiles:
 def find_or_make_parent(
     mlflow_client: Any, config: Config, verdict: dict[str, Any], files: RunFiles, commit: str
 ) -> str:
-    """The id of the run with this verdict's fingerprint."""
+    """The id of the run of the phase that was judged."""
     name = config.register.model
     experiment = mlflow_client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else mlflow_client.create_experiment(name)
-    key = verdict["candidate"]["fingerprint"]
+    key = verdict["candidate"]["identity"]
     found = mlflow_client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{key}'")
     if found:
         return found[0].info.run_id
@@ -128,7 +107,7 @@ def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: 
     tags = {"mlflow.parentRunId": parent, "phase": key, **_origin()}
     run = mlflow_client.create_run(experiment_id, history.began, tags, key).info
     _log_params(mlflow_client, run.run_id, asdict(config.phase(key)))
-    evaluation = flat_measures(read_json(files.evaluations / f"{key}.json"))
+    evaluation = flat_measures(read_json(files.evaluation / f"{key}.json"))
     metrics = [*history.metrics(run.start_time), *_measures(evaluation, history.ended or run.start_time)]
     _log_metrics(mlflow_client, run.run_id, metrics)
     _log_samples(mlflow_client, run.run_id, files.samples / f"{key}.png")

@@ -1,7 +1,6 @@
 """Log the run to MLflow and, when the gate passed, register its generator."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from components.commit import git_commit
@@ -23,15 +22,16 @@ from progan.files import alone, canonical_json, read_json, write_json
 from progan.snapshots import Checkpoint, read_checkpoint
 
 
-def register(config: Config, files: RunFiles, dataset: str, out: Path) -> None:
+def register(config: Config, files: RunFiles, dataset: str) -> None:
     """Log parent and phase runs; register the last phase's generator if the verdict is passed.
 
-    Everything is found again by fingerprint, so running this twice, or again after it was killed, makes
-    no second run or version. Writes what was made to `out` (JSON).
+    Everything is found again by identity, so running this twice, or again after it was killed, makes
+    no second run or version. Writes what was made to `files.registration` (JSON).
 
     dataset: the address of what it was trained with.
     """
     verdict = read_json(files.verdict, "phase", "passed", "reasons", "candidate")
+    out = files.registration
     waiting = alone(out.with_name(f".{out.name}.lock"), "is registering this run")
     with waiting, clear_errors(config.register.model):
         version, run = _register(config, files, dataset, verdict)
@@ -73,7 +73,7 @@ def _story(
     config: Config, files: RunFiles, dataset: str, verdict: dict[str, Any], commit: str, run: str
 ) -> describe.RunStory:
     histories = {key: files.history_of(key) for key in config.phases}
-    measures = {key: flat_measures(read_json(files.evaluations / f"{key}.json")) for key in config.phases}
+    measures = {key: flat_measures(read_json(files.evaluation / f"{key}.json")) for key in config.phases}
     return describe.RunStory(config, verdict, find_manifest(dataset), histories, measures, commit, run)
 
 

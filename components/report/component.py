@@ -8,7 +8,6 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def report(
     params: str,
-    params_digest: str,
     dataset_uri: str,
     results: str,
     run: str,
@@ -19,7 +18,6 @@ def report(
 
     Args:
         params: params.yaml as canonical JSON.
-        params_digest: Digest of all of them.
         dataset_uri: Where the dataset is, if it was built.
         results: Where the results of all tasks are kept.
         run: The name of this run.
@@ -27,19 +25,16 @@ def report(
         page: The report.
     """
     from pathlib import Path
-    from tempfile import TemporaryDirectory
 
-    from components.object_store.dataset import fetch_manifest
+    from components.pod import Pod
     from components.report.stage import ReportFiles, report
-    from components.results import Results
-    from progan import config
+    from components.run_record import RunRecord
 
     failure = None if status.state == "SUCCEEDED" else f"{status.state} {status.error_message}"
-    loaded = config.from_text(params)
-    with TemporaryDirectory() as name:
-        folder, out = Path(name), Path(name) / "report"
-        kept = Results(results, loaded, fetch_manifest(dataset_uri, folder), run)
-        kept.gather(folder)
-        report(loaded, ReportFiles.below(folder, folder), out, failure)
-        kept.keep_report(out, status.state, status.error_message or "")
-        Path(page.path).write_bytes((out / "report.html").read_bytes())
+    with Pod("report", params, results, None, dataset_uri, run=run) as pod:
+        pod.bring_inputs()
+        report(pod.config, ReportFiles(**pod.paths), failure)
+        pod.keep()
+        digest = pod.manifest.digest if pod.manifest else ""
+        RunRecord.of(pod.config, digest, status.state, status.error_message or "").write(results, run)
+        Path(page.path).write_bytes((pod.paths["report"] / "report.html").read_bytes())

@@ -43,34 +43,30 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where the stages before left what is reported."""
+    """What `report` reads and makes, by dvc.yaml's names; folders of the phases hold one entry each."""
 
+    dataset: Path
     history: Path
-    evaluations: Path
+    evaluation: Path
     samples: Path
     verdict: Path
     registration: Path
-    dataset: Path
-
-    @classmethod
-    def below(cls, root: Path, dataset: Path) -> "ReportFiles":
-        """The files of a project's folder."""
-        history, evaluations, samples = root / "history", root / "evaluation", root / "samples"
-        verdict, registration = root / "verdict.json", root / "registration.json"
-        return cls(history, evaluations, samples, verdict, registration, dataset)
+    report: Path
 
 
-def report(config: Config, files: ReportFiles, out: Path, failure: str | None = None) -> None:
-    """Write report.html, and the tables behind `dvc plots` and `dvc metrics`, into the folder `out`.
+def report(config: Config, files: ReportFiles, failure: str | None = None) -> None:
+    """Write report.html, and the tables behind `dvc plots` and `dvc metrics`, into the folder
+    `files.report`.
 
     A run that was stopped or failed (`failure` says how), or whose weights were imported and have no history,
     is reported as far as there is something.
     """
+    out = files.report
     history = {key: rows for key in config.phases if (rows := _history(files.history / f"{key}.csv"))}
     evaluations = {
         key: _evaluation(path, key)
         for key in config.phases
-        if (path := files.evaluations / f"{key}.json").exists()
+        if (path := files.evaluation / f"{key}.json").exists()
     }
     _write_tables(out, history, evaluations)
     phases = [

@@ -7,33 +7,23 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def score_network(
-    params: str,
-    params_digest: str,
-    dataset_uri: str,
-    dataset_digest: str,
-    results: str,
-    network: dsl.Output[dsl.Model],
+    params: str, dataset_uri: str, dataset_digest: str, results: str, score_network: dsl.Output[dsl.Model]
 ) -> None:
     """Prepare the network that scores generators, or take it from the results.
 
     Args:
         params: params.yaml as canonical JSON.
-        params_digest: Digest of those that decide the network.
         dataset_uri: Where the dataset is.
         dataset_digest: Of its manifest.
         results: Where the results of all tasks are kept.
-        network: The score network's folder.
+        score_network: The network's folder.
     """
-    from pathlib import Path
-
-    from components.object_store.dataset import fetch_level
-    from components.results import Results
+    from components.pod import Pod
     from components.score_network.stage import prepare_score_network, resolution_looked_at
-    from progan import config
 
-    loaded = config.from_text(params)
-    kept, out = Results(results, loaded, dataset_digest), Path(network.path)
-    if not kept.fetch_score_network(out):
-        dataset = fetch_level(dataset_uri, dataset_digest, resolution_looked_at(loaded))
-        prepare_score_network(loaded, dataset, out)
-        kept.keep_score_network(out)
+    with Pod("score-network", params, results, None, dataset_uri, dataset_digest) as pod:
+        if not pod.bring():
+            dataset = pod.fetch_level(resolution_looked_at(pod.config))
+            prepare_score_network(pod.config, dataset, pod.paths["score_network"])
+            pod.keep()
+        pod.hand_on(score_network=score_network)

@@ -8,7 +8,6 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def train(
     params: str,
-    params_digest: str,
     phase: str,
     dataset_uri: str,
     dataset_digest: str,
@@ -25,7 +24,6 @@ def train(
 
     Args:
         params: params.yaml as canonical JSON.
-        params_digest: Digest of those that decide the checkpoint.
         phase: The key of the phase.
         dataset_uri: Where the dataset is.
         dataset_digest: Of its manifest.
@@ -36,20 +34,14 @@ def train(
         grids: Pictures over training.
         init: The checkpoint of the phase before; none for the first.
     """
-    from pathlib import Path
+    from components.pod import Pod
+    from components.train.launch import PhaseJob, gpus_here, launch
 
-    from components.object_store.dataset import fetch_level
-    from components.results import Results, opened
-    from components.train.launch import PhaseJob, gpus_here, launcher
-    from progan import config
-
-    loaded = config.from_text(params)
-    kept = Results(results, loaded, dataset_digest)
-    before = Path(init.path) if init else None
-    made = Path(checkpoint.path), Path(history.path), Path(grids.path)
-    if kept.fetch_training(phase, opened(before) if before else None, *made):
-        print(f"{phase}: was trained before, taken from {results}")
-    else:
-        dataset = fetch_level(dataset_uri, dataset_digest, loaded.phase(phase).resolution)
-        launcher(gpus_here()).run(PhaseJob(loaded, phase, dataset, before, snapshots, *made))
-        kept.keep_training(phase, *made)
+    with Pod("train", params, results, phase, dataset_uri, dataset_digest, init=init) as pod:
+        if not pod.bring():
+            dataset = pod.fetch_level(pod.config.phase(phase).resolution)
+            launch(
+                PhaseJob.of(pod.config, pod.task, pod.identity, pod.paths, dataset, snapshots), gpus_here()
+            )
+            pod.keep()
+        pod.hand_on(checkpoint=checkpoint, history=history, grids=grids)

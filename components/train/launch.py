@@ -3,15 +3,15 @@
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 from components.object_store import open_store
+from components.stages import Task
 from components.train.stage import train
 from progan import errors
 from progan.config import Config
@@ -28,33 +28,55 @@ class PhaseJob:
 
     config: Config
     key: str
+    identity: str
     dataset: Path
     init: Path | None
     snapshots: str  # their folder, or s3:// address
-    out: Path
+    checkpoint: Path
     history: Path
     grids: Path
 
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        task: Task,
+        identity: str,
+        paths: Mapping[str, Path],
+        dataset: Path,
+        snapshots: str,
+    ) -> "PhaseJob":
+        """The training of `task`, whose files lie at `paths`, by their names."""
+        key = str(task.key)
+        init = None if config.phase(key).is_first else paths["init"]
+        made = paths["checkpoint"], paths["history"], paths["grids"]
+        return cls(config, key, identity, dataset, init, snapshots, *made)
+
     def run(self, ranks: Ranks = Ranks()) -> None:
         """Train, as one of `ranks`."""
-        files = self.dataset, self.init, open_store(self.snapshots), self.out, self.history, self.grids
-        train(self.config, self.key, *files, ranks)
+        train(
+            self.config,
+            self.key,
+            self.identity,
+            self.dataset,
+            self.init,
+            open_store(self.snapshots),
+            self.checkpoint,
+            self.history,
+            self.grids,
+            ranks,
+        )
 
 
-class Launcher(Protocol):
-    """Runs all ranks of a job to their end, here or elsewhere.
+def launch(job: PhaseJob, gpus: int) -> None:
+    """Train in this process, or in one for each of several GPUs of this machine (of its CPU, if it has none).
 
-    A third form belongs beside the two below: one that hands the job to Kubeflow Trainer as a TrainJob, whose
-    pods start `components.train.rank` as torchrun does here.
+    Raises what a rank raises: InputError, or Interrupted with all saved.
     """
-
-    def run(self, job: PhaseJob) -> None:
-        """Raises what a rank raises: InputError, or Interrupted with all saved."""
-
-
-def launcher(gpus: int) -> Launcher:
-    """What trains on so many GPUs of this machine."""
-    return InProcess() if gpus == 1 else Torchrun(gpus)
+    if gpus == 1:
+        job.run()
+    else:
+        _torchrun(job, gpus)
 
 
 def gpus_here() -> int:
@@ -65,51 +87,39 @@ def gpus_here() -> int:
     return int(said)
 
 
-class InProcess:
-    """One rank, in this process, on its GPU or its CPU."""
+def _torchrun(job: PhaseJob, gpus: int) -> None:
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
 
-    def run(self, job: PhaseJob) -> None:
-        job.run()
+    _check(job, gpus)
+    with tempfile.TemporaryDirectory(prefix="progan-") as name, _signals_restored():
+        folder = Path(name)
+        write_job(job, folder)
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // gpus)))
+        os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(GRACE_SECONDS))
+        here = ["--standalone", "--local-addr=localhost", f"--nproc-per-node={gpus}"]
+        try:
+            run(parse_args([*here, "-m", "components.train.rank", name]))
+        except SignalException as stopped:
+            raise told(folder) or _cut_off(
+                job, f"{stopped.sigval.name} came before its state could be saved"
+            ) from None
+        except ChildFailedError as failed:
+            ends = {rank: failure.exitcode for rank, failure in failed.failures.items()}
+            killed = [rank for rank, end in ends.items() if end == -signal.SIGKILL]
+            if error := told(folder):
+                raise error from None
+            if killed:
+                raise _cut_off(job, f"rank {killed[0]} was killed") from None
+            raise
 
 
-@dataclass(frozen=True)
-class Torchrun:
-    """One process a GPU of this machine; as many on the CPU of a machine that has none."""
-
-    gpus: int
-
-    def run(self, job: PhaseJob) -> None:
-        from torch.distributed.elastic.multiprocessing import SignalException
-        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-        from torch.distributed.run import parse_args, run
-
-        self._check(job)
-        with tempfile.TemporaryDirectory(prefix="progan-") as name, _signals_restored():
-            folder = Path(name)
-            write_job(job, folder)
-            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.gpus)))
-            os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(GRACE_SECONDS))
-            here = ["--standalone", "--local-addr=localhost", f"--nproc-per-node={self.gpus}"]
-            try:
-                run(parse_args([*here, "-m", "components.train.rank", name]))
-            except SignalException as stopped:
-                raise told(folder) or _cut_off(
-                    job, f"{stopped.sigval.name} came before its state could be saved"
-                ) from None
-            except ChildFailedError as failed:
-                ends = {rank: failure.exitcode for rank, failure in failed.failures.items()}
-                killed = [rank for rank, end in ends.items() if end == -signal.SIGKILL]
-                if error := told(folder):
-                    raise error from None
-                if killed:
-                    raise _cut_off(job, f"rank {killed[0]} was killed") from None
-                raise
-
-    def _check(self, job: PhaseJob) -> None:
-        """Refuse before anything starts what every rank would refuse."""
-        check_shares(job.config, job.config.phase(job.key), self.gpus)
-        if 0 < (here := torch.cuda.device_count()) < self.gpus:
-            raise InputError(f"--gpus {self.gpus}: this machine has {here}; ask for no more")
+def _check(job: PhaseJob, gpus: int) -> None:
+    """Refuse before anything starts what every rank would refuse."""
+    check_shares(job.config, job.config.phase(job.key), gpus)
+    if 0 < (here := torch.cuda.device_count()) < gpus:
+        raise InputError(f"--gpus {gpus}: this machine has {here}; ask for no more")
 
 
 def _cut_off(job: PhaseJob, how: str) -> Interrupted:

@@ -36,17 +36,18 @@ PICTURE_PIXELS, PICTURE_IMAGES = 512, 64  # about how wide pictures over trainin
 def train(
     config: Config,
     key: str,
+    identity: str,
     dataset: Path,
     init: Path | None,
     snapshots: Store,
-    out: Path,
+    checkpoint: Path,
     history: Path,
     grids: Path,
     ranks: Ranks = Ranks(),
 ) -> None:
     """Train the phase `key` from the checkpoint `init`, or on from its newest snapshot if there is one.
 
-    Writes the checkpoint folder `out` and pictures over training, `<kimg>.png` in the folder `grids` (both
+    Writes the folder `checkpoint` and pictures over training, `<kimg>.png` in the folder `grids` (both
     the same bytes for the same inputs on the same machine), and the CSV file `history`, which also holds
     times and what the machine said of itself. Raises Interrupted, with all saved, on SIGTERM or SIGINT,
     and Unavailable when it cannot be known whether there are snapshots.
@@ -57,8 +58,8 @@ def train(
     images, labels = load_training_set(dataset, phase.resolution, config.network.label_size)
     digest = manifest.level(phase.resolution).digest
     before = None if init is None else read_checkpoint(init)
-    trainer = PhaseTrainer(config, phase, images, digest, before, best_device(), labels, ranks)
-    folder = SnapshotFolder(snapshots, key, trainer.fingerprint)
+    trainer = PhaseTrainer(config, phase, images, identity, before, best_device(), labels, ranks)
+    folder = SnapshotFolder(snapshots, key, trainer.identity)
     if not ranks.is_first:
         _follow(trainer, folder)
         return
@@ -70,8 +71,8 @@ def train(
         _write_pictures(grids, trainer.pictures)
         classes = [label.name for label in manifest.classes]
         facts = {"name": manifest.name, "images": manifest.images, "digest": digest, "classes": classes}
-        trainer.write_checkpoint(out, facts)
-    print(f"{out}: {key} trained, {trainer.images_shown / 1000:g} kimg in {duration(trainer.seconds)}")
+        trainer.write_checkpoint(checkpoint, facts)
+    print(f"{checkpoint}: {key} trained, {trainer.images_shown / 1000:g} kimg in {duration(trainer.seconds)}")
 
 
 def _follow(trainer: PhaseTrainer, snapshots: SnapshotFolder) -> None:

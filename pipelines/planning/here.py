@@ -1,20 +1,23 @@
 """A run on this machine: what `dvc repro` would do."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from components import stages
+from components.receipts import Workspace
+from components.results import trace
+from components.stages import Task
 from components.train.launch import gpus_here
 from pipelines.planning.staleness import NEVER_RUN, Fate, fates
 from pipelines.planning.step_times import Machine, Measured, own_rates
-from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of
+from pipelines.planning.tasks import Plan, PlannedTask, planned
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME, Manifest
 from progan.dataset.reader import load_manifest
 from progan.device import device_name
 from progan.errors import InputError, Interrupted
-from progan.files import read_json
-from progan.snapshots import FACTS, Checkpoint
 from progan.store import Store
 
 ROOT = Path()
@@ -32,12 +35,12 @@ def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Pla
     if not known:
         remarks.append("no DVC project here: nothing is known of earlier runs")
     own = own_rates(config, ROOT, device.device)
-    place = _Here(known, device, own, _manifest(known, dataset), store)
+    place = _Here(config, known, device, own, _manifest(known, dataset), store)
     gpus = f"{device.gpus} × " if device.gpus else ""
     return Plan(
         f"dvc repro, here on {gpus}{device.device}",
         True,
-        tuple(tasks_of(config, place, stages_of(config))),
+        tuple(planned(config, place, stages.tasks(config))),
         tuple(remarks),
     )
 
@@ -81,6 +84,7 @@ def _manifest(known: dict[str, Fate], dataset: Path) -> Manifest | None:
 class _Here:
     """This machine as a Place."""
 
+    config: Config
     fates: dict[str, Fate]
     device: Machine
     own: tuple[Measured, ...]
@@ -88,18 +92,21 @@ class _Here:
     snapshots: Store | None
     dataset_copies = 2  # DVC's cache has one
 
-    def fate(self, name: str) -> Fate:
-        return self.fates.get(name, Fate((NEVER_RUN,)))
+    def fate(self, task: Task) -> Fate:
+        return self.fates.get(task.name, Fate((NEVER_RUN,)))
 
-    def checkpoint(self, key: str) -> Checkpoint | None:
-        makers = in_dvc("train", key), in_dvc("warm-start", key)
-        if any(self.fates[maker].runs for maker in makers if maker in self.fates):
-            return None
-        folder = ROOT / "checkpoints" / key
-        return Checkpoint(folder, read_json(folder / FACTS)) if (folder / FACTS).exists() else None
+    def identity(self, task: Task) -> str | None:
+        return self._identities.get(task.name)
 
-    def machine(self, stage: str, key: str | None) -> Machine:
-        return self.device if key else Machine("CPU", 0)
+    @cached_property
+    def _identities(self) -> dict[str, str | None]:
+        if self.manifest is None:
+            return {}
+        found = trace(self.config, self.manifest, Workspace(ROOT))
+        return {each.task.name: each.identity for each in found}
 
-    def placed(self, task: Task) -> Task:
+    def machine(self, task: Task) -> Machine:
+        return self.device if task.gpus else Machine("CPU", 0)
+
+    def placed(self, task: PlannedTask) -> PlannedTask:
         return task

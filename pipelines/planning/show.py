@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from pipelines.planning.step_times import Range
-from pipelines.planning.tasks import Plan, Task
+from pipelines.planning.tasks import Plan, PlannedTask
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +22,7 @@ REASONS = 3  # shown of those that hold for the same tasks
 
 def as_json(plan: Plan) -> dict[str, Any]:
     """All of it, with the totals."""
-    tasks = [{"name": task.name, **asdict(task)} for task in plan.tasks]
+    tasks = [asdict(task) for task in plan.tasks]
     totals = {
         "to_do": len(plan.to_do),
         "hours": asdict(plan.hours),
@@ -112,7 +112,7 @@ def _columns(plan: Plan) -> list[str]:
     return [name for at, name in enumerate(COLUMNS) if at < 2 or any(row[at] for row in cells)]
 
 
-def _row(task: Task, columns: list[str]) -> list[str]:
+def _row(task: PlannedTask, columns: list[str]) -> list[str]:
     return [cell for name, cell in zip(COLUMNS, _cells(task), strict=True) if name in columns]
 
 
@@ -128,7 +128,7 @@ def _table(plan: Plan, columns: list[str]) -> "Table":
     return table
 
 
-def _cells(task: Task) -> tuple[str, ...]:
+def _cells(task: PlannedTask) -> tuple[str, ...]:
     what = STATES[task.state]
     if task.resumes_at_kimg is not None:
         what += f" {_count(task.resumes_at_kimg)}"
@@ -145,14 +145,14 @@ def _cells(task: Task) -> tuple[str, ...]:
     )
 
 
-def _memory(task: Task) -> str:
+def _memory(task: PlannedTask) -> str:
     if task.gpu_memory_gib is None:
         return ""
     of_card = f" of {task.card_gib:g}" if task.card_gib else ""
     return f"{'! ' if _too_large(task) else ''}{task.gpu_memory_gib:.0f}{of_card}"
 
 
-def _too_large(task: Task) -> bool:
+def _too_large(task: PlannedTask) -> bool:
     return bool(task.card_gib and task.gpu_memory_gib and task.gpu_memory_gib > task.card_gib)
 
 

@@ -1,12 +1,13 @@
-"""The tasks of a run: what would be done with each, why, and what it takes."""
+"""What would be done with each task of a run, why, and what it takes."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import Literal, Protocol
 
+from components.stages import Task
 from pipelines.planning import step_times
 from pipelines.planning.staleness import Fate
 from pipelines.planning.step_times import NOTHING, Machine, Measured, Range
@@ -14,9 +15,8 @@ from progan.config import Config, PhaseConfig
 from progan.dataset.manifest import Manifest
 from progan.memory import checkpoint_bytes, training_bytes
 from progan.phases import Schedule
-from progan.snapshots import KEPT_SNAPSHOTS, Checkpoint, SnapshotFolder
+from progan.snapshots import KEPT_SNAPSHOTS, SnapshotFolder
 from progan.store import Store
-from progan.training import fingerprint
 
 PNG_BYTES = 0.6  # of a pixel's three or one: photographs compress to about as much
 CHECKPOINT_COPIES = 2  # what the phase hands on, and what DVC's cache or the cluster's results keep of it
@@ -24,15 +24,16 @@ State = Literal["cached", "resumes", "runs"]
 
 
 @dataclass(frozen=True)
-class Task:
-    """A stage, perhaps of one phase, as a run would meet it.
+class PlannedTask:
+    """A task as a run would meet it.
 
     Amounts are those of what is still to be done: none of a task that is cached, and None where they do not
     apply or cannot be known.
     """
 
     stage: str
-    item: str | None  # the phase, or what is painted
+    key: str | None  # the phase, or what else the stage is repeated for
+    name: str  # as people read it
     state: State
     why: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
@@ -47,10 +48,6 @@ class Task:
     disk_gib: float | None = None
     price: Range | None = None
 
-    @property
-    def name(self) -> str:
-        return self.stage if self.item is None else f"{self.stage} {self.item}"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -58,12 +55,12 @@ class Plan:
 
     place: str
     ends_early: bool  # whether what follows a change is left out where that makes the same as before
-    tasks: tuple[Task, ...]
+    tasks: tuple[PlannedTask, ...]
     remarks: tuple[str, ...]
     currency: str = ""  # of the prices, where there are any
 
     @property
-    def to_do(self) -> tuple[Task, ...]:
+    def to_do(self) -> tuple[PlannedTask, ...]:
         return tuple(task for task in self.tasks if task.state != "cached")
 
     @property
@@ -109,85 +106,58 @@ class Place(Protocol):
     def snapshots(self) -> Store | None:
         """Where phases go on from, if it can be asked."""
 
-    def fate(self, name: str) -> Fate:
-        """Whether the task runs, and why; its name is DVC's, such as train@r0008."""
+    def fate(self, task: Task) -> Fate:
+        """Whether the task runs, and why."""
 
-    def checkpoint(self, key: str) -> Checkpoint | None:
-        """That of a phase that is finished here."""
+    def identity(self, task: Task) -> str | None:
+        """That of a task; None while a result that it depends on is not there."""
 
-    def machine(self, stage: str, key: str | None) -> Machine:
+    def machine(self, task: Task) -> Machine:
         """What the task runs on."""
 
-    def placed(self, task: Task) -> Task:
+    def placed(self, task: PlannedTask) -> PlannedTask:
         """The task with its price, what memory a card has, and what spot pods repeat."""
 
 
-def tasks_of(config: Config, place: Place, stages: Mapping[str, tuple[str | None, ...]]) -> Iterator[Task]:
-    """The tasks of these stages and items."""
-    for stage, items in stages.items():
-        for item in items:
-            yield _task(config, place, stage, item)
+def planned(config: Config, place: Place, tasks: Iterable[Task]) -> Iterator[PlannedTask]:
+    """What would be done with each of `tasks`."""
+    for task in tasks:
+        fate, machine = place.fate(task), place.machine(task)
+        known = PlannedTask(task.stage, task.key, task.title, "cached", gpus=machine.gpus)
+        if not fate.runs:
+            yield replace(known, why=(fate.remark,) if fate.remark else ())
+            continue
+        upstream = tuple(name.replace("@", " ") for name in fate.upstream)
+        known = replace(known, state="runs", why=fate.why, upstream=upstream)
+        fill = _training if task.stage == "train" else _other
+        yield place.placed(fill(config, place, task, known, machine))
 
 
-def stages_of(config: Config) -> dict[str, tuple[str | None, ...]]:
-    """Every stage with its items, in the order of a run: as dvc.yaml has them."""
-    phases, alone = tuple(config.phases), (None,)
-    return {
-        "paint": tuple(config.paint),
-        "build-dataset": alone,
-        "score-network": alone,
-        "warm-start": tuple(config.warm_start),
-        "train": phases,
-        "evaluate": phases,
-        "gate": alone,
-        "register": alone,
-        "report": alone,
-    }
-
-
-def in_dvc(stage: str, item: str | None) -> str:
-    """What DVC calls a stage."""
-    return stage if item is None else f"{stage}@{item}"
-
-
-def _task(config: Config, place: Place, stage: str, item: str | None) -> Task:
-    fate = place.fate(in_dvc(stage, item))
-    machine = place.machine(stage, item if stage in ("train", "evaluate") else None)
-    if not fate.runs:
-        return Task(stage, item, "cached", (fate.remark,) if fate.remark else (), gpus=machine.gpus)
-    upstream = tuple(name.replace("@", " ") for name in fate.upstream)
-    task = Task(stage, item, "runs", fate.why, upstream, gpus=machine.gpus)
-    if item and stage == "train":
-        task = _training(config, place, config.phase(item), task, machine)
-    else:
-        task = _other(config, place, task, machine)
-    return place.placed(task)
-
-
-def _other(config: Config, place: Place, task: Task, machine: Machine) -> Task:
+def _other(config: Config, place: Place, task: Task, known: PlannedTask, machine: Machine) -> PlannedTask:
     photographs = place.manifest.images if place.manifest else step_times.photographs(config, Path())
-    if task.stage == "paint" and task.item:
-        photographs = config.paint[task.item].images
-    estimate = step_times.other(task.stage, config, task.item, photographs, machine)
+    if task.stage == "paint" and task.key:
+        photographs = config.paint[task.key].images
+    estimate = step_times.other(task.stage, config, task.key, photographs, machine)
     images = photographs if task.stage in ("paint", "build-dataset") else None
     if task.stage == "build-dataset" and images:
         sides = config.dataset.resolutions
         size = images * sum(side**2 for side in sides) * config.network.channels * PNG_BYTES
-        task = replace(task, disk_gib=place.dataset_copies * size / 2**30)
+        known = replace(known, disk_gib=place.dataset_copies * size / 2**30)
     if estimate:
-        task = replace(task, hours=estimate.seconds * (1 / 3600), basis=estimate.basis)
-    return replace(task, images=images)
+        known = replace(known, hours=estimate.seconds * (1 / 3600), basis=estimate.basis)
+    return replace(known, images=images)
 
 
-def _training(config: Config, place: Place, phase: PhaseConfig, task: Task, machine: Machine) -> Task:
-    shown = _resumes_at(config, place, phase)
+def _training(config: Config, place: Place, task: Task, known: PlannedTask, machine: Machine) -> PlannedTask:
+    phase = config.phase(str(task.key))
+    shown = _resumes_at(place, task)
     images = Schedule(phase).total_images - (shown or 0)
     estimate = step_times.training(config, phase.key, images, machine, place.own)
     memory = training_bytes(config, phase.key, machine.gpus) / 2**30 if machine.gpus else None
     return replace(
-        task,
+        known,
         state="runs" if shown is None else "resumes",
-        resumes_at_kimg=None if shown is None else (_shown_before(place, phase) + shown) / 1000,
+        resumes_at_kimg=None if shown is None else (_shown_before(config, phase) + shown) / 1000,
         images=images,
         steps=images // phase.minibatch,
         hours=estimate.seconds * (1 / 3600),
@@ -197,23 +167,15 @@ def _training(config: Config, place: Place, phase: PhaseConfig, task: Task, mach
     )
 
 
-def _before(place: Place, phase: PhaseConfig) -> Checkpoint | None:
-    return None if phase.is_first else place.checkpoint(Path(phase.init).name)
+def _shown_before(config: Config, phase: PhaseConfig) -> int:
+    """The images of the phases before this one."""
+    earlier = (each for each in config.phases.values() if each.resolution < phase.resolution)
+    return sum(Schedule(each).total_images for each in earlier)
 
 
-def _shown_before(place: Place, phase: PhaseConfig) -> int:
-    before = _before(place, phase)
-    return before.facts.get("images_shown", 0) if before else 0
-
-
-def _resumes_at(config: Config, place: Place, phase: PhaseConfig) -> int | None:
-    """The images shown within the phase when its newest snapshot was written; None when there is none.
-
-    A phase's fingerprint is known when its data is, and the checkpoint that it starts from.
-    """
-    before = _before(place, phase)
-    if place.snapshots is None or place.manifest is None or (before is None and not phase.is_first):
+def _resumes_at(place: Place, task: Task) -> int | None:
+    """The images shown within the phase when its newest snapshot was written; None when there is none."""
+    identity = place.identity(task)
+    if place.snapshots is None or identity is None:
         return None
-    digest = place.manifest.level(phase.resolution).digest
-    folder = SnapshotFolder(place.snapshots, phase.key, fingerprint(config, phase, digest, before))
-    return folder.newest()
+    return SnapshotFolder(place.snapshots, str(task.key), identity).newest()

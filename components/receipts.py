@@ -1,0 +1,115 @@
+"""The receipt of a task: written last beside its outputs, it says what they are. No receipt, no result."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from posixpath import relpath
+from typing import Any
+
+from components.identity import digest_of_files, digest_of_path, digests_of_dataset, files_below, identity
+from components.stages import Task
+from progan.config import Config
+from progan.dataset.manifest import Manifest
+from progan.dataset.reader import load_manifest
+from progan.errors import InputError
+from progan.files import sha256_file, write_json
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one task made."""
+
+    task: str  # its name
+    identity: str
+    outputs: tuple[str, ...]  # paths below the project's root
+    files: dict[str, str]  # SHA-256 of every file of the outputs, by its path there
+
+    def files_of(self, output: str) -> dict[str, str]:
+        """Those of one output, which is a file itself or a folder."""
+        return {
+            path: digest
+            for path, digest in self.files.items()
+            if path == output or path.startswith(f"{output}/")
+        }
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What tasks that read the outputs go by, by their paths."""
+        return {
+            output: digest_of_files(
+                {relpath(path, output): digest for path, digest in self.files_of(output).items()}
+            )
+            for output in self.outputs
+        }
+
+    @classmethod
+    def of(cls, task: Task, identity: str, root: Path) -> "Receipt":
+        """The receipt of outputs that lie below `root`."""
+        outputs = tuple(file.path for file in task.outputs)
+        files = {
+            file.relative_to(root).as_posix(): sha256_file(file)
+            for output in outputs
+            for file in files_below(root / output)
+        }
+        return cls(task.name, identity, outputs, files)
+
+    @classmethod
+    def parse(cls, content: bytes, where: str) -> "Receipt":
+        """What stands in a receipt; InputError when it is none."""
+        try:
+            values: dict[str, Any] = json.loads(content)
+            return cls(**values | {"outputs": tuple(values["outputs"]), "files": {**values["files"]}})
+        except (ValueError, LookupError, TypeError):
+            raise InputError(f"{where}: no receipt; delete it to have its task done again") from None
+
+    def content(self) -> bytes:
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The receipts that lie below `root`."""
+
+    root: Path
+
+    def receipt(self, task: Task, identity: str) -> Receipt | None:
+        """That of the task with this identity; None when its result is not there."""
+        file = self.root / str(task.receipt)
+        receipt = Receipt.parse(file.read_bytes(), str(file)) if file.exists() else None
+        return receipt if receipt and receipt.identity == identity else None
+
+
+@contextmanager
+def recorded(config: Config, task: Task, **given: Path) -> Iterator[tuple[str, dict[str, Path]]]:
+    """Write the receipt of `task`, which is done in this folder, when what is done inside has ended well.
+
+    Yields its identity and the paths of its files, by their names. given: those of inputs that lie elsewhere.
+    """
+    paths, file = task.paths() | given, Path(str(task.receipt))
+    identity = identity_here(config, task, paths)
+    file.unlink(missing_ok=True)
+    yield identity, paths
+    write_json(file, asdict(Receipt.of(task, identity, Path())))
+
+
+def identity_here(
+    config: Config, task: Task, paths: Mapping[str, Path], manifest: Manifest | None = None
+) -> str:
+    """The identity of `task`, whose inputs lie at `paths`, by their names; InputError when one is missing.
+
+    manifest: that of the dataset, if it does not lie there.
+    """
+    digests: dict[str, str] = {}
+    for file in task.inputs:
+        lies_at = paths[file.name]
+        if file.name == "dataset":
+            digests |= digests_of_dataset(file.whole, manifest or load_manifest(lies_at))
+        elif file.path not in digests and lies_at.exists():
+            digests[file.path] = digest_of_path(lies_at)
+        if file.path not in digests:
+            raise InputError(f"{lies_at}: holds no {file.path}; run the stage that makes it (dvc repro)")
+    name = identity(config, task, digests)
+    assert name is not None
+    return name

@@ -1,0 +1,44 @@
+"""run.json: what a run on a cluster is of, and how it stands."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from components.identity import state_of
+from components.object_store import open_store
+from progan.config import Config, to_text
+from progan.errors import InputError
+from progan.files import canonical_json
+
+RUNNING = "RUNNING"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run keeps of itself in the results."""
+
+    state: str  # in Kubeflow's words
+    error: str
+    dataset: str  # digest of its manifest; empty before there was one
+    params: dict[str, Any]  # params.yaml
+    params_digest: str
+
+    @classmethod
+    def of(cls, config: Config, dataset_digest: str, state: str, error: str = "") -> "RunRecord":
+        return cls(state, error, dataset_digest, json.loads(to_text(config)), state_of(config))
+
+    @classmethod
+    def read(cls, results: str, run: str) -> "RunRecord | None":
+        """That of the run; None when it has kept none. Raises InputError when it is damaged."""
+        content = open_store(results).read(_name(run))
+        try:
+            return None if content is None else cls(**json.loads(content))
+        except (ValueError, TypeError):
+            raise InputError(f"{results}/{_name(run)}: damaged; start the run again") from None
+
+    def write(self, results: str, run: str) -> None:
+        open_store(results).write(_name(run), canonical_json(asdict(self)).encode())
+
+
+def _name(run: str) -> str:
+    return f"runs/{run}/run.json"

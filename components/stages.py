@@ -1,0 +1,192 @@
+"""The tasks of a run, as dvc.yaml declares their stages.
+
+Kubeflow's pipeline, plans, the results that machines share and the layout of a run's files all follow from
+what is read here. A task is a stage, of one phase where the stage has phases: train@r0008.
+"""
+
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from posixpath import commonpath
+from typing import Any, Literal
+
+import yaml
+
+from progan.config import Config
+from progan.errors import InputError
+
+NAME = "dvc.yaml"
+VARIABLE = re.compile(r"\$\{([\w.-]+)\}")
+PARAMETER_OF_ITEM = re.compile(r"\$\{item\.(\w+)\}")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file or folder that a task reads or makes, by its path below the project's root."""
+
+    name: str
+    path: str
+    whole: str  # the path of the output that it is, or is a part of: a stage is handed all of it
+
+    def holds(self, path: str) -> bool:
+        """Whether `path` is this one or lies in it."""
+        return PurePosixPath(path).is_relative_to(self.path)
+
+    def touches(self, other: "File") -> bool:
+        """Whether one of the two is, or lies in, the other."""
+        return self.holds(other.path) or other.holds(self.path)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing that a run does."""
+
+    stage: str
+    key: str | None  # the phase, or what else the stage is repeated for
+    params: tuple[str, ...]  # names of the values in params.yaml that decide the result
+    versioned: bool  # whether RESULTS_VERSION decides it too
+    inputs: tuple[File, ...]
+    outputs: tuple[File, ...]  # without the receipt
+    receipt: str | None  # the path of the receipt of a task that is run once
+    run: Literal["once", "always", "here"]
+    gpus: Literal["one", "all"] | None
+
+    @property
+    def name(self) -> str:
+        """As DVC calls it."""
+        return self.stage if self.key is None else f"{self.stage}@{self.key}"
+
+    @property
+    def title(self) -> str:
+        """As people read it: "train r0008"."""
+        return self.name.replace("@", " ")
+
+    def paths(self, root: Path = Path()) -> dict[str, Path]:
+        """What it reads and makes below `root`, by name; of several outputs of one name their folder."""
+        paths_by_name = defaultdict(set)
+        for file in (*self.inputs, *self.outputs):
+            paths_by_name[file.name].add(file.whole)
+        return {name: root / commonpath(paths) for name, paths in paths_by_name.items()}
+
+    def reads(self, other: "Task") -> bool:
+        """Whether an output of the task `other` is among the inputs."""
+        return any(file.touches(output) for file in self.inputs for output in other.outputs)
+
+
+def tasks(config: Config) -> tuple[Task, ...]:
+    """All tasks of a run, each after those that it reads from."""
+    found: list[Task] = []
+    for stage, declared in _declared().items():
+        for key, item in _items(declared, config):
+            found.append(_task(stage, key, declared.get("do", declared), _Values(config, key, item), found))
+    return tuple(found)
+
+
+def task(config: Config, stage: str, key: str | None = None) -> Task:
+    """One of them. Raises InputError when params.yaml has no such task."""
+    of_stage = [task for task in tasks(config) if task.stage == stage]
+    for each in of_stage:
+        if each.key == key:
+            return each
+    known = ", ".join(each.key for each in of_stage if each.key) or "none"
+    raise InputError(f"{stage} {key}: not in params.yaml; there are {known}")
+
+
+def before(task: Task, all_tasks: Iterable[Task]) -> tuple[Task, ...]:
+    """The tasks whose outputs `task` reads."""
+    return tuple(other for other in all_tasks if task.reads(other))
+
+
+def ancestors(task: Task, all_tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+    """The tasks on which `task` depends, by way of others too, in the order of `all_tasks`."""
+    found: set[str] = set()
+    for other in reversed(all_tasks):
+        if task.reads(other) or any(each.reads(other) for each in all_tasks if each.name in found):
+            found.add(other.name)
+    return tuple(other for other in all_tasks if other.name in found)
+
+
+# ------------------------------------------------------------------------------------------------
+# dvc.yaml
+
+
+@cache
+def _declared() -> dict[str, Any]:
+    """The stages of the dvc.yaml that belongs to this code: beside it, or where its installation put it."""
+    beside, installed = Path(__file__).parents[1] / NAME, Path(sys.prefix) / "share/progan" / NAME
+    return yaml.safe_load((beside if beside.exists() else installed).read_text())["stages"]
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What the ${…} of one task stand for."""
+
+    config: Config
+    key: str | None
+    item: Mapping[str, Any]
+
+    def fill(self, text: str) -> str:
+        return VARIABLE.sub(lambda found: str(self._value(found[1])), text)
+
+    def _value(self, name: str) -> Any:
+        if name == "key":
+            return self.key
+        value: Any = {"item": self.item, **asdict(self.config)}
+        for part in name.split("."):
+            value = value[part]
+        return value
+
+
+def _items(declared: Mapping[str, Any], config: Config) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
+    """What a stage is repeated for: keys and their values; None alone where it is not repeated."""
+    if "foreach" not in declared:
+        yield None, {}
+        return
+    section = VARIABLE.fullmatch(declared["foreach"])
+    assert section is not None
+    yield from asdict(config)[section[1]].items()
+
+
+def _task(
+    stage: str, key: str | None, declared: Mapping[str, Any], values: _Values, earlier: Iterable[Task]
+) -> Task:
+    made = [file for task in earlier for file in task.outputs]
+    outputs = [_output(entry, values) for kind in ("outs", "metrics") for entry in declared.get(kind, [])]
+    params = declared.get("params", [])
+    meta = declared["meta"]
+    return Task(
+        stage=stage,
+        key=key,
+        params=tuple(values.fill(name) for name in params if isinstance(name, str)),
+        versioned=any(isinstance(name, dict) for name in params),
+        inputs=tuple(_input(text, values, made) for text in declared.get("deps", [])),
+        outputs=tuple(file for file in outputs if file.name != "receipt"),
+        receipt=next((file.path for file in outputs if file.name == "receipt"), None),
+        run=meta["run"],
+        gpus=meta.get("gpus"),
+    )
+
+
+def _input(text: str, values: _Values, made: list[File]) -> File:
+    """Called by the parameter that names it, else as the task that makes it or holds it calls it."""
+    path = values.fill(text)
+    maker = next((file for file in made if file.holds(path)), None)
+    whole = maker.path if maker else path
+    if parameter := PARAMETER_OF_ITEM.fullmatch(text):
+        return File(parameter[1], path, whole)
+    return File(maker.name if maker else _first_part(path), path, whole)
+
+
+def _output(entry: str | Mapping[str, Any], values: _Values) -> File:
+    text, about = next(iter(entry.items())) if isinstance(entry, Mapping) else (entry, {})
+    path = values.fill(text)
+    return File(about.get("type", _first_part(path)), path, path)
+
+
+def _first_part(path: str) -> str:
+    """ "history/r0008.csv" → "history", "verdict.json" → "verdict"."""
+    return PurePosixPath(path).parts[0].partition(".")[0]
