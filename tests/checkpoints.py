@@ -36,18 +36,9 @@ def write_made_checkpoint(folder, network, resolution, classes=(), seed=0, init=
         "training": {"seed": seed},
         "schedule": {"resolution": resolution, "init": str(init)},
         "dataset": {"name": "made", "digest": "made", "classes": list(classes)},
-        "versions": {"results": 0},
+        "identity": digest_of([resolution, seed]),
+        "init": sha256_file(init / "networks.safetensors") if init else None,
     }
-    facts["fingerprint"] = digest_of(
-        {
-            "results_version": 0,
-            "network": asdict(network),
-            "training": {"seed": seed},
-            "phase": {"resolution": resolution},
-            "data": "made",
-            "init": sha256_file(init / "networks.safetensors") if init else None,
-        }
-    )
     write_checkpoint(folder, networks, {"nothing": torch.zeros(1)}, facts)
     return generator
 

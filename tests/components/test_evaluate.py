@@ -42,7 +42,7 @@ def made(tmp_path, monkeypatch, small_config, photographs):
         config = replace(small_config, dataset=dataset, network=network)
         build(config.dataset, DATASET, workers=1)
         files = FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv"), Path("grids")
-        train(config, "r0004", DATASET, None, *files)
+        train(config, "r0004", "identity", DATASET, None, *files)
         return config
 
     return make
@@ -186,7 +186,7 @@ def test_a_checkpoint_of_another_phase(trained):
 def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
     config = replace(trained, network=replace(trained.network, generator_norm="batch"))
     files = FolderStore(Path("snapshots")), Path("batch"), Path("batch.csv"), Path("grids")
-    train(config, "r0004", DATASET, None, *files)
+    train(config, "r0004", "identity", DATASET, None, *files)
     fakes = _fakes_of(load_generator(read_checkpoint(Path("batch"))), None, config)
     (eight,), (last,) = fakes(0, 8), fakes(6, 8)
     np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
@@ -231,7 +231,7 @@ def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
     config = replace(small_config, dataset=dataset, measures=measures)
     build(config.dataset, DATASET, workers=1)
     files = FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv"), Path("grids")
-    train(config, "r0004", DATASET, None, *files)
+    train(config, "r0004", "identity", DATASET, None, *files)
     found = evaluated(config)
     assert read_json(NETWORK / "score_network.json")["kind"] == "digits"
     assert read_json(NETWORK / "score_network.json")["accuracy"] > 0.9

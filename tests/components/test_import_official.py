@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from components import stages
 from components.evaluate.stage import evaluate
 from components.gate.stage import gate
 from components.import_official.stage import import_official
@@ -86,7 +87,7 @@ def test_the_same_file_gives_the_same_bytes(networks):
         assert (Path("again") / name).read_bytes() == (CHECKPOINT / name).read_bytes()
     facts, later = read_checkpoint(CHECKPOINT).facts, read_checkpoint(Path("later")).facts
     assert (later["kimg"], later["images_shown"]) == (4000, 4_000_000)
-    assert later["fingerprint"] != facts["fingerprint"]
+    assert later["identity"] != facts["identity"]
 
 
 def test_what_params_must_say_is_printed(capsys):
@@ -107,7 +108,7 @@ def test_evaluated_and_registered(config, networks, monkeypatch):
     evaluate(only, "r0008", CHECKPOINT, DATASET, Path("score_network"), evaluation, *drawn)
     assert read_json(evaluation)["swd"]["average"] > 0
     gate(only, evaluation, Path("verdict.json"))
-    register(only, RunFiles.below(Path()), str(DATASET), Path("registration.json"))
+    register(only, RunFiles(**stages.task(only, "register").paths()), str(DATASET))
     assert read_json(Path("registration.json"))["version"] == "1"
     served = mlflow.pyfunc.load_model(f"models:/{only.register.model}/1")
     generate(str(CHECKPOINT), [1, 2], None, 1.0, Path("sheet.png"))

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from components.train import launch
-from components.train.launch import InProcess, PhaseJob, Torchrun, gpus_here, launcher
+from components.train.launch import PhaseJob, gpus_here
 from progan import config
 from progan.dataset.build import build
 from progan.errors import InputError, Interrupted
@@ -128,22 +128,17 @@ def test_what_a_rank_cannot_read_is_told_once(project):
 @pytest.fixture
 def job(small_config):
     files = Path("multires"), None, "snapshots", Path("checkpoints/r0004"), Path("r0004.csv"), Path("r0004")
-    return PhaseJob(small_config, "r0004", *files)
+    return PhaseJob(small_config, "r0004", "identity", *files)
 
 
 def test_uneven_shares_and_more_gpus_than_there_are_are_refused_before_anything_starts(job, monkeypatch):
     with pytest.raises(
         InputError, match=r"phases\.r0004\.minibatch: 8 images are not shared evenly by 3 ranks"
     ):
-        Torchrun(3).run(job)
+        launch.launch(job, 3)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError, match="--gpus 2: this machine has 1; ask for no more"):
-        Torchrun(2).run(job)
-
-
-def test_one_gpu_needs_no_other_process():
-    assert isinstance(launcher(1), InProcess)
-    assert launcher(4) == Torchrun(4)
+        launch.launch(job, 2)
 
 
 def test_how_many_gpus_a_pod_is_told(monkeypatch):

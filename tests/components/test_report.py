@@ -21,7 +21,7 @@ ROW = {
 }  # fmt: skip
 EVALUATION = {
     "kimg": 0.1, "swd": {"16": 50.0, "average": 51.0}, "swd_floor": {"16": 5.0, "average": 5.5},
-    "swd_images": 16, "ms_ssim": 0.4, "ms_ssim_reals": 0.2, "fingerprint": "f" * 64, "checkpoint": "c" * 64,
+    "swd_images": 16, "ms_ssim": 0.4, "ms_ssim_reals": 0.2, "identity": "f" * 64, "checkpoint": "c" * 64,
     "nearest": {"distance": 30.0, "distance_reals": 24.0, "ratio": 1.25, "ratio_least": 0.75},
 }  # fmt: skip
 LEVELS = [16, 32, 64, 128, 256, 512, 1024]

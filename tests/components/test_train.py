@@ -30,7 +30,7 @@ root = Path(sys.argv[1])
 os.chdir(root)
 made = Path("checkpoints/r0008"), Path("history.csv"), Path("grids/r0008")
 init, snapshots = Path("checkpoints/r0004"), FolderStore(Path("snapshots"))
-train(config.load(), "r0008", Path("multires"), init, snapshots, *made)
+train(config.load(), "r0008", "identity", Path("multires"), init, snapshots, *made)
 """
 
 
@@ -48,7 +48,7 @@ def project(tmp_path, small_params, photographs, monkeypatch):
         loaded = config.load()
         build(loaded.dataset, Path("multires"), workers=1)
         files = FolderStore(Path("snapshots")), Path("checkpoints/r0004"), Path("r0004.csv"), Path("r0004")
-        train(loaded, "r0004", Path("multires"), None, *files)
+        train(loaded, "r0004", "identity", Path("multires"), None, *files)
         return root
 
     return make
@@ -62,7 +62,7 @@ def test_a_first_phase_of_any_resolution_needs_no_checkpoint(project, small_para
     out = Path("checkpoints/r0008")
     (root / "checkpoints/r0004/checkpoint.json").unlink()
     files = FolderStore(Path("snapshots")), out, Path("r0008.csv"), Path("r0008")
-    train(loaded, "r0008", Path("multires"), None, *files)
+    train(loaded, "r0008", "identity", Path("multires"), None, *files)
     facts = read_checkpoint(out).facts
     assert (facts["resolution"], facts["images_shown"]) == (8, 16)
 

@@ -65,14 +65,14 @@ def champion(tmp_path_factory):
         values["gate"]["stop_after"] = "r0004"
         loaded = config.parse(values, "params.yaml")
         build(loaded.dataset, Path("multires"), workers=1)
-        train(loaded, "r0004", Path("multires"), None, Path("checkpoints"))
+        train_phase(loaded, "r0004", Path("multires"), None, Path("checkpoints"))
         register_version(loaded.register.model, "r0004", root / "checkpoints/r0004")
         yield values
 
 
-def train(loaded, key, data, init, out):
+def train_phase(loaded, key, data, init, out):
     files = FolderStore(out / "snapshots"), out / key, out / f"{key}.csv", out / "grids" / key
-    train(loaded, key, data, init, *files)
+    train(loaded, key, "identity", data, init, *files)
     return sha256_file(out / key / "networks.safetensors")
 
 
@@ -88,9 +88,10 @@ def test_new_data_from_the_champion_is_as_from_its_folder(champion, tmp_path):
     champions = Path("checkpoints/r0004")
     for name in ("networks.safetensors", "optimizers.safetensors", "checkpoint.json"):
         assert (tmp_path / "fetched/r0004" / name).read_bytes() == (champions / name).read_bytes()
-    warm = train(loaded, "r0008", tmp_path / "multires", tmp_path / "fetched/r0004", tmp_path / "fetched")
-    assert warm == train(loaded, "r0008", tmp_path / "multires", champions, tmp_path / "folder")
-    assert warm != train(loaded, "r0008", Path("multires"), champions, tmp_path / "old data")
+    fetched = tmp_path / "fetched"
+    warm = train_phase(loaded, "r0008", tmp_path / "multires", fetched / "r0004", fetched)
+    assert warm == train_phase(loaded, "r0008", tmp_path / "multires", champions, tmp_path / "folder")
+    assert warm != train_phase(loaded, "r0008", Path("multires"), champions, tmp_path / "old data")
     facts = read_checkpoint(tmp_path / "fetched/r0008").facts
     assert facts["images_shown"] == 80 + 160  # the champion's, and its own
 

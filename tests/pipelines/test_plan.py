@@ -163,7 +163,7 @@ def interrupted(loaded, key, images, snapshots=FolderStore(Path("snapshots"))):
         lambda done, total: None, lambda generator, alpha: 1.0, lambda: trainer.images_shown >= images
     )
     with pytest.raises(Interrupted):
-        trainer.train(SnapshotFolder(snapshots, key, trainer.fingerprint), hooks)
+        trainer.train(SnapshotFolder(snapshots, key, trainer.identity), hooks)
 
 
 def test_an_interrupted_phase_goes_on(finished):

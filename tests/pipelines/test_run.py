@@ -56,7 +56,7 @@ def test_two_phases_with_the_stages_own_checkpoints(new_project, monkeypatch):
     for key in ("r0004", "r0008"):
         out = Path("checkpoints") / key
         files = FolderStore(Path("snapshots")), out, Path(f"{key}.csv"), Path(f"{key} grids")
-        train(config.load(), key, Path("data/multires"), init, *files)
+        train(config.load(), key, "identity", Path("data/multires"), init, *files)
         assert digests_of(checkpoints(project)[key]) == digests_of(out)
         init = out
 

@@ -66,7 +66,7 @@ def hooks(stop_at=math.inf, trainer=None):
 def train(config, folder, ranks, stop_at=math.inf):
     """Train with `folder` as the first rank's snapshots; the last rank alone asks to stop."""
     trainer = make_trainer(config, {}, ranks)
-    snapshots = SnapshotFolder(FolderStore(folder / f"of rank {ranks.rank}"), "r0008", trainer.fingerprint)
+    snapshots = SnapshotFolder(FolderStore(folder / f"of rank {ranks.rank}"), "r0008", trainer.identity)
     asks = trainer if ranks.rank == ranks.size - 1 else None
     try:
         trainer.train(snapshots, hooks(stop_at, asks))

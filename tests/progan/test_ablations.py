@@ -329,7 +329,7 @@ def trained(trainer, folder, stop_after=None):
     def stop():
         return stop_after is not None and trainer.images_shown >= stop_after
 
-    snapshots = SnapshotFolder(FolderStore(folder), trainer.phase.key, trainer.fingerprint)
+    snapshots = SnapshotFolder(FolderStore(folder), trainer.phase.key, trainer.identity)
     trainer.train(snapshots, training.Hooks(**HOOKS, stop_requested=stop))
     return trainer
 

@@ -137,7 +137,7 @@ def test_a_stop_on_one_rank_stops_all_and_the_next_run_goes_on_bit_by_bit(ends):
 
 def test_the_history_tells_means_over_the_ranks(small_config, ends, tmp_path):
     one = make_trainer(small_config, {})
-    one.train(training.SnapshotFolder(FolderStore(tmp_path), "r0008", one.fingerprint), hooks())
+    one.train(training.SnapshotFolder(FolderStore(tmp_path), "r0008", one.identity), hooks())
     for rank in (0, 1):
         rows = json.loads((ends[0] / f"history.{rank}.json").read_text())
         assert [row["images"] for row in rows] == [row["images"] for row in one.history]
@@ -182,7 +182,7 @@ def resumed_from(ends, folder, config, changes):
     """A trainer alone in this process that has gone on from what two ranks had saved at image 40."""
     saved = ends[0] / "interrupted" / "of rank 0"
     trainer = make_trainer(config, changes)
-    snapshots = training.SnapshotFolder(FolderStore(folder), "r0008", trainer.fingerprint)
+    snapshots = training.SnapshotFolder(FolderStore(folder), "r0008", trainer.identity)
     (snapshot,) = saved.glob("*/000000000040-*.safetensors")
     (folder / snapshots.name).mkdir()
     shutil.copy(snapshot, folder / snapshots.name)
@@ -214,7 +214,7 @@ def test_what_sees_a_share_alone_is_what_differs_between_one_process_and_two(sma
 
 def test_a_snapshot_that_does_not_say_how_many_began_is_of_one(small_config, tmp_path):
     trainer = ranks.train(small_config, tmp_path, Ranks(), stop_at=40)
-    folder = training.SnapshotFolder(FolderStore(tmp_path / "of rank 0"), "r0008", trainer.fingerprint)
+    folder = training.SnapshotFolder(FolderStore(tmp_path / "of rank 0"), "r0008", trainer.identity)
     tensors, facts = folder.read()
     del facts["ranks"]
     folder.write(facts["images_shown"], tensors, facts)

@@ -46,19 +46,19 @@ def project(request, tmp_path, small_params, photographs, monkeypatch):
     Path("params.yaml").write_text(yaml.safe_dump(small_params))
     loaded = config.load()
     build(loaded.dataset, Path("data/multires"), workers=1)
-    train("r0004", FolderStore(Path("own")), Path("checkpoints/r0004"))
+    train_phase("r0004", FolderStore(Path("own")), Path("checkpoints/r0004"))
 
 
-def train(key, snapshots, out):
+def train_phase(key, snapshots, out):
     init = Path("checkpoints/r0004") if key == "r0008" else None
     files = snapshots, out, Path(f"{key}.csv"), Path(f"{key} grids")
-    train(config.load(), key, Path("data/multires"), init, *files)
+    train(config.load(), key, "identity", Path("data/multires"), init, *files)
 
 
 @pytest.fixture
 def undisturbed(project):
     """The folder of r0008 as it is to become."""
-    train("r0008", FolderStore(Path("own")), Path("undisturbed"))
+    train_phase("r0008", FolderStore(Path("own")), Path("undisturbed"))
     return Path("undisturbed")
 
 
@@ -137,7 +137,7 @@ def test_killed_during_and_between_uploads_and_cut_off_from_the_server(
     kill(storage.server)
     assert "does not answer" in trainer.wait_for("training goes on without this snapshot")
     with pytest.raises(Unavailable, match="does not answer, try again later"):
-        train("r0008", open_store(address), Path("checkpoints/r0008"))
+        train_phase("r0008", open_store(address), Path("checkpoints/r0008"))
     storage.server.start()
     seen = snapshots.newest()
     snapshots.wait_for_more(than=seen)

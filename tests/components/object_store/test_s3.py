@@ -55,7 +55,7 @@ def test_files_come_whole_or_not_at_all(uri, tmp_path, impatient):
 
 def test_snapshots(uri):
     store = open_store(uri)
-    folder = SnapshotFolder(store, "r0008", "fingerprint")
+    folder = SnapshotFolder(store, "r0008", "identity")
     assert folder.read() is None
     for images in (8, 16, 24):
         assert folder.write(images, {"weight": torch.full((3,), float(images))}, {"images_shown": images})
@@ -65,7 +65,7 @@ def test_snapshots(uri):
     assert (tensors["weight"].tolist(), facts) == ([24.0] * 3, {"images_shown": 24})
     store.write(newer, store.read(older))
     assert folder.read()[1] == {"images_shown": 16}
-    assert SnapshotFolder(store, "r0008", "other fingerprint").read() is None
+    assert SnapshotFolder(store, "r0008", "other identity").read() is None
 
 
 def test_the_server_knows_the_checksum(address, bucket, storage):
@@ -166,10 +166,10 @@ def test_an_upload_in_parts_that_was_killed_leaves_the_old_and_nothing_to_pay_fo
     assert store.read("a/large") == b"old"
 
 
-def test_two_trainers_of_one_fingerprint_do_no_harm(address):
+def test_two_trainers_of_one_identity_do_no_harm(address):
     """One is behind: it points LATEST at its own, removes what is older, and both can be gone on from."""
     stores = [open_store(address) for _ in range(2)]
-    ahead, behind = (SnapshotFolder(store, "r0008", "fingerprint") for store in stores)
+    ahead, behind = (SnapshotFolder(store, "r0008", "identity") for store in stores)
     with stores[0].alone(ahead.name, "is training r0008"), stores[1].alone(ahead.name, "is training r0008"):
         for images in (24, 32):
             ahead.write(images, {"weight": torch.ones(1)}, {"images_shown": images})

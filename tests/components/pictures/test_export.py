@@ -88,7 +88,7 @@ def test_what_the_file_says_of_itself(exported):
         "phase": "r0016",
         "resolution": 16,
         "kimg": 1.5,
-        "fingerprint": read_json(Path("classes/r0016/checkpoint.json"))["fingerprint"],
+        "identity": read_json(Path("classes/r0016/checkpoint.json"))["identity"],
         "latent_size": 8,
         "classes": ["cats", "dogs"],
     }

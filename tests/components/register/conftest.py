@@ -36,14 +36,14 @@ def run(tmp_path, monkeypatch, small_config, noise):
         del config.phases[key]
     images, labels = noise[:, :, :4, :4].copy(), np.arange(64) % 3
     trainer = PhaseTrainer(config, config.phases["r0004"], images, "data", None, torch.device("cpu"), labels)
-    trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), "r0004", trainer.fingerprint), QUIET)
+    trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), "r0004", trainer.identity), QUIET)
     trainer.write_checkpoint(Path("checkpoints/r0004"), {"name": "noise", "images": 64, "digest": "data"})
     _write_history(Path("history/r0004.csv"), trainer.history)
     evaluation = {
         "phase": "r0004",
         "resolution": 4,
         "kimg": 0.08,
-        "fingerprint": trainer.fingerprint,
+        "identity": trainer.identity,
         "dataset": "data",
         "swd": {"16": 50.0, "average": 50.0},
         "ms_ssim": 0.4,
