@@ -13,7 +13,10 @@ from pipelines import cli
 from progan import presets
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "infra/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / f"{room}README.md" for room in ("", "data/", "infra/")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 LARGEST_PICTURE = 300_000  # bytes
 FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
