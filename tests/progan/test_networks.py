@@ -177,12 +177,6 @@ def test_convolutions_against_loops(kernel, resample):
     assert_equal(layer(x), halved(expected) if resample == "down" else expected)
 
 
-def test_the_convolution_of_the_numpy_networks_against_loops():
-    x, weight = normal(0, 2, 3, 4, 5).numpy(), normal(1, 2, 3, 3, 3).numpy()
-    expected = [loop_conv(image, weight, np.zeros(2)) for image in x]
-    np.testing.assert_allclose(numpy_networks.conv(x, weight), expected, rtol=1e-12, atol=1e-12)
-
-
 def test_first_dense_against_loops():
     """Output m of place (i, j) is row 16 m + 4 i + j of the weights; one bias a map."""
     layer = randomised(FirstDense(6, 3, LINEAR))
