@@ -6,9 +6,9 @@ up the hours to show all its images with growing, and with the last phase's netw
 """
 
 import json
+from importlib.metadata import version
 from typing import Any
 
-import torch
 import typer
 from train_step import Preset, Seconds, images_per_second, load
 
@@ -33,7 +33,7 @@ def main(preset: Preset = None, seconds: Seconds = 5.0) -> None:
     *_, last = phases.values()
     images = sum(phase["images"] for phase in phases.values())
     full = images / last["images_per_second"]["stable"] / 3600
-    facts = {"preset": preset or "params.yaml", "device": device_name(), "torch": torch.__version__}
+    facts = {"preset": preset or "params.yaml", "device": device_name(), "torch": version("torch")}
     times = {"hours_growing": growing, "hours_full": full, "full_over_growing": full / growing}
     print(json.dumps({**facts, "images": images, **times, "phases": phases}, indent=2))
 

@@ -10,6 +10,7 @@ import json
 import time
 from typing import Annotated, Any
 
+import progan  # isort: skip # noqa: F401 # before torch is loaded, it says how its threads wait
 import numpy as np
 import torch
 import typer

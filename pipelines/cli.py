@@ -3,7 +3,6 @@
 Heavy imports are made inside the commands, so that `--help` answers at once.
 """
 
-import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -288,8 +287,6 @@ app.add_typer(doctor.app, name="doctor", rich_help_panel=CLUSTER)
 
 def main() -> None:
     """Run the command; errors that people can cause become one line on stderr and their exit code."""
-    # Threads that spin while they wait make training many times slower when anything else wants the cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = app(standalone_mode=False)
         if status == CTRL_C:

@@ -4,6 +4,12 @@ This package is the science alone. It needs torch, torchvision, numpy, pyarrow, 
 pyyaml, rich and typer, and nothing of the pipeline around it (see `components` and `pipelines`).
 """
 
+import os
+
+# OpenMP's threads would spin while they wait: training is then many times slower as soon as anything else wants
+# the cores. OpenMP reads this once, when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 __version__ = "0.1.0"
 
 # Part of every identity. Raise it whenever the same inputs would give other results.

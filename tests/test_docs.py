@@ -13,7 +13,10 @@ from pipelines import cli
 from progan import presets
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "infra/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / f"{room}README.md" for room in ("", "data/", "infra/")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 LARGEST_PICTURE = 300_000  # bytes
 FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
@@ -125,6 +128,19 @@ def test_every_parameter_is_explained():
         sections[name] = next(iter(sections[name].values()))
     keys = {key for section in sections.values() for key in section}
     assert (keys | sections.keys()) - told == set()
+
+
+def test_every_environment_variable_is_explained():
+    """Ours are exactly those of the code; others' are at least those that Python code reads or sets."""
+    told = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", (ROOT / "docs/environment.md").read_text()))
+    rooms = ("progan", "components", "pipelines", "ci", "Dockerfile", "Makefile", ".gitlab-ci.yml", ".github")
+    grep = ["git", "grep", "--no-index", "--exclude-standard", "-hE", "environ|envvar|PROGAN_", "--", *rooms]
+    lines = subprocess.run(grep, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    ours = set(re.findall(r"\bPROGAN_[A-Z_]+", lines))
+    others = set(re.findall(r"""(?:environ(?:\.\w+\(|\[)|envvar=)['"]([A-Z0-9_]+)['"]""", lines))
+    assert {name for name in told if name.startswith("PROGAN_")} == ours
+    assert len(others) > 20
+    assert others - told == set()
 
 
 def test_every_page_is_found_from_the_first():

@@ -51,7 +51,14 @@ def new_project(tmp_path, small_params):
     def make(name="project"):
         root = tmp_path / name
         (root / "progan").mkdir(parents=True)
-        for file in ("dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", "progan/__init__.py"):
+        for file in (
+            "dvc.yaml",
+            ".dvc/config",
+            ".dvcignore",
+            ".gitignore",
+            "data/.gitignore",
+            "progan/__init__.py",
+        ):
             (root / file).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / file, root / file)
         (root / "params.yaml").write_text(yaml.safe_dump(small_params, sort_keys=False))

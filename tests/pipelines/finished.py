@@ -18,7 +18,15 @@ from progan.snapshots import read_checkpoint
 from progan.training import PhaseTrainer
 from tests.conftest import ROOT
 
-COPIED = ("dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", "progan/__init__.py", "infra/cluster.yaml")
+COPIED = (
+    "dvc.yaml",
+    ".dvc/config",
+    ".dvcignore",
+    ".gitignore",
+    "data/.gitignore",
+    "progan/__init__.py",
+    "infra/cluster.yaml",
+)
 FACES, DATASET = Path("data/raw/faces"), Path("data/multires")
 SECONDS = 10.0  # that every phase took
 

@@ -1,7 +1,8 @@
 """`progan doctor cluster` against a small server that answers as the Kubernetes API does.
 
 The client is Kubernetes' own; the server has the objects of a cluster that the profile fits, and each test
-takes something from it. test_doctor_on_a_cluster.py asks a real API server.
+takes something from it: one of each check, and what a real server does not do at will. All else is asked of a
+real one, in test_doctor_on_a_cluster.py.
 """
 
 import json
@@ -14,11 +15,11 @@ from typer.testing import CliRunner
 
 from pipelines import cli
 from progan.errors import InputError
-from tests.infra.pod_security import violations
 from tests.pipelines.http_server import serving
 
 ROOT = Path(__file__).parents[2]
 IN_NAMESPACE = "/api/v1/namespaces/progan"
+CLAIM = f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data"
 CARD = {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 
@@ -31,22 +32,13 @@ def node(name, gpus, labels=CARD, taints=(TAINT,)):
     }
 
 
-def pod(node_name, gpus, phase="Running"):
-    resources = {"requests": {"nvidia.com/gpu": str(gpus)}} if gpus else {}
+def pod(node_name, gpus):
+    resources = {"requests": {"nvidia.com/gpu": str(gpus)}}
     return {
         "metadata": {"name": "busy"},
         "spec": {"nodeName": node_name, "containers": [{"name": "c", "resources": resources}]},
-        "status": {"phase": phase},
+        "status": {"phase": "Running"},
     }
-
-
-def claim(phase, of_class=None):
-    return {"spec": {"storageClassName": of_class}, "status": {"phase": phase}}
-
-
-def storage_class(name):
-    binding = {"volumeBindingMode": "WaitForFirstConsumer", "provisioner": "example.org/none"}
-    return {"metadata": {"name": name}, **binding}
 
 
 def group(name, version):
@@ -64,8 +56,7 @@ def cluster(tmp_path, monkeypatch, small_params):
         ("GET", IN_NAMESPACE): {"metadata": {"name": "progan"}, "status": {"phase": "Active"}},
         ("GET", f"{IN_NAMESPACE}/serviceaccounts/progan-pipeline"): {"metadata": {"name": "progan-pipeline"}},
         ("GET", f"{IN_NAMESPACE}/secrets/progan-mlflow"): {"data": {"username": "bWU=", "password": "bWU="}},
-        ("GET", f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data"): claim("Bound"),
-        ("GET", "/apis/storage.k8s.io/v1/storageclasses"): {"items": [storage_class("late")]},
+        ("GET", CLAIM): {"spec": {}, "status": {"phase": "Bound"}},
         ("GET", "/apis/"): {"groups": [group("apps", "v1")]},
         ("POST", f"{IN_NAMESPACE}/pods"): {},
         ("GET", f"{IN_NAMESPACE}/services/mlflow:5000/proxy/health"): {},
@@ -118,7 +109,6 @@ def test_a_cluster_that_fits(cluster):
     assert stages.query == training.query == {"dryRun": "All"}, "nothing is made"
     (container,) = training.body["spec"]["containers"]
     assert container["resources"]["limits"] == {"memory": "64Gi", "nvidia.com/gpu": "1"}
-    assert list(violations(training.body["spec"])) == []
 
 
 def test_what_a_machine_reads(cluster):
@@ -162,59 +152,31 @@ def queue(*groups):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (gone(IN_NAMESPACE), "namespace progan: is not there"),
         (answer(IN_NAMESPACE, (403, {})), "namespace progan: you may not look at it"),
         (
             gone(f"{IN_NAMESPACE}/serviceaccounts/progan-pipeline"),
             "service account progan-pipeline: is not there",
         ),
-        (gone(f"{IN_NAMESPACE}/secrets/progan-mlflow"), "secret progan-mlflow: is not there"),
         (
             answer(f"{IN_NAMESPACE}/secrets/progan-mlflow", {"data": {"username": "bWU="}}),
             "secret progan-mlflow: has no password; add what the profile reads of it",
         ),
         (
-            answer(IN_NAMESPACE, {"status": {"phase": "Terminating"}}),
-            "namespace progan: is Terminating; nothing can be made in it",
-        ),
-        (
-            answer(f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data", claim("Pending", "shared")),
-            "progan-data: is Pending, of the storage class shared; a pod that mounts it waits for ever",
-        ),
-        (
-            answer(f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data", claim("Lost")),
+            answer(CLAIM, {"spec": {}, "status": {"phase": "Lost"}}),
             "progan-data: is Lost, of no storage class; a pod that mounts it waits for ever",
         ),
-        (nodes(node("cpu", 0, {}, ())), "GPUs for r0004, r0008, r0016: no node has 1 × NVIDIA"),
         (nodes(node("other", 8, {"nvidia.com/gpu.product": "T4"})), "no node has 1 × NVIDIA-A100-SXM4-80GB"),
         (
             nodes(node("a", 8, taints=({"key": "team", "value": "x", "effect": "NoExecute"},))),
             "a has the taint team=x:NoExecute; tolerate it in the profile",
         ),
-        (
-            answer("/api/v1/pods", {"items": [pod("a", 1)]}),
-            "1 × NVIDIA-A100-SXM4-80GB wanted, 0 free in one of 1 nodes: it waits",
-        ),
-        (
-            nodes(node("a", 8, taints=({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"},))),
-            "a has the taint node.kubernetes.io/not-ready:NoSchedule; it takes no pods now",
-        ),
-        (
-            refuse(403, 'pods "progan-doctor" is forbidden: exceeded quota: team, requested: pods=1'),
-            "✗ pods: stages: exceeded quota: team, requested: pods=1",
-        ),
         (refuse(500, "failed calling webhook"), "✗ pods: stages: failed calling webhook"),
-        (
-            gone(f"{IN_NAMESPACE}/services/mlflow:5000/proxy/health"),
-            "MLflow at http://mlflow.progan:5000: is not there",
-        ),
         (lambda server: server.profile.update(mlflow="http://127.0.0.1:9"), "127.0.0.1:9: does not answer"),
         (
             lambda server: server.profile.update(mlflow="https://tracking.tools.svc.cluster.local"),
             "MLflow at https://tracking.tools.svc.cluster.local: is not there",
         ),
-        (queue(group("apps", "v1")), "queue gpus: the cluster has no Kueue; install it, or set queue to"),
-        (queue(group("kueue.x-k8s.io", "v1beta2")), "queue gpus: is not there"),
+        (queue(group("kueue.x-k8s.io", "v1beta1")), "queue gpus: is not there"),
     ],
 )  # fmt: skip
 def test_what_is_missing(cluster, change, told):
@@ -226,10 +188,9 @@ def test_what_is_missing(cluster, change, told):
     assert error == f"1 of {len(lines)} checks failed, see above"
 
 
-@pytest.mark.parametrize("version", ["v1beta1", "v1beta2"])
-def test_a_queue_in_the_version_that_the_cluster_has(cluster, version):
-    queue(group("kueue.x-k8s.io", version))(cluster)
-    path = f"/apis/kueue.x-k8s.io/{version}/namespaces/progan/localqueues/gpus"
+def test_a_queue_in_the_version_that_an_older_cluster_has(cluster):
+    queue(group("kueue.x-k8s.io", "v1beta1"))(cluster)
+    path = "/apis/kueue.x-k8s.io/v1beta1/namespaces/progan/localqueues/gpus"
     answer(path, {"metadata": {"name": "gpus"}})(cluster)
     assert "✓ queue gpus: is there" in examined(cluster)[0]
 
@@ -245,30 +206,6 @@ def test_mlflow_behind_other_addresses(cluster, mlflow, path):
     cluster.profile["mlflow"] = mlflow
     answer(path, {})(cluster)
     assert f"✓ MLflow at {mlflow}: answers" in examined(cluster)[0]
-
-
-def test_a_claim_that_a_pod_binds(cluster):
-    answer(f"{IN_NAMESPACE}/persistentvolumeclaims/progan-data", claim("Pending", "late"))(cluster)
-    lines, error = examined(cluster)
-    assert "✓ volume claim progan-data: is bound when a pod first mounts it" in lines
-    assert error == ""
-
-
-@pytest.mark.parametrize(
-    ("pods", "free"),
-    [
-        ([], 16),
-        ([pod("a", 3), pod("b", 8, "Succeeded"), pod("b", 0), pod("cpu", 2)], 13),
-        ([pod("a", 4), pod("a", 4)], 8),
-    ],
-)
-def test_free_gpus_are_counted_by_node(cluster, pods, free):
-    nodes(node("a", 8), node("b", 8))(cluster)
-    answer("/api/v1/pods", {"items": pods})(cluster)
-    cluster.profile["pods"]["r0004"]["gpus"] = 8
-    lines, _ = examined(cluster)
-    (line,) = [line for line in lines if "GPUs for" in line]
-    assert line.endswith(f"8 × NVIDIA-A100-SXM4-80GB wanted, {free} free in 2 nodes")
 
 
 def test_eight_free_gpus_in_two_nodes_are_not_eight_in_one(cluster):
@@ -302,13 +239,10 @@ def test_the_object_store(cluster, storage, bucket, monkeypatch):
 
 
 def test_no_cluster(cluster, monkeypatch, tmp_path):
-    cluster.answers["GET", "/version/"] = (401, {})
-    assert examined(cluster) == (["✗ API: the token is not accepted"], "1 of 1 checks failed, see above")
     kubeconfig = Path("kubeconfig").read_text()
     Path("kubeconfig").write_text(kubeconfig.replace(cluster.url, "http://127.0.0.1:9"))
-    lines, _ = examined(cluster)
-    assert len(lines) == 1
-    assert lines[0].startswith("✗ API: does not answer")
+    (line,), _ = examined(cluster)
+    assert line.startswith("✗ API: does not answer")
     assert "object with name other" in examined(cluster, "--context", "other")[1]
     Path("folder").mkdir()
     for name, text in {"yaml": "{", "text": "a", "number": "clusters: 3"}.items():

@@ -43,17 +43,12 @@ from tests.progan.numpy_networks import (
 
 GENERATOR = LayerForm(equalized_lr=True, activation="leaky-relu", norm="pixel")
 LINEAR = LayerForm(equalized_lr=True, activation="linear", norm="none")
-SEEDS = range(3)
 
 
 @pytest.mark.parametrize(
     ("resolution", "changes", "generator", "discriminator"),
     [
         (1024, {}, 23_079_115, 23_087_249),
-        (512, {}, 23_072_120, 23_080_225),
-        (256, {}, 23_044_309, 23_052_353),
-        (128, {}, 22_933_394, 22_941_313),
-        (64, {}, 22_490_383, 22_498_049),
         (32, {}, 20_719_628, 20_726_785),
         (32, {"label_size": 10}, 20_801_548, 20_731_915),
         (32, {"fmap_base": 4096, "fmap_max": 128, "latent_size": 128}, 1_296_908, 1_298_689),
@@ -135,10 +130,9 @@ def test_pixel_norm_by_hand():
     np.testing.assert_allclose(pixel_norm(x).flatten(), [3 / math.sqrt(12.5), 4 / math.sqrt(12.5)], rtol=1e-6)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("shape", [(4, 7), (2, 5, 4, 4)])
-def test_pixel_norm_against_numpy(seed, shape):
-    x = normal(seed, *shape) * 1e-3  # small, so that the epsilon shows
+def test_pixel_norm_against_numpy(shape):
+    x = normal(0, *shape) * 1e-3  # small, so that the epsilon shows
     assert_equal(pixel_norm(x), numpy_networks.pixel_norm(x.numpy()))
 
 
@@ -159,10 +153,9 @@ def test_minibatch_stddev_groups_are_strided():
     np.testing.assert_allclose(out[1::2, 2], 1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("images", "group"), [(8, 2), (6, 3), (8, 4), (4, 4), (16, 16), (4, 16)])
-def test_minibatch_stddev_against_numpy(seed, images, group):
-    x = normal(seed, images, 3, 4, 4)
+@pytest.mark.parametrize(("images", "group"), [(8, 2), (6, 3), (4, 16)])
+def test_minibatch_stddev_against_numpy(images, group):
+    x = normal(0, images, 3, 4, 4)
     assert_equal(minibatch_stddev(x, group), numpy_networks.with_stddev(x.numpy(), group))
 
 
@@ -172,30 +165,22 @@ def test_minibatch_stddev_wants_whole_groups():
         minibatch_stddev(torch.zeros(6, 1, 4, 4), 4)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("resample", [None, "up", "down"])
-def test_convolutions_against_loops(seed, kernel, resample):
+def test_convolutions_against_loops(kernel, resample):
     made = {None: Conv, "up": UpConv, "down": DownConv}[resample]
-    layer = randomised(made(3, 2, kernel, GENERATOR._replace(norm="none")), seed)
-    x = normal(seed, 2, 3, 4, 4)
+    layer = randomised(made(3, 2, kernel, GENERATOR._replace(norm="none")))
+    x = normal(0, 2, 3, 4, 4)
     before = doubled(x.numpy()) if resample == "up" else x.numpy()
     weight = layer.weight.detach().numpy() * math.sqrt(2 / (3 * kernel * kernel))
     expected = np.stack([leaky(loop_conv(image, weight, layer.bias.detach().numpy())) for image in before])
     assert_equal(layer(x), halved(expected) if resample == "down" else expected)
 
 
-def test_the_convolution_of_the_numpy_networks_against_loops():
-    x, weight = normal(0, 2, 3, 4, 5).numpy(), normal(1, 2, 3, 3, 3).numpy()
-    expected = [loop_conv(image, weight, np.zeros(2)) for image in x]
-    np.testing.assert_allclose(numpy_networks.conv(x, weight), expected, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_first_dense_against_loops(seed):
+def test_first_dense_against_loops():
     """Output m of place (i, j) is row 16 m + 4 i + j of the weights; one bias a map."""
-    layer = randomised(FirstDense(6, 3, LINEAR), seed)
-    x = normal(seed, 2, 6)
+    layer = randomised(FirstDense(6, 3, LINEAR))
+    x = normal(0, 2, 6)
     weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
     expected = np.empty((2, 3, 4, 4))
     for n, m, i, j in np.ndindex(expected.shape):
@@ -204,16 +189,14 @@ def test_first_dense_against_loops(seed):
     assert_equal(layer(x), expected)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_dense_against_numpy(seed):
-    layer = randomised(Dense(12, 5, LINEAR, gain=1), seed)
-    x = normal(seed, 2, 3, 2, 2)
+def test_dense_against_numpy():
+    layer = randomised(Dense(12, 5, LINEAR, gain=1))
+    x = normal(0, 2, 3, 2, 2)
     weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
     assert_equal(layer(x), x.numpy().reshape(2, 12) @ weight.T / math.sqrt(12) + bias)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0, None])
+@pytest.mark.parametrize("alpha", [0.3, None])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -227,18 +210,18 @@ def test_dense_against_numpy(seed):
     ],
     ids=str,
 )
-def test_whole_networks_against_numpy(seed, alpha, changes):
+def test_whole_networks_against_numpy(alpha, changes):
     network = dataclasses.replace(SMALL, **changes)
     faded = None if alpha is None else torch.tensor(alpha, dtype=torch.float64)
     labels = torch.eye(3, dtype=torch.float64)[[0, 2, 1, 2], : network.label_size]
-    latents = torch.cat([normal(seed, 4, 6), labels], dim=1)
-    generator = randomised(Generator(network, 16), seed)
+    latents = torch.cat([normal(0, 4, 6), labels], dim=1)
+    generator = randomised(Generator(network, 16))
     images = generator(latents, faded)
     assert images.shape == (4, network.channels, 16, 16)
     assert_equal(images, NumpyNetwork(generator, network).images(latents.numpy(), alpha))
 
-    discriminator = randomised(Discriminator(network, 16), seed)
-    images = normal(seed, *images.shape)
+    discriminator = randomised(Discriminator(network, 16))
+    images = normal(0, *images.shape)
     scores = discriminator(images, faded)
     assert scores.shape == (4, 1 + network.label_size)
     assert_equal(scores, NumpyNetwork(discriminator, network).scores(images.numpy(), alpha))
@@ -288,11 +271,10 @@ def test_a_fade_that_ends_changes_nothing():
     torch.testing.assert_close(fade_reals(images, one), images)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
-def test_faded_reals_against_numpy(alpha):
+def test_faded_reals_against_numpy():
     images = normal(0, 2, 3, 8, 8)
-    expected = alpha * images.numpy() + (1 - alpha) * doubled(halved(images.numpy()))
-    assert_equal(fade_reals(images, torch.tensor(alpha, dtype=torch.float64)), expected)
+    expected = 0.3 * images.numpy() + 0.7 * doubled(halved(images.numpy()))
+    assert_equal(fade_reals(images, torch.tensor(0.3, dtype=torch.float64)), expected)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from components.object_store import open_store
-from components.train.stage import train
+from components.train import stage
 from progan import config
 from progan.dataset.build import build
 from progan.dataset.reader import load_manifest
@@ -52,7 +52,7 @@ def project(request, tmp_path, small_params, photographs, monkeypatch):
 def train_phase(key, snapshots, out):
     init = Path("checkpoints/r0004") if key == "r0008" else None
     files = snapshots, out, Path(f"{key}.csv"), Path(f"{key} grids")
-    train(config.load(), key, "identity", Path("data/multires"), init, *files)
+    stage.train(config.load(), key, "identity", Path("data/multires"), init, *files)
 
 
 @pytest.fixture

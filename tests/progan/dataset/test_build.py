@@ -191,15 +191,14 @@ def progress(done, total):
 
 if __name__ == "__main__":
     config = DatasetConfig("folder", sys.argv[1], 4, 4, 123, (), None, 0.0, "report")
-    build(config, Path(sys.argv[2]), int(sys.argv[3]), progress)
+    build(config, Path(sys.argv[2]), 2, progress)
 """
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, config, photos, contents, workers):
+def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, config, photos, contents):
     root = photos(tmp_path / "p", [f"{number % 3}/{number}" for number in range(1700)], side=4)
     (tmp_path / "killed.py").write_text(KILLED_BUILD)
-    arguments = [sys.executable, "killed.py", "p", "out", str(workers)]
+    arguments = [sys.executable, "killed.py", "p", "out"]
     killed = subprocess.run(arguments, cwd=tmp_path, capture_output=True, timeout=120)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not (tmp_path / "out").exists()
@@ -331,11 +330,10 @@ def test_a_file_name_that_is_no_unicode(tmp_path, config, photos):
     assert build(config(root, max_skipped=0.5), tmp_path / "out", workers=1).images == 1
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk_is_one_clear_line(tmp_path, config, photos, small_disk, workers):
+def test_a_full_disk_is_one_clear_line(tmp_path, config, photos, small_disk):
     disk = small_disk("1m")
     root = photos(tmp_path / "p", [str(number) for number in range(600)], side=32)
     with pytest.raises(InputError, match="no space left on the disk; free some and run again"):
-        build(config(root, resolution=32), disk / "out", workers)
+        build(config(root, resolution=32), disk / "out", 2)
     assert not (disk / "out").exists()
     assert not list(disk.rglob("*.partial/*/dataset/*/.*"))

