@@ -20,6 +20,8 @@ from pipelines import options
 from progan.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
+    from components.gate.verdict import Verdict
+    from components.register.registration import Registration
     from pipelines.checkout import Checkout
     from pipelines.profile import Profile
     from progan.config import Config
@@ -89,8 +91,8 @@ class Collected:
     phases: list[str]  # whose checkpoints came
     stages: list[str]  # that dvc.lock now says were done
     left: list[str]  # those that `dvc repro` has still to do
-    verdict: dict[str, Any] | None
-    registration: dict[str, Any] | None
+    verdict: "Verdict | None"
+    registration: "Registration | None"
     report: str  # its address
     url: str | None = None  # Kubeflow's page of the run
     pushed: bool = False
@@ -203,6 +205,8 @@ def _made_dataset(here: "Checkout", config: "Config") -> list[str]:
 
 def _bring(here: "Checkout", uri: str, run: str, facts: dict[str, Any], config: "Config") -> Collected:
     """Lay out what the run made as `dvc repro` would have, and let dvc.lock say so."""
+    from components.gate.verdict import Verdict
+    from components.register.registration import Registration
     from components.results import Results
 
     kept = Results(uri, config, facts["dataset"], run)
@@ -218,7 +222,9 @@ def _bring(here: "Checkout", uri: str, run: str, facts: dict[str, Any], config: 
             stages += ["score-network", *(f"evaluate@{key}" for key in measured)]
             if measured == list(config.phases):
                 stages += _place_judgement(config, small, all(fetched))
-        verdict, registration = (_read(small / file.name) for file in (VERDICT, REGISTRATION))
+        verdict = Verdict.read(small / VERDICT) if (small / VERDICT).exists() else None
+        registered = small / REGISTRATION
+        registration = Registration.read(registered) if registered.exists() else None
     here.claim(stages)
     report = f"{uri}/runs/{run}/report.html"
     ended = run, facts["state"], facts["error"]
@@ -239,12 +245,14 @@ def _fetch_start(config: "Config", key: str) -> bool:
 
 def _place_evaluation(key: str, small: Path) -> bool:
     """Put the measures and samples of a phase into place, if they are of the checkpoint that came."""
+    from components.evaluate.evaluation import Evaluation
     from components.results import opened
 
     evaluation = Path("evaluation", f"{key}.json")
     pictures = [Path("samples", name) for name in (f"{key}.png", f"{key}-nearest.png")]
-    found = _read(small / evaluation)
-    if found is None or found["checkpoint"] != opened(Path("checkpoints", key)).digest:
+    if not (small / evaluation).exists():
+        return False
+    if Evaluation.read(small / evaluation).checkpoint != opened(Path("checkpoints", key)).digest:
         return False
     _place(small, evaluation, *pictures)
     return True
@@ -252,11 +260,11 @@ def _place_evaluation(key: str, small: Path) -> bool:
 
 def _place_judgement(config: "Config", small: Path, reported: bool) -> list[str]:
     """Put verdict and registration into place; the stages that made them, and the report if it came."""
+    from components.gate.verdict import Verdict
     from components.results import opened
 
-    verdict = _read(small / VERDICT)
     last = opened(Path("checkpoints", config.last_phase)).digest
-    if verdict is None or verdict["candidate"]["checkpoint"] != last:
+    if not (small / VERDICT).exists() or Verdict.read(small / VERDICT).candidate.checkpoint != last:
         return []
     if not (small / REGISTRATION).exists():
         _place(small, VERDICT)
@@ -272,13 +280,6 @@ def _place(folder: Path, *files: Path) -> None:
     for file in files:
         with atomic_file(file) as beside:
             shutil.copyfile(folder / file, beside)
-
-
-def _read(file: Path) -> Any:
-    """The JSON in `file`; None when there is no file."""
-    from progan.files import read_json
-
-    return read_json(file) if file.exists() else None
 
 
 # ------------------------------------------------------------------------------------------------
@@ -299,15 +300,15 @@ def _judgement(found: Collected) -> list[str]:
     """The verdict and its reasons, a line each."""
     if found.verdict is None:
         return ["no verdict was reached"]
-    passed = "passed" if found.verdict["passed"] else "failed"
-    reasons = (f"{'✓' if reason['passed'] else '✗'} {reason['text']}" for reason in found.verdict["reasons"])
-    return [f"{found.verdict['phase']}: the gate {passed}", *(f"  {reason}" for reason in reasons)]
+    passed = "passed" if found.verdict.passed else "failed"
+    reasons = (f"  {reason}" for reason in found.verdict.reasons)
+    return [f"{found.verdict.phase}: the gate {passed}", *reasons]
 
 
 def _markdown(found: Collected, config: "Config", profile: "Profile") -> str:
     """A comment for a pull request."""
     first, *reasons = _judgement(found)
-    version = (found.registration or {}).get("version")
+    version = found.registration and found.registration.version
     model = f"{config.register.model} version {version}"
     page = f"{profile.mlflow.rstrip('/')}/#/models/{config.register.model}/versions/{version}"
     run = f"[{found.run}]({found.url})" if found.url else found.run

@@ -9,6 +9,7 @@ import torch
 
 from components.build_dataset.stage import find_or_build
 from components.evaluate.component import evaluate
+from components.evaluate.evaluation import Evaluation
 from components.object_store import dataset, open_store
 from components.object_store.dataset import fetch_level, fetch_manifest, find_manifest
 from components.object_store.s3 import S3Store
@@ -19,9 +20,9 @@ from components.train.component import train
 from progan import config
 from progan.dataset.reader import load_images, load_manifest
 from progan.errors import InputError
-from progan.files import read_json, write_json
 from progan.snapshots import read_checkpoint, write_checkpoint
 from progan.training import fingerprint
+from tests.evaluations import evaluation
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -213,8 +214,8 @@ def test_a_finished_phase_is_not_trained_again(uri, tmp_path, small_config, made
 def test_a_checkpoint_is_not_measured_again(uri, tmp_path, small_config, made, finished, files):
     """There is no dataset here: whoever measured would fail."""
     checkpoint = finished("r0004", None)
-    measures = {"checkpoint": opened(checkpoint).digest, "swd": {"average": 5.0}}
-    write_json(tmp_path / "evaluation.json", measures)
+    measured = replace(evaluation(swd_average=5.0), checkpoint=opened(checkpoint).digest)
+    measured.write(tmp_path / "evaluation.json")
     kept, pictures = Results(uri, small_config, "data"), (files("samples"), files("nearest"))
     kept.keep_evaluation("r0004", tmp_path / "evaluation.json", *pictures)
     out = {name: tmp_path / "task" / name for name in ("evaluation", "samples", "nearest")}
@@ -225,9 +226,9 @@ def test_a_checkpoint_is_not_measured_again(uri, tmp_path, small_config, made, f
         **{name: SimpleNamespace(path=str(path), metadata=metadata) for name, path in out.items()},
     }
     task(evaluate, small_config, {"checkpoint": checkpoint}, **inputs)
-    assert read_json(out["evaluation"]) == measures
+    assert Evaluation.read(out["evaluation"]) == measured
     assert [out[name].read_text() for name in ("samples", "nearest")] == ["samples", "nearest"]
-    assert metadata == {"swd_average": 5.0}
+    assert metadata == measured.numbers
     other = finished("r0004", None, 1.0, "other")
     with pytest.raises(InputError, match=r"none/dataset\.json: no such file"):
         task(evaluate, small_config, {"checkpoint": other}, **inputs)
