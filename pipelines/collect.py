@@ -21,6 +21,8 @@ from progan.errors import InputError, Interrupted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from components.gate.verdict import Verdict
+    from components.register.registration import Registration
     from components.results import Results
     from components.run_record import RunRecord
     from components.stages import Task
@@ -94,8 +96,8 @@ class Collected:
     phases: list[str]  # whose checkpoints came
     stages: list[str]  # that dvc.lock now says were done
     left: list[str]  # those that `dvc repro` has still to do
-    verdict: dict[str, Any] | None
-    registration: dict[str, Any] | None
+    verdict: "Verdict | None"
+    registration: "Registration | None"
     report: str  # its address
     url: str | None = None  # Kubeflow's page of the run
     pushed: bool = False
@@ -215,6 +217,8 @@ def _bring(
 ) -> Collected:
     """Lay out what the run made as `dvc repro` would have, and let dvc.lock say so."""
     from components import stages
+    from components.gate.verdict import Verdict
+    from components.register.registration import Registration
     from components.results import trace
 
     brought: dict[str, Task] = {}
@@ -223,11 +227,10 @@ def _bring(
         if found.receipt and found.identity and results.bring(found.task, found.identity, Path()):
             brought[found.task.name] = found.task
             digests |= found.receipt.digests
-    verdict, registration = (
-        _of_run(results, stages.task(config, each), run) for each in ("gate", "register")
-    )
+    verdict = _of_run(results, stages.task(config, "gate"), run, Verdict)
+    registration = _of_run(results, stages.task(config, "register"), run, Registration)
     last = stages.task(config, "train", config.last_phase)
-    if verdict and verdict["candidate"]["checkpoint"] == digests.get(last.outputs[0].path):
+    if verdict and verdict.candidate.checkpoint == digests.get(last.outputs[0].path):
         brought |= _bring_what_every_run_does(results, run, config, brought)
     here.claim(list(brought))
     return Collected(
@@ -258,13 +261,11 @@ def _bring_what_every_run_does(
     return found
 
 
-def _of_run(results: "Results", task: "Task", run: str) -> Any:
-    """The JSON that a task of the run made; None when there is none."""
-    from progan.files import read_json
-
+def _of_run(results: "Results", task: "Task", run: str, kind: Any) -> Any:
+    """What a task of the run wrote; None when it wrote nothing."""
     with TemporaryDirectory() as folder:
         found = results.bring(task, run, Path(folder))
-        return read_json(Path(folder, task.outputs[0].path)) if found else None
+        return kind.read(Path(folder, task.outputs[0].path)) if found else None
 
 
 # ------------------------------------------------------------------------------------------------
@@ -285,15 +286,15 @@ def _judgement(found: Collected) -> list[str]:
     """The verdict and its reasons, a line each."""
     if found.verdict is None:
         return ["no verdict was reached"]
-    passed = "passed" if found.verdict["passed"] else "failed"
-    reasons = (f"{'✓' if reason['passed'] else '✗'} {reason['text']}" for reason in found.verdict["reasons"])
-    return [f"{found.verdict['phase']}: the gate {passed}", *(f"  {reason}" for reason in reasons)]
+    passed = "passed" if found.verdict.passed else "failed"
+    reasons = (f"  {reason}" for reason in found.verdict.reasons)
+    return [f"{found.verdict.phase}: the gate {passed}", *reasons]
 
 
 def _markdown(found: Collected, config: "Config", profile: "Profile") -> str:
     """A comment for a pull request."""
     first, *reasons = _judgement(found)
-    version = (found.registration or {}).get("version")
+    version = found.registration and found.registration.version
     model = f"{config.register.model} version {version}"
     page = f"{profile.mlflow.rstrip('/')}/#/models/{config.register.model}/versions/{version}"
     run = f"[{found.run}]({found.url})" if found.url else found.run

@@ -1,16 +1,67 @@
-"""The measures of an evaluation, for whoever reads them; free of torch, which takes seconds to import."""
+"""The table of measures: what gate, report, registry and documentation show of a generator, and how."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+LOWER, HIGHER = "lower is better", "higher is better"
+
+Limit = Literal["swd_max", "ms_ssim_max", "score_min"]
+Values = Mapping[str, float | None]  # by name; None: no finite number
 
 
-def flat_measures(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """An evaluation with its nested measures flattened: {"swd": {"16": x}} → {"swd_16": x}."""
-    flat: dict[str, Any] = {}
-    for name, value in evaluation.items():
-        flat |= (
-            {f"{name}_{key}": item for key, item in value.items()}
-            if isinstance(value, dict)
-            else {name: value}
-        )
-    return flat
+@dataclass(frozen=True)
+class Measure:
+    """One row of the table."""
+
+    name: str
+    title: str
+    digits: int  # after the decimal point
+    reading: str  # which values are good
+    limit: Limit | None = None  # the threshold of params.yaml's `gate` that judges it; None: not judged
+    reals: str | None = None  # the name of the same measure between real images …
+    reals_title: str = "real images"  # … and what that is called
+
+    @property
+    def spread(self) -> str:
+        """The name of its standard deviation, which some measures come with."""
+        return f"{self.name}_std"
+
+    def text(self, value: float | None) -> str:
+        """A value for people; a dash for what is missing or no finite number."""
+        return "–" if value is None else f"{value:,.{self.digits}f}"
+
+
+SWD = Measure("swd_average", "SWD × 1000", 1, LOWER, "swd_max", "swd_floor_average", "noise floor")
+
+MEASURES = (
+    SWD,
+    Measure(
+        *("ms_ssim", "MS-SSIM", 3, "best near that of real images; above: all alike", "ms_ssim_max"),
+        reals="ms_ssim_reals",
+    ),
+    Measure("fid", "FID", 1, LOWER),
+    Measure("kid", "KID", 4, LOWER),
+    Measure("inception_score", "Inception score", 2, HIGHER, "score_min"),
+    Measure("classifier_score", "Classifier score", 2, HIGHER, "score_min"),
+    Measure("modes", "Modes of 1000", 0, HIGHER, "score_min"),
+    Measure("modes_kl", "KL of modes", 2, LOWER),
+    Measure("nearest_ratio", "Nearest training image", 2, "about 1 or above; near 0: copies"),
+)
+
+
+def swd_level(side: int) -> Measure:
+    """The row of the SWD at one level of detail."""
+    return replace(SWD, name=f"swd_{side}", title=f"SWD at {side} px", limit=None, reals=f"swd_floor_{side}")
+
+
+def swd_levels(values: Values) -> list[int]:
+    """The levels whose SWD `values` has, coarse to fine."""
+    return sorted(int(side) for name in values if (side := name.removeprefix("swd_")).isdecimal())
+
+
+def taken(evaluations: Iterable[Values]) -> list[Measure]:
+    """The rows that any of the evaluations has, the levels of the SWD behind their average."""
+    values = {name: value for each in evaluations for name, value in each.items()}
+    rows = [measure for measure in MEASURES if measure.name in values]
+    return [*rows[:1], *map(swd_level, swd_levels(values)), *rows[1:]] if SWD in rows else rows

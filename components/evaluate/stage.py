@@ -3,19 +3,18 @@
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from components.evaluate.measures import flat_measures
+from components.evaluate.evaluation import Evaluation
 from components.score_network.stage import CLASSIFIER, DESCRIPTION
 from progan.config import Config, NetworkConfig
 from progan.dataset.reader import load_training_set
 from progan.device import best_device
 from progan.errors import InputError
-from progan.files import read_json, write_json
+from progan.files import read_json
 from progan.metrics import classifier, inception, modes, nearest, swd
 from progan.metrics.ms_ssim import mean_ms_ssim
 from progan.models import load_generator, require_network
@@ -58,34 +57,32 @@ def evaluate(
     generator = load_generator(finished).to(best_device())
     reals, fakes = _reals_of(images, config), _fakes_of(generator, labels, config)
     nearness, near = _nearest(images, fakes, config)
-    measured = {
-        "phase": key,
-        "resolution": resolution,
-        "kimg": finished.facts["kimg"],
-        "identity": finished.facts["identity"],
-        "checkpoint": finished.digest,
-        "dataset": finished.facts["dataset"]["digest"],
-        **_measure(config, reals, len(images), fakes, score_network),
-        "nearest": nearness,
+    swd_images = min(config.measures.swd_images, len(images) // 2)
+    measures = {
+        **_swd(swd_images, config.measures.seed, reals, fakes),
+        **_ms_ssim(config, reals, len(images), fakes),
+        **_scores(config, reals, len(images), fakes, score_network),
+        **_named("nearest", nearness),
     }
     write_png(samples, _samples(images, labels, generator, config))
     write_png(nearest, near)
-    write_json(evaluation, _finite_or_null(measured))
-    distance, floor = measured["swd"]["average"], measured["swd_floor"]["average"]
+    Evaluation(
+        phase=key,
+        resolution=resolution,
+        kimg=finished.facts["kimg"],
+        identity=finished.facts["identity"],
+        checkpoint=finished.digest,
+        dataset=finished.facts["dataset"]["digest"],
+        swd_images=swd_images,
+        measures={name: value if math.isfinite(value) else None for name, value in measures.items()},
+    ).write(evaluation)
+    distance, floor = measures["swd_average"], measures["swd_floor_average"]
     print(f"{evaluation}: SWD {distance:.1f}; real images among themselves {floor:.1f}")
 
 
 def numbers(evaluation: Path) -> dict[str, float]:
-    """Those measures in the file `evaluation` that are numbers, by flat names."""
-    measures = flat_measures(read_json(evaluation))
-    return {name: value for name, value in measures.items() if isinstance(value, float)}
-
-
-def _finite_or_null(value: Any) -> Any:
-    """`value` with null for every NaN and infinity, which JSON has not: the gate fails on them."""
-    if isinstance(value, dict):
-        return {key: _finite_or_null(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """Those measures in the file `evaluation` that are finite numbers."""
+    return Evaluation.read(evaluation).numbers
 
 
 def _fakes_of(generator: Generator, labels: Tensor | None, config: Config) -> Images:
@@ -158,35 +155,34 @@ def _reals_of(images: Tensor, config: Config) -> Images:
     return batches
 
 
-def _measure(
-    config: Config, reals: Images, real_count: int, fakes: Images, score_network: Path
-) -> dict[str, Any]:
-    """SWD, MS-SSIM and the score of `fakes` against the `real_count` `reals`.
-
-    SWD is taken on `swd_images` a side, or on half the reals if that is fewer, so that its floor, real
-    images against other real images, is between sets of the same size.
-    """
-    measures = config.measures
-    seed = measures.seed
-    count = min(measures.swd_images, real_count // 2)
+def _swd(count: int, seed: int, reals: Images, fakes: Images) -> dict[str, float]:
+    """SWD of the first `count` fakes, and its floor: between real images and as many others."""
     described = swd.describe(reals(0, count), seed)
     floor = swd.sliced_wasserstein(described, swd.describe(reals(count, 2 * count), seed + 1), seed)
-    pairs = min(measures.ms_ssim_pairs, real_count // 2)
+    distances = swd.sliced_wasserstein(described, swd.describe(fakes(0, count), seed + 1), seed)
+    return _named("swd", distances) | _named("swd_floor", floor)
+
+
+def _ms_ssim(config: Config, reals: Images, real_count: int, fakes: Images) -> dict[str, float]:
+    pairs = config.measures.ms_ssim_pairs
     return {
-        "swd": swd.sliced_wasserstein(described, swd.describe(fakes(0, count), seed + 1), seed),
-        "swd_floor": floor,
-        "swd_images": count,
-        "ms_ssim": mean_ms_ssim(fakes(0, 2 * measures.ms_ssim_pairs)),
-        "ms_ssim_reals": mean_ms_ssim(reals(0, 2 * pairs)),
-        **_scores(config, reals(0, min(measures.score_images, real_count)), fakes, score_network),
+        "ms_ssim": mean_ms_ssim(fakes(0, 2 * pairs)),
+        "ms_ssim_reals": mean_ms_ssim(reals(0, 2 * min(pairs, real_count // 2))),
     }
 
 
-def _scores(config: Config, reals: Iterator[Tensor], fakes: Images, score_network: Path) -> dict[str, float]:
+def _named(prefix: str, values: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}_{name}": value for name, value in values.items()}
+
+
+def _scores(
+    config: Config, reals: Images, real_count: int, fakes: Images, score_network: Path
+) -> dict[str, float]:
     """What the score network says, under its own name; nothing when there is none."""
     measures = config.measures
     facts = read_json(score_network / DESCRIPTION)
     generated = fakes(0, measures.score_images)
+    real = reals(0, min(measures.score_images, real_count))
     if facts["kind"] == "classifier":
         network = classifier.load(score_network / CLASSIFIER, best_device())
         return classifier.score(network, generated, measures.score_splits)
@@ -197,6 +193,6 @@ def _scores(config: Config, reals: Iterator[Tensor], fakes: Images, score_networ
     if facts["kind"] == "inception":
         weights, splits = Path(measures.inception_weights or ""), measures.score_splits
         return inception.measure(
-            generated, reals, weights, facts["sha256"], splits, measures.seed, best_device()
+            generated, real, weights, facts["sha256"], splits, measures.seed, best_device()
         )
     return {}

@@ -1,69 +1,50 @@
 """Decide whether a generator is good enough to be registered."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
-from components.evaluate.measures import flat_measures
+from components.evaluate.evaluation import Evaluation
+from components.evaluate.measures import MEASURES, SWD, Limit
+from components.gate.verdict import Reason, Verdict
+from components.register.registry import Champion, find_champion
 from progan.config import Config, GateConfig
 from progan.errors import InputError
-from progan.files import read_json, write_json
 
-SCORES = ("inception_score", "classifier_score", "modes")
-COMPARABLE = ("dataset", "resolution")  # what champion and candidate must share for their measures to compare
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One threshold and how the candidate stands to it."""
-
-    measure: str
-    value: float | None
-    limit: float | None
-    passed: bool
-    text: str
+UPPER_LIMITS: tuple[Limit, ...] = ("swd_max", "ms_ssim_max")
+LOWER_LIMITS: tuple[Limit, ...] = ("score_min",)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The gate's answer: passed only when every reason did."""
-
-    passed: bool
-    reasons: tuple[Reason, ...]
-
-
-def decide(
-    candidate: Mapping[str, Any], champion: Mapping[str, Any] | None, thresholds: GateConfig
-) -> Verdict:
+def decide(candidate: Evaluation, champion: Champion | None, thresholds: GateConfig) -> Verdict:
     """Judge `candidate` by `thresholds` and against `champion`; a pure function.
 
-    Both mappings hold swd_average, ms_ssim, one of SCORES, dataset (digest) and resolution. A measure that
-    is missing, NaN or infinite fails; a threshold of None is not asked.
+    A measure that is missing, NaN or infinite fails; a threshold of None is not asked.
     """
-    swd, ms_ssim = candidate.get("swd_average"), candidate.get("ms_ssim")
-    score_name = next((name for name in SCORES if name in candidate), SCORES[0])
     reasons = []
-    if thresholds.swd_max is not None:
-        reasons.append(_at_most("swd_average", swd, thresholds.swd_max))
-    if thresholds.ms_ssim_max is not None:
-        reasons.append(_at_most("ms_ssim", ms_ssim, thresholds.ms_ssim_max))
-    if thresholds.score_min is not None:
-        reasons.append(_at_least(score_name, candidate.get(score_name), thresholds.score_min))
+    for limit in (*UPPER_LIMITS, *LOWER_LIMITS):
+        threshold: float | None = getattr(thresholds, limit)
+        if threshold is not None:
+            name = _judged_by(limit, candidate)
+            judge = _at_most if limit in UPPER_LIMITS else _at_least
+            reasons.append(judge(name, candidate.measures.get(name), threshold, "the limit"))
     if thresholds.swd_vs_champion is not None and champion is not None:
         reasons.append(_against_champion(candidate, champion, thresholds.swd_vs_champion))
-    return Verdict(all(reason.passed for reason in reasons), tuple(reasons))
+    passed = all(reason.passed for reason in reasons)
+    return Verdict(candidate.phase, passed, tuple(reasons), candidate, champion)
 
 
-def _at_most(measure: str, value: float | None, limit: float, what: str = "the limit") -> Reason:
+def _judged_by(limit: Limit, candidate: Evaluation) -> str:
+    """The name of the first measure with this limit that `candidate` has; if it has none, of the first."""
+    names = [measure.name for measure in MEASURES if measure.limit == limit]
+    return next((name for name in names if name in candidate.measures), names[0])
+
+
+def _at_most(measure: str, value: float | None, limit: float, what: str) -> Reason:
     return _judge(measure, value, limit, _finite(value) and value <= limit, f"at most {limit:.4g}, {what}")
 
 
-def _at_least(measure: str, value: float | None, limit: float) -> Reason:
-    return _judge(
-        measure, value, limit, _finite(value) and value >= limit, f"at least {limit:.4g}, the limit"
-    )
+def _at_least(measure: str, value: float | None, limit: float, what: str) -> Reason:
+    return _judge(measure, value, limit, _finite(value) and value >= limit, f"at least {limit:.4g}, {what}")
 
 
 def _judge(measure: str, value: float | None, limit: float, passed: bool, wanted: str) -> Reason:
@@ -75,59 +56,50 @@ def _judge(measure: str, value: float | None, limit: float, passed: bool, wanted
     )
 
 
-def _against_champion(candidate: Mapping[str, Any], champion: Mapping[str, Any], ratio: float) -> Reason:
+def _against_champion(candidate: Evaluation, champion: Champion, ratio: float) -> Reason:
+    """Measures compare only between generators of one dataset and one resolution."""
     measure = "swd_vs_champion"
-    for key in COMPARABLE:
-        if candidate.get(key) != champion.get(key):
+    for key in ("dataset", "resolution"):
+        if getattr(candidate, key) != getattr(champion, key):
             return Reason(measure, None, None, True, f"{measure}: not asked, the champion has another {key}")
-    best = champion.get("swd_average")
+    best = champion.measures.get(SWD.name)
     if not _finite(best):
         return Reason(
             measure, None, None, False, f"{measure}: the champion's SWD is not known; promote another"
         )
-    return _at_most(
-        "swd_average", candidate.get("swd_average"), ratio * best, f"{ratio:g} × the champion's {best:.4g}"
-    )
+    value = candidate.measures.get(SWD.name)
+    return _at_most(SWD.name, value, ratio * best, f"{ratio:g} × the champion's {best:.4g}")
 
 
-def _finite(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _finite(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
 
 
 def gate(config: Config, evaluation: Path, out: Path) -> bool:
     """Judge a phase's `evaluation` and write the verdict to `out` (JSON). A failed gate is no error."""
-    from components.register.registry import champion_measures
-
-    candidate = flat_measures(read_json(evaluation, "phase"))
-    champion = champion_measures(config.register.model)
-    verdict = decide(candidate, champion, config.gate)
-    phase = candidate["phase"]
-    write_json(out, {**asdict(verdict), "phase": phase, "candidate": candidate, "champion": champion})
-    print(f"{out}: {phase} {'passed' if verdict.passed else 'FAILED, nothing will be registered'}")
+    verdict = decide(Evaluation.read(evaluation), find_champion(config.register.model), config.gate)
+    verdict.write(out)
+    print(f"{out}: {verdict.phase} {'passed' if verdict.passed else 'FAILED, nothing will be registered'}")
     for reason in verdict.reasons:
-        print(f"  {'✓' if reason.passed else '✗'} {reason.text}")
+        print(f"  {reason}")
     return verdict.passed
 
 
 def refuse_to_go_on(config: Config, key: str, checkpoints: Path, evaluations: Path) -> None:
     """Raise InputError when `gate.stop_after` is a phase before `key` and has no verdict, or one of no."""
-    from components.register.registry import champion_measures
     from progan.snapshots import read_checkpoint
 
     stop = config.gate.stop_after
     if stop is None or config.phase(key).resolution <= config.phase(stop).resolution:
         return
     checkpoint, evaluation = checkpoints / stop, evaluations / f"{stop}.json"
-    if (
-        not evaluation.exists()
-        or read_json(evaluation, "checkpoint")["checkpoint"] != read_checkpoint(checkpoint).digest
-    ):
+    candidate = Evaluation.read(evaluation) if evaluation.exists() else None
+    if candidate is None or candidate.checkpoint != read_checkpoint(checkpoint).digest:
         raise InputError(
             f"gate.stop_after: {key} waits for the verdict on {stop}, which is not evaluated; "
             f"run dvc repro evaluate@{stop}, then this again"
         )
-    champion = champion_measures(config.register.model)
-    for reason in decide(flat_measures(read_json(evaluation)), champion, config.gate).reasons:
+    for reason in decide(candidate, find_champion(config.register.model), config.gate).reasons:
         if not reason.passed:
             raise InputError(
                 f"gate.stop_after: {key} is not trained, {stop} failed: {reason.text}; {checkpoint} is kept"

@@ -10,9 +10,11 @@ import re
 import socket
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from components.evaluate.measures import taken
 from progan.errors import InputError, Unavailable
 
 CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
@@ -21,6 +23,16 @@ CHECKPOINT = "checkpoint"  # the artifact of a phase's run that is its checkpoin
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 FIRST_ANSWER = 5.0, 60.0  # seconds that a server has to take a connection, and to answer
 PASSWORD = re.compile("//[^/@ ]*@")  # in an address
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that candidates are compared with."""
+
+    version: str
+    dataset: str  # digest of the level that it was trained on
+    resolution: int
+    measures: dict[str, float | None]  # by name; None: no finite number
 
 
 def tracking_uri() -> str:
@@ -122,8 +134,8 @@ def phase_runs(mlflow_client: Any, parent: str, key: str | None = None) -> list[
     return list(mlflow_client.search_runs([mlflow_client.get_run(parent).info.experiment_id], mine))
 
 
-def champion_measures(model: str) -> dict[str, Any] | None:
-    """The measures of the version that is champion, from its tags; None when there is no champion."""
+def find_champion(model: str) -> Champion | None:
+    """The version that is champion, by its tags; None when there is no champion."""
     from mlflow.exceptions import MlflowException
 
     with clear_errors(model):
@@ -136,13 +148,20 @@ def champion_measures(model: str) -> dict[str, Any] | None:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
-    return {"version": version.version, **{key: _number(value) for key, value in version.tags.items()}}
+    tags: dict[str, str] = version.tags
+    measures = {name: _number(text) for name, text in tags.items()}
+    return Champion(
+        str(version.version),
+        tags.get("dataset", ""),
+        round(measures.get("resolution") or 0),
+        {measure.name: measures[measure.name] for measure in taken([measures])},
+    )
 
 
-def _number(text: str) -> float | str:
-    """A measure as the finite number it is; any other text as it stands."""
+def _number(text: str) -> float | None:
+    """The finite number that a tag holds; None when it holds anything else."""
     try:
         number = float(text)
     except ValueError:
-        return text
-    return number if math.isfinite(number) else text
+        return None
+    return number if math.isfinite(number) else None

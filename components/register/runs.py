@@ -1,7 +1,6 @@
 """The MLflow runs of a training run: a parent with all of it, and a child for each phase."""
 
 import json
-import math
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -12,19 +11,19 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from components.evaluate.measures import flat_measures
+from components.evaluate.evaluation import Evaluation
+from components.gate.verdict import Verdict
 from components.register.history import History
 from components.register.registry import CHECKPOINT, phase_runs, who
 from progan.config import Config
 from progan.dataset.manifest import Manifest
-from progan.files import canonical_json, read_json
+from progan.files import canonical_json
 from progan.render import write_png
 
 RUN_KEY = "progan.identity"  # the tag by which a run that was interrupted is found again
 SAMPLES, PREVIEW = "samples.png", "preview.png"  # artifacts: reals beside fakes; and no wider than a page
 PICTURE_KEY = "curves/same latents"  # pictures over training, with a slider
 PREVIEW_PIXELS = 830  # across the page of a version, beside MLflow's panels
-NO_MEASURES = ("kimg", "resolution")  # numbers of an evaluation that would be charts of one dot
 AT_ONCE = 500  # metrics in a request
 DIGEST_LENGTH = 36  # of a dataset's, as much as MLflow's database holds
 
@@ -45,21 +44,24 @@ class RunFiles:
     def history_of(self, key: str) -> History:
         return History.read(self.history / f"{key}.csv")
 
+    def evaluation_of(self, key: str) -> Evaluation:
+        return Evaluation.read(self.evaluation / f"{key}.json")
+
 
 def find_or_make_parent(
-    mlflow_client: Any, config: Config, verdict: dict[str, Any], files: RunFiles, commit: str
+    mlflow_client: Any, config: Config, verdict: Verdict, files: RunFiles, commit: str
 ) -> str:
-    """The id of the run of the phase that was judged."""
+    """The id of the run whose last phase has this verdict's identity."""
     name = config.register.model
     experiment = mlflow_client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else mlflow_client.create_experiment(name)
-    key = verdict["candidate"]["identity"]
+    key = verdict.candidate.identity
     found = mlflow_client.search_runs([experiment_id], f"tags.`{RUN_KEY}` = '{key}'")
     if found:
         return found[0].info.run_id
     began = next((began for phase in config.phases if (began := files.history_of(phase).began)), None)
     tags = {RUN_KEY: key, "mlflow.source.git.commit": commit, **_origin()}
-    made = mlflow_client.create_run(experiment_id, began, tags, f"{verdict['phase']}-{key[:8]}")
+    made = mlflow_client.create_run(experiment_id, began, tags, f"{verdict.phase}-{key[:8]}")
     return made.info.run_id
 
 
@@ -68,9 +70,7 @@ def _origin() -> dict[str, str]:
     return {"mlflow.source.name": "progan", "mlflow.user": who()}
 
 
-def log_parent(
-    mlflow_client: Any, parent: str, config: Config, verdict: dict[str, Any], files: RunFiles
-) -> None:
+def log_parent(mlflow_client: Any, parent: str, config: Config, verdict: Verdict, files: RunFiles) -> None:
     """Log what all phases share, the curves of all, the final measures, the verdict and the final samples.
 
     Of what was logged before, only a measure that was taken anew is logged again, with a time of its own:
@@ -83,12 +83,12 @@ def log_parent(
     run = mlflow_client.get_run(parent)
     started, keys = run.info.start_time, () if run.info.status == "FINISHED" else config.phases
     curves = [metric for key in keys for metric in files.history_of(key).metrics(started)]
-    measures = _measures(verdict["candidate"], round(time.time() * 1000))
+    measures = _measures(verdict.candidate, round(time.time() * 1000))
     changed = [measure for measure in measures if run.data.metrics.get(measure.key) != measure.value]
     _log_metrics(mlflow_client, parent, [*curves, *changed])
     mlflow_client.log_artifact(parent, str(files.verdict))
     mlflow_client.log_text(parent, yaml.safe_dump(asdict(config), sort_keys=False), "params.yaml")
-    _log_samples(mlflow_client, parent, files.samples / f"{verdict['phase']}.png")
+    _log_samples(mlflow_client, parent, files.samples / f"{verdict.phase}.png")
 
 
 def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: RunFiles, keep: bool) -> str:
@@ -107,8 +107,8 @@ def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: 
     tags = {"mlflow.parentRunId": parent, "phase": key, **_origin()}
     run = mlflow_client.create_run(experiment_id, history.began, tags, key).info
     _log_params(mlflow_client, run.run_id, asdict(config.phase(key)))
-    evaluation = flat_measures(read_json(files.evaluation / f"{key}.json"))
-    metrics = [*history.metrics(run.start_time), *_measures(evaluation, history.ended or run.start_time)]
+    measures = _measures(files.evaluation_of(key), history.ended or run.start_time)
+    metrics = [*history.metrics(run.start_time), *measures]
     _log_metrics(mlflow_client, run.run_id, metrics)
     _log_samples(mlflow_client, run.run_id, files.samples / f"{key}.png")
     _log_grids(mlflow_client, run.run_id, files.grids / key)
@@ -157,17 +157,14 @@ def _log_grids(mlflow_client: Any, run: str, folder: Path) -> None:
             mlflow_client.log_image(run, picture, key=PICTURE_KEY, step=step)
 
 
-def _measures(values: dict[str, Any], milliseconds: int) -> list[Any]:
-    """The numbers among an evaluation's `values` that are finite: MLflow would store infinity as another.
-
-    The slash gives them a section of their own on MLflow's page, below the curves.
-    """
+def _measures(evaluation: Evaluation, milliseconds: int) -> list[Any]:
+    """The measures; the slash gives them a section of their own on MLflow's page, below the curves."""
     from mlflow.entities import Metric
 
     return [
-        Metric(f"measures/{name}", float(value), milliseconds, round(values["kimg"]))
-        for name, value in values.items()
-        if name not in NO_MEASURES and isinstance(value, int | float) and math.isfinite(value)
+        Metric(f"measures/{name}", value, milliseconds, round(evaluation.kimg))
+        for name, value in evaluation.measures.items()
+        if value is not None
     ]
 
 

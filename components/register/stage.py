@@ -4,10 +4,11 @@ from dataclasses import asdict
 from typing import Any
 
 from components.commit import git_commit
-from components.evaluate.measures import flat_measures
+from components.gate.verdict import Verdict
 from components.object_store.dataset import find_manifest
-from components.register import describe
+from components.register import pages
 from components.register.model import log_model
+from components.register.registration import Registration
 from components.register.registry import CANDIDATE, WARM_START, clear_errors, client
 from components.register.runs import (
     RunFiles,
@@ -18,7 +19,7 @@ from components.register.runs import (
     log_phase,
 )
 from progan.config import Config
-from progan.files import alone, canonical_json, read_json, write_json
+from progan.files import alone, canonical_json
 from progan.snapshots import Checkpoint, read_checkpoint
 
 
@@ -30,19 +31,17 @@ def register(config: Config, files: RunFiles, dataset: str) -> None:
 
     dataset: the address of what it was trained with.
     """
-    verdict = read_json(files.verdict, "phase", "passed", "reasons", "candidate")
+    verdict = Verdict.read(files.verdict)
     out = files.registration
     waiting = alone(out.with_name(f".{out.name}.lock"), "is registering this run")
     with waiting, clear_errors(config.register.model):
         version, run = _register(config, files, dataset, verdict)
-    write_json(out, {"model": config.register.model, "version": version, "run": run})
+    Registration(config.register.model, version, run).write(out)
     made = f"version {version}, alias {CANDIDATE}" if version else "nothing registered, the gate failed"
     print(f"{out}: {config.register.model}: {made}")
 
 
-def _register(
-    config: Config, files: RunFiles, dataset: str, verdict: dict[str, Any]
-) -> tuple[str | None, str]:
+def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -> tuple[str | None, str]:
     """Do it; return the version, if one is registered, and the parent run."""
     mlflow_client, commit = client(), git_commit()
     parent = find_or_make_parent(mlflow_client, config, verdict, files, commit)
@@ -50,12 +49,12 @@ def _register(
     commit = commit if noted == "none" else noted  # that of the first time, not of a later registration
     story = _story(config, files, dataset, verdict, commit, parent)
     phases = {
-        key: log_phase(mlflow_client, config, key, parent, files, verdict["passed"]) for key in config.phases
+        key: log_phase(mlflow_client, config, key, parent, files, verdict.passed) for key in config.phases
     }
     log_parent(mlflow_client, parent, config, verdict, files)
-    describe_run(mlflow_client, parent, describe.of_run(story))
+    describe_run(mlflow_client, parent, pages.of_run(story))
     for key, run in phases.items():
-        describe_run(mlflow_client, run, describe.of_phase(story, key, run))
+        describe_run(mlflow_client, run, pages.of_phase(story, key, run))
     if story.manifest:
         log_dataset(mlflow_client, parent, story.manifest, dataset, story.resolution)
         for key, run in phases.items():
@@ -70,31 +69,31 @@ def _register(
 
 
 def _story(
-    config: Config, files: RunFiles, dataset: str, verdict: dict[str, Any], commit: str, run: str
-) -> describe.RunStory:
+    config: Config, files: RunFiles, dataset: str, verdict: Verdict, commit: str, run: str
+) -> pages.RunStory:
     histories = {key: files.history_of(key) for key in config.phases}
-    measures = {key: flat_measures(read_json(files.evaluation / f"{key}.json")) for key in config.phases}
-    return describe.RunStory(config, verdict, find_manifest(dataset), histories, measures, commit, run)
+    evaluations = {key: files.evaluation_of(key) for key in config.phases}
+    return pages.RunStory(config, verdict, find_manifest(dataset), histories, evaluations, commit, run)
 
 
 def _register_version(
-    mlflow_client: Any, story: describe.RunStory, files: RunFiles, tags: dict[str, str]
+    mlflow_client: Any, story: pages.RunStory, files: RunFiles, tags: dict[str, str]
 ) -> str | None:
     """Make the version of a run that passed, and let it say what it is; None when the run failed.
 
     A version of the same run that passed other thresholds before learns that it failed, and is no
     candidate any more.
     """
-    model, passed = story.config.register.model, story.verdict["passed"]
+    model, passed = story.config.register.model, story.verdict.passed
     version = _find_version(mlflow_client, model, story.run)
     if version is None and passed:
-        version = _make_version(model, story.run, read_checkpoint(files.checkpoints / story.verdict["phase"]))
+        version = _make_version(model, story.run, read_checkpoint(files.checkpoints / story.verdict.phase))
     if version is None:
         return None
     for name, value in tags.items():
         mlflow_client.set_model_version_tag(model, version, name, value)
-    mlflow_client.update_model_version(model, version, describe.of_version(story, version))
-    mlflow_client.update_registered_model(model, describe.of_model(story))
+    mlflow_client.update_model_version(model, version, pages.of_version(story, version))
+    mlflow_client.update_registered_model(model, pages.of_model(story))
     if passed:
         mlflow_client.set_registered_model_alias(model, CANDIDATE, version)
     elif str(mlflow_client.get_registered_model(model).aliases.get(CANDIDATE)) == version:
@@ -102,13 +101,14 @@ def _register_version(
     return version if passed else None
 
 
-def _tags(verdict: dict[str, Any], commit: str) -> dict[str, str]:
-    """What a version says of itself: every measure, the dataset, the commit and the verdict."""
-    measures = {name: str(value) for name, value in verdict["candidate"].items()}
-    judgement = {"passed": verdict["passed"], "reasons": [reason["text"] for reason in verdict["reasons"]]}
+def _tags(verdict: Verdict, commit: str) -> dict[str, str]:
+    """What a version says of itself: every measure, what they are of, the commit and the verdict."""
+    facts = asdict(verdict.candidate)
+    measures = facts.pop("measures")
+    judgement = {"passed": verdict.passed, "reasons": [reason.text for reason in verdict.reasons]}
     return {
-        "gate": "passed" if verdict["passed"] else "failed",
-        **measures,
+        "gate": "passed" if verdict.passed else "failed",
+        **{name: str(value) for name, value in (facts | measures).items()},
         "verdict": canonical_json(judgement),
         "git_commit": commit,
     }

@@ -68,7 +68,7 @@ def over_kimg(
 
 def by_level(generated: Mapping[str, float], reals: Mapping[str, float], title: str, unit: str) -> Markup:
     """Bars for each level, coarse to fine: generated images, and beside them real ones."""
-    levels = sorted(generated, key=int)
+    levels = list(generated)
 
     def draw(axes: Any) -> None:
         for values, label, colour, shift in (
@@ -77,7 +77,7 @@ def by_level(generated: Mapping[str, float], reals: Mapping[str, float], title: 
         ):
             bars = axes.bar(
                 [place + shift for place in range(len(levels))],
-                [values[level] or 0 for level in levels],
+                [values[level] for level in levels],
                 0.36,
                 color=colour,
                 label=label,

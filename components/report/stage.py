@@ -15,29 +15,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from components.commit import git_commit
-from components.evaluate.measures import flat_measures
+from components.evaluate.evaluation import Evaluation
+from components.evaluate.measures import MEASURES, Measure, Values, swd_level, swd_levels, taken
 from components.evaluate.stage import classes_shown
+from components.gate.verdict import Verdict
 from components.price import paid
+from components.register.registration import Registration
 from components.report import charts
 from progan import __version__
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
-from progan.files import atomic_file, atomic_folder, read_json, write_json
+from progan.files import atomic_file, atomic_folder, write_json
 from progan.progress import duration
 from progan.render import apart
 
 TRAINING_COLUMNS = ("phase", "kimg", "alpha", "d_loss", "g_loss", "gradient_norm", "images_per_second")
 PIXELS_AS_PNG = 2**20  # a larger picture is embedded as WebP: a fifth of the size, and hardly different
-SCORES = {  # the measures of the score networks: what they are called, and digits
-    "classifier_score": ("Classifier score", 2),
-    "inception_score": ("Inception score", 2),
-    "fid": ("FID", 1),
-    "kid": ("KID", 4),
-    "modes": ("Modes of 1000", 0),
-    "modes_kl": ("KL of modes", 2),
-}
 Rows = list[dict[str, Any]]
 
 
@@ -64,7 +59,7 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
     out = files.report
     history = {key: rows for key in config.phases if (rows := _history(files.history / f"{key}.csv"))}
     evaluations = {
-        key: _evaluation(path, key)
+        key: Evaluation.read(path)
         for key in config.phases
         if (path := files.evaluation / f"{key}.json").exists()
     }
@@ -78,16 +73,14 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
     page = _template().render(
         config=config,
         failure=failure,
-        verdict=_read_if_there(files.verdict),
-        registration=_read_if_there(files.registration),
+        verdict=Verdict.read(files.verdict) if files.verdict.exists() else None,
+        registration=Registration.read(files.registration) if files.registration.exists() else None,
         manifest=load_manifest(files.dataset) if (files.dataset / MANIFEST_NAME).exists() else None,
         phases=phases,
         final=final,
-        scores={
-            name: score for name, score in SCORES.items() if any(name in e for e in evaluations.values())
-        },
-        levels=sorted({int(n) for e in evaluations.values() for n in e["swd"] if n != "average"}),
-        levels_chart=_levels_chart(final["evaluation"]) if final else "",
+        measures=taken(evaluation.measures for evaluation in evaluations.values()),
+        figures=[row for row in MEASURES if final and row.name in final["evaluation"].measures],
+        levels_chart=_levels_chart(final["evaluation"].measures) if final else "",
         curves=_curves(config, history),
         total=_total(phases, history),
         commit=git_commit(),
@@ -97,20 +90,6 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
     with atomic_file(out / "report.html") as beside:
         beside.write_text(page)
     print(f"{out / 'report.html'}: written")
-
-
-def _read_if_there(path: Path) -> Any:
-    return read_json(path) if path.exists() else None
-
-
-def _evaluation(path: Path, key: str) -> dict[str, Any]:
-    """The measures of a phase; an InputError when an older version wrote them."""
-    evaluation = read_json(path)
-    if not all(isinstance(evaluation.get(name), dict) for name in ("swd", "swd_floor")):
-        raise InputError(
-            f"{path}: written by an older version; run dvc repro evaluate@{key}, then this again"
-        )
-    return evaluation
 
 
 def _history(path: Path) -> Rows:
@@ -128,16 +107,14 @@ def _value(text: str) -> float | str | None:
         return text
 
 
-def _write_tables(out: Path, history: Mapping[str, Rows], evaluations: Mapping[str, Any]) -> None:
+def _write_tables(out: Path, history: Mapping[str, Rows], evaluations: Mapping[str, Evaluation]) -> None:
     """training.csv and swd.csv, which `dvc plots` draws; the measures of each phase for `dvc metrics`."""
     rows = [{"phase": key} | row for key, rows in history.items() for row in rows]
     _write_csv(out / "training.csv", TRAINING_COLUMNS, [row for row in rows if row["d_loss"] is not None])
     _write_csv(out / "swd.csv", ("phase", "kimg", "swd"), [row for row in rows if row["swd"] is not None])
     with atomic_folder(out / "metrics") as beside:
         for key, evaluation in evaluations.items():
-            measures = flat_measures(evaluation)
-            numbers = {name: value for name, value in measures.items() if isinstance(value, float)}
-            write_json(beside / f"{key}.json", numbers)
+            write_json(beside / f"{key}.json", evaluation.numbers)
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: Rows) -> None:
@@ -147,7 +124,9 @@ def _write_csv(path: Path, columns: tuple[str, ...], rows: Rows) -> None:
         writer.writerows(rows)
 
 
-def _phase(config: Config, key: str, files: ReportFiles, rows: Rows, evaluation: Any) -> dict[str, Any]:
+def _phase(
+    config: Config, key: str, files: ReportFiles, rows: Rows, evaluation: Evaluation | None
+) -> dict[str, Any]:
     """What the report says of a phase: of its training if it has a history, of its measures if any."""
     phase: dict[str, Any] = {
         "key": key,
@@ -216,11 +195,10 @@ def _curves(config: Config, history: Mapping[str, Rows]) -> dict[str, Any]:
     return {title: chart for title, chart in found.items() if chart}
 
 
-def _levels_chart(evaluation: Mapping[str, Any]) -> Any:
-    generated, reals = (
-        {level: value for level, value in evaluation[name].items() if level != "average"}
-        for name in ("swd", "swd_floor")
-    )
+def _levels_chart(measures: Values) -> Any:
+    rows = {side: swd_level(side) for side in swd_levels(measures)}
+    generated = {str(side): measures[row.name] or 0.0 for side, row in rows.items()}
+    reals = {str(side): measures.get(str(row.reals)) or 0.0 for side, row in rows.items()}
     return charts.by_level(generated, reals, "SWD by level of detail", "SWD × 1000")
 
 
@@ -242,8 +220,17 @@ def _embedded(picture: Image.Image) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
+def _beside(measure: Measure, measures: Values) -> str:
+    """What stands below a value: that of real images, its deviation, or how to read it."""
+    if measure.reals and measure.reals in measures:
+        return f"{measure.reals_title} {measure.text(measures[measure.reals])}"
+    if measure.spread in measures:
+        return f"± {measure.text(measures[measure.spread])}"
+    return measure.reading
+
+
 def _number(value: float | None, digits: int) -> str:
-    """A measure for the tables; a dash where it was no finite number."""
+    """A number for the tables; a dash where there is none."""
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
@@ -255,5 +242,5 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "duration": duration, "devices": _devices}
+    environment.filters |= {"number": _number, "duration": duration, "devices": _devices, "beside": _beside}
     return environment.get_template("report.html")

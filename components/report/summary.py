@@ -1,27 +1,28 @@
 """The few lines at the end of `make run`: what was made and where to look."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from components.gate.verdict import Verdict
+from components.register.registration import Registration
 from components.register.registry import public_address, tracking_uri
-from progan.files import read_json
 
 
 def summary(verdict_file: Path, registration_file: Path, samples: Path, report: Path) -> dict[str, Any]:
     """The verdict, the files to look at, the registered version (None: none) and how to open MLflow."""
-    verdict = read_json(verdict_file, "phase", "passed", "reasons")
-    registration = read_json(registration_file, "model", "version")
+    verdict, registration = Verdict.read(verdict_file), Registration.read(registration_file)
     return {
-        "phase": verdict["phase"],
-        "passed": verdict["passed"],
-        "reasons": verdict["reasons"],
+        "phase": verdict.phase,
+        "passed": verdict.passed,
+        "reasons": [asdict(reason) for reason in verdict.reasons],
         "report": str(report / "report.html"),
-        "samples": str(samples / f"{verdict['phase']}.png"),
-        "model": registration["model"],
-        "version": registration["version"],
+        "samples": str(samples / f"{verdict.phase}.png"),
+        "model": registration.model,
+        "version": registration.version,
         "registry": _how_to_open(tracking_uri()),
     }
 

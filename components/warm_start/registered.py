@@ -9,9 +9,9 @@ from components.register.registry import (
     CHAMPION,
     CHECKPOINT,
     WARM_START,
-    champion_measures,
     clear_errors,
     client,
+    find_champion,
     phase_runs,
 )
 from progan.config import Config, WarmStart
@@ -27,10 +27,10 @@ def of_champion(config: Config, key: str) -> WarmStart:
     Raises InputError when there is no champion, it keeps no such checkpoint, or its networks are others.
     """
     model = config.register.model
-    champion = champion_measures(model)
+    champion = find_champion(model)
     if champion is None:
         raise InputError(f"{model}: no version is {CHAMPION}; promote one, then start from it")
-    version = str(champion["version"])
+    version = champion.version
     with clear_errors(model):
         checkpoint = _facts(find_run(model, version, key), f"{model} version {version}, {key}")
     require_network(checkpoint, config.network)

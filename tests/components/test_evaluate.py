@@ -10,11 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+from components.evaluate.evaluation import Evaluation
+from components.evaluate.measures import swd_levels
 from components.evaluate.stage import _fakes_of, _nearest, _row, evaluate
 from components.gate.stage import decide, gate
-from components.register.runs import RunFiles
+from components.gate.verdict import Verdict
+from components.register.registration import Registration
 from components.register.stage import register
-from components.report.stage import ReportFiles, report
+from components.report.stage import report
 from components.score_network.stage import prepare_score_network
 from components.train.stage import train
 from progan.config import GateConfig
@@ -26,9 +29,14 @@ from progan.models import build_networks, load_generator
 from progan.sampling import generate, seeded_latents
 from progan.snapshots import read_checkpoint
 from progan.store import FolderStore
+from tests.layout import evaluated_files, report_files, run_files
 
 DATASET, CHECKPOINT, NETWORK = Path("multires"), Path("checkpoints/r0004"), Path("score_network")
 OUT, SAMPLES, NEAREST = Path("evaluation.json"), Path("samples.png"), Path("nearest.png")
+FILES = {
+    **{"dataset": DATASET, "checkpoint": CHECKPOINT, "score_network": NETWORK},
+    **{"evaluation": OUT, "samples": SAMPLES, "nearest": NEAREST},
+}
 
 
 @pytest.fixture
@@ -56,18 +64,20 @@ def trained(made):
 
 def evaluated(config):
     prepare_score_network(config, DATASET, NETWORK)
-    evaluate(config, "r0004", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES, NEAREST)
-    return read_json(OUT)
+    evaluate(config, "r0004", **FILES)
+    return Evaluation.read(OUT)
 
 
 def test_with_labels(trained):
     first = evaluated(trained)
-    assert 1 <= first["classifier_score"] <= 2
-    assert "inception_score" not in first
-    assert first["swd_images"] == 16
-    assert first["swd_floor"].keys() == first["swd"].keys()
-    assert 0 < first["swd_floor"]["average"] < first["swd"]["average"]
-    assert 0 <= first["ms_ssim"] <= 1
+    measures = first.measures
+    assert 1 <= measures["classifier_score"] <= 2
+    assert "inception_score" not in measures
+    assert first.swd_images == 16
+    assert first.checkpoint == read_checkpoint(CHECKPOINT).digest
+    assert swd_levels(measures) == [16]
+    assert 0 < measures["swd_floor_16"] == measures["swd_floor_average"] < measures["swd_average"]
+    assert 0 <= measures["ms_ssim"] <= 1
     assert evaluated(trained) == first
     reals = load_images(DATASET, 4)[0]
     sheet = np.asarray(Image.open(SAMPLES))
@@ -79,7 +89,7 @@ def test_a_conditional_generator_shows_a_row_for_each_class(made):
     config = made(2)
     first = evaluated(config)
     assert evaluated(config) == first
-    assert np.isfinite([first["swd"]["average"], first["ms_ssim"], first["classifier_score"]]).all()
+    assert None not in first.measures.values()
     reals, labels = load_images(DATASET, 4)
     sheet = np.asarray(Image.open(SAMPLES))
     assert sheet.shape == (2 * 66 + 2, 2 * (8 * 66 + 2) + 24, 3)  # two rows of eight 64 px tiles on each side
@@ -150,7 +160,7 @@ def test_with_inception_weights(trained, inception_weights):
     digest = sha256_file(inception_weights)
     weights = {"inception_weights": str(inception_weights), "inception_sha256": digest}
     measures = replace(trained.measures, **weights, score_images=8)  # each takes a fifth of a second
-    found = evaluated(replace(trained, measures=measures))
+    found = evaluated(replace(trained, measures=measures)).measures
     assert {"inception_score", "inception_score_std", "fid", "kid", "kid_std"} <= found.keys()
     assert "classifier_score" not in found
     assert all(np.isfinite(found[name]) for name in ("inception_score", "fid", "kid"))
@@ -172,14 +182,14 @@ def test_with_neither(trained, tmp_path):
     build(trained.dataset, Path("unlabelled"), workers=1)
     prepare_score_network(trained, Path("unlabelled"), NETWORK)
     assert read_json(NETWORK / "score_network.json")["kind"] == "none"
-    evaluate(trained, "r0004", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES, NEAREST)
-    assert not [name for name in read_json(OUT) if "score" in name]
+    evaluate(trained, "r0004", **FILES)
+    assert not [name for name in Evaluation.read(OUT).measures if "score" in name]
 
 
 def test_a_checkpoint_of_another_phase(trained):
     prepare_score_network(trained, DATASET, NETWORK)
     with pytest.raises(InputError, match="holds phase r0004, not r0008; run that phase first"):
-        evaluate(trained, "r0008", CHECKPOINT, DATASET, NETWORK, OUT, SAMPLES, NEAREST)
+        evaluate(trained, "r0008", **FILES)
     assert not OUT.exists()
 
 
@@ -199,19 +209,17 @@ def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, 
     phases = {"r0004": trained.phases["r0004"]}
     config = replace(trained, phases=phases)
     prepare_score_network(config, DATASET, NETWORK)
-    files = RunFiles.below(Path())
-    history, evaluations, samples, verdict = files.history, files.evaluations, files.samples, files.verdict
-    history.mkdir()
-    Path("history.csv").rename(history / "r0004.csv")
-    pictures = samples / "r0004.png", samples / "r0004-nearest.png"
-    evaluate(config, "r0004", CHECKPOINT, DATASET, NETWORK, evaluations / "r0004.json", *pictures)
-    gate(config, evaluations / "r0004.json", verdict)
-    register(config, files, str(DATASET), Path("registration.json"))
-    report(config, ReportFiles.below(Path(), DATASET), Path("report"))
-    assert read_json(evaluations / "r0004.json")["ms_ssim"] is None
-    assert read_json(Path("registration.json"))["version"] is None
-    reasons = read_json(verdict)["reasons"]
-    assert [reason["measure"] for reason in reasons if not reason["passed"]] == ["ms_ssim"]
+    files, evaluation = run_files(config), Path("evaluation/r0004.json")
+    files.history.mkdir()
+    Path("history.csv").rename(files.history / "r0004.csv")
+    evaluate(config, "r0004", **evaluated_files(config, "r0004"))
+    gate(config, evaluation, files.verdict)
+    register(config, files, str(DATASET))
+    report(config, report_files(config))
+    assert Evaluation.read(evaluation).measures["ms_ssim"] is None
+    assert Registration.read(files.registration).version is None
+    reasons = Verdict.read(files.verdict).reasons
+    assert [reason.measure for reason in reasons if not reason.passed] == ["ms_ssim"]
     page = Path("report/report.html").read_text()
     assert "ms_ssim is missing or no finite number; at most 1, the limit is asked" in page
     assert '<dt>MS-SSIM</dt><dd class="value">–</dd>' in page
@@ -233,11 +241,12 @@ def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
     files = FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv"), Path("grids")
     train(config, "r0004", "identity", DATASET, None, *files)
     found = evaluated(config)
+    measures = found.measures
     assert read_json(NETWORK / "score_network.json")["kind"] == "digits"
     assert read_json(NETWORK / "score_network.json")["accuracy"] > 0.9
-    assert 1 <= found["modes"] <= 50
-    assert math.log(1000 / 50) <= found["modes_kl"] <= math.log(1000)
-    verdict = decide({"modes": found["modes"]}, None, GateConfig(None, None, 51.0, None, None))
+    assert 1 <= measures["modes"] <= 50
+    assert math.log(1000 / 50) <= measures["modes_kl"] <= math.log(1000)
+    verdict = decide(found, None, GateConfig(None, None, 51.0, None, None))
     assert verdict.reasons[0].text.startswith("modes")
     assert not verdict.passed
 

@@ -8,13 +8,19 @@ import pytest
 import torch
 
 from components.gate.stage import decide, refuse_to_go_on
+from components.register.registry import Champion
 from progan.config import GateConfig
 from progan.errors import InputError
-from progan.files import write_json
 from progan.snapshots import read_checkpoint, write_checkpoint
+from tests.evaluations import EVALUATION, evaluation
 
 THRESHOLDS = GateConfig(swd_max=50.0, ms_ssim_max=0.5, score_min=2.0, swd_vs_champion=1.1, stop_after=None)
-GOOD = {"swd_average": 40.0, "ms_ssim": 0.3, "classifier_score": 3.0, "dataset": "abc", "resolution": 32}
+GOOD = {"swd_average": 40.0, "ms_ssim": 0.3, "classifier_score": 3.0}
+CHAMPION = Champion("1", "data", 4, {"swd_average": 40.0})
+
+
+def judged(measures, champion=None, thresholds=THRESHOLDS):
+    return decide(replace(EVALUATION, measures=measures), champion, thresholds)
 
 
 def failed(verdict):
@@ -22,14 +28,14 @@ def failed(verdict):
 
 
 def test_a_good_candidate_passes_with_every_reason_given():
-    verdict = decide(GOOD, None, THRESHOLDS)
+    verdict = judged(GOOD)
     assert verdict.passed
     assert [reason.measure for reason in verdict.reasons] == ["swd_average", "ms_ssim", "classifier_score"]
 
 
 def test_limits_are_inclusive():
     edge = GOOD | {"swd_average": 50.0, "ms_ssim": 0.5, "classifier_score": 2.0}
-    assert decide(edge, None, THRESHOLDS).passed
+    assert judged(edge).passed
 
 
 @pytest.mark.parametrize(
@@ -41,53 +47,48 @@ def test_limits_are_inclusive():
     ],
 )
 def test_one_measure_beyond_its_limit_fails(change, measure):
-    verdict = decide(GOOD | change, None, THRESHOLDS)
+    verdict = judged(GOOD | change)
     assert not verdict.passed
     assert failed(verdict) == [measure]
 
 
 @pytest.mark.parametrize("measure", ["swd_average", "ms_ssim", "classifier_score"])
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, "40"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
 def test_what_is_no_number_fails(measure, value):
-    verdict = decide(GOOD | {measure: value}, None, THRESHOLDS)
+    verdict = judged(GOOD | {measure: value})
     assert failed(verdict) == [measure]
 
 
 @pytest.mark.parametrize("measure", ["swd_average", "ms_ssim"])
 def test_a_missing_measure_fails(measure):
-    assert failed(decide({k: v for k, v in GOOD.items() if k != measure}, None, THRESHOLDS)) == [measure]
+    assert failed(judged({k: v for k, v in GOOD.items() if k != measure})) == [measure]
 
 
 def test_a_missing_score_fails_unless_it_is_not_asked():
     without = {k: v for k, v in GOOD.items() if k != "classifier_score"}
-    assert failed(decide(without, None, THRESHOLDS)) == ["inception_score"]
-    assert decide(without, None, GateConfig(50.0, 0.5, None, 1.1, None)).passed
+    assert failed(judged(without)) == ["inception_score"]
+    assert judged(without, None, replace(THRESHOLDS, score_min=None)).passed
 
 
 def test_the_inception_score_is_preferred():
     both = GOOD | {"inception_score": 1.0}
-    assert failed(decide(both, None, THRESHOLDS)) == ["inception_score"]
+    assert failed(judged(both)) == ["inception_score"]
 
 
 def test_against_the_champion():
-    champion = GOOD | {"swd_average": 40.0}
-    assert decide(GOOD | {"swd_average": 43.9}, champion, THRESHOLDS).passed
-    assert failed(decide(GOOD | {"swd_average": 44.1}, champion, THRESHOLDS)) == ["swd_average"]
-    assert not decide(GOOD, champion | {"swd_average": math.nan}, THRESHOLDS).passed
+    assert judged(GOOD | {"swd_average": 43.9}, CHAMPION).passed
+    assert failed(judged(GOOD | {"swd_average": 44.1}, CHAMPION)) == ["swd_average"]
+    for unknown in ({}, {"swd_average": None}):
+        assert failed(judged(GOOD, replace(CHAMPION, measures=unknown))) == ["swd_vs_champion"]
 
 
-@pytest.mark.parametrize("change", [{"dataset": "other"}, {"resolution": 64.0}])
+@pytest.mark.parametrize("change", [{"dataset": "other"}, {"resolution": 64}])
 def test_a_champion_of_something_else_is_no_measure(change):
-    verdict = decide(GOOD, GOOD | {"swd_average": 1.0} | change, THRESHOLDS)
+    better = replace(CHAMPION, measures={"swd_average": 1.0})
+    assert not judged(GOOD, better).passed
+    verdict = judged(GOOD, replace(better, **change))
     assert verdict.passed
     assert f"another {next(iter(change))}" in verdict.reasons[-1].text
-
-
-def test_a_champion_from_tags_has_the_same_resolution():
-    """Tags are text; the resolution comes back from them as 32.0."""
-    assert failed(decide(GOOD, GOOD | {"swd_average": 1.0, "resolution": 32.0}, THRESHOLDS)) == [
-        "swd_average"
-    ]
 
 
 @pytest.fixture
@@ -95,11 +96,10 @@ def stopped(tmp_path, monkeypatch, small_config):
     """A project's folder whose r0004 was trained and evaluated, and is what the run may stop after."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setattr("components.register.registry.champion_measures", lambda model: None)
+    monkeypatch.setattr("components.gate.stage.find_champion", lambda model: None)
     write_checkpoint(Path("checkpoints/r0004"), {"w": torch.ones(1)}, {}, {"phase": "r0004"})
     digest = read_checkpoint(Path("checkpoints/r0004")).digest
-    evaluation = {"phase": "r0004", "checkpoint": digest, "swd": {"average": 50.0}, "ms_ssim": 0.4}
-    write_json(Path("evaluation/r0004.json"), evaluation)
+    replace(evaluation(), checkpoint=digest).write(Path("evaluation/r0004.json"))
     gate = GateConfig(
         swd_max=60.0, ms_ssim_max=None, score_min=None, swd_vs_champion=None, stop_after="r0004"
     )

@@ -11,12 +11,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from components import stages
+from components.evaluate.evaluation import Evaluation
 from components.evaluate.stage import evaluate
 from components.gate.stage import gate
 from components.import_official.stage import import_official
 from components.pictures.generate import generate
-from components.register.runs import RunFiles
 from components.register.stage import register
 from components.score_network.stage import prepare_score_network
 from progan.config import NetworkConfig, PhaseConfig
@@ -26,6 +25,7 @@ from progan.errors import InputError
 from progan.files import read_json
 from progan.snapshots import read_checkpoint
 from progan.training import PhaseTrainer
+from tests.layout import evaluated_files, run_files
 from tests.progan.official.released import SMALL, tensorflow_networks, write_tensorflow, write_theano
 
 FILE, CHECKPOINT, DATASET = Path("released.pkl"), Path("checkpoints/r0008"), Path("multires")
@@ -103,12 +103,11 @@ def test_evaluated_and_registered(config, networks, monkeypatch):
     monkeypatch.setattr("sys.path", list(sys.path))  # MLflow adds the code that a model brings along
     only = replace(config, phases={"r0008": config.phases["r0008"]})
     prepare_score_network(only, DATASET, Path("score_network"))
-    evaluation, samples = Path("evaluation/r0008.json"), Path("samples/r0008.png")
-    drawn = samples, Path("samples/r0008-nearest.png")
-    evaluate(only, "r0008", CHECKPOINT, DATASET, Path("score_network"), evaluation, *drawn)
-    assert read_json(evaluation)["swd"]["average"] > 0
+    evaluation = Path("evaluation/r0008.json")
+    evaluate(only, "r0008", **evaluated_files(only, "r0008", DATASET) | {"checkpoint": CHECKPOINT})
+    assert Evaluation.read(evaluation).measures["swd_average"] > 0
     gate(only, evaluation, Path("verdict.json"))
-    register(only, RunFiles(**stages.task(only, "register").paths()), str(DATASET))
+    register(only, run_files(only, DATASET), str(DATASET))
     assert read_json(Path("registration.json"))["version"] == "1"
     served = mlflow.pyfunc.load_model(f"models:/{only.register.model}/1")
     generate(str(CHECKPOINT), [1, 2], None, 1.0, Path("sheet.png"))

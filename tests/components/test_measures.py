@@ -1,17 +1,83 @@
-"""Measures by flat names; Kubeflow takes only those that are numbers."""
+"""The table of measures, and what is written by its names."""
 
-from components.evaluate.measures import flat_measures
+from pathlib import Path
+
+import pytest
+
+from components.evaluate.evaluation import Evaluation
+from components.evaluate.measures import MEASURES, swd_level, taken
 from components.evaluate.stage import numbers
-from progan.files import write_json
+from components.gate.verdict import Verdict
+from components.register.registration import Registration
+from components.register.registry import Champion
+from progan.errors import InputError
+from progan.files import read_json, write_json
+from tests.conftest import ROOT
+from tests.evaluations import EVALUATION, evaluation, verdict
 
-EVALUATION = {"phase": "r0016", "swd": {"16": 1.0, "average": 2.0}, "ms_ssim": 0.5, "fid": None}
+
+def test_every_measure_is_documented():
+    text = (ROOT / "docs/report.md").read_text()
+    assert [row.title for row in MEASURES if f"**{row.title.removesuffix(' × 1000')}" not in text] == []
 
 
-def test_flat_measures():
-    flat = {"phase": "r0016", "swd_16": 1.0, "swd_average": 2.0, "ms_ssim": 0.5, "fid": None}
-    assert flat_measures(EVALUATION) == flat
+def test_rows_of_what_was_measured():
+    """The SWD's levels behind their average, coarse to fine."""
+    values = {"fid": 9.0, "swd_32": 1.0, "swd_average": 2.0, "swd_16": 3.0, "swd_floor_16": 1.0, "other": 1.0}
+    assert [row.name for row in taken([values])] == ["swd_average", "swd_16", "swd_32", "fid"]
+    assert [row.name for row in taken([{"fid": None}, {"ms_ssim": 0.4}])] == ["ms_ssim", "fid"]
+    level = swd_level(32)
+    assert (level.title, level.reals, level.limit) == ("SWD at 32 px", "swd_floor_32", None)
+    assert (level.text(1234.56), level.text(None)) == ("1,234.6", "–")
 
 
-def test_numbers(tmp_path):
-    write_json(tmp_path / "r0016.json", EVALUATION)
-    assert numbers(tmp_path / "r0016.json") == {"swd_16": 1.0, "swd_average": 2.0, "ms_ssim": 0.5}
+def test_kubeflow_takes_only_numbers(tmp_path):
+    evaluation(fid=None).write(tmp_path / "r0016.json")
+    assert numbers(tmp_path / "r0016.json") == {"kimg": 0.1, **EVALUATION.measures}
+
+
+VALUES = (
+    evaluation(fid=None),
+    verdict(evaluation()),
+    verdict(evaluation(), champion=Champion("3", "data", 4, {"swd_average": 40.0})),
+    Registration("faces", None, "abc"),
+)
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_what_is_written_is_read_again(tmp_path, value):
+    value.write(tmp_path / "value.json")
+    assert type(value).read(tmp_path / "value.json") == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change", "told"),
+    [
+        (Evaluation, "evaluation/r0004.json", {"resolution": "4"}, "resolution: input should be a valid int"),
+        (Evaluation, "evaluation/r0004.json", {"measures": {"fid": "9"}}, "measures.fid: input should be a"),
+        (Verdict, "verdict.json", {"reasons": [{"passed": True}]}, "reasons.0.measure: field required"),
+        (Registration, "registration.json", {"version": 3}, "version: input should be a valid string"),
+    ],
+)
+def test_an_edited_file_is_one_line(tmp_path, kind, name, change, told):
+    """Where, what, and what to do."""
+    path = tmp_path / name
+    next(value for value in VALUES if type(value) is kind).write(path)
+    write_json(path, read_json(path) | change)
+    stage = {"evaluation": "evaluate@r0004", "verdict": "gate", "registration": "register"}[
+        Path(name).parts[0].removesuffix(".json")
+    ]
+    with pytest.raises(InputError) as error:
+        kind.read(path)
+    assert str(error.value).startswith(f"{path}: {told}")
+    assert str(error.value).endswith(f"run dvc repro -fs {stage}, then this again")
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_of_an_older_version_is_one_line(tmp_path):
+    evaluation().write(tmp_path / "r0004.json")
+    older = read_json(tmp_path / "r0004.json")
+    del older["identity"]
+    write_json(tmp_path / "r0004.json", older)
+    with pytest.raises(InputError, match=r"r0004.json: identity: field required; .* an older version wrote"):
+        Evaluation.read(tmp_path / "r0004.json")

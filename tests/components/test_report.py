@@ -9,20 +9,23 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from components.report.stage import ReportFiles, report
+from components.register.registration import Registration
+from components.report.stage import report
 from components.train.stage import _write_history
 from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.errors import InputError
 from progan.files import read_json, write_json
+from tests.evaluations import EVALUATION, verdict
+from tests.layout import report_files
 
 ROW = {
     "kimg": 0.0, "images": 0, "alpha": 1.0, "learning_rate": 0.001, "minibatch": 8, "d_loss": 1.0,
     "g_loss": 2.0, "gradient_norm": 1.0, "skipped": 0, "seconds": 0.0, "images_per_second": 10.0, "swd": 50.0,
 }  # fmt: skip
-EVALUATION = {
-    "kimg": 0.1, "swd": {"16": 50.0, "average": 51.0}, "swd_floor": {"16": 5.0, "average": 5.5},
-    "swd_images": 16, "ms_ssim": 0.4, "ms_ssim_reals": 0.2, "identity": "f" * 64, "checkpoint": "c" * 64,
-    "nearest": {"distance": 30.0, "distance_reals": 24.0, "ratio": 1.25, "ratio_least": 0.75},
+MEASURES = {
+    "swd_16": 50.0, "swd_average": 51.0, "swd_floor_16": 5.0, "swd_floor_average": 5.5, "ms_ssim": 0.4,
+    "ms_ssim_reals": 0.2, "nearest_distance": 30.0, "nearest_distance_reals": 24.0, "nearest_ratio": 1.25,
+    "nearest_ratio_least": 0.75,
 }  # fmt: skip
 LEVELS = [16, 32, 64, 128, 256, 512, 1024]
 
@@ -33,7 +36,7 @@ def page(tmp_path, monkeypatch, small_config):
     monkeypatch.chdir(tmp_path)
 
     def page(failure=None, config=small_config):
-        report(config, ReportFiles.below(Path(), Path("multires")), Path("report"), failure)
+        report(config, report_files(config), failure)
         return Path("report/report.html").read_text()
 
     return page
@@ -44,16 +47,16 @@ def trained(key, **columns):
     _write_history(Path(f"history/{key}.csv"), [row | columns for row in rows])
 
 
-def evaluated(key, **changes):
-    write_json(Path(f"evaluation/{key}.json"), EVALUATION | {"phase": key} | changes)
+def evaluated(key, **measures):
+    evaluation = replace(EVALUATION, phase=key, measures=MEASURES | measures)
+    evaluation.write(Path(f"evaluation/{key}.json"))
     Path("samples").mkdir(exist_ok=True)
     Image.new("RGB", (2 * 600 + 24, 600)).save(f"samples/{key}.png")
     Image.new("RGBA", (600, 300)).save(f"samples/{key}-nearest.png")
 
 
 def judged(key, passed):
-    reason = {"measure": "swd", "value": 50.0, "limit": 1.0, "passed": passed, "text": "swd is 50"}
-    write_json(Path("verdict.json"), {"phase": key, "passed": passed, "reasons": [reason]})
+    verdict(replace(EVALUATION, phase=key), passed).write(Path("verdict.json"))
 
 
 def needed_from_outside(html):
@@ -120,14 +123,15 @@ def test_everything_that_people_look_for(page, monkeypatch):
         trained(key, device="Card 80GB", gpus=4)
         evaluated(key, classifier_score=2.5, classifier_score_std=0.1)
     judged("r0008", passed=True)
-    write_json(Path("registration.json"), {"model": "faces", "version": "7", "run": "abc"})
+    Registration("faces", "7", "abc").write(Path("registration.json"))
     html = page()
     text = text_of(html)
     for told in (
         "Passed at r0008: registered as version 7",
-        "Nearest training image 1.25 × as far as real ones; least 0.75",
+        "Nearest training image 1.25 about 1 or above; near 0: copies",
+        "the generated image that comes nearest of all, 0.75 ×",
         "Classifier score 2.50 ± 0.10",
-        "r0004 0.1 51.0 / 5.5 50.0 / 5.0 0.400 / 0.200 2.50 1.25 ×",
+        "r0004 0.1 51.0 / 5.5 50.0 / 5.0 0.400 / 0.200 2.50 1.25",
         "r0008 0.08 + 0.08 2 1m 05s 4 × Card 80GB 0.07 8 0.004",  # 100 images in 65 s
         "all 0.2 2 2m 10s 0.14",
         "git checkout 0123abc PROGAN_GPUS=4 make run",
@@ -178,29 +182,24 @@ def test_histories_of_before_name_no_device(page):
 
 def test_a_measure_that_is_no_number(page):
     trained("r0004")
-    nothing = {"distance": 1.0, "distance_reals": 0.0, "ratio": None, "ratio_least": None}
-    evaluated("r0004", ms_ssim=None, nearest=nothing, swd={"16": None, "average": None})
-    assert "MS-SSIM – real images 0.200 Nearest training image – ×" in text_of(page())
+    nothing = dict.fromkeys(("swd_16", "swd_average", "ms_ssim", "nearest_ratio", "nearest_ratio_least"))
+    evaluated("r0004", **nothing)
+    assert "MS-SSIM – real images 0.200 Nearest training image –" in text_of(page())
 
 
 def test_metrics_are_numbers_alone(page):
     evaluated("r0004")
     evaluated("r0008")
     page()
-    assert read_json(Path("report/metrics/r0004.json")) == {
-        "kimg": 0.1, "swd_16": 50.0, "swd_average": 51.0, "swd_floor_16": 5.0, "swd_floor_average": 5.5,
-        "ms_ssim": 0.4, "ms_ssim_reals": 0.2, "nearest_distance": 30.0, "nearest_distance_reals": 24.0,
-        "nearest_ratio": 1.25, "nearest_ratio_least": 0.75,
-    }  # fmt: skip
+    assert read_json(Path("report/metrics/r0004.json")) == {"kimg": 0.1, **MEASURES}
     Path("evaluation/r0008.json").unlink()
     page()
     assert [path.name for path in Path("report/metrics").iterdir()] == ["r0004.json"]
 
 
 def test_what_an_older_version_measured_is_one_line(page):
-    evaluated("r0004", swd_floor=5.5)
-    told = "evaluation/r0004.json: written by an older version; run dvc repro evaluate@r0004, then this again"
-    with pytest.raises(InputError, match=told):
+    write_json(Path("evaluation/r0004.json"), {"phase": "r0004", "swd": {"average": 51.0}})
+    with pytest.raises(InputError, match="evaluation/r0004.json: resolution: field required; .* older"):
         page()
     assert not Path("report").exists()
 
@@ -251,8 +250,9 @@ def test_in_a_browser(page, browser, small_config):
     }
     for key in phases:
         trained(key, device="A card with a long name 80GB", gpus=8)
-        levels = {str(side): 12.34 for side in LEVELS if side <= int(key[1:])} | {"average": 12.34}
-        evaluated(key, swd=levels, swd_floor=levels, inception_score=1.0, fid=10.0, kid=0.01)
+        levels = [side for side in LEVELS if side <= int(key[1:])]
+        levels = {f"swd_{floor}{side}": 12.34 for side in levels for floor in ("", "floor_")}
+        evaluated(key, **levels, inception_score=1.0, fid=10.0, kid=0.01)
     judged("r1024", passed=False)
     config = replace(small_config)
     object.__setattr__(config, "phases", phases)

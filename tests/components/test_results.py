@@ -1,6 +1,6 @@
 """What tasks made: found by what decides it, never another's, whole or not at all; in a folder and on S3."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +25,7 @@ from progan.errors import InputError
 from progan.files import read_json, write_json
 from progan.resolutions import phase_key
 from progan.snapshots import write_checkpoint
+from tests.evaluations import evaluation
 
 LEVELS = {phase_key(side): Level.of([Shard(f"{side}.parquet", 9, 1, f"{side}")]) for side in (4, 8, 16)}
 MANIFEST = Manifest(2, "folder", "faces", {}, 9, 3, (), 0, 0, (), {}, LEVELS)
@@ -56,7 +57,7 @@ def done(tmp_path, small_config):
             else:
                 file = root / output.path if "." in output.path else root / output.path / "file.txt"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                write_json(file, {"of": f"{task.name} {weight}", "swd": {"average": 5.0}})
+                write_json(file, asdict(evaluation(swd_average=5.0, weight=weight)))
         write_json(root / "data/multires/dataset.json", MANIFEST.to_json())
         paths = task.paths(root) | ({"init": init} if init else {})
         return task, task.receipt and identity_here(small_config, task, paths), root
@@ -266,7 +267,7 @@ def test_a_checkpoint_is_not_measured_again(uri, tmp_path, small_config, done, d
     }
     made = call(evaluate, small_config, out, checkpoint=SimpleNamespace(path=str(checkpoint)), **inputs)
     assert read_json(out["evaluation"]) == read_json(root / "evaluation/r0004.json")
-    assert made["evaluation"].metadata == {"swd_average": 5.0}
+    assert made["evaluation"].metadata["swd_average"] == 5.0
     other = done("train", "r0004", 1.0, folder="other")[2] / "checkpoints/r0004"
     with pytest.raises(InputError, match=r"4\.parquet: this shard is missing"):
         call(evaluate, small_config, out, checkpoint=SimpleNamespace(path=str(other)), **inputs)

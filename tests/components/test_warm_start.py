@@ -100,7 +100,7 @@ def test_as_kubeflow_runs_it(champion, tmp_path):
     """The component's own body, with an artifact in the place of checkpoints/r0004."""
     loaded = config.parse(start_from_champion(champion, config.parse(champion, ""), "r0004"), "")
     artifact = SimpleNamespace(path=str(tmp_path / "artifact"))
-    component.warm_start.python_func(config.to_text(loaded), "digest", "r0004", artifact)
+    component.warm_start.python_func(config.to_text(loaded), "r0004", str(tmp_path / "results"), artifact)
     assert read_checkpoint(Path(artifact.path)).digest == loaded.warm_start["r0004"].checkpoint
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from progan.files import write_json
 from progan.snapshots import read_checkpoint
 from progan.training import PhaseTrainer
 from tests.conftest import ROOT
+from tests.evaluations import evaluation
 
 COPIED = (
     "dvc.yaml",
@@ -81,7 +83,7 @@ def finish_phase(loaded, key):
     row = {"images": trainer.images_shown, "minibatch": trainer.phase.minibatch, "seconds": SECONDS}
     _write_history(Path(f"history/{key}.csv"), [row | {"images": 0, "seconds": 0.0}, row])
     digest = read_checkpoint(Path("checkpoints") / key).digest
-    write_json(Path(f"evaluation/{key}.json"), {"phase": key, "checkpoint": digest})
+    replace(evaluation(key), checkpoint=digest).write(Path(f"evaluation/{key}.json"))
     for picture in (f"samples/{key}.png", f"samples/{key}-nearest.png", f"grids/{key}/00000.000.png"):
         made_up(Path(picture))
 

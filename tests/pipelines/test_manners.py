@@ -12,10 +12,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from components.register.registration import Registration
 from pipelines import cli
 from progan import config, presets
 from progan.dataset.build import build
-from progan.files import write_json
+from tests.evaluations import evaluation, verdict
 
 PROFILE = Path(__file__).parents[2] / "infra/cluster.yaml"
 PROGAN = Path(sys.executable).with_name("progan")
@@ -58,6 +59,7 @@ def test_the_help_has_an_example_that_the_command_takes(path):
 def test_no_help_imports_anything_heavy():
     code = f"""
 import sys
+from components.register.registration import Registration
 from pipelines import cli
 for path in {[*ALL, ()]}:
     try:
@@ -128,16 +130,15 @@ def finished(new_project, photographs, small_config):
     source = {"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
     project.change(dataset=source)
     build(config.load(project.root / "params.yaml").dataset, project.root / "data/multires", workers=1)
-    measures = {"phase": "r0008", "resolution": 8, "dataset": "d", "swd": {"average": 5.0}, "ms_ssim": 0.5}
-    write_json(project.root / "evaluation/r0008.json", measures | {"classifier_score": 1.5})
-    write_json(project.root / "registration.json", {"model": "faces", "version": "3", "run": "abc"})
+    evaluation("r0008").write(project.root / "evaluation/r0008.json")
+    Registration("faces", "3", "abc").write(project.root / "registration.json")
     return project
 
 
 def test_what_a_machine_reads(finished, monkeypatch):
     """JSON alone on standard output, whatever is said besides."""
     monkeypatch.chdir(finished.root)
-    monkeypatch.setattr("components.register.registry.champion_measures", lambda model: None)
+    monkeypatch.setattr("components.gate.stage.find_champion", lambda model: None)
 
     def read(*words):
         return json.loads(CliRunner().invoke(cli.app, [*words, "--json"]).stdout)
@@ -161,8 +162,7 @@ def test_presets_are_a_line_each_however_narrow():
 
 def test_colours_are_for_terminals_alone(finished):
     """None in a pipe; on a terminal some, unless NO_COLOR is set."""
-    reason = {"measure": "ms_ssim", "value": 0.5, "limit": 1.0, "passed": True, "text": "ms_ssim is [0.5]"}
-    write_json(finished.root / "verdict.json", {"phase": "r0008", "passed": True, "reasons": [reason]})
+    verdict(evaluation("r0008"), text="ms_ssim is [0.5]").write(finished.root / "verdict.json")
     colour = re.compile(r"\x1b\[[\d;]*3\d")
 
     def on_terminal(environment):

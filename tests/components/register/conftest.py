@@ -1,5 +1,6 @@
 """A finished run to be registered."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from progan.files import write_json
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
 from progan.training import Hooks, PhaseTrainer
+from tests.evaluations import evaluation
 
 READINGS = {
     "time": 1795598024.5, "device": "NVIDIA H100", "gpus": 2, "gpu_percent": 98, "gpu_memory_gib": 40.5,
@@ -39,17 +41,8 @@ def run(tmp_path, monkeypatch, small_config, noise):
     trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), "r0004", trainer.identity), QUIET)
     trainer.write_checkpoint(Path("checkpoints/r0004"), {"name": "noise", "images": 64, "digest": "data"})
     _write_history(Path("history/r0004.csv"), trainer.history)
-    evaluation = {
-        "phase": "r0004",
-        "resolution": 4,
-        "kimg": 0.08,
-        "identity": trainer.identity,
-        "dataset": "data",
-        "swd": {"16": 50.0, "average": 50.0},
-        "ms_ssim": 0.4,
-        "classifier_score": 2.0,
-    }
-    write_json(Path("evaluation/r0004.json"), evaluation)
+    measured = replace(evaluation(), kimg=0.08, identity=trainer.identity)
+    measured.write(Path("evaluation/r0004.json"))
     grids = dict.fromkeys(["grids/r0004/00014.000.png", "grids/r0004/00017.120.png"], (8, 8))
     for picture, size in {"samples/r0004.png": (1660, 830), **grids}.items():
         Path(picture).parent.mkdir(parents=True, exist_ok=True)

@@ -1,33 +1,34 @@
 """What is done with the finished run of conftest.py, and what is found of it in MLflow."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from components.evaluate.evaluation import Evaluation
 from components.gate.stage import gate
+from components.register.registration import Registration
 from components.register.registry import client
-from components.register.runs import RunFiles
 from components.register.stage import register
-from progan.files import read_json, write_json
+from tests.layout import run_files
 
 
 def run_gate_and_register(config):
-    """What registration.json says then."""
+    """The registration then."""
     gate(config, Path("evaluation/r0004.json"), Path("verdict.json"))
-    register(config, RunFiles.below(Path()), "multires", Path("registration.json"))
-    return read_json(Path("registration.json"))
+    register(config, run_files(config), "multires")
+    return Registration.read(Path("registration.json"))
 
 
 def failing(config):
     """`config`, with the evaluation of a generator that the gate does not let pass."""
-    evaluation = read_json(Path("evaluation/r0004.json"))
-    write_json(Path("evaluation/r0004.json"), evaluation | {"ms_ssim": 1.5})
+    change_evaluation(ms_ssim=1.5)
     return config
 
 
-def trained_again(fingerprint, swd, **measures):
-    """Leave the evaluation of another run behind."""
-    evaluation = read_json(Path("evaluation/r0004.json"))
-    changes = {"swd": swd, "fingerprint": fingerprint, **measures}
-    write_json(Path("evaluation/r0004.json"), evaluation | changes)
+def change_evaluation(identity=None, **measures):
+    """Leave other measures behind; with another `identity`, those of another run."""
+    path = Path("evaluation/r0004.json")
+    was = Evaluation.read(path)
+    replace(was, identity=identity or was.identity, measures=was.measures | measures).write(path)
 
 
 def artifacts(run, folder=None):

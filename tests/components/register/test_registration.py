@@ -1,32 +1,36 @@
 """What is registered and what is not, however often, and what candidates are measured against."""
 
 import json
+import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
+from components import stages
 from components.gate.stage import gate
+from components.gate.verdict import Verdict
 from components.register import component
 from components.register.promotion import promote
-from components.register.registry import champion_measures, client
-from components.results import Results
+from components.register.registration import Registration
+from components.register.registry import Champion, client, find_champion
+from components.results import Results, trace
 from progan import config as params
-from progan.files import read_json, write_json
+from progan.dataset.reader import load_manifest
 from tests.components.register.finished_run import (
     artifacts,
+    change_evaluation,
     child_of,
     failing,
     run_gate_and_register,
-    trained_again,
 )
+from tests.evaluations import evaluation
 
 
 def test_a_passing_generator_is_registered_once(run):
     first = run_gate_and_register(run)
     again = run_gate_and_register(run)
     assert first == again
-    assert first["version"] == "1"
+    assert first.version == "1"
     registry = client()
     version = registry.get_model_version_by_alias(run.register.model, "candidate")
     assert str(version.version) == "1"
@@ -40,7 +44,7 @@ def test_a_passing_generator_is_registered_once(run):
     assert len(runs) == 2
     child = next(found for found in runs if "mlflow.parentRunId" in found.data.tags)
     assert child.data.tags["phase"] == "r0004"
-    assert child.data.tags["mlflow.parentRunId"] == first["run"]
+    assert child.data.tags["mlflow.parentRunId"] == first.run
     assert child.data.params["minibatch"] == "8"
     losses = registry.get_metric_history(child.info.run_id, "curves/d_loss")
     assert losses[-1].step == round(0.08)
@@ -49,18 +53,18 @@ def test_a_passing_generator_is_registered_once(run):
 
 def test_a_failing_generator_is_not(run, capsys):
     made = run_gate_and_register(failing(run))
-    assert made["version"] is None
+    assert made.version is None
     assert client().search_registered_models() == []
     shown = capsys.readouterr().out
     assert "FAILED, nothing will be registered" in shown
     assert "✗ ms_ssim is 1.5; not at most 1, the limit" in shown
-    assert client().get_run(made["run"]).data.tags["gate"] == "failed"
+    assert client().get_run(made.run).data.tags["gate"] == "failed"
 
 
 def test_a_verdict_of_no_on_what_was_registered(run):
     """It is told, is no candidate any more, and cannot become champion."""
     run_gate_and_register(run)
-    assert run_gate_and_register(failing(run))["version"] is None
+    assert run_gate_and_register(failing(run)).version is None
     registry = client()
     version = registry.get_model_version(run.register.model, "1")
     assert (version.tags["gate"], version.aliases) == ("failed", [])
@@ -82,42 +86,43 @@ def test_an_image_without_git_knows_its_commit(run, monkeypatch):
 
 def test_a_cluster_logs_what_failed_too(run):
     """The task comes after every verdict, and takes what the tasks before it kept."""
-    kept = Results("results", run, "data", "run-1")
-    last = SimpleNamespace(path=str(Path("checkpoints/r0004").resolve()))
-    trained = Path("checkpoints/r0004"), Path("history/r0004.csv"), Path("grids/r0004")
-    kept.keep_training("r0004", *trained)
-    evaluation = read_json(Path("evaluation/r0004.json"))
+    results, manifest = Results("results"), load_manifest(Path("multires"))
+
+    def keep_all():
+        """Each of the tasks whose results decide the next one's identity."""
+        while missing := next((each for each in trace(run, manifest, results) if not each.receipt), None):
+            results.keep(missing.task, missing.identity, Path())
 
     def registered(ms_ssim):
-        write_json(Path("evaluation/r0004.json"), evaluation | {"ms_ssim": ms_ssim})
-        samples = Path("samples/r0004.png")
-        kept.keep_evaluation("r0004", Path("evaluation/r0004.json"), samples, samples)
+        change_evaluation(ms_ssim=ms_ssim)
+        shutil.rmtree("results/evaluate", ignore_errors=True)
+        keep_all()
         gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
-        kept.keep_for_run(Path("verdict.json"))
+        results.keep(stages.task(run, "gate"), "run-1", Path())
         component.register.python_func(
-            params=params.to_text(run), params_digest="", dataset_uri="multires", dataset_digest="data",
-            results="results", run="run-1", checkpoint=last,
+            params=params.to_text(run), dataset_uri="multires", dataset_digest=manifest.digest,
+            results="results", run="run-1",
         )  # fmt: skip
-        return read_json(Path("results/runs/run-1/registration.json"))
+        return Registration.read(Path("results/runs/run-1/registration.json"))
 
     for ms_ssim in (1.5, None):
-        assert registered(ms_ssim)["version"] is None
+        assert registered(ms_ssim).version is None
         assert client().search_registered_models() == []
-    child = child_of(registered(1.5)["run"])
+    child = child_of(registered(1.5).run)
     assert artifacts(child.info.run_id) == ["images", "preview.png", "samples.png"]
     made = registered(0.4)
-    assert made["version"] == "1"
-    assert "checkpoint" in artifacts(child_of(made["run"]).info.run_id)
+    assert made.version == "1"
+    assert "checkpoint" in artifacts(child_of(made.run).info.run_id)
 
 
 def test_the_champion_is_what_candidates_are_measured_against(run):
-    assert champion_measures(run.register.model) is None
+    assert find_champion(run.register.model) is None
     run_gate_and_register(run)
-    assert champion_measures(run.register.model) is None
+    assert find_champion(run.register.model) is None
     promote(run.register.model, "1", "none", "nan")
-    assert champion_measures(run.register.model)["swd_average"] == 50.0
-    trained_again("another", {"16": 80.0, "average": 80.0})
+    assert find_champion(run.register.model) == Champion("1", "data", 4, evaluation().measures)
+    change_evaluation("another", swd_average=80.0)
     gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
-    verdict = read_json(Path("verdict.json"))
-    assert not verdict["passed"]
-    assert "1.1 × the champion's 50" in verdict["reasons"][-1]["text"]
+    verdict = Verdict.read(Path("verdict.json"))
+    assert not verdict.passed
+    assert "1.1 × the champion's 50" in verdict.reasons[-1].text

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from components.register import registry
-from components.register.registry import champion_measures, client
+from components.register.registry import client, find_champion
 from progan.errors import InputError, Unavailable
 from tests.pipelines.http_server import serving
 
@@ -19,7 +19,7 @@ def refused(tmp_path, monkeypatch):
     def ask(address, kind):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         with pytest.raises(kind) as caught:
-            champion_measures("faces")
+            find_champion("faces")
         assert type(caught.value) is kind
         assert "\n" not in str(caught.value)
         assert "secret" not in str(caught.value)

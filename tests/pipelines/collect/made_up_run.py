@@ -1,11 +1,13 @@
 """A run as its tasks leave it, made up to the last digest, and what collecting it does to a checkout."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from components.register.registration import Registration
 from components.results import Results, opened
 from pipelines import cli
 from pipelines.checkout import Checkout
@@ -15,6 +17,7 @@ from progan.errors import InputError
 from progan.files import write_json
 from progan.snapshots import write_checkpoint
 from progan.training import fingerprint
+from tests.evaluations import evaluation, verdict
 
 REPORT = ("report.html", "training.csv", "swd.csv", "metrics/r0008.json")
 
@@ -45,17 +48,19 @@ class Run:
         return opened(out)
 
     def evaluate(self, key, checkpoint):
-        evaluation = {"phase": key, "checkpoint": checkpoint.digest}
+        replace(evaluation(key), checkpoint=checkpoint.digest).write(self.folder / "e")
         pictures = self.file("s", b"picture"), self.file("n", b"nearest")
-        self.results.keep_evaluation(key, self.file("e", evaluation), *pictures)
+        self.results.keep_evaluation(key, self.folder / "e", *pictures)
 
     def judge(self, key, checkpoint, passed=True):
-        reason = {"measure": "ms_ssim", "value": 0.5, "limit": 0.4, "passed": passed, "text": "ms_ssim is"}
-        candidate = {"checkpoint": checkpoint.digest}
-        verdict = {"passed": passed, "phase": key, "reasons": [reason], "candidate": candidate}
-        self.results.keep_for_run(self.file("verdict.json", verdict))
-        registration = {"model": "progan-toy-celeba", "version": "3" if passed else None, "run": "mlflow-run"}
-        self.results.keep_for_run(self.file("registration.json", registration))
+        candidate = replace(evaluation(key), checkpoint=checkpoint.digest)
+        registration = Registration("progan-toy-celeba", "3" if passed else None, "mlflow-run")
+        for name, value in {
+            "verdict.json": verdict(candidate, passed, "ms_ssim is"),
+            "registration.json": registration,
+        }.items():
+            value.write(self.folder / name)
+            self.results.keep_for_run(self.folder / name)
 
     def end(self, state="SUCCEEDED", error=""):
         for name in REPORT:

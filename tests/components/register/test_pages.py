@@ -5,41 +5,40 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from components.register import describe
+from components.evaluate.measures import MEASURES, swd_level
+from components.gate.verdict import Verdict
+from components.register import pages
 from components.register.history import History
 from components.register.promotion import promote
-from components.register.registry import client
+from components.register.registry import Champion, client
 from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.files import read_json
-from tests.components.register.finished_run import (
-    child_of,
-    run_gate_and_register,
-    trained_again,
-)
+from tests.components.register.finished_run import change_evaluation, child_of, run_gate_and_register
+from tests.evaluations import EVALUATION, evaluation, verdict
 
 
 def test_the_descriptions(run):
     """Of a version with a champion before it, of the model, and of the run."""
     run_gate_and_register(run)
     promote(run.register.model, "1", "none", "")
-    trained_again("other", {"16": 45.0, "average": 45.0}, ms_ssim=0.3)
+    change_evaluation("other", swd_average=45.0, ms_ssim=0.3)
     made = run_gate_and_register(run)
     registry = client()
     described = registry.get_model_version(run.register.model, "2").description
     digest = Manifest.from_json(read_json(Path("multires/dataset.json"))).digest
     for told in (
-        "Passed: SWD × 1000 45, MS-SSIM 0.3, classifier score 2; 4 px",
-        f"![](get-artifact?path=preview.png&run_uuid={made['run']})",
+        "Passed: SWD × 1000 45.0, MS-SSIM 0.300, Classifier score 2.00; 4 px",
+        f"![](get-artifact?path=preview.png&run_uuid={made.run})",
         "### The gate: passed",
         "✓ swd_average is 45; at most 55, 1.1 × the champion's 50",
-        "| SWD × 1000&emsp; | 45&emsp; | 50&emsp; | –&emsp; | lower |",
-        "| MS-SSIM&emsp; | 0.3&emsp; | 0.4&emsp; |",
+        "| SWD × 1000&emsp; | 45.0&emsp; | 50.0&emsp; | –&emsp; | lower is better |",
+        "| MS-SSIM&emsp; | 0.300&emsp; | 0.400&emsp; |",
         "champion (version 1)",
         f"Dataset **noise** (folder): 0 images, at up to 4 × 4 px, digest `{digest}`",
         "Trained for 0.08 kimg in",
         "on 2 × NVIDIA H100",
         f"mlflow models serve --model-uri models:/{run.register.model}/2 --env-manager local",
-        f"mlflow artifacts download --run-id {made['run']}",
+        f"mlflow artifacts download --run-id {made.run}",
         "PROGAN_GPUS=2 make run",
         registry.get_model_version(run.register.model, "2").tags["git_commit"],
     ):
@@ -47,7 +46,7 @@ def test_the_descriptions(run):
     assert "price" not in described
     assert "There was no champion" in registry.get_model_version(run.register.model, "1").description
     assert "like those of **noise**" in registry.get_registered_model(run.register.model).description
-    note = registry.get_run(made["run"]).data.tags["mlflow.note.content"]
+    note = registry.get_run(made.run).data.tags["mlflow.note.content"]
     assert note == described.partition("### Serve it")[0] + "### Make" + described.partition("### Make")[2]
 
 
@@ -56,13 +55,13 @@ def test_what_a_conditional_run_shows(run):
     run_gate_and_register(run)
     classes = tuple(ClassCount(name, 1) for name in ("cats", "dogs", "birds"))
     manifest = Manifest(2, "folder", "pets", {}, 3, 3, classes, 0, 0, (), {}, {"r0004": Level.of([])})
-    verdict, measures = read_json(Path("verdict.json")), {"r0004": {}}
+    judged, evaluations = Verdict.read(Path("verdict.json")), {"r0004": evaluation()}
     histories = {"r0004": History.read(Path("history/r0004.csv"))}
 
     def described(label_size):
         config = replace(run, network=replace(run.network, label_size=label_size))
-        story = describe.RunStory(config, verdict, manifest, histories, measures, "none", "abc")
-        return describe.of_version(story, "1"), describe.of_phase(story, "r0004", "def")
+        story = pages.RunStory(config, judged, manifest, histories, evaluations, "none", "abc")
+        return pages.of_version(story, "1"), pages.of_phase(story, "r0004", "def")
 
     version, phase = described(3)
     for text in (version, phase):
@@ -80,7 +79,7 @@ def test_what_a_run_on_a_cluster_cost(run):
         print("kimg,images,seconds,device,gpus,gpu_hour_price", file=file)
         for images, seconds in ((0, 0), (80, 12060)):
             print(f"{images / 1000},{images},{seconds},NVIDIA H100,2,1.8 USD", file=file)
-    parent = run_gate_and_register(run)["run"]
+    parent = run_gate_and_register(run).run
     described = client().get_model_version(run.register.model, "1").description
     cost = "Trained for 0.08 kimg in 3h 21m on 2 × NVIDIA H100 (6.7 GPU-hours, 12.06 USD)."
     assert cost in described
@@ -93,17 +92,17 @@ def test_measures_stand_beside_those_of_real_images(run):
     run_gate_and_register(run)
     swd = {"swd_32": 28.9, "swd_16": 24.2, "swd_average": 26.5}
     floor = {"swd_floor_32": 6.8, "swd_floor_16": 11.1, "swd_floor_average": 8.9}
-    measures = swd | floor | {"ms_ssim": 0.3, "ms_ssim_reals": 0.2, "fid": 9.0, "resolution": 4}
-    verdict = read_json(Path("verdict.json")) | {"candidate": measures}
+    measures = swd | floor | {"ms_ssim": 0.3, "ms_ssim_reals": 0.2, "fid": 9.0}
+    measured = replace(EVALUATION, measures=measures)
     histories = {"r0004": History.read(Path("history/r0004.csv"))}
-    story = describe.RunStory(run, verdict, None, histories, {"r0004": measures}, "none", "abc")
-    table = [line.split("&emsp;")[:3] for line in describe.of_run(story).splitlines() if line[:2] == "| "]
+    story = pages.RunStory(run, verdict(measured), None, histories, {"r0004": measured}, "none", "abc")
+    table = [line.split("&emsp;")[:3] for line in pages.of_run(story).splitlines() if line[:2] == "| "]
     assert ["".join(cells).replace("| ", " ").split() for cells in table[1:6]] == [
         ["SWD", "×", "1000", "26.5", "8.9"],
         ["SWD", "at", "16", "px", "24.2", "11.1"],
         ["SWD", "at", "32", "px", "28.9", "6.8"],
-        ["MS-SSIM", "0.3", "0.2"],
-        ["FID", "9", "–"],
+        ["MS-SSIM", "0.300", "0.200"],
+        ["FID", "9.0", "–"],
     ]
 
 
@@ -112,28 +111,32 @@ def test_the_longest_description_fits_into_the_database(run):
     phases = {f"r{2**level:04d}": run.phases["r0004"] for level in range(2, 11)}
     card = {"gpus": "8", "gpu_hour_price": "12.34 USD", "device": "NVIDIA A100-SXM4-80GB"}
     begin, row = ({"seconds": seconds, "images": "12000000"} | card for seconds in ("0", "1e6"))
-    several = "swd_average", "swd_floor_average", "ms_ssim", "ms_ssim_reals", "fid", "kid", "inception_score"
-    measures = {"resolution": 1024, **dict.fromkeys(several, 1 / 3)}
-    measures |= {f"swd_{floor}{2**level}": 1 / 3 for level in range(4, 11) for floor in ("", "floor_")}
-    reason = {"passed": True, "text": "swd_average is 23.86; at most 29.17, 1.1 × the champion's 26.51"}
-    champion = measures | {"version": "12"}
-    verdict = {"passed": True, "reasons": [reason] * 5, "candidate": measures, "champion": champion}
+    exclusive = "classifier_score", "modes", "modes_kl"  # never beside the Inception score
+    rows = [row for row in MEASURES if row.name not in exclusive] + [swd_level(2**n) for n in range(4, 11)]
+    measures = {name: 1 / 3 for row in rows for name in (row.name, row.reals) if name}
+    measured = replace(EVALUATION, resolution=1024, measures=measures)
+    judged = verdict(
+        measured,
+        text="swd_average is 23.86; at most 29.17, 1.1 × the champion's 26.51",
+        champion=Champion("12", "data", 1024, measures),
+    )
+    judged = replace(judged, reasons=judged.reasons * 5)
     histories = {key: History([begin, row | {"device": f"{row['device']} {key}"}]) for key in phases}
     classes = tuple(ClassCount("c" * 20, 1) for _ in range(40))
     manifest = Manifest(2, "celeba-hq", "n" * 40, {}, 200_000, 3, classes, 0, 0, (), {}, {})
     network, model = replace(run.network, label_size=40), replace(run.register, model="m" * 60)
-    story = describe.RunStory(
-        replace(run, network=network, register=model), verdict, manifest, histories,
-        dict.fromkeys(phases, measures), "c" * 40, "r" * 32,
+    story = pages.RunStory(
+        replace(run, network=network, register=model), judged, manifest, histories,
+        dict.fromkeys(phases, measured), "c" * 40, "r" * 32,
     )  # fmt: skip
-    assert describe.of_version(story, "123").endswith("make run\n```")
+    assert pages.of_version(story, "123").endswith("make run\n```")
 
 
 def test_the_pages_of_a_server(run, tracking, browser, monkeypatch):
     """What a person sees who opens the version's page, and from there its run and a phase."""
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
-    parent = run_gate_and_register(run)["run"]
+    parent = run_gate_and_register(run).run
     version = client().get_model_version(run.register.model, "1")
     experiment, child = client().get_run(parent).info.experiment_id, child_of(parent).info.run_id
     names = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
@@ -143,7 +146,7 @@ def test_the_pages_of_a_server(run, tracking, browser, monkeypatch):
     assert page.picture("preview.png") == (830, 415)
     page.shows(
         "candidate",
-        "Passed: SWD × 1000 50",
+        "Passed: SWD × 1000 50.0",
         "✓ swd_average is 50; at most 1e+06, the limit",
         "There was no champion to compare with.",
         "Dataset noise (folder): 0 images",

@@ -6,10 +6,12 @@ A picture is an artifact of the run, by its address on the same server: MLflow l
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
+from components.evaluate.evaluation import Evaluation
+from components.evaluate.measures import MEASURES, Values, taken
 from components.evaluate.stage import classes_shown
+from components.gate.verdict import Verdict
 from components.price import paid
 from components.register.history import History
 from components.register.registry import (
@@ -26,16 +28,6 @@ from progan.dataset.manifest import Manifest
 from progan.progress import duration
 
 LONGEST = 5000  # characters that MLflow's database holds
-MEASURES = {  # name → title, and which values are good
-    "swd_average": ("SWD × 1000", "lower"),
-    "ms_ssim": ("MS-SSIM", "near that of real images; higher: all alike"),
-    "fid": ("FID", "lower"),
-    "kid": ("KID", "lower"),
-    "inception_score": ("Inception score", "higher"),
-    "classifier_score": ("classifier score", "higher"),
-    "modes": ("modes of 1000", "higher"),
-    "modes_kl": ("KL of the modes", "lower"),
-}
 
 
 @dataclass(frozen=True)
@@ -43,16 +35,16 @@ class RunStory:
     """All that the pages tell of one training run."""
 
     config: Config
-    verdict: dict[str, Any]
+    verdict: Verdict
     manifest: Manifest | None
     histories: dict[str, History]  # by phase key
-    measures: dict[str, dict[str, Any]]  # by phase key: the evaluation, flat
+    evaluations: dict[str, Evaluation]  # by phase key
     commit: str
     run: str
 
     @property
     def resolution(self) -> int:
-        return self.verdict["candidate"]["resolution"]
+        return self.verdict.candidate.resolution
 
 
 def of_version(story: RunStory, version: str) -> str:
@@ -69,10 +61,9 @@ def of_run(story: RunStory) -> str:
 
 def of_phase(story: RunStory, key: str, run: str) -> str:
     """The description of `run`, that of one phase."""
-    phase, measures = story.config.phase(key), story.measures[key]
-    shown = ", ".join(f"{_title(name)} {_number(measures.get(name))}" for name in _measured(measures))
+    phase, measures = story.config.phase(key), story.evaluations[key].measures
     return _joined(
-        f"{phase.resolution} × {phase.resolution} px: {shown}. {_cost([story.histories[key]])}",
+        f"{phase.resolution} × {phase.resolution} px: {_listed(measures)}. {_cost([story.histories[key]])}",
         _picture(story, run, phase.resolution),
         "Model metrics has the curves against kimg (Step), counted since the first phase began, and, with a "
         "slider, what became of the same latents in this phase. Artifacts has its checkpoint, if the run "
@@ -104,9 +95,8 @@ def of_model(story: RunStory) -> str:
 def _of_run(story: RunStory) -> Iterator[str]:
     yield f"{_headline(story)}"
     yield _picture(story, story.run, story.resolution)
-    yield f"### The gate: {'passed' if story.verdict['passed'] else 'FAILED'}"
-    reasons = story.verdict["reasons"]
-    yield "<br>".join(f"{'✓' if reason['passed'] else '✗'} {reason['text']}" for reason in reasons)
+    yield f"### The gate: {'passed' if story.verdict.passed else 'FAILED'}"
+    yield "<br>".join(map(str, story.verdict.reasons))
     yield _measure_table(story)
     yield "### Made of"
     yield _dataset(story)
@@ -118,11 +108,15 @@ def _of_run(story: RunStory) -> Iterator[str]:
 
 def _headline(story: RunStory) -> str:
     """What the list of versions shows, which shows nothing more."""
-    measures = story.verdict["candidate"]
-    shown = ", ".join(
-        f"{_title(name)} {_number(measures.get(name))}" for name in MEASURES if name in measures
-    )
-    return f"{'Passed' if story.verdict['passed'] else 'FAILED'}: {shown}; {story.resolution} px"
+    verdict = story.verdict
+    measures = _listed(verdict.candidate.measures)
+    return f"{'Passed' if verdict.passed else 'FAILED'}: {measures}; {story.resolution} px"
+
+
+def _listed(measures: Values) -> str:
+    """Such as "SWD × 1000 26.5, MS-SSIM 0.301"."""
+    rows = (row for row in MEASURES if row.name in measures)
+    return ", ".join(f"{row.title} {row.text(measures[row.name])}" for row in rows)
 
 
 def _picture(story: RunStory, run: str, resolution: int) -> str:
@@ -136,49 +130,29 @@ def _picture(story: RunStory, run: str, resolution: int) -> str:
 
 
 def _measure_table(story: RunStory) -> str:
-    candidate, champion = story.verdict["candidate"], story.verdict["champion"]
-    columns = ["this one", *([f"champion (version {champion['version']})"] if champion else [])]
-    rows = [["measure", *columns, "real images", "good is"]]
-    for name in _measured(candidate):
-        values = [candidate.get(name), *([champion.get(name)] if champion else [])]
-        values.append(candidate.get(_of_reals(name)))
-        rows.append([_title(name), *map(_number, values), _good(name)])
+    measures, champion = story.verdict.candidate.measures, story.verdict.champion
+    columns = ["this one", *([f"champion (version {champion.version})"] if champion else [])]
+    rows = [["measure", *columns, "real images", "how to read it"]]
+    for row in taken([measures]):
+        values = [measures.get(row.name), *([champion.measures.get(row.name)] if champion else [])]
+        values.append(measures.get(row.reals) if row.reals else None)
+        rows.append([row.title, *map(row.text, values), row.reading])
     caption = "Under *real images*, what other real images measure in the generated ones' place."
     return f"{_table(rows)}\n\n{caption}{'' if champion else ' There was no champion to compare with.'}"
-
-
-def _measured(measures: dict[str, Any]) -> list[str]:
-    """The names of MEASURES that `measures` has, and behind the SWD its levels, coarse to fine."""
-    levels = [name for name in measures if name.removeprefix("swd_").isdecimal()]
-    levels.sort(key=lambda name: int(name.removeprefix("swd_")))
-    found = [name for name in MEASURES if name in measures]
-    return [*found[:1], *levels, *found[1:]] if "swd_average" in found else found
-
-
-def _of_reals(name: str) -> str:
-    """What the same measure between real images is called, where there is one."""
-    return "ms_ssim_reals" if name == "ms_ssim" else f"swd_floor_{name.removeprefix('swd_')}"
-
-
-def _title(name: str) -> str:
-    return MEASURES[name][0] if name in MEASURES else f"SWD at {name.removeprefix('swd_')} px"
-
-
-def _good(name: str) -> str:
-    return MEASURES[name][1] if name in MEASURES else "lower"
 
 
 def _phase_table(story: RunStory) -> str:
     prices = {key: paid(history.rows) for key, history in story.histories.items()}
     price = ["price"] if any(prices.values()) else []
-    rows = [["phase", "kimg", "time", "on", *price, "images/s", "SWD × 1000", "MS-SSIM"]]
+    judged = [row for row in MEASURES if row.limit and row.name in story.verdict.candidate.measures]
+    rows = [["phase", "kimg", "time", "on", *price, "images/s", *(row.title for row in judged)]]
     for key, history in story.histories.items():
         speed = history.kimg * 1000 / history.seconds if history.seconds else None
-        measures = story.measures[key]
+        measures = story.evaluations[key].measures
         facts = key, f"{history.kimg:g}", duration(history.seconds), history.machine or "–"
         paid_for = [prices[key] or "–"] if price else []
-        measured = speed, measures.get("swd_average"), measures.get("ms_ssim")
-        rows.append([*facts, *paid_for, *map(_number, measured)])
+        values = [row.text(measures.get(row.name)) for row in judged]
+        rows.append([*facts, *paid_for, "–" if speed is None else f"{speed:.4g}", *values])
     return f"{_table(rows)}\n\nkimg: thousands of real images shown."
 
 
@@ -257,7 +231,3 @@ def _block(*lines: str) -> str:
 
 def _joined(*paragraphs: str) -> str:
     return "\n\n".join(paragraphs)[:LONGEST]
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else "–"

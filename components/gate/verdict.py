@@ -1,0 +1,40 @@
+"""`verdict.json`: the gate's answer, and what it was given to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from components import contracts
+from components.evaluate.evaluation import Evaluation
+from components.register.registry import Champion
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One threshold and how the candidate stands to it."""
+
+    measure: str
+    value: float | None
+    limit: float | None
+    passed: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'✓' if self.passed else '✗'} {self.text}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's answer: passed only when every reason did."""
+
+    phase: str
+    passed: bool
+    reasons: tuple[Reason, ...]
+    candidate: Evaluation
+    champion: Champion | None  # that of the day
+
+    @classmethod
+    def read(cls, path: Path) -> "Verdict":
+        return contracts.read(cls, path, "gate")
+
+    def write(self, path: Path) -> None:
+        contracts.write(self, path)
