@@ -196,7 +196,7 @@ def test_a_checkpoint_of_another_phase(trained):
 def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
     config = replace(trained, network=replace(trained.network, generator_norm="batch"))
     files = FolderStore(Path("snapshots")), Path("batch"), Path("batch.csv"), Path("grids")
-    train(config, "r0004", "identity", DATASET, None, *files)
+    train(config, "r0004", "with batch norm", DATASET, None, *files)
     fakes = _fakes_of(load_generator(read_checkpoint(Path("batch"))), None, config)
     (eight,), (last,) = fakes(0, 8), fakes(6, 8)
     np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
