@@ -1,21 +1,32 @@
 """What was finished here, handed to a cluster before it would be made there again."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipelines import photographs
-from pipelines.options import known_dataset
+from pipelines.known_dataset import known_dataset
 from progan.errors import InputError
 
 if TYPE_CHECKING:
     from components.results import Results
-    from pipelines.checkout import Checkout
-    from pipelines.profile import Storage
+    from pipelines.dvc import Checkout
+    from pipelines.profile import Profile, Storage
     from progan.config import Config
     from progan.dataset.manifest import Manifest
     from progan.snapshots import Checkpoint
+
+
+def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> list[str]:
+    """Bring to the cluster what this checkout has finished and it has not; what that was."""
+    from pipelines.compiling import storage_of
+
+    handed = hand_over(config, storage_of(config, profile), dataset)
+    if handed:
+        print(f"handed over: {', '.join(handed)}", file=sys.stderr)
+    return handed
 
 
 def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
@@ -38,7 +49,7 @@ def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
 
 def _hand_dataset(config: "Config", uri: str, dataset: Path, manifest: "Manifest") -> bool:
     from components.object_store.dataset import find_manifest, upload_dataset
-    from pipelines.checkout import Checkout
+    from pipelines.dvc import Checkout
     from progan.dataset.manifest import MANIFEST_NAME
 
     there = find_manifest(uri)
@@ -61,7 +72,7 @@ def _hand_dataset(config: "Config", uri: str, dataset: Path, manifest: "Manifest
 
 def _hand_results(config: "Config", uri: str, manifest: "Manifest") -> Iterator[str]:
     from components.results import Results
-    from pipelines.checkout import Checkout
+    from pipelines.dvc import Checkout
 
     here, kept = Checkout(), Results(uri, config, manifest.digest)
     phases = phases_to_hand(here, kept, manifest)

@@ -21,10 +21,10 @@ PASSED_ON = {
     ("progan/official/weights.py", "…: …: …"): "the same, behind file and network",
     ("components/object_store/s3.py", "…/…: …; …"): "ONLY_THE_USER_HELPS: the page has its lines",
     ("components/register/registry.py", "…"): "told, so that it can lose its password: the page has it",
-    ("pipelines/checkout.py", "DVC: …"): "what DVC said, in one line",
+    ("pipelines/dvc.py", "DVC: …"): "what DVC said, in one line",
     ("pipelines/lint.py", "…: …"): "a finding, behind the name of its task",
     ("pipelines/lint.py", "…"): "findings, one by one",
-    ("pipelines/doctor.py", "…: …"): "what the API server says of a pod: the page has some of it",
+    ("pipelines/cluster_checks.py", "…: …"): "what the API server says of a pod: the page has some of it",
     ("ci/collect.py", "…"): "the lines of the runs that cannot be collected",
 }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.train.launch import gpus_here
-from pipelines.planning.staleness import NEVER_RUN, Fate, fates
+from pipelines.dvc import NEVER_RUN, Fate, fates
 from pipelines.planning.step_times import Machine, Measured, own_rates
 from pipelines.planning.tasks import Plan, Task, in_dvc, stages_of, tasks_of
 from progan.config import Config

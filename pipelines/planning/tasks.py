@@ -7,8 +7,8 @@ from operator import add
 from pathlib import Path
 from typing import Literal, Protocol
 
+from pipelines.dvc import Fate
 from pipelines.planning import step_times
-from pipelines.planning.staleness import Fate
 from pipelines.planning.step_times import NOTHING, Machine, Measured, Range
 from progan.config import Config, PhaseConfig
 from progan.dataset.manifest import Manifest

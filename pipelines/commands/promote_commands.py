@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines import options
+from pipelines.commands import options
 from progan.errors import InputError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines import options
+from pipelines.commands import options
 
 
 def plan(
