@@ -40,7 +40,7 @@ def main() -> None:
 
 def describe(base: str) -> None:
     """Print as Markdown what merging the checked-out commit into a base would mean."""
-    from ci.describe import description
+    from ci.pull_request import description
 
     print(description(base), end="")
 
@@ -78,7 +78,7 @@ def announce(output: str) -> None:
 
 def propose(branch: str, title: str) -> None:
     """Open a pull request of what differs here from the commit."""
-    from ci.checkout import changed_files
+    from ci.worktrees import changed_files
 
     forge = of_this_job()
     number = forge.propose(
@@ -89,9 +89,9 @@ def propose(branch: str, title: str) -> None:
 
 def collect(run: str) -> None:
     """Bring home what runs made that have ended: all that commits wait for, or the one that is named."""
-    from ci import collect
+    from ci.bring_home import bring_home
 
-    collect.collect(of_this_job(), run)
+    bring_home(of_this_job(), run)
 
 
 if __name__ == "__main__":

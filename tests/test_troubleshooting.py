@@ -25,7 +25,7 @@ PASSED_ON = {
     ("pipelines/lint.py", "…: …"): "a finding, behind the name of its task",
     ("pipelines/lint.py", "…"): "findings, one by one",
     ("pipelines/cluster_checks.py", "…: …"): "what the API server says of a pod: the page has some of it",
-    ("ci/collect.py", "…"): "the lines of the runs that cannot be collected",
+    ("ci/bring_home.py", "…"): "the lines of the runs that cannot be collected",
 }
 
 
