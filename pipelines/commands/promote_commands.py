@@ -1,7 +1,6 @@
 """`progan promote` and `progan rollback`: which version of the model is champion."""
 
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,12 +12,6 @@ if TYPE_CHECKING:
     from components.register.promotion import Promotion
 
 
-class Alias(StrEnum):
-    """What a version can be promoted to."""
-
-    champion = "champion"
-
-
 Expect = Annotated[
     str, typer.Option(help="The version that is champion now, or none: if it is not, nothing changes.")
 ]
@@ -28,14 +21,13 @@ Why = Annotated[str, typer.Option(help="Kept as a tag of the version.")]
 def promote(
     version: Annotated[str, typer.Argument(help="The number of a version that passed its gate.")],
     expect: Expect,
-    to: Annotated[Alias, typer.Option(help="The alias it gets.")] = Alias.champion,
     why: Why = "",
     params: options.Params = options.PARAMS,
     as_json: options.Json = False,
 ) -> None:
     """Make a version of the model champion, if the champion is the one you expect.
 
-    Example: progan promote 7 --to champion --expect 5 --why "sharper, and fewer odd ears"
+    Example: progan promote 7 --expect 5 --why "sharper, and fewer odd ears"
     """
     from components.register.promotion import promote
     from progan import config

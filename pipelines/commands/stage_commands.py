@@ -3,7 +3,7 @@
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -45,14 +45,7 @@ def paint(
     paint(config.load(params), name, Path("data/raw") / name)
 
 
-def build_dataset(
-    params: Params = PARAMS,
-    out: Dataset = DATASET,
-    verify: Annotated[
-        Literal["strict", "report"] | None,
-        typer.Option(help="Skip images that are close to the original, not exact, or use and report them."),
-    ] = None,
-) -> None:
+def build_dataset(params: Params = PARAMS, out: Dataset = DATASET) -> None:
     """Make the multi-resolution dataset from the photographs that params.yaml names.
 
     Example: progan build-dataset --out data/multires
@@ -60,7 +53,7 @@ def build_dataset(
     from components.build_dataset.stage import build_dataset
     from progan import config
 
-    build_dataset(config.load(params), out, verify)
+    build_dataset(config.load(params), out)
 
 
 def warm_start(key: Key, params: Params = PARAMS) -> None:
