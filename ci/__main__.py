@@ -26,7 +26,7 @@ def main() -> None:
     command(describe, "base")
     command(comment, "file")
     command(sign_in)
-    command(decision)
+    command(to_do)
     command(announce, "output")
     command(propose, "branch", "title")
     command(collect, "run")
@@ -62,9 +62,9 @@ def sign_in() -> None:
     sign_in.sign_in(of_this_job())
 
 
-def decision() -> None:
-    """Read what `progan retrain --json` decided; print it as an output of a GitHub step."""
-    print(f"decision={json.load(sys.stdin)['decision']}")
+def to_do() -> None:
+    """Read what `progan plan --json` prints; print the number of tasks as an output of a GitHub step."""
+    print(f"to_do={json.load(sys.stdin)['totals']['to_do']}")
 
 
 def announce(output: str) -> None:

@@ -55,6 +55,7 @@ PANELS: dict[str, list[Any]] = {  # of `progan --help`, in their order; so are t
         pipeline_commands.lint,
         pipeline_commands.submit,
         retrain_commands.retrain,
+        retrain_commands.start_from_champion,
         collect_commands.collect,
         doctor_commands.app,
     ],

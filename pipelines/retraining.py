@@ -1,11 +1,9 @@
-"""Start a run on the cluster once for each state of parameters and data, in the budget."""
+"""Start a run on the cluster once for each state of parameters and data."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.planning.tasks import Plan
     from pipelines.profile import Profile
     from progan.config import Config
 
@@ -50,10 +48,3 @@ def run_key(config: "Config", dataset: Path) -> str:
     if not data and (dataset / MANIFEST_NAME).exists():
         data = load_manifest(dataset).digest
     return digest_of([digests.all_params(config), data])[:KEY_DIGITS]
-
-
-def over_budget(plan: "Plan", max_cost: float | None, max_hours: float | None) -> Iterator[str]:
-    if max_cost is not None and plan.price.high > max_cost:
-        yield f"it costs up to {plan.price.high:,.2f} {plan.currency}, more than --max-cost {max_cost:g}"
-    if max_hours is not None and plan.hours.high > max_hours:
-        yield f"it takes up to {plan.hours.high:,.1f} h, more than --max-hours {max_hours:g}"

@@ -24,6 +24,10 @@ TokenFile = Annotated[
     typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="A file with a token; a pod has its own."),
 ]
 Ui = Annotated[str | None, typer.Option(help="The address people open, if it is not the host.")]
+MaxCost = Annotated[
+    float | None, typer.Option(help="Refuse what may cost more, in the currency of the profile.")
+]
+MaxHours = Annotated[float | None, typer.Option(help="Refuse what may take longer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
 
 PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")

@@ -119,20 +119,24 @@ def test_one_run_for_each_state(finished, service, compiled_once):
     assert "was started before" in plain.stderr
 
 
-def test_the_budget(finished, service):
+def test_the_budget(finished, service, compiled_once):
+    """The same for `progan plan`, and compared with the most that it may take."""
     finished.change(training={"seed": 5})
-    planned = told("--dry-run")
-    price, hours = (planned["plan"]["totals"][what]["high"] for what in ("price", "hours"))
-    assert planned["decision"] == "would-submit"
+    planned = CliRunner().invoke(cli.app, ["plan", "--cluster", "--json"])
+    totals = json.loads(planned.stdout)["totals"]
+    price, hours = totals["price"]["high"], totals["hours"]["high"]
     for limit in (("--max-cost", str(price * 0.9)), ("--max-hours", str(hours * 0.9))):
-        done = CliRunner().invoke(cli.app, ["retrain", *limit])
-        assert isinstance(done.exception, InputError)
-        assert f"more than {limit[0]}" in str(done.exception)
-        assert "train r0008" in done.stdout
+        for command in (["plan", "--cluster"], ["retrain"]):
+            done = CliRunner().invoke(cli.app, [*command, *limit])
+            assert isinstance(done.exception, InputError)
+            assert f"more than {limit[0]}" in str(done.exception)
+            assert "train r0008" in done.stdout
     answer = CliRunner().invoke(cli.app, ["retrain", "--json", "--max-hours", "0"])
     assert json.loads(answer.stdout)["decision"] == "over-budget"
-    enough = ("--max-cost", str(price * 1.1), "--max-hours", str(hours * 1.1), "--dry-run")
-    assert told(*enough)["decision"] == "would-submit"
+    assert service.server.requests == []
+    enough = ("--max-cost", str(price * 1.1), "--max-hours", str(hours * 1.1))
+    assert CliRunner().invoke(cli.app, ["plan", "--cluster", *enough]).exit_code == 0
+    assert told(*enough)["decision"] == "submitted"
 
 
 def test_two_at_once_start_one(service, monkeypatch):
@@ -178,17 +182,14 @@ def test_the_key(finished, small_params):
 
 def test_what_can_be_wrong(finished, service, monkeypatch):
     def wrong(*arguments):
-        done = CliRunner().invoke(cli.app, ["retrain", *arguments])
+        done = CliRunner().invoke(cli.app, arguments)
         assert isinstance(done.exception, InputError), done.exception
         return str(done.exception)
 
-    assert "--write-params: goes with --from" in wrong("--write-params")
-    assert "--from r0008: no phase of params.yaml comes after it; give one of r0004" in wrong(
-        "--from", "r0008"
+    assert wrong("start-from-champion", "r0008") == (
+        "r0008: no phase of params.yaml comes after it; give one of r0004"
     )
     finished.change(training={"seed": 5})
     monkeypatch.setattr(compiling, "compiled", lambda *arguments: "nothing that lint would let pass")
-    assert "no compiled pipeline of this project" in wrong("--image", IMAGE)
-    monkeypatch.delenv("KF_PIPELINES_ENDPOINT")
-    assert "--host: not given" in wrong("--image", IMAGE)
+    assert "no compiled pipeline of this project" in wrong("retrain", "--image", IMAGE)
     assert service.runs == []
