@@ -26,7 +26,7 @@ def main() -> None:
     command(describe, "base")
     command(comment, "file")
     command(sign_in)
-    command(decision)
+    command(to_do)
     command(announce, "output")
     command(propose, "branch", "title")
     command(collect, "run")
@@ -40,7 +40,7 @@ def main() -> None:
 
 def describe(base: str) -> None:
     """Print as Markdown what merging the checked-out commit into a base would mean."""
-    from ci.describe import description
+    from ci.pull_request import description
 
     print(description(base), end="")
 
@@ -62,9 +62,9 @@ def sign_in() -> None:
     sign_in.sign_in(of_this_job())
 
 
-def decision() -> None:
-    """Read what `progan retrain --json` decided; print it as an output of a GitHub step."""
-    print(f"decision={json.load(sys.stdin)['decision']}")
+def to_do() -> None:
+    """Read what `progan plan --json` prints; print the number of tasks as an output of a GitHub step."""
+    print(f"to_do={json.load(sys.stdin)['totals']['to_do']}")
 
 
 def announce(output: str) -> None:
@@ -78,7 +78,7 @@ def announce(output: str) -> None:
 
 def propose(branch: str, title: str) -> None:
     """Open a pull request of what differs here from the commit."""
-    from ci.checkout import changed_files
+    from ci.worktrees import changed_files
 
     forge = of_this_job()
     number = forge.propose(
@@ -89,9 +89,9 @@ def propose(branch: str, title: str) -> None:
 
 def collect(run: str) -> None:
     """Bring home what runs made that have ended: all that commits wait for, or the one that is named."""
-    from ci import collect
+    from ci.bring_home import bring_home
 
-    collect.collect(of_this_job(), run)
+    bring_home(of_this_job(), run)
 
 
 if __name__ == "__main__":

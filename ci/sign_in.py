@@ -32,7 +32,7 @@ def sign_in(forge: Forge) -> None:
 
 def _of_service_account(server: str, identity: str) -> str:
     """A token of the service account KUBERNETES_SERVICE_ACCOUNT, in the namespace of the cluster profile."""
-    from pipelines.options import PROFILE
+    from pipelines.commands.options import PROFILE
     from pipelines.profile import load_profile
 
     namespace, account = load_profile(PROFILE).namespace, os.environ["KUBERNETES_SERVICE_ACCOUNT"]

@@ -1,19 +1,30 @@
 """What was finished here, handed to a cluster before it would be made there again."""
 
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipelines import photographs
-from pipelines.options import known_dataset
+from pipelines.known_dataset import known_dataset
 from progan.errors import InputError
 
 if TYPE_CHECKING:
     from components.results import Results, Trace
-    from pipelines.checkout import Checkout
-    from pipelines.profile import Storage
+    from pipelines.dvc import Checkout
+    from pipelines.profile import Profile, Storage
     from progan.config import Config
     from progan.dataset.manifest import Manifest
+
+
+def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> list[str]:
+    """Bring to the cluster what this checkout has finished and it has not; what that was."""
+    from pipelines.compiling import storage_of
+
+    handed = hand_over(config, storage_of(config, profile), dataset)
+    if handed:
+        print(f"handed over: {', '.join(handed)}", file=sys.stderr)
+    return handed
 
 
 def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
@@ -24,7 +35,7 @@ def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
     holds another one.
     """
     from components.results import Results, trace
-    from pipelines.checkout import Checkout
+    from pipelines.dvc import Checkout
 
     in_reach = [uri for uri in (storage.dataset, storage.results) if "://" in uri]
     if not in_reach or (manifest := known_dataset(config, str(dataset))) is None:

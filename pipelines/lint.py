@@ -1,15 +1,13 @@
-"""`progan lint`: refuse what compiles and runs here, and fails only on a cluster, days later."""
+"""Refuse what compiles and runs here, and fails only on a cluster, days later."""
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from pipelines import options
 from progan.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,32 +15,7 @@ if TYPE_CHECKING:
     from progan.config import Config
 
 
-def lint(
-    pipeline: Annotated[
-        Path | None, typer.Option(help="A compiled pipeline; else what params.yaml compiles to.")
-    ] = None,
-    params: options.Params = options.PARAMS,
-    profile: options.ProfileFile = options.PROFILE,
-    image: options.Image = None,
-    dataset: options.Dataset = options.DATASET,
-    as_json: options.Json = False,
-) -> None:
-    """Say what of the pipeline would fail on a cluster only.
-
-    Example: progan lint --image registry.example.org/progan@sha256:…
-    """
-    from pipelines.compile import compiled
-
-    loaded, cluster, digest = options.read_all(params, profile, image, dataset)
-    text = compiled(loaded, cluster, digest) if pipeline is None else _read(pipeline)
-    if as_json:
-        options.print_json({"findings": list(findings(text, loaded, cluster))})
-    refuse(text, loaded, cluster)
-    if not as_json:
-        print(f"{pipeline or 'the pipeline'}: nothing found that would fail on a cluster")
-
-
-def _read(pipeline: Path) -> str:
+def read_pipeline(pipeline: Path) -> str:
     try:
         return pipeline.read_text()
     except OSError as error:
@@ -55,7 +28,7 @@ def refuse(text: str, config: "Config", profile: "Profile") -> None:
     """Print what is wrong with the compiled pipeline `text` and raise InputError; nothing if all is well."""
     found = list(findings(text, config, profile))
     for line in found:
-        typer.echo(line, err=True)
+        print(line, file=sys.stderr)
     if found:
         raise InputError(f"the pipeline would fail on a cluster: {len(found)} found, see above")
 

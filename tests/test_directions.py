@@ -74,3 +74,17 @@ for name in {modules}:
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("library", "importers"),
+    [
+        ("dvc", {"pipelines/dvc.py"}),
+        ("dvc_data", {"pipelines/dvc.py"}),
+        ("typer", {"pipelines/cli.py", "pipelines/commands"}),
+    ],
+)
+def test_a_library_that_must_be_able_to_go_is_imported_in_one_place(library, importers):
+    files = [path for room in (*ABOVE, "ci") for path in (ROOT / room).rglob("*.py")]
+    found = {path.relative_to(ROOT) for path in files if library in imported(path)}
+    assert {str(path if str(path) in importers else path.parent) for path in found} == importers

@@ -1,9 +1,7 @@
 """Photographs to the multi-resolution dataset."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from components.identity import dataset_name
 from components.object_store import open_store
@@ -17,14 +15,10 @@ from progan.progress import show_progress
 from progan.store import FolderStore
 
 
-def build_dataset(config: Config, out: Path, verify: Literal["strict", "report"] | None = None) -> None:
-    """Build the dataset that params.yaml's `dataset` describes into the folder `out`.
-
-    verify: in place of `dataset.verify`.
-    """
-    dataset = replace(config.dataset, verify=verify or config.dataset.verify)
+def build_dataset(config: Config, out: Path) -> None:
+    """Build the dataset that params.yaml's `dataset` describes into the folder `out`."""
     with show_progress("build-dataset", "images") as advance:
-        manifest = build(dataset, out, progress=advance)
+        manifest = build(config.dataset, out, progress=advance)
     print(f"{out}: {manifest.images:,} images at {len(manifest.resolutions)} resolutions")
     if manifest.checks:
         sums = (f"{manifest.checks.get(result, 0):,} {result}" for result in ("exact", "close", "failed"))

@@ -20,7 +20,7 @@ def warm_start(config: Config, key: str, out: Path) -> None:
     import mlflow
 
     if key not in config.warm_start:
-        raise InputError(f"warm_start.{key}: not in params.yaml; progan retrain --from {key} writes it")
+        raise InputError(f"warm_start.{key}: not in params.yaml; progan start-from-champion {key} writes it")
     wanted = config.warm_start[key]
     with clear_errors(wanted.model), atomic_folder(out) as beside:
         run = find_run(wanted.model, wanted.version, key)

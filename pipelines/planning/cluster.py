@@ -10,11 +10,10 @@ from components.build_dataset.stage import has_parameters
 from components.object_store.dataset import find_manifest
 from components.results import Results, Source, Trace, trace
 from components.stages import Task
-from pipelines.checkout import Checkout, OutOfReach
-from pipelines.compile import storage_of
-from pipelines.options import known_dataset
+from pipelines.compiling import storage_of
+from pipelines.dvc import NEVER_RUN, Checkout, Fate, OutOfReach, fates
+from pipelines.known_dataset import known_dataset
 from pipelines.planning.here import ROOT, device_here, reachable
-from pipelines.planning.staleness import NEVER_RUN, Fate, fates
 from pipelines.planning.step_times import Machine, Measured, Range, own_rates
 from pipelines.planning.tasks import Plan, PlannedTask, planned
 from pipelines.profile import Profile

@@ -10,7 +10,7 @@ from components.receipts import Workspace
 from components.results import trace
 from components.stages import Task
 from components.train.launch import gpus_here
-from pipelines.planning.staleness import NEVER_RUN, Fate, fates
+from pipelines.dvc import NEVER_RUN, Fate, fates
 from pipelines.planning.step_times import Machine, Measured, own_rates
 from pipelines.planning.tasks import Plan, PlannedTask, planned
 from progan.config import Config

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from components.stages import Task
+from pipelines.dvc import Fate
 from pipelines.planning import step_times
-from pipelines.planning.staleness import Fate
 from pipelines.planning.step_times import NOTHING, Machine, Measured, Range
 from progan.config import Config, PhaseConfig
 from progan.dataset.manifest import Manifest

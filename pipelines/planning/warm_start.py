@@ -21,7 +21,7 @@ def start_from_champion(values: Any, config: Config, key: str) -> Any:
     later = [phase for phase in config.phases if phase > key]
     if not later or key not in [*config.phases, *config.warm_start]:
         known = ", ".join([*config.warm_start, *config.phases][:-1])
-        raise InputError(f"--from {key}: no phase of params.yaml comes after it; give one of {known}")
+        raise InputError(f"{key}: no phase of params.yaml comes after it; give one of {known}")
     changed = copy.deepcopy(values)
     changed["warm_start"] = {key: asdict(of_champion(config, key))}
     for earlier in config.phases.keys() - later:

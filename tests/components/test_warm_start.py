@@ -181,5 +181,7 @@ def test_what_cannot_be_started_from(champion):
     other["register"]["model"] = "faces"
     with pytest.raises(InputError, match="faces: no version is champion; promote one, then start from it"):
         start_from_champion(other, config.parse(other, ""), "r0004")
-    with pytest.raises(InputError, match="warm_start.r0004: not in params.yaml; progan retrain --from r0004"):
+    with pytest.raises(
+        InputError, match="warm_start.r0004: not in params.yaml; progan start-from-champion r0004"
+    ):
         warm_start(loaded, "r0004", Path("nowhere"))

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from kubernetes.client import ApiException
 
-from pipelines.compile import compiled
+from pipelines.compiling import compiled
 from pipelines.profile import load_profile
 from progan import config
 from tests.cluster import cluster_in

@@ -9,7 +9,6 @@ import pytest
 
 from progan import config
 from progan.dataset.build import build
-from progan.files import read_json
 from progan.snapshots import read_checkpoint
 from tests.progan.official.released import write_tensorflow
 
@@ -102,17 +101,6 @@ def test_phases_and_datasets_that_are_not_there(new_project, photographs):
     told = error_of(project.run("progan", "train", "r0004"))
     assert f"data/multires/r0004/{shard.name}: not the shard that dataset.json describes" in told
     assert not (project.root / "checkpoints").exists()
-
-
-def test_verify_overrides_the_parameter(new_project, photographs):
-    project = new_project()
-    project.change(
-        dataset={"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
-    )
-    assert project.run("progan", "build-dataset", "--verify", "loose").returncode == 2
-    done = project.run("progan", "build-dataset", "--verify", "strict")
-    assert done.returncode == 0, done.stderr
-    assert read_json(project.root / "data/multires/dataset.json")["parameters"]["verify"] == "strict"
 
 
 def test_debug_shows_the_traceback(new_project):

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from pipelines import cli
-from pipelines.compile import compiled
+from pipelines.compiling import compiled
 from pipelines.lint import findings, refuse
 from pipelines.profile import load_profile
 from progan import config

@@ -95,7 +95,7 @@ def test_completion(new_project):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("trian-phase", "No such command 'trian-phase'. Did you mean 'train',"),
+        ("trian", "No such command 'trian'. Did you mean 'train',"),
         ("gate --parms x", "No such option: --parms"),
         ("train", "Missing argument 'PHASE'; see progan train --help"),
         (

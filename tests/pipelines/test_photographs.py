@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines import options, photographs
-from pipelines.compile import storage_of
+from pipelines import photographs
+from pipelines.compiling import storage_of
+from pipelines.known_dataset import planned_dataset
 from pipelines.profile import load_profile
 from progan import config
 from tests.conftest import ROOT
@@ -38,10 +39,10 @@ def place():
 def test_photographs_that_dvc_tracks(tracked, capsys):
     """With the data away, as in a clone, and then with others."""
     assert photographs.origin(config.load()) == "data/raw/mine.dvc"
-    known, before = options.planned_dataset(config.load(), "data/multires"), place()
+    known, before = planned_dataset(config.load(), "data/multires"), place()
     assert len(known) == 64
     shutil.rmtree("data/multires")
-    assert options.planned_dataset(config.load(), "data/multires") == known
+    assert planned_dataset(config.load(), "data/multires") == known
     assert not photographs.are_new(config.load())
 
     (Path("data/raw/mine/cats/001.png")).unlink()
@@ -49,7 +50,7 @@ def test_photographs_that_dvc_tracks(tracked, capsys):
     assert tracked.run("dvc", "add", "--quiet", "data/raw/mine").returncode == 0
     shutil.rmtree("data/raw/mine")
     assert photographs.are_new(config.load())
-    assert options.planned_dataset(config.load(), "data/multires") == ""
+    assert planned_dataset(config.load(), "data/multires") == ""
     assert "the run's first task builds it" in capsys.readouterr().err
     assert place() != before
 

@@ -236,7 +236,7 @@ def cluster(finished):
 def keep(root, *keys):
     """As a run on the cluster keeps finished phases, their measures and the score network."""
     from components.results import Results
-    from pipelines.compile import storage_of
+    from pipelines.compiling import storage_of
     from pipelines.profile import load_profile
     from progan.dataset.reader import load_manifest
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from pipelines.compile import compiled
+from pipelines.compiling import compiled
 from pipelines.lint import findings
 from pipelines.profile import load_profile
 from progan import config

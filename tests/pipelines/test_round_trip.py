@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.compile import storage_of
+from pipelines.compiling import storage_of
 from pipelines.profile import load_profile
 from progan import config
 from progan.files import sha256_file

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.train.stage import train
-from pipelines.run import _is_complete
+from pipelines.local_run import _is_complete
 from progan import config
 from progan.dataset.build import build
 from progan.files import read_json, write_json

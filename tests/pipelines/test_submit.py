@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pipelines import cli, options, submit
+from pipelines import cli, kubeflow
 from progan.errors import InputError, Interrupted, Unavailable
 from tests.conftest import IMAGE, ROOT
 from tests.pipelines.http_server import API, serving
@@ -18,7 +18,7 @@ PROFILE = ("--profile", str(ROOT / "infra/cluster.yaml"), "--image", IMAGE)
 
 
 @pytest.fixture
-def kubeflow():
+def service():
     """The server; runs that it is asked to make are pending, running, then what `states` ends with."""
     states = ["PENDING", "RUNNING", "SUCCEEDED"]
     experiments = []
@@ -46,17 +46,17 @@ def submitted(project, server, *options):
     return project.run("progan", "submit", "--host", server.url, *PROFILE, *options)
 
 
-def test_a_run_is_made_and_its_address_printed(new_project, kubeflow, tmp_path):
+def test_a_run_is_made_and_its_address_printed(new_project, service, tmp_path):
     (tmp_path / "token").write_text("secret-token\n")
     project = new_project()
-    done = submitted(project, kubeflow, "--token-file", str(tmp_path / "token"))
+    done = submitted(project, service, "--token-file", str(tmp_path / "token"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{kubeflow.url}/#/runs/details/run-1\n"
-    assert {request.headers.get("authorization") for request in kubeflow.requests} == {"Bearer secret-token"}
-    (experiment,) = kubeflow.asked("POST", f"{API}/experiments")
+    assert done.stdout == f"{service.url}/#/runs/details/run-1\n"
+    assert {request.headers.get("authorization") for request in service.requests} == {"Bearer secret-token"}
+    (experiment,) = service.asked("POST", f"{API}/experiments")
     assert experiment.body["display_name"] == "progan-toy-celeba"
     assert experiment.body["namespace"] == "progan"
-    (run,) = kubeflow.asked("POST", f"{API}/runs")
+    (run,) = service.asked("POST", f"{API}/runs")
     assert run.body["experiment_id"] == "e1"
     assert run.body["service_account"] == "progan-pipeline"
     assert project.run("progan", "compile", *PROFILE).returncode == 0
@@ -65,65 +65,65 @@ def test_a_run_is_made_and_its_address_printed(new_project, kubeflow, tmp_path):
     assert "secret-token" not in done.stdout + done.stderr
 
 
-def test_an_experiment_that_is_there_a_single_user_and_another_address(new_project, kubeflow):
-    kubeflow.answers["GET", f"{API}/healthz"] = {"multi_user": False}
+def test_an_experiment_that_is_there_a_single_user_and_another_address(new_project, service):
+    service.answers["GET", f"{API}/healthz"] = {"multi_user": False}
     there = {"experiments": [{"experiment_id": "e7", "display_name": "faces"}]}
-    kubeflow.answers["GET", f"{API}/experiments"] = there
+    service.answers["GET", f"{API}/experiments"] = there
     done = submitted(
-        new_project(), kubeflow, "--experiment", "faces", "--ui", "https://kubeflow.example.org/_/p/"
+        new_project(), service, "--experiment", "faces", "--ui", "https://kubeflow.example.org/_/p/"
     )
     assert done.stdout == "https://kubeflow.example.org/_/p/#/runs/details/run-1\n"
-    assert kubeflow.asked("POST", f"{API}/experiments") == []
-    assert "namespace" not in kubeflow.asked("GET", f"{API}/experiments")[0].query
-    (run,) = kubeflow.asked("POST", f"{API}/runs")
+    assert service.asked("POST", f"{API}/experiments") == []
+    assert "namespace" not in service.asked("GET", f"{API}/experiments")[0].query
+    (run,) = service.asked("POST", f"{API}/runs")
     assert run.body["experiment_id"] == "e7"
 
 
-def test_what_a_machine_reads(new_project, kubeflow, monkeypatch):
+def test_what_a_machine_reads(new_project, service, monkeypatch):
     """And how the run ended; people are told on the way."""
-    monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(kubeflow, "POLL_SECONDS", 0.01)
     monkeypatch.chdir(new_project().root)
-    kubeflow.states[-1] = "FAILED"
-    done = CliRunner().invoke(cli.app, ["submit", "--host", kubeflow.url, *PROFILE, "--json", "--wait"])
-    url = f"{kubeflow.url}/#/runs/details/run-1"
+    service.states[-1] = "FAILED"
+    done = CliRunner().invoke(cli.app, ["submit", "--host", service.url, *PROFILE, "--json", "--wait"])
+    url = f"{service.url}/#/runs/details/run-1"
     assert json.loads(done.stdout) == {"run": "run-1", "url": url, "handed_over": [], "state": "FAILED"}
     assert done.stderr.splitlines()[-4:] == [url, "PENDING", "RUNNING", "FAILED"]
     assert done.exit_code == 1
 
 
 @pytest.mark.parametrize(("end", "code"), [("SUCCEEDED", 0), ("FAILED", 1), ("CANCELED", 1)])
-def test_waiting(new_project, kubeflow, end, code, monkeypatch):
+def test_waiting(new_project, service, end, code, monkeypatch):
     """In this process, so that it need not wait as long between two questions."""
-    monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(kubeflow, "POLL_SECONDS", 0.01)
     monkeypatch.chdir(new_project().root)
-    kubeflow.states[-1] = end
-    done = CliRunner().invoke(cli.app, ["submit", "--host", kubeflow.url, *PROFILE, "--wait"])
+    service.states[-1] = end
+    done = CliRunner().invoke(cli.app, ["submit", "--host", service.url, *PROFILE, "--wait"])
     assert done.exit_code == code
     assert done.stdout.splitlines()[1:] == ["PENDING", "RUNNING", end]
 
 
-def test_whoever_stops_waiting_stops_no_run(new_project, kubeflow, monkeypatch):
+def test_whoever_stops_waiting_stops_no_run(new_project, service, monkeypatch):
     def ctrl_c(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(submit.time, "sleep", ctrl_c)
+    monkeypatch.setattr(kubeflow.time, "sleep", ctrl_c)
     monkeypatch.chdir(new_project().root)
-    done = CliRunner().invoke(cli.app, ["submit", "--host", kubeflow.url, *PROFILE, "--wait"])
-    url = f"{kubeflow.url}/#/runs/details/run-1"
+    done = CliRunner().invoke(cli.app, ["submit", "--host", service.url, *PROFILE, "--wait"])
+    url = f"{service.url}/#/runs/details/run-1"
     assert str(done.exception) == f"run-1: goes on, it is only not waited for any more; look at {url}"
     assert isinstance(done.exception, Interrupted)
 
 
-def test_waiting_outlasts_a_service_that_is_away(kubeflow, monkeypatch):
-    monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
+def test_waiting_outlasts_a_service_that_is_away(service, monkeypatch):
+    monkeypatch.setattr(kubeflow, "POLL_SECONDS", 0.01)
     answers = iter([(503, {}), (503, {}), {"state": "RUNNING"}, (500, {}), {"state": "SUCCEEDED"}])
-    kubeflow.answers["GET", f"{API}/runs/run-1"] = lambda request: next(answers)
-    client, namespace = submit.connect(kubeflow.url, options.TOKEN_OF_POD, "progan")
+    service.answers["GET", f"{API}/runs/run-1"] = lambda request: next(answers)
+    client, namespace = kubeflow.connect(service.url, kubeflow.TOKEN_OF_POD, "progan")
     assert namespace == "progan"
-    assert submit._wait(client, "run-1", "address") == "SUCCEEDED"
+    assert kubeflow.wait(client, "run-1", "address") == "SUCCEEDED"
 
 
-def test_what_can_be_wrong(new_project, kubeflow, tmp_path, monkeypatch):
+def test_what_can_be_wrong(new_project, service, tmp_path, monkeypatch):
     monkeypatch.chdir(new_project().root)
 
     def told(*options, error=InputError):
@@ -131,18 +131,18 @@ def test_what_can_be_wrong(new_project, kubeflow, tmp_path, monkeypatch):
         assert isinstance(done.exception, error), done.exception
         return str(done.exception)
 
-    here = ("--host", kubeflow.url)
+    here = ("--host", service.url)
     assert "would fail on a cluster: 1 found" in told(*here, "--image", "progan:latest")
-    assert kubeflow.requests == []
+    assert service.requests == []
     assert "http://127.0.0.1:9: " in told("--host", "http://127.0.0.1:9", error=Unavailable)
     assert "an address is expected that begins with http" in told("--host", "kubeflow")
     assert "nowhere: no such file" in told(*here, "--token-file", str(tmp_path / "nowhere"))
-    kubeflow.answers["GET", f"{API}/healthz"] = (401, {})
+    service.answers["GET", f"{API}/healthz"] = (401, {})
     assert "401" in told(*here)
-    kubeflow.answers["GET", f"{API}/healthz"] = (503, {})
+    service.answers["GET", f"{API}/healthz"] = (503, {})
     assert "503" in told(*here, error=Unavailable)
-    kubeflow.answers["GET", f"{API}/healthz"] = {"multi_user": True}
-    kubeflow.answers["POST", f"{API}/runs"] = (403, {"message": "not allowed in namespace progan"})
+    service.answers["GET", f"{API}/healthz"] = {"multi_user": True}
+    service.answers["POST", f"{API}/runs"] = (403, {"message": "not allowed in namespace progan"})
     line = told(*here)
     assert "403" in line
     assert "not allowed in namespace progan" in line

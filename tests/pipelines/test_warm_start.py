@@ -45,7 +45,7 @@ def test_on_a_cluster_and_by_dvc(laptop, tmp_path):
         paint={"toy-celeba": {"images": 48, "seed": 2}},
         phases={"r0016": shrunk_params()["phases"]["r0016"]},
     )
-    done(laptop, "progan", "retrain", "--from", "r0004", "--write-params")
+    done(laptop, "progan", "start-from-champion", "r0004")
 
     cluster = Project(tmp_path / "cluster", laptop.registry)
     cluster.root.mkdir()

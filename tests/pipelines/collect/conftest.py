@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from components.build_dataset.stage import build_dataset
-from pipelines.checkout import Checkout
+from pipelines.dvc import Checkout
 from progan import config
 from tests.conftest import ROOT, shrunk_params
 from tests.pipelines.collect.made_up_run import Run, collected

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from components.register.registration import Registration
 from components.results import Results, opened
 from pipelines import cli
-from pipelines.checkout import Checkout
+from pipelines.dvc import Checkout
 from progan import config
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from components.results import opened
-from pipelines.checkout import Checkout
+from pipelines.dvc import Checkout
 from progan.errors import InputError, Interrupted
 from progan.files import read_json, write_json
 from progan.snapshots import read_checkpoint

@@ -10,9 +10,9 @@ import yaml
 from components.build_dataset.stage import build_dataset
 from components.object_store import open_store
 from components.object_store.dataset import upload_dataset
-from pipelines import options
-from pipelines.checkout import Checkout
-from pipelines.compile import storage_of
+from pipelines.compiling import storage_of
+from pipelines.dvc import Checkout
+from pipelines.known_dataset import planned_dataset
 from pipelines.profile import load_profile
 from progan import config
 from progan.dataset.reader import load_manifest
@@ -91,7 +91,7 @@ def test_a_dataset_of_the_parameters_before_gives_way(clone, tmp_path):
     assert files_in(Path("data/multires")) == files_in(clone / "data/multires")
     with contextlib.chdir(tmp_path / "without"):
         shutil.rmtree("data/multires")
-        assert options.planned_dataset(config.load(), "data/multires") == ""
+        assert planned_dataset(config.load(), "data/multires") == ""
         assert "left for dvc repro: nothing" in collected()
         assert files_in(Path("data/multires")) == files_in(clone / "data/multires")
 

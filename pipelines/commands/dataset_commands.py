@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines import options
+from pipelines.commands import options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from progan.dataset.manifest import Manifest
 
-app = typer.Typer(help="Look at a built dataset, and check it.", no_args_is_help=True)
+app = typer.Typer(name="dataset", help="Look at a built dataset, and check it.", no_args_is_help=True)
 
 Dataset = Annotated[Path, typer.Argument(help="The folder of the built dataset.")]
 SHEET = Path("contact-sheet.png")

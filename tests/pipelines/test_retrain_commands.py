@@ -11,8 +11,8 @@ import yaml
 from kfp_server_api import V2beta1Run
 from typer.testing import CliRunner
 
-from pipelines import cli, compile, options, retrain, submit
-from pipelines.retrain import first_run, run_key, settled
+from pipelines import cli, compiling, kubeflow
+from pipelines.retraining import run_key
 from progan import config
 from progan.errors import InputError
 from tests.conftest import IMAGE
@@ -61,13 +61,13 @@ class Kubeflow:
 
 
 @pytest.fixture
-def kubeflow(monkeypatch):
-    monkeypatch.setattr(retrain, "SETTLE_SECONDS", 0.0)
-    service = Kubeflow()
-    with serving(service.answers()) as server:
-        service.server = server
+def service(monkeypatch):
+    monkeypatch.setattr(kubeflow, "SETTLE_SECONDS", 0.0)
+    made = Kubeflow()
+    with serving(made.answers()) as server:
+        made.server = server
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.url)
-        yield service
+        yield made
 
 
 def told(*arguments):
@@ -77,10 +77,10 @@ def told(*arguments):
     return json.loads(done.stdout)
 
 
-def test_nothing_to_do(finished, kubeflow):
+def test_nothing_to_do(finished, service):
     answer = told()
     assert (answer["decision"], answer["url"]) == ("nothing-to-do", None)
-    assert kubeflow.server.requests == []
+    assert service.server.requests == []
     plain = CliRunner().invoke(cli.app, ["retrain"])
     assert plain.stdout == "nothing to do: dvc.lock has the results of these parameters and data\n"
 
@@ -88,67 +88,71 @@ def test_nothing_to_do(finished, kubeflow):
 @pytest.fixture
 def compiled_once(monkeypatch):
     """The pipeline is compiled for the first run, and what comes of it is used again: it takes seconds."""
-    texts, really = [], compile.compiled
+    texts, really = [], compiling.compiled
 
     def compiled(*arguments):
         if not texts:
             texts.append(really(*arguments))
         return texts[0]
 
-    monkeypatch.setattr(compile, "compiled", compiled)
+    monkeypatch.setattr(compiling, "compiled", compiled)
 
 
-def test_one_run_for_each_state(finished, kubeflow, compiled_once):
+def test_one_run_for_each_state(finished, service, compiled_once):
     finished.change(gate={"swd_max": 5.0})
     first = told()
     assert first["decision"] == "submitted"
-    assert first["url"] == f"{kubeflow.server.url}/#/runs/details/run-1"
-    assert kubeflow.runs[0]["display_name"] == f"progan-toy-celeba {first['key']}"
-    assert kubeflow.runs[0]["service_account"] == "progan-pipeline"
+    assert first["url"] == f"{service.server.url}/#/runs/details/run-1"
+    assert service.runs[0]["display_name"] == f"progan-toy-celeba {first['key']}"
+    assert service.runs[0]["service_account"] == "progan-pipeline"
     again = told()
     assert (again["decision"], again["url"], again["key"]) == ("found", first["url"], first["key"])
-    kubeflow.states["run-1"] = "SUCCEEDED"
+    service.states["run-1"] = "SUCCEEDED"
     assert told()["decision"] == "found"
-    kubeflow.states["run-1"] = "FAILED"
+    service.states["run-1"] = "FAILED"
     assert told("--ui", "https://kubeflow.example.org/_/p")["url"].startswith(
         "https://kubeflow.example.org/_/p/#"
     )
-    assert len(kubeflow.runs) == 2
+    assert len(service.runs) == 2
     plain = CliRunner().invoke(cli.app, ["retrain", "--image", IMAGE])
-    assert plain.stdout == f"{kubeflow.server.url}/#/runs/details/run-2\n"
+    assert plain.stdout == f"{service.server.url}/#/runs/details/run-2\n"
     assert "was started before" in plain.stderr
 
 
-def test_the_budget(finished, kubeflow):
+def test_the_budget(finished, service, compiled_once):
+    """The same for `progan plan`, and compared with the most that it may take."""
     finished.change(training={"seed": 5})
-    planned = told("--dry-run")
-    price, hours = (planned["plan"]["totals"][what]["high"] for what in ("price", "hours"))
-    assert planned["decision"] == "would-submit"
+    planned = CliRunner().invoke(cli.app, ["plan", "--cluster", "--json"])
+    totals = json.loads(planned.stdout)["totals"]
+    price, hours = totals["price"]["high"], totals["hours"]["high"]
     for limit in (("--max-cost", str(price * 0.9)), ("--max-hours", str(hours * 0.9))):
-        done = CliRunner().invoke(cli.app, ["retrain", *limit])
-        assert isinstance(done.exception, InputError)
-        assert f"more than {limit[0]}" in str(done.exception)
-        assert "train r0008" in done.stdout
+        for command in (["plan", "--cluster"], ["retrain"]):
+            done = CliRunner().invoke(cli.app, [*command, *limit])
+            assert isinstance(done.exception, InputError)
+            assert f"more than {limit[0]}" in str(done.exception)
+            assert "train r0008" in done.stdout
     answer = CliRunner().invoke(cli.app, ["retrain", "--json", "--max-hours", "0"])
     assert json.loads(answer.stdout)["decision"] == "over-budget"
-    enough = ("--max-cost", str(price * 1.1), "--max-hours", str(hours * 1.1), "--dry-run")
-    assert told(*enough)["decision"] == "would-submit"
+    assert service.server.requests == []
+    enough = ("--max-cost", str(price * 1.1), "--max-hours", str(hours * 1.1))
+    assert CliRunner().invoke(cli.app, ["plan", "--cluster", *enough]).exit_code == 0
+    assert told(*enough)["decision"] == "submitted"
 
 
-def test_two_at_once_start_one(kubeflow, monkeypatch):
+def test_two_at_once_start_one(service, monkeypatch):
     """Both look before either has made a run, and Kubeflow notes the same second for both."""
-    monkeypatch.setattr(retrain, "SETTLE_SECONDS", 0.3)
-    kubeflow.made_at = lambda number: "2026-01-01T00:00:00Z"
+    monkeypatch.setattr(kubeflow, "SETTLE_SECONDS", 0.3)
+    service.made_at = lambda number: "2026-01-01T00:00:00Z"
     both_looked = threading.Barrier(2)
     ends = []
 
     def trigger():
-        client, _ = submit.connect(kubeflow.server.url, options.TOKEN_OF_POD, "progan")
-        assert first_run(client, "e1", "faces key") is None
+        client, _ = kubeflow.connect(service.server.url, kubeflow.TOKEN_OF_POD, "progan")
+        assert kubeflow.first_run(client, "e1", "faces key") is None
         both_looked.wait(10)
         made = V2beta1Run(experiment_id="e1", display_name="faces key", pipeline_spec={})
         mine = client._run_api.run_service_create_run(run=made).run_id
-        ends.append((mine, *settled(client, "e1", "faces key", mine)))
+        ends.append((mine, *kubeflow.settled(client, "e1", "faces key", mine)))
 
     threads = [threading.Thread(target=trigger) for _ in range(2)]
     for thread in threads:
@@ -156,7 +160,7 @@ def test_two_at_once_start_one(kubeflow, monkeypatch):
     for thread in threads:
         thread.join()
     assert sorted(ends) == [("run-1", "run-1", True), ("run-2", "run-1", False)]
-    assert kubeflow.states == {"run-2": "CANCELED"}
+    assert service.states == {"run-2": "CANCELED"}
 
 
 def test_the_key(finished, small_params):
@@ -176,19 +180,16 @@ def test_the_key(finished, small_params):
     assert run_key(painted, dataset) != run_key(config.parse(small_params, ""), dataset)
 
 
-def test_what_can_be_wrong(finished, kubeflow, monkeypatch):
+def test_what_can_be_wrong(finished, service, monkeypatch):
     def wrong(*arguments):
-        done = CliRunner().invoke(cli.app, ["retrain", *arguments])
+        done = CliRunner().invoke(cli.app, arguments)
         assert isinstance(done.exception, InputError), done.exception
         return str(done.exception)
 
-    assert "--write-params: goes with --from" in wrong("--write-params")
-    assert "--from r0008: no phase of params.yaml comes after it; give one of r0004" in wrong(
-        "--from", "r0008"
+    assert wrong("start-from-champion", "r0008") == (
+        "r0008: no phase of params.yaml comes after it; give one of r0004"
     )
     finished.change(training={"seed": 5})
-    monkeypatch.setattr(compile, "compiled", lambda *arguments: "nothing that lint would let pass")
-    assert "no compiled pipeline of this project" in wrong("--image", IMAGE)
-    monkeypatch.delenv("KF_PIPELINES_ENDPOINT")
-    assert "--host: not given" in wrong("--image", IMAGE)
-    assert kubeflow.runs == []
+    monkeypatch.setattr(compiling, "compiled", lambda *arguments: "nothing that lint would let pass")
+    assert "no compiled pipeline of this project" in wrong("retrain", "--image", IMAGE)
+    assert service.runs == []

@@ -1,16 +1,14 @@
-"""`progan run`: the pipeline of the cluster on this machine, task by task, in processes or containers."""
+"""The pipeline of the cluster on this machine, task by task, in processes or containers."""
 
 import json
 import os
+import sys
 import warnings
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import typer
 
-from pipelines import options
 from progan.errors import InputError, Unavailable
 
 if TYPE_CHECKING:
@@ -19,50 +17,31 @@ if TYPE_CHECKING:
     from progan.store import Store
 
 
-class Runner(StrEnum):
-    """What a task runs in."""
+def run_here(config: "Config", dataset: str, results: str | None, root: Path, image: str | None) -> bool:
+    """Run the pipeline and say where its report is; whether the run did all that it should.
 
-    subprocess = "subprocess"
-    docker = "docker"
-
-
-def run(
-    runner: Annotated[Runner, typer.Option(help="What a task runs in.")] = Runner.subprocess,
-    image: Annotated[str, typer.Option(help="The image, for docker.")] = "progan:latest",
-    params: options.Params = options.PARAMS,
-    dataset: Annotated[
-        str, typer.Option(help="Where the dataset is, or is to be: a folder, or an s3:// address.")
-    ] = str(options.DATASET),
-    results: Annotated[
-        str | None, typer.Option(help="Where results are kept, s3:// or a folder; in the root if not given.")
-    ] = None,
-    root: Annotated[Path, typer.Option(help="The folder of all that the run keeps.")] = Path(".kfp"),
-) -> None:
-    """Run the pipeline here. Tasks whose parameters and data are as before come from the cache.
-
-    Example: progan run --runner docker --image progan:latest
+    dataset, results: a folder or an s3:// address; results in `root` when none is given.
+    image: that of the containers; None for processes.
     """
     from components.object_store import open_store
+    from pipelines.known_dataset import planned_dataset
     from pipelines.profile import Storage
-    from progan import config
     from progan.files import disk_errors
 
-    loaded, root = config.load(params), root.resolve()
+    root = root.resolve()
     kept = _absolute(results or str(root / "results"))
     storage = Storage(_absolute(dataset), str(root / "snapshots"), kept)
-    digest = options.planned_dataset(loaded, dataset)
+    digest = planned_dataset(config, dataset)
     store = open_store(kept)
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
     before = _runs(store)
-    succeeded = _run_here(loaded, storage, digest, root, image if runner is Runner.docker else None)
+    succeeded = _run_pipeline(config, storage, digest, root, image)
     name = next(iter(_runs(store) - before), "")
     page = f"runs/{name}/report/report.html"
     if page in store.names(f"runs/{name}"):
         print(f"report: {kept}/{page}")
-    if not (succeeded and _is_complete(store, name, loaded.last_phase)):
-        typer.echo("progan: the run did not finish; the log above says why", err=True)
-        raise typer.Exit(1)
+    return succeeded and _is_complete(store, name, config.last_phase)
 
 
 def _absolute(uri: str) -> str:
@@ -85,7 +64,7 @@ def _is_complete(store: "Store", run: str, last_phase: str) -> bool:
     return verdict is not None and not verdict["passed"] and verdict["phase"] != last_phase
 
 
-def _run_here(
+def _run_pipeline(
     config: "Config", storage: "Storage", dataset_digest: str, root: Path, image: str | None
 ) -> bool:
     """Run all of it, in containers of `image` or in processes of its own. Whether kfp saw no error."""
@@ -106,7 +85,7 @@ def _run_here(
         try:
             pipeline()
         except RuntimeError as error:
-            typer.echo(click.unstyle(str(error)), err=True)
+            print(click.unstyle(str(error)), file=sys.stderr)
             return False
         except APIError as error:
             raise InputError(f"--image {image}: {error.explanation}; build or pull it") from error

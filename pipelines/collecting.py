@@ -1,21 +1,11 @@
-"""`progan collect`: what a run on a cluster made, brought into this checkout so that dvc.lock says it.
+"""What a run on a cluster made, brought into this checkout so that dvc.lock says it."""
 
-How CI calls it: `progan collect RUN --push --md comment.md` (or `--json`). It exits with 0 when the run was
-collected, whatever its verdict, which the output tells; 75 when the run has not ended; 2 when it cannot be
-collected here, with one line that says why. Run again after any interruption, it goes on.
-"""
-
-import contextlib
 import json
-import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from pipelines import options
 from progan.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
@@ -26,64 +16,10 @@ if TYPE_CHECKING:
     from components.results import Results
     from components.run_record import RunRecord
     from components.stages import Task
-    from pipelines.checkout import Checkout
-    from pipelines.profile import Profile
+    from pipelines.dvc import Checkout
+    from pipelines.profile import Profile, Storage
     from progan.config import Config
     from progan.dataset.manifest import Manifest
-
-
-def collect(
-    run: Annotated[str, typer.Argument(help="Kubeflow's id of the run, by which its results are kept too.")],
-    host: Annotated[
-        str | None,
-        typer.Option(
-            envvar="KF_PIPELINES_ENDPOINT", help="Of Kubeflow Pipelines, which is asked how the run ended."
-        ),
-    ] = None,
-    namespace: options.Namespace = None,
-    token_file: options.TokenFile = options.TOKEN_OF_POD,
-    ui: options.Ui = None,
-    results: Annotated[
-        str | None, typer.Option(help="Where results are kept; the profile's storage.results if not given.")
-    ] = None,
-    push: Annotated[bool, typer.Option("--push", help="Send it to DVC's remote, too.")] = False,
-    as_json: options.Json = False,
-    md: Annotated[
-        Path | None, typer.Option(help="Write verdict and links to this file, as Markdown.")
-    ] = None,
-    params: options.Params = options.PARAMS,
-    profile: options.ProfileFile = options.PROFILE,
-) -> None:
-    """Bring what a run made here and into DVC's cache, so that dvc.lock says it and nothing is left to do.
-
-    Refuses a run of other parameters or of another dataset than this checkout's; where it has none, the run's
-    comes from the profile's storage.
-
-    Example: progan collect 6f3c7a1e-… --host https://kubeflow.example.org/pipeline --push
-    """
-    from components.results import Results
-    from pipelines.checkout import Checkout
-    from pipelines.compile import storage_of
-    from pipelines.profile import load_profile
-    from pipelines.submit import address
-    from progan import config
-
-    loaded, cluster = config.load(params), load_profile(profile)
-    uri = results or cluster.storage.results
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        record = _ended(uri, run, host and _state(run, host, token_file, namespace or cluster.namespace))
-        here = Checkout()
-        _refuse_other_parameters(run, record, loaded)
-        dataset = storage_of(loaded, cluster).dataset
-        manifest, brought = _bring_dataset(here, dataset, run, record, loaded)
-        found = _bring(here, Results(uri), run, record, loaded, manifest)
-        if push:
-            here.push(found.stages)
-        url = address(ui or host, run) if host else None
-        found = replace(found, stages=[*brought, *found.stages], pushed=push, url=url)
-    if md:
-        md.write_text(_markdown(found, loaded, cluster))
-    options.print_json(asdict(found)) if as_json else print(_plain(found))
 
 
 @dataclass(frozen=True)
@@ -103,19 +39,30 @@ class Collected:
     pushed: bool = False
 
 
-def _state(run: str, host: str, token_file: Path, namespace: str) -> str:
-    """What Kubeflow says of the run."""
-    from pipelines.submit import clear_errors, connect
+def collect(
+    run: str, uri: str, state: str | None, config: "Config", storage: "Storage", dataset: Path, push: bool
+) -> Collected:
+    """Bring what the run keeps in `uri` here, so that dvc.lock says it; to DVC's remote too, with `push`.
 
-    with clear_errors(host):
-        client, _ = connect(host, token_file, namespace)
-        return str(client.get_run(run).state)
+    state: how it ended, by Kubeflow, if that was asked. storage: where the cluster has the dataset of these
+    parameters, which is brought to the folder `dataset` if it is not known here.
+    """
+    from components.results import Results
+    from pipelines.dvc import Checkout
+
+    record, here = _ended(uri, run, state), Checkout()
+    _refuse_other_parameters(run, record, config)
+    manifest, brought = _bring_dataset(here, storage.dataset, dataset, run, record, config)
+    found = _bring(here, Results(uri), run, record, config, manifest)
+    if push:
+        here.push(found.stages)
+    return replace(found, stages=[*brought, *found.stages], pushed=push)
 
 
 def _ended(uri: str, run: str, state: str | None) -> "RunRecord":
     """What the run keeps of itself, when it has ended; Kubeflow's word on that counts, where it was asked."""
     from components.run_record import RunRecord
-    from pipelines.submit import ENDED
+    from pipelines.kubeflow import ENDED
 
     record = RunRecord.read(uri, run)
     if record is None and state is None:
@@ -158,7 +105,7 @@ def _first_difference(was: Any, now: Any, key: str = "") -> str:
 
 
 def _bring_dataset(
-    here: "Checkout", uri: str, run: str, record: "RunRecord", config: "Config"
+    here: "Checkout", uri: str, dataset: Path, run: str, record: "RunRecord", config: "Config"
 ) -> "tuple[Manifest, list[str]]":
     """Have the run's dataset as this checkout's own; the tasks that dvc.lock then says were done.
 
@@ -166,23 +113,24 @@ def _bring_dataset(
     """
     from components.object_store.dataset import fetch_dataset, find_manifest
     from pipelines import photographs
+    from pipelines.known_dataset import known_dataset
 
     is_current = not {photographs.origin(config), "build-dataset"} & set(here.stale())
-    known = options.known_dataset(config, str(options.DATASET)) if is_current else None
+    known = known_dataset(config, str(dataset)) if is_current else None
     if known and known.digest != record.dataset:
         raise InputError(
             f"{run}: trained on the dataset {record.dataset[:12]}, not on {known.digest[:12]}, which "
-            f"{options.DATASET} is; check out what was submitted"
+            f"{dataset} is; check out what was submitted"
         )
     if known:
         return known, []
     there = find_manifest(uri)
     if there is None or there.digest != record.dataset:
         raise InputError(
-            f"{options.DATASET}: not known here, and {uri} has not the dataset {record.dataset[:12]} that "
+            f"{dataset}: not known here, and {uri} has not the dataset {record.dataset[:12]} that "
             f"{run} was trained on; run dvc repro build-dataset, and collect again"
         )
-    fetch_dataset(uri, there.digest, options.DATASET)
+    fetch_dataset(uri, there.digest, dataset)
     made = _made_dataset(here, config)
     here.claim(made)
     return there, made
@@ -272,7 +220,7 @@ def _of_run(results: "Results", task: "Task", run: str, kind: Any) -> Any:
 # What is told
 
 
-def _plain(found: Collected) -> str:
+def as_text(found: Collected) -> str:
     lines = [f"{found.run}: {found.state} {found.error}".rstrip(), *_judgement(found)]
     lines.append(f"collected: {', '.join(found.phases) or 'no finished phase'}")
     lines.append(f"left for dvc repro: {', '.join(found.left) or 'nothing'}")
@@ -291,7 +239,7 @@ def _judgement(found: Collected) -> list[str]:
     return [f"{found.verdict.phase}: the gate {passed}", *reasons]
 
 
-def _markdown(found: Collected, config: "Config", profile: "Profile") -> str:
+def as_markdown(found: Collected, config: "Config", profile: "Profile") -> str:
     """A comment for a pull request."""
     first, *reasons = _judgement(found)
     version = found.registration and found.registration.version

@@ -4,7 +4,7 @@ import json
 
 import yaml
 
-from ci.pipelines import difference
+from ci.pipeline_diff import difference
 from tests.conftest import IMAGE
 
 CODE = "import kfp\n\ndef train():\n    return {}\n"

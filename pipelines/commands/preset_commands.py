@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
-from pipelines import options
+from pipelines.commands import options
 
-app = typer.Typer(help="The paper's settings, and quicker ones, by name.", no_args_is_help=True)
+app = typer.Typer(
+    name="presets", help="The paper's settings, and quicker ones, by name.", no_args_is_help=True
+)
 
 
 @app.command(name="list")

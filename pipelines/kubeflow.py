@@ -1,82 +1,27 @@
-"""`progan submit`: compile, lint, and start a run on a cluster."""
+"""Kubeflow Pipelines: reach it, start a run, find one, and wait for its end."""
 
 import contextlib
 import io
 import json
 import os
-import sys
 import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from pipelines import options
 from progan.errors import InputError, Interrupted, Unavailable
 
 if TYPE_CHECKING:
     from pipelines.profile import Profile
-    from progan.config import Config
 
+TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+ENDED_BADLY = ("FAILED", "CANCELED", "CANCELING", "SKIPPED")
 POLL_SECONDS, MAX_UNANSWERED = 10.0, 30
-
-
-def submit(
-    host: options.Host,
-    experiment: options.Experiment = None,
-    namespace: options.Namespace = None,
-    token_file: options.TokenFile = options.TOKEN_OF_POD,
-    ui: options.Ui = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if it failed.")] = False,
-    as_json: options.Json = False,
-    params: options.Params = options.PARAMS,
-    profile: options.ProfileFile = options.PROFILE,
-    image: options.Image = None,
-    dataset: options.Dataset = options.DATASET,
-) -> None:
-    """Start a run on a cluster and print its address.
-
-    What was trained and measured, there or here, is not done again: what this checkout has finished is handed
-    over where the profile keeps results in S3.
-
-    Example: progan submit --host https://kubeflow.example.org/pipeline --token-file token --wait
-    """
-    from pipelines.compile import compiled
-    from pipelines.lint import refuse
-
-    loaded, cluster, digest = options.read_all(params, profile, image, dataset)
-    text = compiled(loaded, cluster, digest)
-    refuse(text, loaded, cluster)
-    name = experiment or loaded.register.model
-    with clear_errors(host):
-        client, user_namespace = connect(host, token_file, namespace or cluster.namespace)
-    handed = hand_over_and_tell(loaded, cluster, dataset)
-    with clear_errors(host), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        found = find_or_make_experiment(client, name, user_namespace)
-        run = start(client, text, found, f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}", cluster)
-        url = address(ui or host, run)
-        print(url, flush=True)
-        state = _wait(client, run, url) if wait else None
-    if as_json:
-        options.print_json({"run": run, "url": url, "handed_over": handed, "state": state})
-    if wait and state != "SUCCEEDED":
-        raise typer.Exit(1)
-
-
-def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> list[str]:
-    """Bring to the cluster what this checkout has finished and it has not; what that was."""
-    from pipelines.compile import storage_of
-    from pipelines.hand_over import hand_over
-
-    handed = hand_over(config, storage_of(config, profile), dataset)
-    if handed:
-        typer.echo(f"handed over: {', '.join(handed)}", err=True)
-    return handed
+SETTLE_SECONDS = 2.5  # Kubeflow notes in whole seconds when a run was made
 
 
 def address(ui: str, run: str) -> str:
@@ -106,7 +51,7 @@ def _token(file: Path) -> str | None:
     """What stands in the file; None when there is no file of a pod's own."""
     if file.exists():
         return file.read_text().strip()
-    if file != options.TOKEN_OF_POD:
+    if file != TOKEN_OF_POD:
         raise InputError(f"{file}: no such file; write a token to it, or leave out --token-file")
     return None
 
@@ -136,7 +81,35 @@ def start(client: Any, text: str, experiment: str, name: str, profile: "Profile"
     return run.run_id
 
 
-def _wait(client: Any, run: str, url: str) -> str:
+def first_run(client: Any, experiment: str, name: str) -> str | None:
+    """The earliest run of this name that is under way or succeeded."""
+    named = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
+    answer = client.list_runs(page_size=100, experiment_id=experiment, filter=json.dumps(named))
+    runs = [run for run in answer.runs or [] if run.state not in ENDED_BADLY]
+    return min(runs, key=lambda run: (run.created_at, run.run_id)).run_id if runs else None
+
+
+def settled(client: Any, experiment: str, name: str, mine: str) -> tuple[str, bool]:
+    """The run of this name that stays when others start one at the same time as `mine`; whether it is mine.
+
+    Two may both have found none and started one. So each looks again when whoever did that in the same second
+    is done: all see the same runs then, and all but the first terminate their own.
+    """
+    time.sleep(SETTLE_SECONDS)
+    first = first_run(client, experiment, name) or mine
+    if first != mine:
+        client.terminate_run(mine)
+    return first, first == mine
+
+
+def state(host: str, token_file: Path, namespace: str, run: str) -> str:
+    """What Kubeflow says of the run."""
+    with clear_errors(host):
+        client, _ = connect(host, token_file, namespace)
+        return str(client.get_run(run).state)
+
+
+def wait(client: Any, run: str, url: str) -> str:
     """Ask until the run has ended, whatever goes wrong for some minutes; the state it ended in."""
     try:
         return _end(client, run)

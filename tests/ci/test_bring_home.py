@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from ci import collect as collecting
+from ci.bring_home import bring_home
 from ci.forge import Status, of_this_job
 from progan.errors import InputError, Interrupted
 from tests.ci.stand_ins import PullRequest
@@ -49,8 +49,8 @@ def cluster(monkeypatch):
         cwd.with_suffix(".md").write_text("### The gate passed\n")
         return json.dumps({"state": "SUCCEEDED", "verdict": VERDICT, **runs[run]})
 
-    monkeypatch.setattr(collecting, "progan", progan)
-    monkeypatch.setattr(collecting, "metrics", lambda folder: "(metrics)")
+    monkeypatch.setattr("ci.bring_home.progan", progan)
+    monkeypatch.setattr("ci.bring_home.metrics", lambda folder: "(metrics)")
     runs["folders"] = folders
     return runs
 
@@ -62,7 +62,7 @@ def submitted(commit, run):
 def test_a_run_that_ended_comes_home(forge, commits, cluster, tmp_path):
     submitted(commits[1], "run-1")
     cluster["run-1"] = {}
-    collecting.collect(of_this_job(), "")
+    bring_home(of_this_job(), "")
     assert cluster["folders"] == [commits[1][:10]]
     [pull] = forge.pulls
     assert isinstance(pull, PullRequest)
@@ -77,7 +77,7 @@ def test_a_run_that_ended_comes_home(forge, commits, cluster, tmp_path):
     assert of_this_job().job in said
     assert of_this_job().status(commits[1]) == Status("success", f"{PAGE}/run-1")
     assert (tmp_path / "reports/run-1.html").read_text() == "<p>run-1"
-    collecting.collect(of_this_job(), "")
+    bring_home(of_this_job(), "")
     assert len(cluster["folders"]) == 1
 
 
@@ -85,7 +85,7 @@ def test_one_run_of_two_commits_is_collected_once_for_the_newer(forge, commits, 
     for commit in commits[:2]:
         submitted(commit, "run-1")
     cluster["run-1"] = {}
-    collecting.collect(of_this_job(), "")
+    bring_home(of_this_job(), "")
     assert forge.branches["results/run-1"]["parent"] == commits[0]
     assert {of_this_job().status(commit).state for commit in commits[:2]} == {"success"}
 
@@ -105,7 +105,7 @@ def test_a_run_that_did_not_end_well(forge, commits, cluster, found, description
     submitted(commits[1], "run-2")
     refused = pytest.raises(InputError, match=description) if isinstance(found, Exception) else nullcontext()
     with refused:
-        collecting.collect(of_this_job(), "")
+        bring_home(of_this_job(), "")
     assert of_this_job().status(commits[0]) == Status("failure", f"{PAGE}/run-1")
     assert forge.statuses[commits[0]]["description"] == description
     assert of_this_job().status(commits[1]).state == "success"
@@ -114,7 +114,7 @@ def test_a_run_that_did_not_end_well(forge, commits, cluster, found, description
 def test_a_run_that_goes_on_is_asked_again(forge, commits, cluster):
     cluster["run-1"] = Interrupted("run-1: is RUNNING")
     submitted(commits[0], "run-1")
-    collecting.collect(of_this_job(), "")
+    bring_home(of_this_job(), "")
     assert of_this_job().status(commits[0]).state == "pending"
     assert forge.pulls == []
 
@@ -124,8 +124,8 @@ def test_by_hand_a_run_is_collected_again_whatever_became_of_it(forge, commits, 
     for run in ("run-1", "run-2"):
         submitted(commits[0 if run == "run-1" else 1], run)
     of_this_job().set_status(commits[0], Status("failure", f"{PAGE}/run-1"), "the object store was away")
-    collecting.collect(of_this_job(), "run-1")
+    bring_home(of_this_job(), "run-1")
     assert of_this_job().status(commits[0]).state == "success"
     assert of_this_job().status(commits[1]).state == "pending"
     with pytest.raises(InputError, match="run-9: the status of none of the last 100 commits names it"):
-        collecting.collect(of_this_job(), "run-9")
+        bring_home(of_this_job(), "run-9")

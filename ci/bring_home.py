@@ -5,16 +5,16 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
-from ci.checkout import changed_files, checked_out, output, progan
-from ci.describe import metrics
 from ci.forge import Forge, Status
+from ci.pull_request import metrics
+from ci.worktrees import changed_files, checked_out, output, progan
 from progan.errors import InputError, Interrupted
 
 COMMITS = 100  # so many, back from the newest, are asked for their runs
 REPORTS = Path("reports")  # what the job keeps
 
 
-def collect(forge: Forge, run: str) -> None:
+def bring_home(forge: Forge, run: str) -> None:
     """Collect the runs that commits wait for and that have ended; or only `run`, if it is not empty.
 
     Raises InputError after all others when one cannot be collected; it is tried again by hand only.

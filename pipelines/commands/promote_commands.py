@@ -1,22 +1,15 @@
 """`progan promote` and `progan rollback`: which version of the model is champion."""
 
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines import options
+from pipelines.commands import options
 from progan.errors import InputError
 
 if TYPE_CHECKING:
     from components.register.promotion import Promotion
-
-
-class Alias(StrEnum):
-    """What a version can be promoted to."""
-
-    champion = "champion"
 
 
 Expect = Annotated[
@@ -28,14 +21,13 @@ Why = Annotated[str, typer.Option(help="Kept as a tag of the version.")]
 def promote(
     version: Annotated[str, typer.Argument(help="The number of a version that passed its gate.")],
     expect: Expect,
-    to: Annotated[Alias, typer.Option(help="The alias it gets.")] = Alias.champion,
     why: Why = "",
     params: options.Params = options.PARAMS,
     as_json: options.Json = False,
 ) -> None:
     """Make a version of the model champion, if the champion is the one you expect.
 
-    Example: progan promote 7 --to champion --expect 5 --why "sharper, and fewer odd ears"
+    Example: progan promote 7 --expect 5 --why "sharper, and fewer odd ears"
     """
     from components.register.promotion import promote
     from progan import config

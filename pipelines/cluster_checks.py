@@ -1,33 +1,23 @@
-"""`progan doctor`: say what is missing before it costs anything."""
+"""What of a cluster is not as the profile wants it, found before it costs anything."""
 
 import json
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import typer
-
-from pipelines import options
 from progan.errors import InputError
 
 if TYPE_CHECKING:
     from pipelines.profile import Pod, Profile
 
-app = typer.Typer(help="Say what is missing before it costs anything.", no_args_is_help=True)
-
 GPU, KUEUE = "nvidia.com/gpu", "kueue.x-k8s.io"
 OF_THE_CLUSTER = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")  # taints: not ready, cordoned …
 TIMEOUT_SECONDS = 15
-
-
-@app.callback()
-def _main() -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -38,34 +28,14 @@ class Check:
     text: str
 
 
-@app.command()
-def cluster(
-    kubeconfig: Annotated[
-        str | None, typer.Option(envvar="KUBECONFIG", help="Else ~/.kube/config, or a pod's own account.")
-    ] = None,
-    context: Annotated[str | None, typer.Option(help="Of the kubeconfig; else its current one.")] = None,
-    params: options.Params = options.PARAMS,
-    profile: options.ProfileFile = options.PROFILE,
-    as_json: options.Json = False,
-) -> None:
-    """Compare a cluster with the profile: GPUs, quotas, secrets, accounts, MLflow and storage.
+def cluster_checks(
+    profile: "Profile", phases: Sequence[str], kubeconfig: str | None, context: str | None
+) -> list[Check]:
+    """Compare the cluster with what the profile asks of it for these phases; nothing is made there.
 
-    Nothing is made: each pod is given to the API server as a trial run.
-
-    Example: progan doctor cluster --context gke_my-project_europe-west4_gpu
+    kubeconfig: its file, in the place of ~/.kube/config; context: one of it, in the place of its current one.
     """
-    from pipelines.profile import load_profile
-    from progan import config
-
-    loaded, wanted = config.load(params), load_profile(profile)
-    checks = list(_Cluster(_api(kubeconfig, context), wanted, tuple(loaded.phases)).checks())
-    if as_json:
-        options.print_json([asdict(check) for check in checks])
-    else:
-        for check in checks:
-            print(f"{'✓' if check.passed else '✗'} {check.text}")
-    if wrong := sum(not check.passed for check in checks):
-        raise InputError(f"{wrong} of {len(checks)} checks failed, see above")
+    return list(_Cluster(_api(kubeconfig, context), profile, tuple(phases)).checks())
 
 
 def _api(kubeconfig: str | None, context: str | None) -> Any:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ci.checkout import checked_out, output, progan
-from ci.pipelines import difference
+from ci.pipeline_diff import difference
+from ci.worktrees import checked_out, output, progan
 from progan.errors import InputError
 
 LONGEST_DIFFERENCE = 400  # lines

@@ -47,7 +47,7 @@ def progan(registry, tmp_path, monkeypatch, small_params):
 
 
 def test_there_and_back(progan):
-    said = progan("promote", "1", "--to", "champion", "--expect", "none")
+    said = progan("promote", "1", "--expect", "none")
     assert said == "faces: version 1 is champion, it was none\n"
     done = json.loads(progan("promote", "2", "--expect", "1", "--why", "sharper", "--json"))
     assert {name: done[name] for name in ("model", "version", "before", "why")} == {

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines import options
+from pipelines.commands import options
 
 
 def plan(
@@ -17,11 +17,16 @@ def plan(
     profile: options.ProfileFile = options.PROFILE,
     dataset: options.Dataset = options.DATASET,
     snapshots: options.Snapshots = options.SNAPSHOTS,
+    max_cost: options.MaxCost = None,
+    max_hours: options.MaxHours = None,
 ) -> None:
     """Say what a run would do and why, and what it takes: time, memory, disk and price.
 
+    A budget is compared with what it takes at most.
+
     Example: progan plan --cluster --md
     """
+    from pipelines.budget import over_budget
     from pipelines.planning import show
     from pipelines.planning.cluster import plan_cluster
     from pipelines.planning.here import plan_here
@@ -40,3 +45,5 @@ def plan(
         print(show.as_markdown(made))
     else:
         show.print_plan(made)
+    if refusal := over_budget(made, max_cost, max_hours):
+        raise refusal

@@ -1,0 +1,50 @@
+"""Start a run on the cluster once for each state of parameters and data."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.profile import Profile
+    from progan.config import Config
+
+KEY_DIGITS = 16
+
+
+def started_once(
+    host: str, client: Any, home: str, key: str, config: "Config", profile: "Profile", dataset: Path
+) -> tuple[str, bool]:
+    """The run of this key in the experiment with the id `home`; whether it was started just now."""
+    from pipelines import kubeflow
+    from pipelines.compiling import compiled
+    from pipelines.hand_over import hand_over_and_tell
+    from pipelines.known_dataset import planned_dataset
+    from pipelines.lint import refuse
+
+    name = f"{config.register.model} {key}"
+    with kubeflow.clear_errors(host):
+        before = kubeflow.first_run(client, home, name)
+    if before is not None:
+        return before, False
+    text = compiled(config, profile, planned_dataset(config, str(dataset)))
+    refuse(text, config, profile)
+    hand_over_and_tell(config, profile, dataset)
+    with kubeflow.clear_errors(host):
+        return kubeflow.settled(client, home, name, kubeflow.start(client, text, home, name, profile))
+
+
+def run_key(config: "Config", dataset: Path) -> str:
+    """What tells a state from others: all parameters, RESULTS_VERSION and the photographs.
+
+    Those that nothing tells from others go by the dataset that was made of them, if it lies in the folder
+    `dataset`.
+    """
+    from components.identity import state_of
+    from pipelines import photographs
+    from progan.dataset.manifest import MANIFEST_NAME
+    from progan.dataset.reader import load_manifest
+    from progan.files import digest_of
+
+    data = photographs.digest(config)
+    if not data and (dataset / MANIFEST_NAME).exists():
+        data = load_manifest(dataset).digest
+    return digest_of([state_of(config), data])[:KEY_DIGITS]
