@@ -20,6 +20,7 @@ from progan import RESULTS_VERSION, __version__
 from progan.config import Config, PhaseConfig
 from progan.distributed import Ranks, check_continued, check_shares
 from progan.errors import InputError, Interrupted
+from progan.history import Readings, Row
 from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
@@ -89,7 +90,7 @@ class Hooks:
     measure: Callable[[Generator, Tensor | None], float]  # the average and alpha → SWD
     stop_requested: Callable[[], bool]
     picture: Callable[[Generator, Tensor | None], bytes | None] = lambda generator, alpha: None  # → a PNG
-    machine: Callable[[], dict[str, Any]] = dict  # what it says of itself: columns of the history
+    machine: Callable[[], Readings] = Readings
 
 
 class PhaseTrainer:
@@ -133,7 +134,7 @@ class PhaseTrainer:
             device,
         )
         self.images_shown = 0  # within the phase
-        self.history: list[dict[str, Any]] = []
+        self.history: list[Row] = []
         self.pictures: dict[str, bytes] = {}  # by kimg, such as "00004.008": those of the rows with an SWD
         self.seconds = 0.0  # of training, without those between an interruption and going on
         self.learning_rate = torch.tensor(phase.learning_rate, device=device)
@@ -218,27 +219,28 @@ class PhaseTrainer:
 
     def _tick(self, hooks: Hooks) -> None:
         """Add a row to the history: the means since the last one, and at times the SWD and a picture."""
-        before: dict[str, Any] = self.history[-1] if self.history else {"images": 0, "seconds": 0.0}
-        shown, elapsed = self.images_shown - before["images"], self.seconds - before["seconds"]
+        before = self.history[-1] if self.history else None
+        shown = self.images_shown - (before.images if before else 0)
+        elapsed = self.seconds - (before.seconds if before else 0.0)
         means = (self.models.sums / self._updates(shown)).tolist() if shown else [None] * len(STATISTICS)
         statistics = dict(zip(STATISTICS, means, strict=True))
         if self.config.training.adversarial.gradients_at is None:
             statistics["gradient_norm"] = None
         self.models.sums.zero_()
         kimg = (self.start_images + self.images_shown) / 1000
-        row = {
-            "kimg": kimg,
-            "images": self.images_shown,
-            "alpha": self.schedule.alpha(self.images_shown),
-            "learning_rate": self.phase.learning_rate,
-            "minibatch": self.phase.minibatch,
+        row = Row(
+            kimg=kimg,
+            images=self.images_shown,
+            alpha=self.schedule.alpha(self.images_shown),
+            learning_rate=self.phase.learning_rate,
+            minibatch=self.phase.minibatch,
             **statistics,
-            "skipped": int(self.models.generator_adam.skipped + self.models.discriminator_adam.skipped),
-            "seconds": self.seconds,
-            "images_per_second": shown / elapsed if elapsed else None,
-            "swd": self._measure(hooks, kimg) if self._measure_due() else None,
-            **hooks.machine(),
-        }
+            skipped=int(self.models.generator_adam.skipped + self.models.discriminator_adam.skipped),
+            seconds=self.seconds,
+            images_per_second=shown / elapsed if elapsed else None,
+            swd=self._measure(hooks, kimg) if self._measure_due() else None,
+            machine=hooks.machine(),
+        )
         self.history.append(row)
 
     def _measure(self, hooks: Hooks, kimg: float) -> float:
@@ -257,7 +259,7 @@ class PhaseTrainer:
 
     def _tick_due(self) -> bool:
         tick = self.schedule.total_images / TICKS_PER_PHASE
-        return self._finished() or self.images_shown - self.history[-1]["images"] >= tick
+        return self._finished() or self.images_shown - self.history[-1].images >= tick
 
     def _measure_due(self) -> bool:
         return self._finished() or len(self.history) % (TICKS_PER_PHASE // MEASURES_PER_PHASE) == 0
@@ -277,7 +279,7 @@ class PhaseTrainer:
         }
         facts = {
             "images_shown": self.images_shown,
-            "history": self.history,
+            "history": [row.columns for row in self.history],
             "seconds": self.seconds,
             "ranks": self.ranks.size,
         }
@@ -295,7 +297,7 @@ class PhaseTrainer:
             began = facts.get("ranks", 1)  # snapshots did not always say, and then were of one
             check_continued(self.config, self.phase, began, self.ranks.size)
             self.images_shown, self.seconds = facts["images_shown"], facts["seconds"]
-            self.history = facts["history"]
+            self.history = [Row.of(columns) for columns in facts["history"]]
 
 
 class SnapshotClock:

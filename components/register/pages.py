@@ -12,8 +12,6 @@ from components.evaluate.evaluation import Evaluation
 from components.evaluate.measures import MEASURES, Values, taken
 from components.evaluate.stage import classes_shown
 from components.gate.verdict import Verdict
-from components.price import paid
-from components.register.history import History
 from components.register.registry import (
     CANDIDATE,
     CHAMPION,
@@ -25,6 +23,7 @@ from components.register.registry import (
 from components.register.runs import PREVIEW
 from progan.config import Config
 from progan.dataset.manifest import Manifest
+from progan.history import History, Total
 from progan.progress import duration
 
 LONGEST = 5000  # characters that MLflow's database holds
@@ -63,7 +62,8 @@ def of_phase(story: RunStory, key: str, run: str) -> str:
     """The description of `run`, that of one phase."""
     phase, measures = story.config.phase(key), story.evaluations[key].measures
     return _joined(
-        f"{phase.resolution} × {phase.resolution} px: {_listed(measures)}. {_cost([story.histories[key]])}",
+        f"{phase.resolution} × {phase.resolution} px: {_listed(measures)}. "
+        f"{_cost(story.histories[key].total)}",
         _picture(story, run, phase.resolution),
         "Model metrics has the curves against kimg (Step), counted since the first phase began, and, with a "
         "slider, what became of the same latents in this phase. Artifacts has its checkpoint, if the run "
@@ -102,7 +102,7 @@ def _of_run(story: RunStory) -> Iterator[str]:
     yield _dataset(story)
     for key, start in story.config.warm_start.items():
         yield f"Went on from {start.model} version {start.version} as it was after {key}."
-    yield f"{_cost(list(story.histories.values()))} The code's commit is `{story.commit}`."
+    yield f"{_cost(Total.of(story.histories.values()))} The code's commit is `{story.commit}`."
     yield _phase_table(story)
 
 
@@ -142,33 +142,29 @@ def _measure_table(story: RunStory) -> str:
 
 
 def _phase_table(story: RunStory) -> str:
-    prices = {key: paid(history.rows) for key, history in story.histories.items()}
-    price = ["price"] if any(prices.values()) else []
+    totals = {key: history.total for key, history in story.histories.items()}
+    price = ["price"] if any(total.price for total in totals.values()) else []
     judged = [row for row in MEASURES if row.limit and row.name in story.verdict.candidate.measures]
     rows = [["phase", "kimg", "time", "on", *price, "images/s", *(row.title for row in judged)]]
-    for key, history in story.histories.items():
-        speed = history.kimg * 1000 / history.seconds if history.seconds else None
+    for key, total in totals.items():
+        speed = total.images / total.seconds if total.seconds else None
         measures = story.evaluations[key].measures
-        facts = key, f"{history.kimg:g}", duration(history.seconds), history.machine or "–"
-        paid_for = [prices[key] or "–"] if price else []
+        facts = key, f"{total.kimg:g}", duration(total.seconds), ", ".join(total.devices) or "–"
+        paid_for = [total.price or "–"] if price else []
         values = [row.text(measures.get(row.name)) for row in judged]
         rows.append([*facts, *paid_for, "–" if speed is None else f"{speed:.4g}", *values])
     return f"{_table(rows)}\n\nkimg: thousands of real images shown."
 
 
-def _cost(histories: list[History]) -> str:
+def _cost(total: Total) -> str:
     """ "Trained for 600 kimg in 3h 20m on 2 × NVIDIA H100 (6.7 GPU-hours, 12.06 USD)."."""
-    trained = [history for history in histories if history.rows]
-    if not trained:
+    if not total.images:
         return "Not trained here: its weights were imported."
-    kimg, seconds = (sum(getattr(history, what) for history in trained) for what in ("kimg", "seconds"))
-    machines = ", ".join(dict.fromkeys(history.machine for history in trained if history.machine))
-    gpu_hours = sum(history.seconds * history.gpus for history in trained) / 3600
-    where = f" on {machines}" if machines else ""
-    costs = [f"{gpu_hours:.1f} GPU-hours"] if gpu_hours else []
-    costs += [price] if (price := paid(*(history.rows for history in trained))) else []
+    where = f" on {', '.join(total.devices)}" if total.devices else ""
+    costs = [f"{total.gpu_seconds / 3600:.1f} GPU-hours"] if total.gpu_seconds else []
+    costs += [total.price] if total.price else []
     cost = f" ({', '.join(costs)})" if costs else ""
-    return f"Trained for {kimg:g} kimg in {duration(seconds)}{where}{cost}."
+    return f"Trained for {total.kimg:g} kimg in {duration(total.seconds)}{where}{cost}."
 
 
 def _dataset_name(story: RunStory) -> str:
@@ -199,7 +195,7 @@ def _serve(story: RunStory, version: str) -> str:
 
 
 def _reproduce(story: RunStory) -> str:
-    gpus = max(history.gpus for history in story.histories.values())
+    gpus = Total.of(story.histories.values()).gpus
     return _block(
         _checkout(story.commit),
         "make setup",

@@ -13,11 +13,12 @@ from PIL import Image
 
 from components.evaluate.evaluation import Evaluation
 from components.gate.verdict import Verdict
-from components.register.history import History
+from components.register.metrics import curves, measures, milliseconds
 from components.register.registry import CHECKPOINT, phase_runs, who
 from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.files import canonical_json
+from progan.history import History
 from progan.render import write_png
 
 RUN_KEY = "progan.identity"  # the tag by which a run that was interrupted is found again
@@ -61,7 +62,7 @@ def find_or_make_parent(
         return found[0].info.run_id
     began = next((began for phase in config.phases if (began := files.history_of(phase).began)), None)
     tags = {RUN_KEY: key, "mlflow.source.git.commit": commit, **_origin()}
-    made = mlflow_client.create_run(experiment_id, began, tags, f"{verdict.phase}-{key[:8]}")
+    made = mlflow_client.create_run(experiment_id, milliseconds(began), tags, f"{verdict.phase}-{key[:8]}")
     return made.info.run_id
 
 
@@ -82,10 +83,10 @@ def log_parent(mlflow_client: Any, parent: str, config: Config, verdict: Verdict
     _log_params(mlflow_client, parent, params)
     run = mlflow_client.get_run(parent)
     started, keys = run.info.start_time, () if run.info.status == "FINISHED" else config.phases
-    curves = [metric for key in keys for metric in files.history_of(key).metrics(started)]
-    measures = _measures(verdict.candidate, round(time.time() * 1000))
-    changed = [measure for measure in measures if run.data.metrics.get(measure.key) != measure.value]
-    _log_metrics(mlflow_client, parent, [*curves, *changed])
+    of_training = [metric for key in keys for metric in curves(files.history_of(key), started)]
+    taken = measures(verdict.candidate, round(time.time() * 1000))
+    changed = [measure for measure in taken if run.data.metrics.get(measure.key) != measure.value]
+    _log_metrics(mlflow_client, parent, [*of_training, *changed])
     mlflow_client.log_artifact(parent, str(files.verdict))
     mlflow_client.log_text(parent, yaml.safe_dump(asdict(config), sort_keys=False), "params.yaml")
     _log_samples(mlflow_client, parent, files.samples / f"{verdict.phase}.png")
@@ -105,16 +106,16 @@ def log_phase(mlflow_client: Any, config: Config, key: str, parent: str, files: 
             return run.info.run_id
         mlflow_client.delete_run(run.info.run_id)
     tags = {"mlflow.parentRunId": parent, "phase": key, **_origin()}
-    run = mlflow_client.create_run(experiment_id, history.began, tags, key).info
+    began, ended = milliseconds(history.began), milliseconds(history.ended)
+    run = mlflow_client.create_run(experiment_id, began, tags, key).info
     _log_params(mlflow_client, run.run_id, asdict(config.phase(key)))
-    measures = _measures(files.evaluation_of(key), history.ended or run.start_time)
-    metrics = [*history.metrics(run.start_time), *measures]
-    _log_metrics(mlflow_client, run.run_id, metrics)
+    taken = measures(files.evaluation_of(key), ended or run.start_time)
+    _log_metrics(mlflow_client, run.run_id, [*curves(history, run.start_time), *taken])
     _log_samples(mlflow_client, run.run_id, files.samples / f"{key}.png")
     _log_grids(mlflow_client, run.run_id, files.grids / key)
     if keep:
         mlflow_client.log_artifacts(run.run_id, str(checkpoint), CHECKPOINT)
-    mlflow_client.set_terminated(run.run_id, end_time=history.ended)
+    mlflow_client.set_terminated(run.run_id, end_time=ended)
     return run.run_id
 
 
@@ -155,17 +156,6 @@ def _log_grids(mlflow_client: Any, run: str, folder: Path) -> None:
         with Image.open(file) as picture:
             step = round(float(file.stem) - float(files[0].stem))
             mlflow_client.log_image(run, picture, key=PICTURE_KEY, step=step)
-
-
-def _measures(evaluation: Evaluation, milliseconds: int) -> list[Any]:
-    """The measures; the slash gives them a section of their own on MLflow's page, below the curves."""
-    from mlflow.entities import Metric
-
-    return [
-        Metric(f"measures/{name}", value, milliseconds, round(evaluation.kimg))
-        for name, value in evaluation.measures.items()
-        if value is not None
-    ]
 
 
 def _log_metrics(mlflow_client: Any, run: str, metrics: list[Any]) -> None:

@@ -7,6 +7,7 @@ from components.commit import git_commit
 from components.gate.verdict import Verdict
 from components.object_store.dataset import find_manifest
 from components.register import pages
+from components.register.metrics import milliseconds
 from components.register.model import log_model
 from components.register.registration import Registration
 from components.register.registry import CANDIDATE, WARM_START, clear_errors, client
@@ -64,7 +65,7 @@ def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -
         if name in tags:
             mlflow_client.set_tag(parent, name, tags[name])
     version = _register_version(mlflow_client, story, files, tags)
-    mlflow_client.set_terminated(parent, end_time=story.histories[config.last_phase].ended)
+    mlflow_client.set_terminated(parent, end_time=milliseconds(story.histories[config.last_phase].ended))
     return version, parent
 
 

@@ -1,7 +1,7 @@
 """Charts as SVG that stands in a page and takes its colours from it: right in light and dark."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -9,6 +9,8 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+from progan.history import History, Row
 
 # What matplotlib draws with, and the colour of the page that takes its place.
 INK, SHADE, SERIES = "#010203", "#010204", ("#010205", "#010206")
@@ -34,26 +36,25 @@ STYLE: dict[Any, Any] = {
 INCHES = (5.0, 2.7)
 LABEL_SHARE = 0.06  # of the width: a phase that takes less has no room for its name above
 
-Rows = Sequence[Mapping[str, Any]]
-
 
 def over_kimg(
-    phases: Mapping[str, Rows], columns: Mapping[str, str], title: str, unit: str, log: bool = False
+    phases: Mapping[str, History], columns: Mapping[str, str], title: str, unit: str, log: bool = False
 ) -> Markup:
     """Columns of the history over kimg, each phase by itself, its fade shaded; empty without any numbers.
 
-    phases: the rows of each, by what stands above it. columns: how each is called in the legend.
+    phases: each one's, by what stands above it. columns: how each is called in the legend.
     """
-    if not any(_points(rows, name) for rows in phases.values() for name in columns):
+    phase_rows = {label: history.rows for label, history in phases.items()}
+    if not any(_points(rows, name) for rows in phase_rows.values() for name in columns):
         return Markup()
 
     def draw(axes: Any) -> None:
         for name, colour in zip(columns, SERIES, strict=False):
-            for label, rows in zip_longest([columns[name]], phases.values()):
+            for label, rows in zip_longest([columns[name]], phase_rows.values()):
                 points = _points(rows, name)
                 marker = "o" if 0 < len(points) < 10 else ""
                 axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=3, label=label)
-        _mark_phases(axes, phases)
+        _mark_phases(axes, phase_rows)
         axes.set_xlabel("kimg: thousands of real images shown")
         if log:
             axes.set_yscale("log")
@@ -91,16 +92,16 @@ def by_level(generated: Mapping[str, float], reals: Mapping[str, float], title: 
     return _drawn(draw, title, unit)
 
 
-def _points(rows: Rows, name: str) -> list[tuple[float, float]]:
-    return [(row["kimg"], row[name]) for row in rows if row.get(name) is not None]
+def _points(rows: tuple[Row, ...], name: str) -> list[tuple[float, float]]:
+    return [(row.kimg, value) for row in rows if (value := getattr(row, name)) is not None]
 
 
-def _mark_phases(axes: Any, phases: Mapping[str, Rows]) -> None:
+def _mark_phases(axes: Any, phases: Mapping[str, tuple[Row, ...]]) -> None:
     """Shade what is faded in; a line where a phase begins, its name above where there is room."""
-    first, last = next(iter(phases.values()))[0]["kimg"], list(phases.values())[-1][-1]["kimg"]
+    first, last = next(iter(phases.values()))[0].kimg, list(phases.values())[-1][-1].kimg
     for name, rows in phases.items():
-        begin, end = rows[0]["kimg"], rows[-1]["kimg"]
-        stable = next((row["kimg"] for row in rows if row["alpha"] == 1), end)
+        begin, end = rows[0].kimg, rows[-1].kimg
+        stable = next((row.kimg for row in rows if row.alpha == 1), end)
         axes.axvspan(begin, stable, color=SHADE, linewidth=0)
         axes.axvline(begin, color=INK, linestyle=":", linewidth=0.7)
         if end - begin >= LABEL_SHARE * (last - first):

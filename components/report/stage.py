@@ -4,7 +4,7 @@ import base64
 import csv
 import io
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from components.evaluate.evaluation import Evaluation
 from components.evaluate.measures import MEASURES, Measure, Values, swd_level, swd_levels, taken
 from components.evaluate.stage import classes_shown
 from components.gate.verdict import Verdict
-from components.price import paid
 from components.register.registration import Registration
 from components.report import charts
 from progan import __version__
@@ -28,12 +27,12 @@ from progan.dataset.manifest import MANIFEST_NAME
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
 from progan.files import atomic_file, atomic_folder, write_json
+from progan.history import History, Total
 from progan.progress import duration
 from progan.render import apart
 
 TRAINING_COLUMNS = ("phase", "kimg", "alpha", "d_loss", "g_loss", "gradient_norm", "images_per_second")
 PIXELS_AS_PNG = 2**20  # a larger picture is embedded as WebP: a fifth of the size, and hardly different
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -57,17 +56,18 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
     is reported as far as there is something.
     """
     out = files.report
-    history = {key: rows for key in config.phases if (rows := _history(files.history / f"{key}.csv"))}
+    histories = {key: History.read(files.history / f"{key}.csv") for key in config.phases}
+    histories = {key: history for key, history in histories.items() if history.rows}
     evaluations = {
         key: Evaluation.read(path)
         for key in config.phases
         if (path := files.evaluation / f"{key}.json").exists()
     }
-    _write_tables(out, history, evaluations)
+    _write_tables(out, histories, evaluations)
     phases = [
-        _phase(config, key, files, history.get(key, []), evaluations.get(key))
+        _phase(config, key, files, histories.get(key), evaluations.get(key))
         for key in config.phases
-        if key in history or key in evaluations
+        if key in histories or key in evaluations
     ]
     final = next((phase for phase in reversed(phases) if phase["evaluation"]), None)
     page = _template().render(
@@ -81,8 +81,8 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
         measures=taken(evaluation.measures for evaluation in evaluations.values()),
         figures=[row for row in MEASURES if final and row.name in final["evaluation"].measures],
         levels_chart=_levels_chart(final["evaluation"].measures) if final else "",
-        curves=_curves(config, history),
-        total=_total(phases, history),
+        curves=_curves(config, histories),
+        total=Total.of(histories.values()) if histories else None,
         commit=git_commit(),
         versions={"progan": __version__, "torch": torch.__version__, "Python": platform.python_version()},
         params=yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=100),
@@ -92,24 +92,9 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
     print(f"{out / 'report.html'}: written")
 
 
-def _history(path: Path) -> Rows:
-    """The rows of a phase; none when it was not trained here."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(file)]
-
-
-def _value(text: str) -> float | str | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return text
-
-
-def _write_tables(out: Path, history: Mapping[str, Rows], evaluations: Mapping[str, Evaluation]) -> None:
+def _write_tables(out: Path, histories: Mapping[str, History], evaluations: Mapping[str, Evaluation]) -> None:
     """training.csv and swd.csv, which `dvc plots` draws; the measures of each phase for `dvc metrics`."""
-    rows = [{"phase": key} | row for key, rows in history.items() for row in rows]
+    rows = [{"phase": key} | row.columns for key, history in histories.items() for row in history.rows]
     _write_csv(out / "training.csv", TRAINING_COLUMNS, [row for row in rows if row["d_loss"] is not None])
     _write_csv(out / "swd.csv", ("phase", "kimg", "swd"), [row for row in rows if row["swd"] is not None])
     with atomic_folder(out / "metrics") as beside:
@@ -117,7 +102,7 @@ def _write_tables(out: Path, history: Mapping[str, Rows], evaluations: Mapping[s
             write_json(beside / f"{key}.json", evaluation.numbers)
 
 
-def _write_csv(path: Path, columns: tuple[str, ...], rows: Rows) -> None:
+def _write_csv(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
     with atomic_file(path) as beside, beside.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
@@ -125,14 +110,14 @@ def _write_csv(path: Path, columns: tuple[str, ...], rows: Rows) -> None:
 
 
 def _phase(
-    config: Config, key: str, files: ReportFiles, rows: Rows, evaluation: Evaluation | None
+    config: Config, key: str, files: ReportFiles, history: History | None, evaluation: Evaluation | None
 ) -> dict[str, Any]:
     """What the report says of a phase: of its training if it has a history, of its measures if any."""
     phase: dict[str, Any] = {
         "key": key,
         "config": config.phase(key),
         "evaluation": evaluation,
-        "training": _training(rows) if rows else None,
+        "training": history.total if history else None,
         "pictures": [],
         "classes": classes_shown(config.network, config.phase(key).resolution),
         "nearest": None,
@@ -144,45 +129,11 @@ def _phase(
     return phase
 
 
-def _training(rows: Rows) -> dict[str, Any]:
-    """How long a phase took, on what, and at what price."""
-    last = rows[-1]
-    return {
-        "images": last["images"],
-        "seconds": last["seconds"],
-        "device": last.get("device"),  # not in the histories of before
-        "gpus": int(last.get("gpus") or 0),
-        "paid": paid(rows),
-        "skipped": int(last["skipped"]),
-    }
-
-
-def _total(phases: Iterable[Mapping[str, Any]], history: Mapping[str, Rows]) -> dict[str, Any] | None:
-    """The training of all phases together; None when none was trained here."""
-    trained = [phase["training"] for phase in phases if phase["training"]]
-    if not trained:
-        return None
-    return {
-        "images": sum(phase["images"] for phase in trained),
-        "seconds": sum(phase["seconds"] for phase in trained),
-        "gpu_seconds": sum(phase["seconds"] * phase["gpus"] for phase in trained),
-        "gpus": max(phase["gpus"] for phase in trained),
-        "paid": paid(*history.values()),
-        "devices": list(dict.fromkeys(_devices(phase) for phase in trained if phase["device"])),
-        "skipped": sum(phase["skipped"] for phase in trained),
-    }
-
-
-def _devices(training: Mapping[str, Any]) -> str:
-    """Such as "4 × NVIDIA A100", or "CPU"."""
-    return f"{training['gpus']} × {training['device']}" if training["gpus"] > 1 else training["device"]
-
-
-def _curves(config: Config, history: Mapping[str, Rows]) -> dict[str, Any]:
+def _curves(config: Config, histories: Mapping[str, History]) -> dict[str, Any]:
     """The charts over kimg that there is something to draw for, by their titles."""
-    if not history:
+    if not histories:
         return {}
-    named = {str(config.phase(key).resolution): rows for key, rows in history.items()}
+    named = {str(config.phase(key).resolution): history for key, history in histories.items()}
     found = {
         title: charts.over_kimg(named, columns, title, unit, log)
         for title, columns, unit, log in (
@@ -242,5 +193,5 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "duration": duration, "devices": _devices, "beside": _beside}
+    environment.filters |= {"number": _number, "duration": duration, "beside": _beside}
     return environment.get_template("report.html")

@@ -1,43 +1,40 @@
-"""What the machine says of itself while it trains: columns of the history, for people."""
+"""What the machine says of itself while it trains."""
 
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import psutil
 import torch
 
 from components import price
 from progan.device import device_name
+from progan.history import Readings
 
 GIB = 2**30
 
 
-def machine_readings(ranks: int) -> Callable[[], dict[str, Any]]:
+def machine_readings(ranks: int) -> Callable[[], Readings]:
     """A function that reads clock, device, and how busy and how full this process's GPU and CPUs are.
 
-    With several ranks the readings are the first one's. cpu_percent is the process's own since the call
-    before, 100 for each core; None stands for what cannot be read. A price is there where a
-    cluster's pod is told one.
+    With several ranks the readings are the first one's.
     """
     process = psutil.Process()
     process.cpu_percent()  # from here on there is a call before
     on_gpu = torch.cuda.is_available()
-    priced = {price.COLUMN: os.environ[price.VARIABLE]} if price.VARIABLE in os.environ else {}
 
-    def read() -> dict[str, Any]:
+    def read() -> Readings:
         filled = _of_gpu(torch.cuda.device_memory_used)
-        return {
-            "time": round(time.time(), 3),  # seconds since 1970
-            "device": device_name(),
-            "gpus": ranks if on_gpu else 0,
-            **priced,
-            "gpu_percent": _of_gpu(torch.cuda.utilization),
-            "gpu_memory_gib": None if filled is None else filled / GIB,
-            "cpu_percent": process.cpu_percent(),
-            "memory_gib": process.memory_info().rss / GIB,
-        }
+        return Readings(
+            time=round(time.time(), 3),
+            device=device_name(),
+            gpus=ranks if on_gpu else 0,
+            gpu_hour_price=os.environ.get(price.VARIABLE),
+            gpu_percent=_of_gpu(torch.cuda.utilization),
+            gpu_memory_gib=None if filled is None else filled / GIB,
+            cpu_percent=process.cpu_percent(),
+            memory_gib=process.memory_info().rss / GIB,
+        )
 
     return read
 

@@ -1,13 +1,11 @@
 """Train one phase: from the checkpoint before it to its own."""
 
-import csv
 import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +17,8 @@ from progan.cost import images_after
 from progan.dataset.reader import load_manifest, load_training_set
 from progan.device import best_device
 from progan.distributed import Ranks
-from progan.files import atomic_file, atomic_folder
+from progan.files import atomic_folder
+from progan.history import History
 from progan.metrics import swd
 from progan.networks import Generator
 from progan.progress import duration, show_progress
@@ -67,7 +66,7 @@ def train(
     with snapshots.alone(folder.name, f"is training {key}"):
         with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
             trainer.train(folder, Hooks(advance, measure, stopped, picture, machine_readings(ranks.size)))
-        _write_history(history, trainer.history)
+        History(tuple(trainer.history)).write(history)
         _write_pictures(grids, trainer.pictures)
         classes = [label.name for label in manifest.classes]
         facts = {"name": manifest.name, "images": manifest.images, "digest": digest, "classes": classes}
@@ -122,14 +121,6 @@ def _write_pictures(folder: Path, pictures: dict[str, bytes]) -> None:
     with atomic_folder(folder) as beside:
         for kimg, content in pictures.items():
             (beside / f"{kimg}.png").write_bytes(content)
-
-
-def _write_history(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Columns that only some rows have are empty in the others."""
-    with atomic_file(path) as beside, beside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 @contextmanager

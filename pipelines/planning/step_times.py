@@ -1,6 +1,5 @@
 """How long a phase trains and a stage works: own runs, then step_times.yaml, then arithmetic."""
 
-import csv
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ from components.score_network.stage import resolution_looked_at
 from progan.config import Config, NetworkConfig, validated
 from progan.cost import iteration_flops
 from progan.files import read_json
+from progan.history import History
 from progan.metrics import modes
 from progan.resolutions import phase_key
 from progan.snapshots import FACTS
@@ -138,21 +138,21 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
     """
     rates: dict[str, list[Rate]] = {}
     for file in sorted((root / "history").glob("r*.csv")):
-        with file.open(newline="") as lines:
-            *_, last = {}, *csv.DictReader(lines)
-        if not float(last.get("seconds") or 0):
+        history = History.read(file)
+        if not history.total.seconds:
             continue
+        last = history.rows[-1]
         facts = root / "checkpoints" / file.stem / FACTS
         made_with = read_json(facts).get("network") if facts.exists() else None
         network = NetworkConfig(**made_with) if made_with else config.network
-        resolution, gpus = int(file.stem[1:]), max(1, int(last.get("gpus") or 1))
+        resolution, gpus = int(file.stem[1:]), max(1, history.total.gpus)
         rate = Rate(
             resolution,
-            int(last["minibatch"]) // gpus,
+            last.minibatch // gpus,
             iteration_flops(network, resolution) / 1e6,
-            float(last["images"]) / float(last["seconds"]) / _together(gpus),
+            last.images / last.seconds / _together(gpus),
         )
-        rates.setdefault(last.get("device") or device, []).append(rate)
+        rates.setdefault(last.machine.device or device, []).append(rate)
     return tuple(Measured(name, "own run", OWN_SPREAD, tuple(found)) for name, found in rates.items())
 
 

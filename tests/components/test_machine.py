@@ -16,13 +16,13 @@ def test_readings_of_a_cpu(monkeypatch):
     while time.process_time() < busy_until:
         pass
     readings = read()
-    assert abs(readings["time"] - time.time()) < 5
-    assert (readings["device"], readings["gpus"]) == ("CPU", 0)
-    assert readings["gpu_percent"] is readings["gpu_memory_gib"] is None
-    assert readings["cpu_percent"] > 1
+    assert abs(readings.time - time.time()) < 5
+    assert (readings.device, readings.gpus) == ("CPU", 0)
+    assert readings.gpu_percent is readings.gpu_memory_gib is None
+    assert readings.cpu_percent > 1
     used = psutil.Process().memory_info().rss / 2**30
-    assert readings["memory_gib"] == pytest.approx(used, rel=0.2)
-    assert "gpu_hour_price" not in readings
+    assert readings.memory_gib == pytest.approx(used, rel=0.2)
+    assert readings.gpu_hour_price is None
 
 
 def test_readings_of_gpus(monkeypatch):
@@ -37,6 +37,6 @@ def test_readings_of_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "utilization", unknown)
     monkeypatch.setenv("PROGAN_GPU_HOUR_PRICE", "1.8 USD")
     readings = machine.machine_readings(ranks=2)()
-    assert (readings["device"], readings["gpus"]) == ("NVIDIA H100", 2)
-    assert readings["gpu_hour_price"] == "1.8 USD"
-    assert (readings["gpu_percent"], readings["gpu_memory_gib"]) == (None, 3.0)
+    assert (readings.device, readings.gpus) == ("NVIDIA H100", 2)
+    assert readings.gpu_hour_price == "1.8 USD"
+    assert (readings.gpu_percent, readings.gpu_memory_gib) == (None, 3.0)

@@ -11,17 +11,13 @@ from PIL import Image
 
 from components.register.registration import Registration
 from components.report.stage import report
-from components.train.stage import _write_history
 from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.errors import InputError
 from progan.files import read_json, write_json
 from tests.evaluations import EVALUATION, verdict
+from tests.histories import history
 from tests.layout import report_files
 
-ROW = {
-    "kimg": 0.0, "images": 0, "alpha": 1.0, "learning_rate": 0.001, "minibatch": 8, "d_loss": 1.0,
-    "g_loss": 2.0, "gradient_norm": 1.0, "skipped": 0, "seconds": 0.0, "images_per_second": 10.0, "swd": 50.0,
-}  # fmt: skip
 MEASURES = {
     "swd_16": 50.0, "swd_average": 51.0, "swd_floor_16": 5.0, "swd_floor_average": 5.5, "ms_ssim": 0.4,
     "ms_ssim_reals": 0.2, "nearest_distance": 30.0, "nearest_distance_reals": 24.0, "nearest_ratio": 1.25,
@@ -42,9 +38,8 @@ def page(tmp_path, monkeypatch, small_config):
     return page
 
 
-def trained(key, **columns):
-    rows = [ROW, ROW | {"kimg": 0.1, "images": 100, "seconds": 65.0, "swd": 40.0}]
-    _write_history(Path(f"history/{key}.csv"), [row | columns for row in rows])
+def trained(key, **readings):
+    history(**readings).write(Path(f"history/{key}.csv"))
 
 
 def evaluated(key, **measures):

@@ -10,7 +10,6 @@ import torch
 import yaml
 from PIL import Image
 
-from components.train.stage import _write_history
 from progan import config
 from progan.dataset.build import build
 from progan.dataset.reader import load_images, load_manifest
@@ -19,6 +18,7 @@ from progan.snapshots import read_checkpoint
 from progan.training import PhaseTrainer
 from tests.conftest import ROOT
 from tests.evaluations import evaluation
+from tests.histories import history
 
 COPIED = (
     "dvc.yaml",
@@ -80,8 +80,7 @@ def finish_phase(loaded, key):
     trainer.images_shown = trainer.schedule.total_images
     digest = load_manifest(DATASET).level(trainer.phase.resolution).digest
     trainer.write_checkpoint(Path("checkpoints") / key, {"name": "faces", "images": 24, "digest": digest})
-    row = {"images": trainer.images_shown, "minibatch": trainer.phase.minibatch, "seconds": SECONDS}
-    _write_history(Path(f"history/{key}.csv"), [row | {"images": 0, "seconds": 0.0}, row])
+    history(trainer.images_shown, SECONDS).write(Path(f"history/{key}.csv"))
     digest = read_checkpoint(Path("checkpoints") / key).digest
     replace(evaluation(key), checkpoint=digest).write(Path(f"evaluation/{key}.json"))
     for picture in (f"samples/{key}.png", f"samples/{key}-nearest.png", f"grids/{key}/00000.000.png"):

@@ -24,8 +24,10 @@ from pipelines.planning.step_times import (
 from progan import config, presets
 from progan.config import validated
 from progan.cost import iteration_flops
+from progan.history import History
 from progan.phases import Schedule
 from tests.conftest import ROOT
+from tests.histories import BEGIN, history
 
 CPU = Machine("CPU", 0)
 INCEPTION = {"inception_weights": "inception.pth", "inception_sha256": "ab" * 32}
@@ -77,22 +79,19 @@ def test_own_runs_come_first(small_config, tmp_path, monkeypatch):
     images, machine = 8000, Machine("NVIDIA A100-SXM4-80GB", 2)
     guessed = training(small_config, "r0008", images, machine, ())
     assert guessed.basis == "guessed"
-    history = Path("history/r0008.csv")
-    history.parent.mkdir()
-    history.write_text(
-        "images,minibatch,seconds,device,gpus\n0,8,0.0,,\n4000,8,100.0,NVIDIA A100-SXM4-80GB,2\n"
-    )
+    file = Path("history/r0008.csv")
+    history(4000, 100.0, device="NVIDIA A100-SXM4-80GB", gpus=2).write(file)
     own = own_rates(small_config, Path(), "CPU")
     found = training(small_config, "r0008", images, machine, own)
     assert found.basis == "own run"
     assert found.seconds.likely == pytest.approx(200)  # twice the images of that run, by as many GPUs
     assert found.seconds.low < 200 < found.seconds.high
     assert training(small_config, "r0008", images, CPU, own).basis.startswith("measured")
-    history.write_text("images,minibatch,seconds\n0,8,0.0\n4000,8,100.0\n")
+    history(4000, 100.0).write(file)
     here = own_rates(small_config, Path(), device_here().device)
     assert training(small_config, "r0008", images, device_here(), here).seconds.likely == pytest.approx(200)
-    for says_nothing in ("", "images,minibatch,seconds\n", "images,minibatch,seconds\n0,8,0.0\n"):
-        history.write_text(says_nothing)
+    for says_nothing in (History(), History((BEGIN,))):
+        says_nothing.write(file)
         assert own_rates(small_config, Path(), "CPU") == ()
 
 

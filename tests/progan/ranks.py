@@ -109,7 +109,7 @@ def main(folder, ranks):
     save("stopped", train(config, folder / "interrupted", ranks, stop_at=40))
     resumed = train(config, folder / "interrupted", ranks)
     save("resumed", resumed)
-    (folder / f"history.{ranks.rank}.json").write_text(json.dumps(resumed.history))
+    (folder / f"history.{ranks.rank}.json").write_text(json.dumps([row.columns for row in resumed.history]))
 
 
 if __name__ == "__main__":

@@ -140,9 +140,10 @@ def test_the_history_tells_means_over_the_ranks(small_config, ends, tmp_path):
     one.train(training.SnapshotFolder(FolderStore(tmp_path), "r0008", one.identity), hooks())
     for rank in (0, 1):
         rows = json.loads((ends[0] / f"history.{rank}.json").read_text())
-        assert [row["images"] for row in rows] == [row["images"] for row in one.history]
+        alone = [row.columns for row in one.history]
+        assert [row["images"] for row in rows] == [row["images"] for row in alone]
         for name in STATISTICS:
-            found, expected = ([row[name] for row in some[1:]] for some in (rows, one.history))
+            found, expected = ([row[name] for row in some[1:]] for some in (rows, alone))
             assert found == pytest.approx(expected, rel=1e-7)
 
 
@@ -192,7 +193,7 @@ def resumed_from(ends, folder, config, changes):
 
 def test_one_process_goes_on_with_what_two_ranks_began(small_config, ends, tmp_path):
     trainer = resumed_from(ends, tmp_path, small_config, {})
-    assert [row["images"] for row in trainer.history][-1] == trainer.images_shown == 120
+    assert trainer.history[-1].images == trainer.images_shown == 120
     assert_close(end_of(ends, "uninterrupted", 0), tensors_of(trainer))
 
 

@@ -9,6 +9,7 @@ import torch
 from progan import training
 from progan.config import PhaseConfig
 from progan.errors import InputError, Interrupted, Unavailable
+from progan.history import Readings
 from progan.snapshots import SnapshotFolder, read_checkpoint
 from progan.store import FolderStore
 
@@ -34,7 +35,7 @@ def hooks(stop_after=None, trainer=None):
         measure=lambda generator, alpha: 0.0,
         stop_requested=lambda: stop_after is not None and trainer.images_shown >= stop_after,
         picture=lambda generator, alpha: f"{generator.state_dict()} {alpha}".encode(),
-        machine=lambda: {"device": "an abacus"},
+        machine=lambda: Readings(device="an abacus"),
     )
 
 
@@ -120,7 +121,8 @@ def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeyp
 
     def losses(rows):
         return [
-            {name: row[name] for name in ("kimg", "alpha", "skipped", *training.STATISTICS)} for row in rows
+            {name: row.columns[name] for name in ("kimg", "alpha", "skipped", *training.STATISTICS)}
+            for row in rows
         ]
 
     assert losses(second.history) == losses(whole.history)
@@ -130,14 +132,14 @@ def test_history(small_config, noise, tmp_path):
     trainer = make_trainer(small_config, noise)
     trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.identity), hooks())
     rows = trainer.history
-    assert [row["images"] for row in rows] == list(range(0, 129, 8))
-    assert rows[0]["d_loss"] is None
-    assert all(np.isfinite(row["d_loss"]) for row in rows[1:])
-    measured = [row["images"] for row in rows if row["swd"] is not None]
+    assert [row.images for row in rows] == list(range(0, 129, 8))
+    assert rows[0].d_loss is None
+    assert all(np.isfinite(row.d_loss) for row in rows[1:])
+    measured = [row.images for row in rows if row.swd is not None]
     assert measured == [0, 80, 128]
-    assert rows[-1]["swd"] == 0.0
-    assert [row["device"] for row in rows] == ["an abacus"] * len(rows)
-    assert list(trainer.pictures) == [f"{row['kimg']:09.3f}" for row in rows if row["swd"] is not None]
+    assert rows[-1].swd == 0.0
+    assert [row.machine.device for row in rows] == ["an abacus"] * len(rows)
+    assert list(trainer.pictures) == [f"{row.kimg:09.3f}" for row in rows if row.swd is not None]
     assert len(set(trainer.pictures.values())) == 3
 
 
@@ -151,8 +153,8 @@ def test_no_time_of_training_is_lost_at_a_stop(small_config, noise, tmp_path, mo
         trainer.train(folder, hooks(24, trainer))
     trainer = make_trainer(small_config, noise)
     trainer.train(folder, hooks())
-    assert [row["seconds"] for row in trainer.history] == [0, 32, 64, 96, 128]
-    assert [row["images_per_second"] for row in trainer.history] == [None, 1, 1, 1, 1]
+    assert [row.seconds for row in trainer.history] == [0, 32, 64, 96, 128]
+    assert [row.images_per_second for row in trainer.history] == [None, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -161,11 +163,10 @@ def test_history_of_every_setting(small_config, noise, tmp_path, setting):
     trainer = make_trainer(changed(small_config, **SETTINGS[setting]), noise, labels=np.arange(64) % 5)
     trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.identity), hooks())
     for row in trainer.history[1:]:
-        gradient_norm = row.pop("gradient_norm")
-        assert (gradient_norm is None) == (setting.startswith(("least", "hinge")))
-        assert gradient_norm is None or gradient_norm > 0
-        assert np.isfinite([row[name] for name in ("d_loss", "g_loss", "real_score", "fake_score")]).all()
-        assert row["skipped"] == 0
+        assert (row.gradient_norm is None) == (setting.startswith(("least", "hinge")))
+        assert row.gradient_norm is None or row.gradient_norm > 0
+        assert np.isfinite([row.d_loss, row.g_loss, row.real_score, row.fake_score]).all()
+        assert row.skipped == 0
 
 
 def test_labels_matter(small_config, noise):
@@ -249,8 +250,8 @@ def test_critic_steps_that_do_not_divide_the_phase(small_config, noise, tmp_path
     config = changed(small_config, critic_steps=3)
     trainer = make_trainer(config, noise)
     trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.identity), hooks())
-    assert trainer.history[-1]["images"] == trainer.images_shown == 144
-    assert trainer.history[-1]["swd"] is not None
+    assert trainer.history[-1].images == trainer.images_shown == 144
+    assert trainer.history[-1].swd is not None
 
 
 class Away(FolderStore):

@@ -10,27 +10,23 @@ from PIL import Image
 
 from progan.dataset.manifest import Level, Manifest
 from progan.files import write_json
+from progan.history import History, Readings
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
 from progan.training import Hooks, PhaseTrainer
 from tests.evaluations import evaluation
 
-READINGS = {
-    "time": 1795598024.5, "device": "NVIDIA H100", "gpus": 2, "gpu_percent": 98, "gpu_memory_gib": 40.5,
-    "cpu_percent": 110.0, "memory_gib": None,
-}  # fmt: skip
-
-
+READINGS = Readings(
+    time=1795598024.5, device="NVIDIA H100", gpus=2, gpu_percent=98, gpu_memory_gib=40.5, cpu_percent=110.0
+)
 QUIET = Hooks(
-    lambda done, total: None, lambda generator, alpha: 50.0, lambda: False, machine=lambda: dict(READINGS)
+    lambda done, total: None, lambda generator, alpha: 50.0, lambda: False, machine=lambda: READINGS
 )
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, small_config, noise):
     """A finished run of one phase in an otherwise empty project folder."""
-    from components.train.stage import _write_history
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     config = small_config
@@ -40,7 +36,7 @@ def run(tmp_path, monkeypatch, small_config, noise):
     trainer = PhaseTrainer(config, config.phases["r0004"], images, "data", None, torch.device("cpu"), labels)
     trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), "r0004", trainer.identity), QUIET)
     trainer.write_checkpoint(Path("checkpoints/r0004"), {"name": "noise", "images": 64, "digest": "data"})
-    _write_history(Path("history/r0004.csv"), trainer.history)
+    History(tuple(trainer.history)).write(Path("history/r0004.csv"))
     measured = replace(evaluation(), kimg=0.08, identity=trainer.identity)
     measured.write(Path("evaluation/r0004.json"))
     grids = dict.fromkeys(["grids/r0004/00014.000.png", "grids/r0004/00017.120.png"], (8, 8))

@@ -8,13 +8,14 @@ from pathlib import Path
 from components.evaluate.measures import MEASURES, swd_level
 from components.gate.verdict import Verdict
 from components.register import pages
-from components.register.history import History
 from components.register.promotion import promote
 from components.register.registry import Champion, client
 from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.files import read_json
+from progan.history import History
 from tests.components.register.finished_run import change_evaluation, child_of, run_gate_and_register
 from tests.evaluations import EVALUATION, evaluation, verdict
+from tests.histories import history
 
 
 def test_the_descriptions(run):
@@ -75,10 +76,8 @@ def test_what_a_conditional_run_shows(run):
 
 def test_what_a_run_on_a_cluster_cost(run):
     """In the description of the version, and of the phase's run."""
-    with Path("history/r0004.csv").open("w") as file:
-        print("kimg,images,seconds,device,gpus,gpu_hour_price", file=file)
-        for images, seconds in ((0, 0), (80, 12060)):
-            print(f"{images / 1000},{images},{seconds},NVIDIA H100,2,1.8 USD", file=file)
+    card = {"device": "NVIDIA H100", "gpus": 2, "gpu_hour_price": "1.8 USD"}
+    history(80, 12060.0, **card).write(Path("history/r0004.csv"))
     parent = run_gate_and_register(run).run
     described = client().get_model_version(run.register.model, "1").description
     cost = "Trained for 0.08 kimg in 3h 21m on 2 × NVIDIA H100 (6.7 GPU-hours, 12.06 USD)."
@@ -109,8 +108,10 @@ def test_measures_stand_beside_those_of_real_images(run):
 def test_the_longest_description_fits_into_the_database(run):
     """Nine phases of a conditional model, each on other cards, with all measures that one run can have."""
     phases = {f"r{2**level:04d}": run.phases["r0004"] for level in range(2, 11)}
-    card = {"gpus": "8", "gpu_hour_price": "12.34 USD", "device": "NVIDIA A100-SXM4-80GB"}
-    begin, row = ({"seconds": seconds, "images": "12000000"} | card for seconds in ("0", "1e6"))
+    card = {"gpus": 8, "gpu_hour_price": "12.34 USD"}
+    histories = {
+        key: history(12_000_000, 1e6, device=f"NVIDIA A100-SXM4-80GB {key}", **card) for key in phases
+    }
     exclusive = "classifier_score", "modes", "modes_kl"  # never beside the Inception score
     rows = [row for row in MEASURES if row.name not in exclusive] + [swd_level(2**n) for n in range(4, 11)]
     measures = {name: 1 / 3 for row in rows for name in (row.name, row.reals) if name}
@@ -121,7 +122,6 @@ def test_the_longest_description_fits_into_the_database(run):
         champion=Champion("12", "data", 1024, measures),
     )
     judged = replace(judged, reasons=judged.reasons * 5)
-    histories = {key: History([begin, row | {"device": f"{row['device']} {key}"}]) for key in phases}
     classes = tuple(ClassCount("c" * 20, 1) for _ in range(40))
     manifest = Manifest(2, "celeba-hq", "n" * 40, {}, 200_000, 3, classes, 0, 0, (), {}, {})
     network, model = replace(run.network, label_size=40), replace(run.register, model="m" * 60)
