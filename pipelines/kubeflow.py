@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines: reach it, start a run, find one, and wait for its end."""
+"""Kubeflow Pipelines: start a run, find one, and wait for its end."""
 
 import contextlib
 import io
@@ -10,12 +10,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from progan.errors import InputError, Interrupted, Unavailable
-
-if TYPE_CHECKING:
-    from pipelines.profile import Profile
 
 TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
@@ -29,22 +26,97 @@ def address(ui: str, run: str) -> str:
     return f"{ui.rstrip('/')}/#/runs/details/{run}"
 
 
-def connect(host: str, token_file: Path, namespace: str) -> tuple[Any, str | None]:
-    """A client, and the namespace that runs belong to where a Kubeflow has several users."""
-    from kfp import Client
-    from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
+class Kubeflow:
+    """The service at `host`. Runs and experiments are named by their ids.
 
-    host, token = host.rstrip("/"), _token(token_file)
-    multi_user = _health(host, token).get("multi_user", False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        client = Client(
-            host=host,
-            namespace=namespace if multi_user else "kubeflow",
-            credentials=ServiceAccountTokenVolumeCredentials(str(token_file)) if token else None,
-            ssl_ca_cert=os.environ.get("SSL_CERT_FILE"),
-        )
-    return client, namespace if multi_user else None
+    namespace: whose they are, if the service has several users.
+    """
+
+    def __init__(self, host: str, token_file: Path, namespace: str) -> None:
+        from kfp import Client
+        from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
+
+        self.host = host.rstrip("/")
+        with _clear_errors(self.host), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            token = _token(token_file)
+            self.namespace = namespace if _health(self.host, token).get("multi_user") else None
+            self.client = Client(
+                host=self.host,
+                namespace=self.namespace or "kubeflow",
+                credentials=ServiceAccountTokenVolumeCredentials(str(token_file)) if token else None,
+                ssl_ca_cert=os.environ.get("SSL_CERT_FILE"),
+            )
+
+    def experiment(self, name: str) -> str:
+        """The experiment of this name, which is made if there is none."""
+        with _clear_errors(self.host), contextlib.redirect_stdout(io.StringIO()):
+            return self.client.create_experiment(name, namespace=self.namespace).experiment_id
+
+    def start(self, text: str, experiment: str, name: str, service_account: str) -> str:
+        """Start the compiled pipeline `text`; its run."""
+        with (
+            _clear_errors(self.host),
+            TemporaryDirectory() as folder,
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            file = Path(folder) / "pipeline.yaml"
+            file.write_text(text)
+            run = self.client.run_pipeline(experiment, name, str(file), service_account=service_account)
+        return run.run_id
+
+    def first_run(self, experiment: str, name: str) -> str | None:
+        """The earliest run of this name that is under way or succeeded."""
+        named = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
+        with _clear_errors(self.host):
+            answer = self.client.list_runs(page_size=100, experiment_id=experiment, filter=json.dumps(named))
+        runs = [run for run in answer.runs or [] if run.state not in ENDED_BADLY]
+        return min(runs, key=lambda run: (run.created_at, run.run_id)).run_id if runs else None
+
+    def settled(self, experiment: str, name: str, mine: str) -> str:
+        """The run of this name that stays when others start one at the same time as `mine`.
+
+        Two may both have found none and started one. So each looks again when whoever did that in the same
+        second is done: all see the same runs then, and all but the first terminate their own.
+        """
+        time.sleep(SETTLE_SECONDS)
+        first = self.first_run(experiment, name) or mine
+        if first != mine:
+            with _clear_errors(self.host):
+                self.client.terminate_run(mine)
+        return first
+
+    def state(self, run: str) -> str:
+        """What the service says of the run."""
+        with _clear_errors(self.host):
+            return str(self.client.get_run(run).state)
+
+    def wait(self, run: str, url: str) -> str:
+        """Ask until the run has ended, whatever goes wrong for some minutes; the state it ended in."""
+        try:
+            with _clear_errors(self.host):
+                return self._end(run)
+        except KeyboardInterrupt:
+            raise Interrupted(f"{run}: goes on, it is only not waited for any more; look at {url}") from None
+
+    def _end(self, run: str) -> str:
+        import kfp_server_api
+        import urllib3
+
+        unanswered, state = 0, None
+        while state not in ENDED:
+            time.sleep(POLL_SECONDS)
+            try:
+                before, state = state, self.client.get_run(run).state
+            except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError):
+                unanswered += 1
+                if unanswered > MAX_UNANSWERED:
+                    raise
+            else:
+                unanswered = 0
+                if state != before:
+                    print(state, flush=True)
+        return str(state)
 
 
 def _token(file: Path) -> str | None:
@@ -66,84 +138,12 @@ def _health(host: str, token: str | None) -> dict[str, Any]:
         return json.load(answer)
 
 
-def find_or_make_experiment(client: Any, name: str, namespace: str | None) -> str:
-    """The id of the experiment of this name."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        return client.create_experiment(name, namespace=namespace).experiment_id
-
-
-def start(client: Any, text: str, experiment: str, name: str, profile: "Profile") -> str:
-    """Start the compiled pipeline in the experiment with this id; the id of its run."""
-    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        file = Path(folder) / "pipeline.yaml"
-        file.write_text(text)
-        run = client.run_pipeline(experiment, name, str(file), service_account=profile.service_account)
-    return run.run_id
-
-
-def first_run(client: Any, experiment: str, name: str) -> str | None:
-    """The earliest run of this name that is under way or succeeded."""
-    named = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
-    answer = client.list_runs(page_size=100, experiment_id=experiment, filter=json.dumps(named))
-    runs = [run for run in answer.runs or [] if run.state not in ENDED_BADLY]
-    return min(runs, key=lambda run: (run.created_at, run.run_id)).run_id if runs else None
-
-
-def settled(client: Any, experiment: str, name: str, mine: str) -> tuple[str, bool]:
-    """The run of this name that stays when others start one at the same time as `mine`; whether it is mine.
-
-    Two may both have found none and started one. So each looks again when whoever did that in the same second
-    is done: all see the same runs then, and all but the first terminate their own.
-    """
-    time.sleep(SETTLE_SECONDS)
-    first = first_run(client, experiment, name) or mine
-    if first != mine:
-        client.terminate_run(mine)
-    return first, first == mine
-
-
-def state(host: str, token_file: Path, namespace: str, run: str) -> str:
-    """What Kubeflow says of the run."""
-    with clear_errors(host):
-        client, _ = connect(host, token_file, namespace)
-        return str(client.get_run(run).state)
-
-
-def wait(client: Any, run: str, url: str) -> str:
-    """Ask until the run has ended, whatever goes wrong for some minutes; the state it ended in."""
-    try:
-        return _end(client, run)
-    except KeyboardInterrupt:
-        raise Interrupted(f"{run}: goes on, it is only not waited for any more; look at {url}") from None
-
-
-def _end(client: Any, run: str) -> str:
-    import kfp_server_api
-    import urllib3
-
-    unanswered, state = 0, None
-    while state not in ENDED:
-        time.sleep(POLL_SECONDS)
-        try:
-            before, state = state, client.get_run(run).state
-        except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError):
-            unanswered += 1
-            if unanswered > MAX_UNANSWERED:
-                raise
-        else:
-            unanswered = 0
-            if state != before:
-                print(state, flush=True)
-    return str(state)
-
-
 @contextlib.contextmanager
-def clear_errors(host: str) -> Iterator[None]:
+def _clear_errors(host: str) -> Iterator[None]:
     """One line for a host that does not answer or says no."""
     import kfp_server_api
     import urllib3
 
-    host = host.rstrip("/")
     try:
         yield
     except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:

@@ -1,9 +1,10 @@
 """Start a run on the cluster once for each state of parameters and data."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipelines.kubeflow import Kubeflow
     from pipelines.profile import Profile
     from progan.config import Config
 
@@ -11,25 +12,23 @@ KEY_DIGITS = 16
 
 
 def started_once(
-    host: str, client: Any, home: str, key: str, config: "Config", profile: "Profile", dataset: Path
+    kubeflow: "Kubeflow", home: str, key: str, config: "Config", profile: "Profile", dataset: Path
 ) -> tuple[str, bool]:
-    """The run of this key in the experiment with the id `home`; whether it was started just now."""
-    from pipelines import kubeflow
+    """The run of this key in the experiment `home`; whether it was started just now."""
     from pipelines.compiling import compiled
     from pipelines.hand_over import hand_over_and_tell
     from pipelines.known_dataset import planned_dataset
     from pipelines.lint import refuse
 
     name = f"{config.register.model} {key}"
-    with kubeflow.clear_errors(host):
-        before = kubeflow.first_run(client, home, name)
-    if before is not None:
-        return before, False
+    if earlier := kubeflow.first_run(home, name):
+        return earlier, False
     text = compiled(config, profile, planned_dataset(config, str(dataset)))
     refuse(text, config, profile)
     hand_over_and_tell(config, profile, dataset)
-    with kubeflow.clear_errors(host):
-        return kubeflow.settled(client, home, name, kubeflow.start(client, text, home, name, profile))
+    mine = kubeflow.start(text, home, name, profile.service_account)
+    first = kubeflow.settled(home, name, mine)
+    return first, first == mine
 
 
 def run_key(config: "Config", dataset: Path) -> str:

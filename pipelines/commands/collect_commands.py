@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from pipelines.commands import options
-from pipelines.kubeflow import TOKEN_OF_POD
+from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow, address
 
 
 def collect(
@@ -46,7 +46,7 @@ def collect(
 
     Example: progan collect 6f3c7a1e-… --host https://kubeflow.example.org/pipeline --push
     """
-    from pipelines import collecting, kubeflow
+    from pipelines import collecting
     from pipelines.compiling import storage_of
     from pipelines.profile import load_profile
     from progan import config
@@ -54,10 +54,10 @@ def collect(
     loaded, cluster = config.load(params), load_profile(profile)
     uri = results or cluster.storage.results
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        ended = host and kubeflow.state(host, token_file, namespace or cluster.namespace, run)
+        ended = host and Kubeflow(host, token_file, namespace or cluster.namespace).state(run)
         storage = storage_of(loaded, cluster)
         found = collecting.collect(run, uri, ended, loaded, storage, options.DATASET, push)
-        found = replace(found, url=kubeflow.address(ui or host, run) if host else None)
+        found = replace(found, url=address(ui or host, run) if host else None)
     if md:
         md.write_text(collecting.as_markdown(found, loaded, cluster))
     options.print_json(asdict(found)) if as_json else print(collecting.as_text(found))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.commands import options
-from pipelines.kubeflow import TOKEN_OF_POD
+from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow, address
 
 if TYPE_CHECKING:
     from pipelines.profile import Profile
@@ -115,7 +115,6 @@ def submit(
 
     Example: progan submit --host https://kubeflow.example.org/pipeline --token-file token --wait
     """
-    from pipelines import kubeflow
     from pipelines.compiling import compiled
     from pipelines.hand_over import hand_over_and_tell
     from pipelines.lint import refuse
@@ -123,17 +122,15 @@ def submit(
     loaded, cluster, digest = _read_all(params, profile, image, dataset)
     text = compiled(loaded, cluster, digest)
     refuse(text, loaded, cluster)
-    name = experiment or loaded.register.model
-    with kubeflow.clear_errors(host):
-        client, user_namespace = kubeflow.connect(host, token_file, namespace or cluster.namespace)
+    kubeflow = Kubeflow(host, token_file, namespace or cluster.namespace)
     handed = hand_over_and_tell(loaded, cluster, dataset)
-    to_people = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-    with kubeflow.clear_errors(host), to_people:
-        home = kubeflow.find_or_make_experiment(client, name, user_namespace)
-        run = kubeflow.start(client, text, home, f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}", cluster)
-        url = kubeflow.address(ui or host, run)
+    name = experiment or loaded.register.model
+    run_name = f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    run = kubeflow.start(text, kubeflow.experiment(name), run_name, cluster.service_account)
+    url = address(ui or host, run)
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         print(url, flush=True)
-        state = kubeflow.wait(client, run, url) if wait else None
+        state = kubeflow.wait(run, url) if wait else None
     if as_json:
         options.print_json({"run": run, "url": url, "handed_over": handed, "state": state})
     if wait and state != "SUCCEEDED":

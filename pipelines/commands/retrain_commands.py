@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.commands import options
-from pipelines.kubeflow import TOKEN_OF_POD
+from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow, address
 
 if TYPE_CHECKING:
     from pipelines.planning.tasks import Plan
@@ -32,7 +32,6 @@ def retrain(
 
     Example: progan retrain --host https://kubeflow.example.org/pipeline --max-cost 500
     """
-    from pipelines import kubeflow
     from pipelines.budget import over_budget
     from pipelines.planning.cluster import plan_cluster
     from pipelines.planning.here import is_up_to_date
@@ -49,11 +48,10 @@ def retrain(
     if refusal := over_budget(plan, max_cost, max_hours):
         _answer("over-budget", key, plan, as_json)
         raise refusal
-    with kubeflow.clear_errors(host):
-        client, user_namespace = kubeflow.connect(host, token_file, namespace or cluster.namespace)
-        home = kubeflow.find_or_make_experiment(client, experiment or loaded.register.model, user_namespace)
-    run, is_new = started_once(host, client, home, key, loaded, cluster, dataset)
-    _answer("submitted" if is_new else "found", key, plan, as_json, kubeflow.address(ui or host, run))
+    kubeflow = Kubeflow(host, token_file, namespace or cluster.namespace)
+    home = kubeflow.experiment(experiment or loaded.register.model)
+    run, is_new = started_once(kubeflow, home, key, loaded, cluster, dataset)
+    _answer("submitted" if is_new else "found", key, plan, as_json, address(ui or host, run))
 
 
 def start_from_champion(

@@ -13,7 +13,7 @@ from progan.snapshots import read_checkpoint
 from progan.training import fingerprint
 from tests.conftest import shrunk_params
 from tests.pipelines.conftest import Project
-from tests.pipelines.test_run import checkpoints, digests_of, run
+from tests.pipelines.test_local_run import checkpoints, digests_of, run
 
 pytestmark = pytest.mark.slow
 

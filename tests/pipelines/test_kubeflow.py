@@ -118,9 +118,9 @@ def test_waiting_outlasts_a_service_that_is_away(service, monkeypatch):
     monkeypatch.setattr(kubeflow, "POLL_SECONDS", 0.01)
     answers = iter([(503, {}), (503, {}), {"state": "RUNNING"}, (500, {}), {"state": "SUCCEEDED"}])
     service.answers["GET", f"{API}/runs/run-1"] = lambda request: next(answers)
-    client, namespace = kubeflow.connect(service.url, kubeflow.TOKEN_OF_POD, "progan")
-    assert namespace == "progan"
-    assert kubeflow.wait(client, "run-1", "address") == "SUCCEEDED"
+    asked = kubeflow.Kubeflow(service.url, kubeflow.TOKEN_OF_POD, "progan")
+    assert asked.namespace == "progan"
+    assert asked.wait("run-1", "address") == "SUCCEEDED"
 
 
 def test_what_can_be_wrong(new_project, service, tmp_path, monkeypatch):
