@@ -32,7 +32,7 @@ def error_of(done):
         ),
         (
             {"dataset": {"resolution": 48}},
-            "params.yaml: dataset: resolution must be a power of two from 4 to 1024, not 48",
+            "params.yaml: dataset.resolution: must be a power of two from 4 to 1024, not 48",
         ),
         ({"network": {"fmap_max": "wide"}}, "params.yaml: network.fmap_max: input should be a valid integer"),
         ({"dataset": {"source": "flder"}}, "flder"),
@@ -144,9 +144,7 @@ def test_no_space_left(new_project, photographs, small_disk):
         dataset={"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
     )
     build(config.load(project.root / "params.yaml").dataset, project.root / "data/multires", workers=1)
-    told = error_of(
-        project.run("progan", "train", "r0004", "--snapshots", str(small_disk("16k") / "s"))
-    )
+    told = error_of(project.run("progan", "train", "r0004", "--snapshots", str(small_disk("16k") / "s")))
     assert "no space left on the disk; free some and run again" in told
     assert not (project.root / "checkpoints/r0004").exists()
 
