@@ -28,7 +28,7 @@ def page(text: str) -> str:
 def _tables() -> Iterator[str]:
     for name, annotation in field_types(Config).items():
         key, section = _keyed_section(_type_and_notes(annotation)[0])
-        yield f"### {name}{f'.{key}' if key else ''}\n"
+        yield f"### `{name}{f'.{key}' if key else ''}`\n"
         yield f"{_linked(inspect.getdoc(section) or '')}\n"
         yield "| key | value | meaning |\n|---|---|---|"
         types = field_types(section)

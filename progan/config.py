@@ -40,6 +40,7 @@ A_FRACTION = Constraint("from 0 to 1", lambda value: 0 <= value <= 1)
 A_DECAY = Constraint("at least 0 and below 1", lambda value: 0 <= value < 1)
 A_SEED = Constraint(f"from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
 A_SHA256 = Constraint("64 hexadecimal digits", lambda value: re.fullmatch(r"[0-9a-f]{64}", value))
+A_LOSS = Constraint(f"one of {', '.join(LOSSES)}", lambda value: value in LOSSES)
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class TrainingConfig(Checked):
         int, Constraint("1 or more", lambda value: value >= 1), "discriminator updates per generator update"
     ]
     mirror: Annotated[bool, "flip each real image horizontally with probability ½"]
-    loss: Annotated[str, 'adversarial loss: see "Losses"']
+    loss: Annotated[str, A_LOSS, 'adversarial loss: see "Losses"']
     loss_parameters: Annotated[dict[str, float], 'weights of its terms: see "Losses"']
     update: Annotated[
         Literal["alternating", "joint"],
@@ -206,15 +207,8 @@ class TrainingConfig(Checked):
             yield "critic_steps", f"must be 1 if update is joint, not {critic_steps}"
 
     @staticmethod
-    def check_loss(loss: str) -> Faults:
-        if loss not in LOSSES:
-            yield "loss", f"there is none called {loss}; {hint(loss, LOSSES)}"
-
-    @staticmethod
     def check_loss_parameters(loss: str, loss_parameters: dict[str, float]) -> Faults:
         """They must be the arguments of the function that `loss` names."""
-        if loss not in LOSSES:
-            return
         arguments = inspect.signature(LOSSES[loss]).parameters
         for key in [key for key in loss_parameters if key not in arguments]:
             meant = hint(key, arguments, None if arguments else "it has none")

@@ -56,8 +56,11 @@ def test_as_text_and_back(small_params, small_config):
         ("training.ema_decay", 1, "must be at least 0 and below 1, not 1.0"),
         ("training.adam_betas", [0, 1], "must be at least 0 and below 1 each, not (0.0, 1.0)"),
         ("training.mirror", "perhaps", "input should be a valid boolean"),
-        ("training.loss", "wgan-gb", "there is none called wgan-gb; did you mean wgan-gp?"),
-        ("training.loss", "l", "there is none called l; known here: wgan-gp, non-saturating"),
+        (
+            "training.loss",
+            "wgan-gb",
+            "must be one of wgan-gp, non-saturating, least-squares, hinge, not 'wgan-",
+        ),
         ("training.update", "both", "input should be 'alternating' or 'joint'"),
         ("training.label_weight", -1, "must be 0 or more, not -1.0"),
         ("dataset", None, "a mapping of keys to values is expected"),
@@ -334,14 +337,6 @@ def docs():
 def test_the_page_is_what_is_generated(docs):
     text = (ROOT / "docs/params.md").read_text()
     assert docs["page"](text) == text, "run: python docs/params.py"
-
-
-def test_every_parameter_has_its_row(docs, small_params):
-    tables = {part.partition(".")[0].split()[0]: part for part in docs["page"]("").split("### ")[1:]}
-    for name in config.Config.__dataclass_fields__:
-        section = small_params[name]
-        keys = next(iter(section.values()), {}) if name in ("paint", "warm_start", "phases") else section
-        assert [key for key in keys if f"\n| `{key}` | " not in tables[name]] == []
 
 
 def test_a_default_is_told(docs):
