@@ -3,29 +3,38 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from components.stages import Task
-from progan.config import read_yaml, validated
-from progan.errors import InputError
 from progan.resolutions import RESOLUTIONS, phase_key
+from progan.validation import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Checked,
+    Constraint,
+    Fault,
+    Faults,
+    examined,
+    read_yaml,
+    refusal,
+)
 
-STAGES = "stages"  # the entry of `pods` for what is no training
+STAGES = "stages"  # the entry of `pods` for every stage but training
+ENTRIES = [STAGES, *map(phase_key, RESOLUTIONS)]
 FIRST_PAUSE_SECONDS, PAUSE_FACTOR = 60, 2  # before a retry, and how it grows
 QUEUE_SECONDS = 24 * 3600  # that an attempt may wait for a node: the window counts it, the timeout does not
-NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"  # of a Kubernetes object
-LABEL = (
-    r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # of a namespace, and of a volume: Kubeflow calls it as its claim
+
+AN_OBJECT_NAME = Constraint(
+    "a name of a Kubernetes object", lambda value: re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", value)
+)
+A_LABEL = Constraint(  # Kubeflow names a volume after its claim, so that a claim's name must be a label, too
+    "a DNS label: a-z, 0-9 and -, at most 63 characters",
+    lambda value: re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value),
 )
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
-
-
 @dataclass(frozen=True)
-class Toleration:
+class Toleration(Checked):
     """A taint of nodes that a pod does not mind."""
 
     key: str
@@ -33,11 +42,10 @@ class Toleration:
     value: str | None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
-    def __post_init__(self) -> None:
-        _require(
-            (self.operator == "Equal") == (self.value is not None),
-            f"{self.key}: Equal needs a value, and Exists has none",
-        )
+    @staticmethod
+    def check_value(operator: str, value: str | None) -> Faults:
+        if (operator == "Equal") != (value is not None):
+            yield "value", "Equal needs a value, Exists must have null"
 
 
 @dataclass(frozen=True)
@@ -49,34 +57,32 @@ class SpotNodes:
 
 
 @dataclass(frozen=True)
-class Pod:
+class Pod(Checked):
     """What one pod gets."""
 
     gpu: str | None  # the value of `gpu_label` on its nodes; null: any card
-    gpus: int
+    gpus: Annotated[int, Constraint("from 0 to 8, those of one node", lambda value: 0 <= value <= 8)]
     gpu_memory_gib: float  # of one card
-    gpu_hour_price: float
-    cpu: float
-    memory_gib: float
-    shm_gib: float
-    ephemeral_gib: float
+    gpu_hour_price: Annotated[float, NOT_NEGATIVE]
+    cpu: Annotated[float, POSITIVE]
+    memory_gib: Annotated[float, POSITIVE]
+    shm_gib: Annotated[float, POSITIVE]
+    ephemeral_gib: Annotated[float, POSITIVE]
     node_selectors: dict[str, str]
     tolerations: tuple[Toleration, ...]
     spot: bool
-    timeout_hours: float  # of one attempt
-    retries: int
+    timeout_hours: Annotated[float, POSITIVE]  # of one attempt
+    retries: Annotated[int, NOT_NEGATIVE]
 
-    def __post_init__(self) -> None:
-        for name in ("cpu", "memory_gib", "shm_gib", "ephemeral_gib", "timeout_hours"):
-            _require(getattr(self, name) > 0, f"{name} must be positive")
-        for name in ("retries", "gpu_hour_price"):
-            _require(getattr(self, name) >= 0, f"{name} must not be negative")
-        _require(0 <= self.gpus <= 8, f"gpus: from 0 to 8, those of one node, not {self.gpus}")
-        _require(
-            (self.gpus > 0) == (self.gpu_memory_gib > 0),
-            "gpu_memory_gib must be positive where there are gpus, and 0 where there are none",
-        )
-        _require(self.shm_gib < self.memory_gib, "shm_gib is a part of memory_gib, and must be smaller")
+    @staticmethod
+    def check_gpu_memory(gpus: int, gpu_memory_gib: float) -> Faults:
+        if (gpus > 0) != (gpu_memory_gib > 0):
+            yield "gpu_memory_gib", "must be positive if there are gpus, and 0 if there are none"
+
+    @staticmethod
+    def check_shared_memory(shm_gib: float, memory_gib: float) -> Faults:
+        if shm_gib >= memory_gib:
+            yield "shm_gib", "is part of memory_gib and must be smaller"
 
     @property
     def timeout_seconds(self) -> int:
@@ -116,31 +122,35 @@ class SharedStorage:
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Checked):
     """The whole of infra/cluster.yaml."""
 
     image: str
-    namespace: str
-    service_account: str
-    queue: str | None
-    mlflow: str
+    namespace: Annotated[str, A_LABEL]
+    service_account: Annotated[str, AN_OBJECT_NAME]
+    queue: Annotated[str | None, AN_OBJECT_NAME]
+    mlflow: Annotated[str, Constraint("an http(s) URL", lambda value: re.match(r"https?://", value))]
     storage: SharedStorage
     volumes: dict[str, str]
     secrets: dict[str, dict[str, str]]
-    currency: str  # of every gpu_hour_price
+    currency: Annotated[str, Constraint("one word, such as USD", lambda value: re.fullmatch(r"\S+", value))]
     gpu_label: str
     spot: SpotNodes
     pods: dict[str, Pod]
 
-    def __post_init__(self) -> None:
-        for name in (self.service_account, *self.secrets, *([self.queue] if self.queue else [])):
-            _require(bool(re.fullmatch(NAME, name)), f"{name!r} is no name of a Kubernetes object")
-        for name in (self.namespace, *self.volumes):
-            _require(bool(re.fullmatch(LABEL, name)), f"{name!r} is no name of a namespace or a volume")
-        _require(re.match(r"https?://", self.mlflow) is not None, f"mlflow: {self.mlflow} is no http(s) URL")
-        _require(bool(re.fullmatch(r"\S+", self.currency)), "currency: one word is expected, such as USD")
-        for path in self.volumes.values():
-            _require(path.startswith("/"), f"volumes: {path}: must be an absolute path")
+    @staticmethod
+    def check_volumes(volumes: dict[str, str]) -> Faults:
+        for claim, folder in volumes.items():
+            if not A_LABEL.holds(claim):
+                yield f"volumes.{claim}", f"the key must be {A_LABEL.description}"
+            if not folder.startswith("/"):
+                yield f"volumes.{claim}", f"must be an absolute path, not {folder!r}"
+
+    @staticmethod
+    def check_secrets(secrets: dict[str, dict[str, str]]) -> Faults:
+        for name in secrets:
+            if not AN_OBJECT_NAME.holds(name):
+                yield f"secrets.{name}", f"the key must be {AN_OBJECT_NAME.description}"
 
     def node_labels(self, pod: Pod) -> dict[str, str]:
         """Those that a node of `pod` must have."""
@@ -164,27 +174,46 @@ class Profile:
 
 
 def load_profile(path: Path, image: str | None = None) -> Profile:
-    """Read and check `path`, with `image` in the place of its own. Raises InputError that names the key."""
+    """Read and check `path`, with `image` instead of its own. Raises InputError that names every fault."""
     values = read_yaml(path, "give --profile")
+    faults: list[Fault] = []
     if isinstance(values, dict):
         values |= {"image": image} if image else {}
-        if isinstance(values.get("pods"), dict):
-            values["pods"] = _filled(values["pods"], f"{path}: pods")
-    return validated(Profile, values, str(path))
+        if isinstance(pods := values.get("pods"), dict):
+            faults += _misplaced(pods)
+            values["pods"] = _filled(pods)
+    profile, found = examined(Profile, values)
+    if faults := [*faults, *_without_inherited(found)]:
+        raise refusal(str(path), faults)
+    return profile
 
 
-def _filled(pods: dict[Any, Any], where: str) -> dict[str, Any]:
-    """Every entry with what it does not name taken from the one before it."""
-    known = [STAGES, *map(phase_key, RESOLUTIONS)]
+def _misplaced(pods: dict[Any, Any]) -> Faults:
+    """Entries that are unknown or not in order."""
     for key in pods:
-        if key not in known:
-            raise InputError(f"{where}.{key}: unknown entry; known here: {', '.join(known)}")
-    if list(pods) != [key for key in known if key in pods] or list(pods)[:2] != known[:2]:
-        raise InputError(f"{where}: begins with {known[0]} and {known[1]}, then goes up by resolution")
-    filled: dict[str, Any] = {}
+        if isinstance(key, str) and key not in ENTRIES:
+            yield f"pods.{key}", f"unknown entry; known here: {', '.join(ENTRIES)}"
+    ordered = [key for key in ENTRIES if key in pods]
+    if [key for key in pods if key in ENTRIES] != ordered or ordered[:2] != ENTRIES[:2]:
+        yield "pods", f"must begin with {ENTRIES[0]} and {ENTRIES[1]}, then go up by resolution"
+
+
+def _filled(pods: dict[Any, Any]) -> dict[Any, Any]:
+    """Every entry with what it does not give taken from the one before it."""
+    filled: dict[Any, Any] = {}
     before: dict[str, Any] = {}
     for key, entry in pods.items():
-        if not isinstance(entry, dict):
-            raise InputError(f"{where}.{key}: a mapping of keys to values is expected")
-        filled[key] = before = before | entry
+        if isinstance(entry, dict):
+            entry = before = before | entry
+        filled[key] = entry
     return filled
+
+
+def _without_inherited(faults: list[Fault]) -> list[Fault]:
+    """A fault of an entry of `pods` only once, not of the entries after it again."""
+    once: dict[Fault, Fault] = {}
+    for key, problem in faults:
+        section, _, rest = key.partition(".")
+        field = rest.partition(".")[2]
+        once.setdefault((field, problem) if section == "pods" and field else (key, problem), (key, problem))
+    return list(once.values())

@@ -1,88 +1,99 @@
-"""params.yaml as typed, frozen, validated values. Every error names the key.
+"""params.yaml as typed, frozen, validated values; each parameter is described where it is declared.
 
-The classes are plain dataclasses so that training needs nothing else; `load` checks a file against
-them with pydantic. There are no defaults: what decides a result stands in params.yaml.
+docs/params.md is generated from these classes: `python docs/params.py`.
+
+What decides a result stands in params.yaml, so parameters have no defaults, with one exception: a parameter
+that is added later may have as its default the value that means "as before", its neutral value. Older files
+may lack the parameter, and at this value it is no part of an identity (`deciding`): nothing is trained again.
 """
 
 import dataclasses
 import inspect
 import json
 import re
-import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-import yaml
+from typing import Annotated, Any, Literal
 
 from progan.errors import InputError, hint
 from progan.files import canonical_json
 from progan.losses import LOSSES, Loss
 from progan.resolutions import RESOLUTIONS, FeatureMaps, phase_key, resolutions_between
+from progan.validation import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Checked,
+    Constraint,
+    Faults,
+    default_of,
+    read_yaml,
+    validated,
+)
 
-T = TypeVar("T")
+Name = Annotated[str, "NAME"]
+PhaseKey = Annotated[str, "rNNNN"]
 
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
-
-
-def _require_resolution(value: int, key: str) -> None:
-    _require(value in RESOLUTIONS, f"{key} must be a power of two from 4 to 1024, not {value}")
-
-
-@dataclass(frozen=True)
-class PaintConfig:
-    """How many pictures the toy painter makes, and from which seed."""
-
-    images: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        _require(self.images > 0, f"images must be positive, not {self.images}")
+A_RESOLUTION = Constraint("a power of two from 4 to 1024", lambda value: value in RESOLUTIONS)
+A_FRACTION = Constraint("from 0 to 1", lambda value: 0 <= value <= 1)
+A_DECAY = Constraint("at least 0 and below 1", lambda value: 0 <= value < 1)
+A_SEED = Constraint(f"from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
+A_SHA256 = Constraint("64 hexadecimal digits", lambda value: re.fullmatch(r"[0-9a-f]{64}", value))
+A_LOSS = Constraint(f"one of {', '.join(LOSSES)}", lambda value: value in LOSSES)
 
 
 @dataclass(frozen=True)
-class WarmStart:
-    """The checkpoint of a registered version that the first phase starts from, by its digest."""
+class PaintConfig(Checked):
+    """Toy photographs that `progan paint NAME` draws into `data/raw/NAME`; `paint: {}` for none."""
 
-    model: str
-    version: str
-    checkpoint: str
-
-    def __post_init__(self) -> None:
-        _require(
-            bool(re.fullmatch(r"[0-9a-f]{64}", self.checkpoint)),
-            f"checkpoint: the SHA-256 of its networks.safetensors is expected, not {self.checkpoint}",
-        )
+    images: Annotated[int, POSITIVE, "number of images"]
+    seed: Annotated[int, "seed of the random shapes and colours"]
 
 
 @dataclass(frozen=True)
-class DatasetConfig:
-    """What `build-dataset` reads and how it becomes a multi-resolution dataset."""
+class WarmStart(Checked):
+    """The checkpoint that the first phase starts from: that of the phase below it, of a registered version.
 
-    source: str
-    path: str
-    lowest_resolution: int
-    resolution: int
-    seed: int | None
-    label_attributes: tuple[str, ...]
-    max_images: int | None
-    max_skipped: float
-    verify: Literal["strict", "report"]
+    `progan retrain --from` writes it: docs/plan.md. `warm_start: {}` trains from scratch.
+    """
 
-    def __post_init__(self) -> None:
-        _require_resolution(self.resolution, "resolution")
-        _require_resolution(self.lowest_resolution, "lowest_resolution")
-        _require(
-            self.lowest_resolution <= self.resolution,
-            f"lowest_resolution must not be above resolution, {self.resolution}",
-        )
-        _require(self.seed is None or 0 <= self.seed < 2**32, f"seed must be null or from 0 to {2**32 - 1}")
-        _require(0 <= self.max_skipped <= 1, f"max_skipped is a fraction from 0 to 1, not {self.max_skipped}")
-        _require(self.max_images is None or self.max_images > 0, "max_images must be positive or null")
+    model: Annotated[str, "name of the registered model"]
+    version: Annotated[str, "its version"]
+    checkpoint: Annotated[str, A_SHA256, "SHA-256 of the checkpoint's `networks.safetensors`"]
+
+
+@dataclass(frozen=True)
+class DatasetConfig(Checked):
+    """What `progan build-dataset` reads, and the multi-resolution dataset that it builds."""
+
+    source: Annotated[
+        str, "format of the input, such as `folder`, `celeba-hq` or `cifar10`: docs/datasets.md"
+    ]
+    path: Annotated[str, "folder or archive that holds the input"]
+    lowest_resolution: Annotated[int, A_RESOLUTION, "lowest level to build, in pixels"]
+    resolution: Annotated[
+        int,
+        A_RESOLUTION,
+        "highest level to build, in pixels; each lower level is the 2×2 mean of the unrounded level above",
+    ]
+    seed: Annotated[int | None, A_SEED, "seed of the image order; `null` keeps the order of the source"]
+    label_attributes: Annotated[
+        tuple[str, ...],
+        "CelebA sources: attributes whose combinations are the classes; `[]` for none, and for other sources",
+    ]
+    max_images: Annotated[int | None, POSITIVE, "use only the first images of that order; `null` uses all"]
+    max_skipped: Annotated[float, A_FRACTION, "fraction of unreadable images above which the build fails"]
+    verify: Annotated[
+        Literal["strict", "report"],
+        "`celeba-hq`: whether an image close to the published one, but not identical, is skipped (`strict`) "
+        "or used (`report`)",
+    ]
+
+    @staticmethod
+    def check_levels(lowest_resolution: int, resolution: int) -> Faults:
+        if lowest_resolution > resolution:
+            yield "lowest_resolution", f"must not be above resolution, {resolution}"
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -91,79 +102,124 @@ class DatasetConfig:
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
-    """The form of generator and discriminator (paper §3, §4, Table 1, appendix A)."""
+class NetworkConfig(Checked):
+    """The architecture of generator and discriminator (paper, §3, §4, Table 1 and appendix A)."""
 
-    channels: int
-    latent_size: int
-    fmap_base: int
-    fmap_decay: float
-    fmap_max: int
-    mbstd_group_size: int
-    label_size: int
-    latent_norm: Literal["none", "before-labels", "with-labels"]
-    equalized_lr: bool
-    generator_norm: Literal["pixel", "batch", "none"]
-    discriminator_norm: Literal["none", "layer"]
-    generator_activation: Literal["leaky-relu", "relu"]
-    output: Literal["linear", "tanh"]
-    minibatch_discrimination: int
-    fused_scaling: bool
-    convs_per_block: Literal[1, 2]
-    discriminator_divisor: int
+    channels: Annotated[
+        int, Constraint("1 (grey) or 3 (RGB)", lambda value: value in (1, 3)), "image channels"
+    ]
+    latent_size: Annotated[int, POSITIVE, "dimension of the latent vector"]
+    fmap_base: Annotated[
+        int,
+        POSITIVE,
+        "stage s has min(`fmap_base` / 2^(s · `fmap_decay`), `fmap_max`) feature maps; "
+        "the block at 2^r pixels is stage r − 1",
+    ]
+    fmap_decay: Annotated[float, "how fast the number of feature maps falls with the stage, see `fmap_base`"]
+    fmap_max: Annotated[int, POSITIVE, "maximum number of feature maps of a layer"]
+    mbstd_group_size: Annotated[
+        int,
+        NOT_NEGATIVE,
+        "group size of the minibatch standard deviation, which divides the minibatch; 0 leaves the layer out",
+    ]
+    label_size: Annotated[
+        int,
+        NOT_NEGATIVE,
+        'number of classes of a conditional model, that of the dataset: see "Labels"; 0 for unconditional',
+    ]
+    latent_norm: Annotated[
+        Literal["none", "before-labels", "with-labels"],
+        "pixel norm of the generator's input: of the latents before labels are appended (the authors' Theano "
+        "code), of latents and labels together (their TensorFlow code), or none",
+    ]
+    equalized_lr: Annotated[
+        bool, "equalized learning rate; `false` initialises weights as He et al. do and does not scale them"
+    ]
+    generator_norm: Annotated[
+        Literal["pixel", "batch", "none"],
+        "normalisation in the generator: pixel norm after each activation, or batch norm before it; "
+        "never in the toRGB layers",
+    ]
+    discriminator_norm: Annotated[
+        Literal["none", "layer"],
+        "normalisation in the discriminator: layer norm before each activation, with one gain per layer; "
+        "never in the fromRGB layers",
+    ]
+    generator_activation: Annotated[
+        Literal["leaky-relu", "relu"], "activation in the generator; the discriminator always has leaky ReLU"
+    ]
+    output: Annotated[Literal["linear", "tanh"], "activation of the image, after fading"]
+    minibatch_discrimination: Annotated[
+        int,
+        NOT_NEGATIVE,
+        "number of kernels of minibatch discrimination (Salimans et al. 2016) before the last layer, instead "
+        "of the minibatch standard deviation; 0 for none",
+    ]
+    fused_scaling: Annotated[
+        bool,
+        "resample and convolve in one operation; in the discriminator, bias and activation then follow the "
+        "2×2 mean",
+    ]
+    convs_per_block: Annotated[
+        Literal[1, 2],
+        "3×3 convolutions per block; with 1, the discriminator's 4×4 block has no hidden layers either",
+    ]
+    discriminator_divisor: Annotated[int, POSITIVE, "divides the discriminator's numbers of feature maps"]
 
-    def __post_init__(self) -> None:
-        _require(self.channels in (1, 3), f"channels must be 1 (grey) or 3 (RGB), not {self.channels}")
-        for name in ("latent_size", "fmap_base", "fmap_max", "discriminator_divisor"):
-            _require(getattr(self, name) > 0, f"{name} must be positive")
-        for name in ("mbstd_group_size", "label_size", "minibatch_discrimination"):
-            _require(getattr(self, name) >= 0, f"{name} must be 0 (none) or more")
-        _require(
-            self.mbstd_group_size <= 1 or not self.minibatch_discrimination,
-            "minibatch_discrimination takes the place of minibatch stddev: set mbstd_group_size to 0",
-        )
+    @staticmethod
+    def check_minibatch_statistics(mbstd_group_size: int, minibatch_discrimination: int) -> Faults:
+        if mbstd_group_size > 1 and minibatch_discrimination:
+            yield "minibatch_discrimination", "replaces minibatch stddev; set mbstd_group_size to 0"
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """What all phases share: optimiser, loss, updates, averaging, augmentation."""
+class TrainingConfig(Checked):
+    """What all phases share: optimiser, loss, augmentation and weight averaging."""
 
-    seed: int
-    adam_betas: tuple[float, float]
-    adam_epsilon: float
-    ema_decay: float
-    critic_steps: int
-    mirror: bool
-    loss: str
-    loss_parameters: dict[str, float]
-    update: Literal["alternating", "joint"]
-    label_weight: float
+    seed: Annotated[int, "seed of initial weights, data order, latents and all other random draws"]
+    adam_betas: Annotated[
+        tuple[float, float],
+        Constraint("at least 0 and below 1 each", lambda betas: all(0 <= beta < 1 for beta in betas)),
+        "β₁ and β₂ of Adam",
+    ]
+    adam_epsilon: Annotated[float, "ε of Adam"]
+    ema_decay: Annotated[
+        float, A_DECAY, "decay per iteration of the moving average of the generator's weights"
+    ]
+    critic_steps: Annotated[
+        int, Constraint("1 or more", lambda value: value >= 1), "discriminator updates per generator update"
+    ]
+    mirror: Annotated[bool, "flip each real image horizontally with probability ½"]
+    loss: Annotated[str, A_LOSS, 'adversarial loss: see "Losses"']
+    loss_parameters: Annotated[dict[str, float], 'weights of its terms: see "Losses"']
+    update: Annotated[
+        Literal["alternating", "joint"],
+        "`alternating`: `critic_steps` updates of the discriminator, then one of the generator, each with "
+        "new latents; `joint`: one update of both from the same fakes, each against the other's old weights",
+    ]
+    label_weight: Annotated[
+        float, NOT_NEGATIVE, "weight of the classification loss (AC-GAN) if `network.label_size` is not 0"
+    ]
 
-    def __post_init__(self) -> None:
-        for name, value in zip(("beta1", "beta2"), self.adam_betas, strict=True):
-            _require(0 <= value < 1, f"adam_betas: {name} must be in [0, 1), not {value}")
-        _require(0 <= self.ema_decay < 1, f"ema_decay must be in [0, 1), not {self.ema_decay}")
-        _require(self.critic_steps >= 1, "critic_steps must be at least 1")
-        _require(
-            self.update == "alternating" or self.critic_steps == 1,
-            f"critic_steps must be 1 where update is joint, not {self.critic_steps}",
-        )
-        _require(self.label_weight >= 0, "label_weight must not be negative")
-        self._check_loss()
+    @staticmethod
+    def check_update(update: str, critic_steps: int) -> Faults:
+        if update == "joint" and critic_steps > 1:
+            yield "critic_steps", f"must be 1 if update is joint, not {critic_steps}"
 
-    def _check_loss(self) -> None:
-        """Compare `loss_parameters` with the arguments of the function that `loss` names."""
-        _require(self.loss in LOSSES, f"loss: none is called {self.loss}; {hint(self.loss, LOSSES)}")
-        known = inspect.signature(LOSSES[self.loss]).parameters
-        for key in self.loss_parameters:
-            meant = hint(key, known, None if known else "it has none")
-            _require(key in known, f"loss_parameters.{key}: unknown to {self.loss}; {meant}")
-        for key in known:
-            _require(key in self.loss_parameters, f"loss_parameters.{key}: {self.loss} needs it")
-        try:
-            _ = self.adversarial
-        except ValueError as error:
-            raise ValueError(f"loss_parameters.{error}") from None
+    @staticmethod
+    def check_loss_parameters(loss: str, loss_parameters: dict[str, float]) -> Faults:
+        """They must be the arguments of the function that `loss` names."""
+        arguments = inspect.signature(LOSSES[loss]).parameters
+        for key in [key for key in loss_parameters if key not in arguments]:
+            meant = hint(key, arguments, None if arguments else "it has none")
+            yield f"loss_parameters.{key}", f"unknown to {loss}; {meant}"
+        for key in [key for key in arguments if key not in loss_parameters]:
+            yield f"loss_parameters.{key}", f"missing; {loss} needs it"
+        if loss_parameters.keys() == arguments.keys():
+            try:
+                LOSSES[loss](**loss_parameters)
+            except ValueError as error:
+                yield "loss_parameters", str(error)
 
     @property
     def adversarial(self) -> Loss:
@@ -172,23 +228,26 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class PhaseConfig:
-    """Training at one resolution: fade the new layers in, then stabilise."""
+class PhaseConfig(Checked):
+    """Training at one resolution: fade the new layers in, then stabilise. Lengths are in kimg, thousands of
+    real images shown. Phases stand in order; each doubles the resolution of the one before it.
+    """
 
-    resolution: int
-    init: str
-    fade_kimg: float
-    stable_kimg: float
-    minibatch: int
-    learning_rate: float
+    resolution: Annotated[int, A_RESOLUTION, "side of the images, in pixels; the phase is named after it"]
+    init: Annotated[
+        str,
+        "checkpoint to start from, `checkpoints/` and the phase before; the first phase names its data, "
+        "`data/multires/rNNNN`, unless `warm_start` provides a checkpoint",
+    ]
+    fade_kimg: Annotated[float, NOT_NEGATIVE, "length of the fade, in kimg; 0 for a first phase from scratch"]
+    stable_kimg: Annotated[float, NOT_NEGATIVE, "length of the training after the fade, in kimg"]
+    minibatch: Annotated[int, POSITIVE, "images per iteration, on all GPUs together"]
+    learning_rate: Annotated[float, POSITIVE, "learning rate of Adam, for both networks"]
 
-    def __post_init__(self) -> None:
-        _require_resolution(self.resolution, "resolution")
-        _require(self.fade_kimg >= 0, "fade_kimg must not be negative")
-        _require(self.stable_kimg >= 0, "stable_kimg must not be negative")
-        _require(self.fade_kimg + self.stable_kimg > 0, "fade_kimg + stable_kimg must be positive")
-        _require(self.minibatch > 0, "minibatch must be positive")
-        _require(self.learning_rate > 0, "learning_rate must be positive")
+    @staticmethod
+    def check_length(fade_kimg: float, stable_kimg: float) -> Faults:
+        if fade_kimg + stable_kimg == 0:
+            yield "stable_kimg", "must be positive if fade_kimg is 0"
 
     @property
     def key(self) -> str:
@@ -201,130 +260,130 @@ class PhaseConfig:
 
 
 @dataclass(frozen=True)
-class MeasuresConfig:
-    """How a finished phase is measured."""
+class MeasuresConfig(Checked):
+    """How a finished phase is evaluated: docs/report.md."""
 
-    seed: int
-    swd_images: int
-    ms_ssim_pairs: int
-    nearest_images: int
-    score_images: int
-    score_splits: int
-    inception_weights: str | None
-    inception_sha256: str | None
-    classifier_epochs: int
-    mode_samples: int | None
+    seed: Annotated[int, "seed of all random draws"]
+    swd_images: Annotated[int, POSITIVE, "images for the sliced Wasserstein distance"]
+    ms_ssim_pairs: Annotated[int, POSITIVE, "pairs of generated images for MS-SSIM"]
+    nearest_images: Annotated[
+        int, POSITIVE, "generated images whose nearest training images are searched, to detect copies"
+    ]
+    score_images: Annotated[int, POSITIVE, "generated images for the score (and FID and KID)"]
+    score_splits: Annotated[int, POSITIVE, "splits of them, over which the score's deviation is taken"]
+    inception_weights: Annotated[
+        str | None,
+        'file of the Inception network\'s weights: see "Inception score"; `null` uses a classifier',
+    ]
+    inception_sha256: Annotated[str | None, "SHA-256 of that file; `null` if there is none"]
+    classifier_epochs: Annotated[
+        int, POSITIVE, "training epochs of the classifier of the labels, which scores without Inception"
+    ]
+    mode_samples: Annotated[
+        int | None,
+        POSITIVE,
+        "MNIST-1K (source `mnistrgb`): number of images in which to count the modes, of 1000, and to take "
+        "the KL divergence to uniform (means of ten rounds), instead of a score; `null` for other sources",
+    ]
 
-    def __post_init__(self) -> None:
-        counts = ("swd_images", "ms_ssim_pairs", "nearest_images", "score_images", "score_splits")
-        for name in (*counts, "classifier_epochs"):
-            _require(getattr(self, name) > 0, f"{name} must be positive")
-        _require(self.mode_samples is None or self.mode_samples > 0, "mode_samples must be positive or null")
-        _require(
-            self.score_images >= self.score_splits,
-            "score_images must be at least score_splits (one image a split)",
-        )
-        _require(
-            (self.inception_weights is None) == (self.inception_sha256 is None),
-            "inception_weights and inception_sha256 go together: give both or neither",
-        )
+    @staticmethod
+    def check_splits(score_images: int, score_splits: int) -> Faults:
+        if score_images < score_splits:
+            yield "score_images", f"must be at least score_splits, {score_splits} (one image per split)"
+
+    @staticmethod
+    def check_inception(inception_weights: str | None, inception_sha256: str | None) -> Faults:
+        if (inception_weights is None) != (inception_sha256 is None):
+            missing = "inception_weights" if inception_weights is None else "inception_sha256"
+            yield missing, "inception_weights and inception_sha256 go together; give both or neither"
 
 
 @dataclass(frozen=True)
 class GateConfig:
-    """The thresholds a generator must meet to be registered; null leaves a measure unjudged."""
+    """Thresholds that a generator must meet to be registered; `null` leaves a measure unjudged."""
 
-    swd_max: float | None
-    ms_ssim_max: float | None
-    score_min: float | None
-    swd_vs_champion: float | None
-    stop_after: str | None  # the key of a phase whose verdict decides whether the next one is trained
-
-
-@dataclass(frozen=True)
-class RegisterConfig:
-    """Where a passing generator goes."""
-
-    model: str
-
-    def __post_init__(self) -> None:
-        _require(
-            bool(re.fullmatch(r"[\w.-]+", self.model)),
-            f"model must be letters, digits, . _ -: {self.model!r}",
-        )
+    swd_max: Annotated[float | None, "maximum SWD (×1000), averaged over the levels"]
+    ms_ssim_max: Annotated[float | None, "maximum MS-SSIM; higher values mean that the images are alike"]
+    score_min: Annotated[
+        float | None, "minimum score: Inception score, classifier score or number of modes, as measured"
+    ]
+    swd_vs_champion: Annotated[float | None, "maximum SWD as a multiple of the champion's"]
+    stop_after: Annotated[
+        str | None,
+        "phase, such as `r0256`, that is judged too and ends the run if it fails: "
+        "docs/cluster.md#stopping-early; `null` for none",
+    ]
 
 
 @dataclass(frozen=True)
-class Config:
+class RegisterConfig(Checked):
+    """The MLflow registry entry of a generator that passes the gate."""
+
+    model: Annotated[
+        str,
+        Constraint("letters, digits, . _ or -", lambda value: re.fullmatch(r"[\w.-]+", value)),
+        "name of the model in the registry",
+    ]
+
+
+@dataclass(frozen=True)
+class Config(Checked):
     """The whole of params.yaml."""
 
-    paint: dict[str, PaintConfig]
-    warm_start: dict[str, WarmStart]  # by the phase whose checkpoint it is; one, or none
+    paint: dict[Name, PaintConfig]
+    warm_start: dict[PhaseKey, WarmStart]
     dataset: DatasetConfig
     network: NetworkConfig
     training: TrainingConfig
-    phases: dict[str, PhaseConfig]
+    phases: Annotated[dict[PhaseKey, PhaseConfig], Constraint("one phase or more", bool)]
     measures: MeasuresConfig
     gate: GateConfig
     register: RegisterConfig
 
-    def __post_init__(self) -> None:
-        _require(bool(self.phases), "phases: at least one phase is needed")
-        for key, phase in self.phases.items():
-            _require(
-                key == phase.key, f"phases.{key}: a phase at {phase.resolution} px must be named {phase.key}"
-            )
-            group = min(self.network.mbstd_group_size, phase.minibatch) or 1
-            _require(
-                phase.minibatch % group == 0,
-                f"phases.{key}.minibatch: must be a multiple of network.mbstd_group_size, {group}",
-            )
-        phases = list(self.phases.values())
-        self._check_start(phases[0])
-        for before, phase in pairwise(phases):
-            _check_follows(before, phase)
-        self._check_ends(phases[0], phases[-1])
-        early = [*self.phases][:-1]
-        _require(
-            self.gate.stop_after in (None, *early),
-            f"gate.stop_after: must be one of {', '.join(['null', *early])}, not {self.gate.stop_after}",
-        )
+    @staticmethod
+    def check_chain(warm_start: dict[str, WarmStart], phases: dict[str, PhaseConfig]) -> Faults:
+        """Each phase has its resolution's name, follows the one before it and starts from its checkpoint."""
+        misnamed = {key: phase for key, phase in phases.items() if key != phase.key}
+        for key, phase in misnamed.items():
+            yield f"phases.{key}", f"a phase at {phase.resolution} px must be named {phase.key}"
+        if misnamed:
+            return
+        yield from _start_faults(warm_start, next(iter(phases.values())))
+        for before, phase in pairwise(phases.values()):
+            where, init = f"phases.{phase.key}", f"checkpoints/{before.key}"
+            if phase.resolution != 2 * before.resolution:
+                yield where, f"must follow {phase_key(phase.resolution // 2)}"
+            elif phase.init != init:
+                yield f"{where}.init", f"must be {init}, the phase before it, not {phase.init}"
 
-    def _check_ends(self, first: PhaseConfig, last: PhaseConfig) -> None:
-        """The dataset begins and ends where the phases do, or beyond; the networks reach the last one."""
-        _require(
-            first.resolution >= self.dataset.lowest_resolution,
-            f"phases.{first.key}: the dataset begins at {self.dataset.lowest_resolution} px; lower "
-            "dataset.lowest_resolution",
-        )
-        _require(
-            FeatureMaps(self.network, self.network.discriminator_divisor).at(last.resolution) > 0,
-            f"network: no feature maps are left at {last.resolution} px; raise fmap_base",
-        )
-        _require(
-            last.resolution <= self.dataset.resolution,
-            f"phases.{last.key}: the dataset ends at {self.dataset.resolution} px; raise dataset.resolution",
-        )
+    @staticmethod
+    def check_groups(network: NetworkConfig, phases: dict[str, PhaseConfig]) -> Faults:
+        for key, phase in phases.items():
+            group = min(network.mbstd_group_size, phase.minibatch) or 1
+            if phase.minibatch % group:
+                yield f"phases.{key}.minibatch", f"must be a multiple of network.mbstd_group_size, {group}"
 
-    def _check_start(self, first: PhaseConfig) -> None:
-        """The first phase starts from nothing, or from the checkpoint that `warm_start` fetches."""
-        where, before = f"phases.{first.key}", phase_key(first.resolution // 2)
-        if self.warm_start:
-            _require(
-                list(self.warm_start) == [before],
-                f"warm_start: must be of {before} alone, the phase before {first.key}; "
-                f"not {', '.join(self.warm_start)}",
-            )
-            _require(
-                first.init == f"checkpoints/{before}",
-                f"{where}.init: must be checkpoints/{before}, which warm_start fetches, not {first.init}",
-            )
-        else:
-            _require(
-                first.is_first and first.fade_kimg == 0,
-                f"{where}: the first phase has fade_kimg 0 and init data/multires/{first.key}: "
-                f"nothing is there to fade from (or warm_start.{before} says what is)",
-            )
+    @staticmethod
+    def check_feature_maps(network: NetworkConfig, phases: dict[str, PhaseConfig]) -> Faults:
+        last = max(phase.resolution for phase in phases.values())
+        if FeatureMaps(network, network.discriminator_divisor).at(last) <= 0:
+            yield "network.fmap_base", f"leaves no feature maps at {last} px; raise it"
+
+    @staticmethod
+    def check_levels(dataset: DatasetConfig, phases: dict[str, PhaseConfig]) -> Faults:
+        lowest, highest = dataset.lowest_resolution, dataset.resolution
+        first, last = min(phases), max(phases)
+        if phases[first].resolution < lowest:
+            yield f"phases.{first}", f"the dataset begins at {lowest} px; lower dataset.lowest_resolution"
+        if phases[last].resolution > highest:
+            yield f"phases.{last}", f"the dataset ends at {highest} px; raise dataset.resolution"
+
+    @staticmethod
+    def check_stop(gate: GateConfig, phases: dict[str, PhaseConfig]) -> Faults:
+        *before_last, _ = phases
+        if gate.stop_after not in (None, *before_last):
+            allowed = ", ".join(["null", *before_last])
+            yield "gate.stop_after", f"must be one of {allowed}, not {gate.stop_after}"
 
     @property
     def last_phase(self) -> str:
@@ -338,13 +397,21 @@ class Config:
         return self.phases[key]
 
 
-def _check_follows(before: PhaseConfig, phase: PhaseConfig) -> None:
-    """A phase doubles the resolution of the one before it, and begins with its checkpoint."""
-    where, init = f"phases.{phase.key}", f"checkpoints/{before.key}"
-    _require(
-        phase.resolution == 2 * before.resolution, f"{where}: must follow {phase_key(phase.resolution // 2)}"
-    )
-    _require(phase.init == init, f"{where}.init: must be {init}, the phase before it, not {phase.init}")
+def _start_faults(warm_start: dict[str, WarmStart], first: PhaseConfig) -> Faults:
+    """The first phase starts from scratch, or from the one checkpoint that `warm_start` fetches."""
+    where, before = f"phases.{first.key}", phase_key(first.resolution // 2)
+    if not warm_start:
+        if not first.is_first or first.fade_kimg > 0:
+            yield (
+                where,
+                f"the first phase has fade_kimg 0 and init data/multires/{first.key}: "
+                f"there is nothing to fade from (unless warm_start.{before} names it)",
+            )
+    elif list(warm_start) != [before]:
+        others = ", ".join(warm_start)
+        yield "warm_start", f"must be of {before} alone, the phase before {first.key}; not {others}"
+    elif first.init != f"checkpoints/{before}":
+        yield f"{where}.init", f"must be checkpoints/{before}, which warm_start fetches, not {first.init}"
 
 
 def load(path: Path = Path("params.yaml")) -> Config:
@@ -353,7 +420,7 @@ def load(path: Path = Path("params.yaml")) -> Config:
 
 
 def parse(values: Any, where: str) -> Config:
-    """Check `values` (what YAML gave) and make a Config of them; `where` begins every error."""
+    """The Config that `values`, which YAML gave, describe; `where` begins every error."""
     return validated(Config, values, where)
 
 
@@ -367,68 +434,36 @@ def from_text(text: str) -> Config:
     return parse(json.loads(text), "params")
 
 
-def read_yaml(path: Path, when_missing: str) -> Any:
-    """What stands in `path`; an InputError that names it, with `when_missing` as what to do."""
-    try:
-        return yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {when_missing}") from None
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check what it is and who may read it"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+def deciding(config: Config, names: Iterable[str]) -> dict[str, Any]:
+    """The parameters with these dotted names, such as "phases.r0008", as plain JSON values for an identity.
 
-
-def validated(cls: type[T], values: Any, where: str) -> T:
-    """Check `values` against the dataclass `cls` and make one of them; every error names the key."""
-    from pydantic import TypeAdapter, ValidationError
-
-    _refuse_unknown(cls, values, where)
-    try:
-        return TypeAdapter(cls).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "missing":
-            message = "missing; add it, as the file that comes with the project has it"
-        raise InputError(f"{where}: {key + ': ' if key else ''}{message[0].lower() + message[1:]}") from None
-
-
-def _refuse_unknown(cls: Any, values: Any, where: str, prefix: str = "") -> None:
-    """Name a misspelt or unknown key, before pydantic complains that the right one is missing."""
-    if not isinstance(values, dict):
-        raise InputError(
-            f"{where}: {prefix.rstrip('.') or 'the file'}: a mapping of keys to values is expected"
-        )
-    fields = {field.name: field.type for field in dataclasses.fields(cls)}
-    for key, value in values.items():
-        if key not in fields:
-            raise InputError(f"{where}: {prefix}{key}: unknown parameter; {hint(str(key), fields)}")
-        annotation: Any = fields[key]
-        if dataclasses.is_dataclass(annotation):
-            _refuse_unknown(annotation, value, where, f"{prefix}{key}.")
-        elif (inner := _inner_class(annotation)) is not None and isinstance(value, dict | list):
-            for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-                if isinstance(value, dict) and not isinstance(name, str):
-                    raise InputError(f"{where}: {prefix}{key}.{name}: keys are strings here, such as r0004")
-                _refuse_unknown(inner, item, where, f"{prefix}{key}.{name}.")
-
-
-def _inner_class(annotation: Any) -> Any:
-    """The dataclass D of a `dict[str, D]` or `tuple[D, ...]` annotation, None for any other."""
-    parts = typing.get_args(annotation)
-    return next((part for part in parts if dataclasses.is_dataclass(part)), None)
-
-
-def deciding(config: Config, names: typing.Iterable[str]) -> dict[str, Any]:
-    """The values of `config` that `names` name, such as "network" and "phases.r0008", by those names."""
-    values = json.loads(to_text(config))
-    found = {}
+    Parameters at their neutral value are left out, so that adding one leaves identities as they were.
+    """
+    known, not_neutral = dataclasses.asdict(config), _without_neutral(config)
+    names = list(names)
     for name in names:
-        found[name] = values
-        for part in name.split("."):
-            found[name] = found[name][part]
-    return found
+        if _parameter(known, name) is dataclasses.MISSING:
+            raise InputError(f"parameter {name}: not in params.yaml; add it there or correct the name")
+    values = {name: _parameter(not_neutral, name) for name in names}
+    return {name: value for name, value in values.items() if value is not dataclasses.MISSING}
+
+
+def _parameter(values: Any, name: str) -> Any:
+    """The value with this dotted name in nested mappings; dataclasses.MISSING if there is none."""
+    for part in name.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return dataclasses.MISSING
+        values = values[part]
+    return values
+
+
+def _without_neutral(value: Any) -> Any:
+    """`value` as plain JSON values, without the fields of dataclasses that have their default."""
+    if dataclasses.is_dataclass(value):
+        items = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {field.name: _without_neutral(item) for field, item in items if item != default_of(field)}
+    if isinstance(value, dict):
+        return {key: _without_neutral(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_neutral(item) for item in value]
+    return value

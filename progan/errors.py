@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """The user's input is wrong. The message is one line: where, what is wrong, what to do."""
+    """The user's input is wrong. The message is one line a fault: where, what is wrong, what to do."""
 
     exit_code = 2
 
@@ -20,7 +20,12 @@ class Unavailable(Interrupted):
     """Something outside does not answer: the same command may find it back."""
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Which of `known` the unknown `name` was probably meant to be."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
 def hint(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
-    """Which of `known` the unknown `name` was meant to be; if none is near, `otherwise`, or all of them."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else otherwise or f"known here: {', '.join(known)}"
+    """The nearest of `known` to the unknown `name`; if none is near, `otherwise`, or all of them."""
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else otherwise or f"known here: {', '.join(known)}"

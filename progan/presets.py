@@ -1,7 +1,7 @@
-"""Presets: whole parameter files by name, written as what each changes of another.
+"""Presets: whole parameter files by name, each written as its differences from another.
 
-A file in presets/ maps names to sections of params.yaml. `extends` names the preset that a section's keys
-come from when they are not given, `schedule` stands for `phases`, and one without `about` only serves others.
+A file in presets/ maps names to sections of params.yaml. `extends` names the preset that provides the keys
+which are not given, `schedule` describes the phases, and a preset without `about` only serves to be extended.
 """
 
 from dataclasses import fields
@@ -17,7 +17,7 @@ from progan.resolutions import phase_key, resolutions_between
 
 
 def listed() -> dict[str, str]:
-    """What each preset is, by name."""
+    """The descriptions of the presets, by name."""
     return {name: preset["about"] for name, preset in _all().items() if "about" in preset}
 
 
@@ -29,7 +29,7 @@ def params(name: str) -> dict[str, Any]:
     schedule = sections.pop("schedule")
     sections["phases"] = phases(**schedule)
     sections["register"] = {"model": name}
-    return {section.name: sections[section.name] for section in fields(Config)}
+    return {section.name: sections[section.name] for section in fields(Config) if section.name in sections}
 
 
 def phases(
@@ -41,9 +41,9 @@ def phases(
     minibatch: dict[int, int],
     learning_rate: dict[int, float],
 ) -> dict[str, Any]:
-    """The phases from resolution `first` to `last`; the last one is stable until `total_kimg` in all.
+    """The phases from resolution `first` to `last`; the last one trains until all have `total_kimg` together.
 
-    minibatch, learning_rate: each value holds from its resolution on.
+    minibatch, learning_rate: each value applies from its resolution on.
     """
     result, shown = {}, 0.0
     for resolution in resolutions_between(first, last):

@@ -31,7 +31,7 @@ def error_of(done):
         ),
         (
             {"dataset": {"resolution": 48}},
-            "params.yaml: dataset: resolution must be a power of two from 4 to 1024, not 48",
+            "params.yaml: dataset.resolution: must be a power of two from 4 to 1024, not 48",
         ),
         ({"network": {"fmap_max": "wide"}}, "params.yaml: network.fmap_max: input should be a valid integer"),
         ({"dataset": {"source": "flder"}}, "flder"),

@@ -8,6 +8,7 @@ import yaml
 from pipelines.profile import Toleration, load_profile
 from progan.errors import InputError
 
+TAINT = {"operator": "Exists", "value": None, "effect": "NoExecute"}
 OWN = Path(__file__).parents[2] / "infra/cluster.yaml"
 
 
@@ -68,39 +69,74 @@ def set_pod(key, **changes):
     ("change", "told"),
     [
         (set_pod("r0256", gpuss=2), "pods.r0256.gpuss: unknown parameter; did you mean gpus?"),
-        (set_pod("r0256", gpus=16), "pods.r0256: gpus: from 0 to 8, those of one node, not 16"),
-        (set_pod("r0256", shm_gib=500), "pods.r0256: shm_gib is a part of memory_gib"),
-        (set_pod("r0004", gpus=0), "pods.r0004: gpu_memory_gib must be positive where there are gpus"),
-        (set_pod("r0004", retries=-1), "pods.r0004: retries must not be negative"),
+        (set_pod("r0256", gpus=16), "pods.r0256.gpus: must be from 0 to 8, those of one node, not 16"),
+        (
+            set_pod("r0256", shm_gib=500),
+            "pods.r0256.shm_gib: is part of memory_gib and must be smaller",
+        ),
+        (set_pod("r0004", gpus=0), "pods.r0004.gpu_memory_gib: must be positive if there are gpus"),
+        (set_pod("r0004", retries=-1), "pods.r0004.retries: must be 0 or more, not -1"),
         (set_pod("r0004", cpu="many"), "pods.r0004.cpu: input should be a valid number"),
         (set_pod("r0300"), "pods.r0300: unknown entry; known here: stages, r0004, r0008"),
-        (set_pod(256), "pods.256: unknown entry"),
-        (set_pod("r0064"), "pods: begins with stages and r0004, then goes up by resolution"),
-        (set_pod("stages", tolerations=[{"ky": "x"}]), "pods.stages.tolerations.0.ky: unknown parameter"),
+        (set_pod(256), "pods.256: keys are strings here, such as r0004"),
+        (set_pod("r0064"), "pods: must begin with stages and r0004, then go up by resolution"),
         (
-            set_pod(
-                "r0004", tolerations=[{"key": "x", "operator": "Equal", "value": None, "effect": "NoExecute"}]
-            ),
-            "pods.r0004.tolerations.0: x: Equal needs a value",
+            set_pod("stages", tolerations=[{**TAINT, "ky": "x"}]),
+            "pods.stages.tolerations.0.ky: unknown parameter",
+        ),
+        (
+            set_pod("r0004", tolerations=[{"key": "x", **TAINT, "operator": "Equal"}]),
+            "pods.r0004.tolerations.0.value: Equal needs a value",
         ),
         (
             lambda values: values.update(namespace="my.team"),
-            "'my.team' is no name of a namespace or a volume",
+            "namespace: must be a DNS label: a-z, 0-9 and -, at most 63",
         ),
-        (lambda values: values.update(queue="My Team"), "'My Team' is no name of a Kubernetes object"),
-        (lambda values: values.update(volumes={"my.data": "/d"}), "'my.data' is no name of a namespace or a"),
-        (lambda values: values.update(mlflow="mlflow:5000"), "mlflow: mlflow:5000 is no http(s) URL"),
-        (lambda values: values.update(currency="US dollars"), "currency: one word is expected, such as USD"),
-        (lambda values: values.update(volumes={"data": "data"}), "volumes: data: must be an absolute path"),
+        (
+            lambda values: values.update(queue="My Team"),
+            "queue: must be a name of a Kubernetes object, not 'My Team'",
+        ),
+        (
+            lambda values: values.update(volumes={"my.data": "/d"}),
+            "volumes.my.data: the key must be a DNS label",
+        ),
+        (
+            lambda values: values.update(mlflow="mlflow:5000"),
+            "mlflow: must be an http(s) URL, not 'mlflow:5000'",
+        ),
+        (lambda values: values.update(currency="US dollars"), "currency: must be one word, such as USD"),
+        (
+            lambda values: values.update(volumes={"data": "data"}),
+            "volumes.data: must be an absolute path, not 'data'",
+        ),
         (lambda values: values.pop("image"), "image: missing; add it"),
-        (lambda values: values.update(pods=None), "pods: input should be a valid dictionary"),
+        (lambda values: values.update(pods=None), "pods: a mapping of keys to values is expected"),
     ],
 )
-def test_wrong_profiles(load, change, told):
+def test_one_fault_is_one_line(load, change, told):
+    """An entry's fault is not told of those that inherit it again."""
     with pytest.raises(InputError) as caught:
         load(change)
-    assert told in str(caught.value)
-    assert "cluster.yaml: " in str(caught.value)
+    assert f"cluster.yaml: {told}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_faults_are_told_at_once(load):
+    def change(values):
+        values |= {"queue": "My Team", "volumes": {"my.data": "data"}}
+        values["pods"] |= {"r0300": {}, "r0256": {"cpu": 0, "memory_gib": 4}}
+
+    with pytest.raises(InputError) as caught:
+        load(change)
+    keys = [line.partition(": ")[0].strip() for line in str(caught.value).splitlines()[1:]]
+    assert keys == [
+        "pods.r0300",
+        "pods.r0256.cpu",
+        "pods.r0256.shm_gib",
+        "queue",
+        "volumes.my.data",
+        "volumes.my.data",
+    ]
 
 
 def test_another_image_and_no_file(tmp_path):

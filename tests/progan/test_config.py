@@ -1,13 +1,23 @@
-"""params.yaml: what is accepted, and that every error names the key and what to do."""
+"""params.yaml: what is accepted, that every fault is told with its key, and what enters an identity."""
 
+import runpy
 import subprocess
 import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
-import yaml
 
 from progan import config
 from progan.errors import InputError
+from progan.files import digest_of
+from progan.losses import LOSSES
+from progan.validation import field_types, validated
+
+ROOT = Path(__file__).parents[2]
+GO_TOGETHER = "inception_weights and inception_sha256 go together; give both or neither"
+OLD = ["network", "training", "phases.r0008"]
 
 
 def error_of(values):
@@ -16,116 +26,10 @@ def error_of(values):
     return str(caught.value)
 
 
-def test_a_folder_is_no_parameter_file(tmp_path):
-    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\); check what it is"):
-        config.load(tmp_path)
-
-
 def test_the_projects_own_file():
     loaded = config.load()
     assert list(loaded.phases) == ["r0004", "r0008", "r0016", "r0032"]
     assert loaded.phases["r0008"].fade_kimg == 1.0
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "value", "told"),
-    [
-        ("training", "ema_decy", 0.9, "training.ema_decy: unknown parameter; did you mean ema_decay?"),
-        ("training", "xyz", 0.9, "training.xyz: unknown parameter; known here: seed, adam_betas"),
-        ("training", "ema_decay", 1.0, "training: ema_decay must be in [0, 1), not 1.0"),
-        ("training", "adam_betas", [0.0, 1.0], "training: adam_betas: beta2 must be in [0, 1), not 1.0"),
-        ("training", "mirror", "perhaps", "training.mirror: input should be a valid boolean"),
-        ("training", "loss", "wgan-gb", "training: loss: none is called wgan-gb; did you mean wgan-gp?"),
-        ("training", "loss", "l", "training: loss: none is called l; known here: wgan-gp, non-saturating"),
-        ("training", "update", "both", "training.update: input should be 'alternating' or 'joint'"),
-        ("training", "label_weight", -1, "training: label_weight must not be negative"),
-        ("dataset", "resolution", 48, "dataset: resolution must be a power of two from 4 to 1024, not 48"),
-        (
-            "dataset",
-            "resolution",
-            2048,
-            "dataset: resolution must be a power of two from 4 to 1024, not 2048",
-        ),
-        ("dataset", "resolution", 8, "phases.r0016: the dataset ends at 8 px; raise dataset.resolution"),
-        ("dataset", "lowest_resolution", 8, "phases.r0004: the dataset begins at 8 px; lower dataset."),
-        ("dataset", "lowest_resolution", 32, "dataset: lowest_resolution must not be above resolution, 16"),
-        ("dataset", "seed", -1, "dataset: seed must be null or from 0 to 4294967295"),
-        ("dataset", "verify", "loose", "dataset.verify: input should be 'strict' or 'report'"),
-        ("dataset", "max_skipped", 2, "dataset: max_skipped is a fraction from 0 to 1, not 2.0"),
-        ("network", "fmap_max", "wide", "network.fmap_max: input should be a valid integer"),
-        ("network", "channels", 2, "network: channels must be 1 (grey) or 3 (RGB), not 2"),
-        (
-            "network",
-            "mbstd_group_size",
-            3,
-            "phases.r0004.minibatch: must be a multiple of network.mbstd_group_size",
-        ),
-        ("network", "latent_norm", "always", "network.latent_norm: input should be 'none', 'before-labels'"),
-        ("network", "convs_per_block", 3, "network.convs_per_block: input should be 1 or 2"),
-        ("network", "discriminator_divisor", 0, "network: discriminator_divisor must be positive"),
-        (
-            "network",
-            "discriminator_divisor",
-            16,
-            "network: no feature maps are left at 16 px; raise fmap_base",
-        ),
-        ("network", "label_size", -1, "network: label_size must be 0 (none) or more"),
-        ("network", "minibatch_discrimination", 100, "network: minibatch_discrimination takes the place of"),
-        ("measures", "score_splits", 100, "measures: score_images must be at least score_splits"),
-        (
-            "measures",
-            "inception_weights",
-            "x.pth",
-            "measures: inception_weights and inception_sha256 go together",
-        ),
-        ("register", "model", "a/b", "register: model must be letters, digits"),
-        ("gate", "stop_after", "r0016", "gate.stop_after: must be one of null, r0004, r0008, not r0016"),
-        ("gate", "stop_after", "r0064", "gate.stop_after: must be one of null, r0004, r0008, not r0064"),
-    ],
-)
-def test_errors_name_the_key(small_params, section, key, value, told):
-    small_params[section][key] = value
-    assert error_of(small_params).startswith(f"params.yaml: {told}")
-
-
-@pytest.mark.parametrize(
-    ("loss", "parameters", "told"),
-    [
-        ("wgan-gp", {"penalty": 10, "target": 1}, ": loss_parameters.drift: wgan-gp needs it"),
-        (
-            "wgan-gp",
-            {"penalty": 10, "traget": 1, "drift": 0},
-            ": loss_parameters.traget: unknown to wgan-gp; did you mean target?",
-        ),
-        (
-            "wgan-gp",
-            {"r1": 10, "penalty": 10, "target": 1, "drift": 0},
-            ": loss_parameters.r1: unknown to wgan-gp; known here: penalty, target, drift",
-        ),
-        ("hinge", {"r1": 10}, ": loss_parameters.r1: unknown to hinge; it has none"),
-        ("wgan-gp", {"penalty": 10, "target": 0, "drift": 0}, ": loss_parameters.target must be positive"),
-        ("non-saturating", {"r1": -1}, ": loss_parameters.r1 must not be negative"),
-        ("non-saturating", {"r1": "much"}, ".loss_parameters.r1: input should be a valid number"),
-        ("hinge", None, ".loss_parameters: input should be a valid dictionary"),
-    ],
-)
-def test_loss_parameters_are_those_of_the_loss(small_params, loss, parameters, told):
-    small_params["training"] |= {"loss": loss, "loss_parameters": parameters}
-    assert error_of(small_params).startswith(f"params.yaml: training{told}")
-
-
-@pytest.mark.parametrize(
-    ("loss", "parameters"), [("non-saturating", {"r1": 0}), ("least-squares", {}), ("hinge", {})]
-)
-def test_every_other_loss_is_accepted(small_params, loss, parameters):
-    small_params["training"] |= {"loss": loss, "loss_parameters": parameters}
-    assert config.parse(small_params, "params.yaml").training.loss_parameters == parameters
-
-
-def test_a_joint_update_has_one_critic_step(small_params):
-    small_params["training"] |= {"update": "joint", "critic_steps": 5}
-    told = "params.yaml: training: critic_steps must be 1 where update is joint, not 5"
-    assert error_of(small_params) == told
 
 
 def test_parameters_are_read_without_torch():
@@ -134,58 +38,122 @@ def test_parameters_are_read_without_torch():
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
-def test_a_missing_key_is_named(small_params):
-    del small_params["training"]["seed"]
-    assert (
-        error_of(small_params)
-        == "params.yaml: training.seed: missing; add it, as the file that comes with the project has it"
-    )
+def test_as_text_and_back(small_params, small_config):
+    text = config.to_text(small_config)
+    assert config.from_text(text) == small_config == config.parse(small_params, "params.yaml")
+    assert not {"\n", " "} & set(text)
+
+
+# ------------------------------------------------------------------------------------------------
+# Faults
 
 
 @pytest.mark.parametrize(
-    ("key", "change", "told"),
+    ("key", "value", "told"),
     [
+        ("training.ema_decy", 0.9, "unknown parameter; did you mean ema_decay?"),
+        ("training.xyz", 0.9, "unknown parameter; known here: seed, adam_betas"),
+        ("training.ema_decay", 1, "must be at least 0 and below 1, not 1.0"),
+        ("training.adam_betas", [0, 1], "must be at least 0 and below 1 each, not (0.0, 1.0)"),
+        ("training.mirror", "perhaps", "input should be a valid boolean"),
         (
-            "r0004",
-            {"fade_kimg": 1.0},
-            "phases.r0004: the first phase has fade_kimg 0 and init data/multires/r0004: nothing is there",
+            "training.loss",
+            "wgan-gb",
+            "must be one of wgan-gp, non-saturating, least-squares, hinge, not 'wgan-",
         ),
-        ("r0004", {"init": "checkpoints/r0002"}, "phases.r0004: the first phase has fade_kimg 0 and init"),
-        ("r0008", {"resolution": 16}, "phases.r0008: a phase at 16 px must be named r0016"),
-        ("r0008", {"init": "checkpoints/r0016"}, "phases.r0008.init: must be checkpoints/r0004"),
-        ("r0008", {"fade_kimg": -1.0}, "phases.r0008: fade_kimg must not be negative"),
-        ("r0008", {"minibatch": 0}, "phases.r0008: minibatch must be positive"),
+        ("training.update", "both", "input should be 'alternating' or 'joint'"),
+        ("training.label_weight", -1, "must be 0 or more, not -1.0"),
+        ("dataset", None, "a mapping of keys to values is expected"),
+        ("dataset.resolution", 48, "must be a power of two from 4 to 1024, not 48"),
+        ("dataset.resolution", 2048, "must be a power of two from 4 to 1024, not 2048"),
+        ("dataset.lowest_resolution", 32, "must not be above resolution, 16"),
+        ("dataset.seed", -1, "must be from 0 to 4294967295, not -1"),
+        ("dataset.max_images", 0, "must be positive, not 0"),
+        ("dataset.max_skipped", 2, "must be from 0 to 1, not 2.0"),
+        ("network.fmap_max", "wide", "input should be a valid integer"),
+        ("network.channels", 2, "must be 1 (grey) or 3 (RGB), not 2"),
+        ("network.convs_per_block", 3, "input should be 1 or 2"),
+        ("network.minibatch_discrimination", 100, "replaces minibatch stddev; set mbstd_group_size to 0"),
+        ("measures.score_images", 1, "must be at least score_splits, 2"),
+        ("register.model", "a/b", "must be letters, digits, . _ or -, not 'a/b'"),
+        ("gate.stop_after", "r0016", "must be one of null, r0004, r0008, not r0016"),
+        ("gate.stop_after", "r0064", "must be one of null, r0004, r0008, not r0064"),
+        ("phases", {}, "must be one phase or more, not {}"),
+        ("phases.r0008", [], "a mapping of keys to values is expected"),
+        ("phases.8", {}, "unknown"),
+        ("phases.r0008.init", "checkpoints/r0016", "must be checkpoints/r0004, the phase before it, not"),
+        ("phases.r0008.fade_kimg", -1, "must be 0 or more, not -1.0"),
+        ("phases.r0004.stable_kimg", 0, "must be positive if fade_kimg is 0"),
     ],
 )
-def test_phases_that_do_not_chain(small_params, key, change, told):
-    small_params["phases"][key] |= change
-    assert told in error_of(small_params)
+def test_one_fault_is_one_line_that_names_the_key(small_params, key, value, told):
+    *sections, last = key.split(".")
+    section = small_params
+    for name in sections:
+        section = section[name]
+    if last == "8":  # DVC would silently make no stage of a whole number
+        last, told = 8, "keys are strings here, such as r0004"
+    section[last] = value
+    error = error_of(small_params)
+    assert error.startswith(f"params.yaml: {key}: {told}")
+    assert "\n" not in error
 
 
-def test_a_phase_left_out(small_params):
-    del small_params["phases"]["r0008"]
-    assert "phases.r0016: must follow r0008" in error_of(small_params)
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"dataset": {"resolution": 8}}, "phases.r0016: the dataset ends at 8 px; raise dataset.resolution"),
+        ({"dataset": {"lowest_resolution": 8}}, "phases.r0004: the dataset begins at 8 px; lower dataset."),
+        ({"network": {"mbstd_group_size": 16, "fmap_max": 4}}, None),
+        ({"network": {"discriminator_divisor": 16}}, "network.fmap_base: leaves no feature maps at 16 px"),
+        (
+            {"training": {"update": "joint", "critic_steps": 5}},
+            "training.critic_steps: must be 1 if update is joint, not 5",
+        ),
+        ({"measures": {"inception_weights": "x.pth"}}, f"measures.inception_sha256: {GO_TOGETHER}"),
+    ],
+)
+def test_parameters_that_contradict_each_other(small_params, changes, told):
+    for section, values in changes.items():
+        small_params[section] |= values
+    if told is None:  # a group larger than the minibatch is the whole minibatch
+        config.parse(small_params, "params.yaml")
+    else:
+        assert error_of(small_params).startswith(f"params.yaml: {told}")
 
 
-def test_growing_may_begin_at_any_resolution(small_params):
-    """As all levels at once do, without growing: row (a) of the paper's Table 1."""
-    for key in ("r0004", "r0008"):
-        del small_params["phases"][key]
-    small_params["phases"]["r0016"] |= {"init": "data/multires/r0016", "fade_kimg": 0.0}
-    (only,) = config.parse(small_params, "params.yaml").phases.values()
-    assert only.is_first
-    small_params["phases"]["r0016"]["fade_kimg"] = 1.0
-    assert "phases.r0016: the first phase has fade_kimg 0" in error_of(small_params)
+def test_groups_divide_the_minibatch(small_params):
+    small_params["network"]["mbstd_group_size"] = 3
+    assert error_of(small_params).splitlines() == [
+        "params.yaml: 3 faults",
+        *(
+            f"  phases.{key}.minibatch: must be a multiple of network.mbstd_group_size, 3"
+            for key in small_params["phases"]
+        ),
+    ]
 
 
-def test_only_the_first_phase_has_nothing_before_it(small_config):
-    assert [phase.is_first for phase in small_config.phases.values()] == [True, False, False]
-
-
-def test_whole_numbers_as_keys_are_refused(small_params):
-    """DVC would silently make no stage of them."""
-    small_params["phases"][8] = small_params["phases"].pop("r0008")
-    assert error_of(small_params) == "params.yaml: phases.8: keys are strings here, such as r0004"
+def test_all_faults_are_told_at_once(small_params):
+    """Of every section and kind, and of several parameters together where those are valid themselves."""
+    small_params["paint"] = None
+    del small_params["dataset"]["verify"]
+    small_params["network"] |= {"fmap_max": "wide", "channels": 2}
+    small_params["training"]["sed"] = small_params["training"].pop("seed")
+    small_params["phases"]["r0016"]["init"] = "checkpoints/r0004"
+    small_params["measures"] |= {"score_images": 0, "inception_weights": "x.pth"}
+    small_params["gate"]["stop_after"] = "r0016"
+    assert error_of(small_params).splitlines() == [
+        "params.yaml: 9 faults",
+        "  paint: a mapping of keys to values is expected",
+        "  dataset.verify: missing; add it, as the file that comes with the project has it",
+        "  network.fmap_max: input should be a valid integer, unable to parse string as an integer",
+        "  network.channels: must be 1 (grey) or 3 (RGB), not 2",
+        "  training.sed: unknown parameter; did you mean seed?",
+        "  measures.score_images: must be positive, not 0",
+        f"  measures.inception_sha256: {GO_TOGETHER}",
+        "  phases.r0016.init: must be checkpoints/r0008, the phase before it, not checkpoints/r0004",
+        "  gate.stop_after: must be one of null, r0004, r0008, not r0016",
+    ]
 
 
 @pytest.mark.parametrize("text", ["a: [", "\x00", "- a list", ""])
@@ -196,56 +164,182 @@ def test_what_is_no_parameter_file(tmp_path, text):
         config.load(path)
 
 
-def test_values_are_frozen(small_config):
+def test_a_folder_is_no_parameter_file(tmp_path):
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\); check what it is"):
+        config.load(tmp_path)
+
+
+def test_values_are_frozen_and_checked_however_they_are_made(small_config):
     with pytest.raises(AttributeError):
         small_config.training.seed = 2
+    with pytest.raises(ValueError, match="minibatch: must be positive, not 0"):
+        replace(small_config.phases["r0004"], minibatch=0)
 
 
-def test_a_small_change_in_yaml_is_the_same_value(small_params, small_config):
-    assert config.parse(yaml.safe_load(yaml.safe_dump(small_params)), "params.yaml") == small_config
+# ------------------------------------------------------------------------------------------------
+# Losses
 
 
-def test_as_text_and_back(small_config):
-    text = config.to_text(small_config)
-    assert config.from_text(text) == small_config
-    assert config.to_text(config.from_text(text)) == text
-    assert "\n" not in text
-    assert ": " not in text
+@pytest.mark.parametrize(
+    ("loss", "parameters", "told"),
+    [
+        ("wgan-gp", {"penalty": 10, "target": 1}, ".drift: missing; wgan-gp needs it"),
+        (
+            "wgan-gp",
+            {"penalty": 10, "target": 1, "drift": 0, "r1": 1},
+            ".r1: unknown to wgan-gp; known here:",
+        ),
+        ("hinge", {"r1": 10}, ".r1: unknown to hinge; it has none"),
+        ("wgan-gp", {"penalty": 10, "target": 0, "drift": 0}, ": target must be positive"),
+        ("non-saturating", {"r1": -1}, ": r1 must not be negative"),
+        ("non-saturating", {"r1": "much"}, ".r1: input should be a valid number"),
+        ("hinge", None, ": input should be a valid dictionary"),
+    ],
+)
+def test_loss_parameters_are_those_of_the_loss(small_params, loss, parameters, told):
+    small_params["training"] |= {"loss": loss, "loss_parameters": parameters}
+    assert error_of(small_params).startswith(f"params.yaml: training.loss_parameters{told}")
 
 
-def warm(small_params, **changes):
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_is_accepted(small_params, loss):
+    parameters = {"wgan-gp": {"penalty": 10, "target": 1, "drift": 0}, "non-saturating": {"r1": 0}}
+    small_params["training"] |= {"loss": loss, "loss_parameters": parameters.get(loss, {})}
+    assert config.parse(small_params, "params.yaml").training.loss == loss
+
+
+# ------------------------------------------------------------------------------------------------
+# Phases
+
+
+def test_phases_that_do_not_chain(small_params):
+    first, second = small_params["phases"]["r0004"], small_params["phases"]["r0008"]
+    start = "params.yaml: phases.r0004: the first phase has fade_kimg 0 and init data/multires/r0004: there"
+    first["fade_kimg"] = 1.0
+    assert error_of(small_params).startswith(start)
+    first |= {"fade_kimg": 0, "init": "checkpoints/r0002"}
+    assert error_of(small_params).startswith(start)
+    first["init"] = "data/multires/r0004"
+    second["resolution"] = 16
+    assert error_of(small_params) == "params.yaml: phases.r0008: a phase at 16 px must be named r0016"
+    del small_params["phases"]["r0008"]
+    assert error_of(small_params) == "params.yaml: phases.r0016: must follow r0008"
+
+
+def test_growing_may_begin_at_any_resolution(small_params):
+    """As all levels at once do, without growing: row (a) of the paper's Table 1."""
+    only = small_params["phases"]["r0016"] | {"init": "data/multires/r0016", "fade_kimg": 0.0}
+    small_params["phases"] = {"r0016": only}
+    assert config.parse(small_params, "params.yaml").phases["r0016"].is_first
+    only["fade_kimg"] = 1.0
+    assert "phases.r0016: the first phase has fade_kimg 0" in error_of(small_params)
+
+
+def test_only_the_first_phase_has_nothing_before_it(small_config):
+    assert [phase.is_first for phase in small_config.phases.values()] == [True, False, False]
+
+
+@pytest.fixture
+def warm_params(small_params):
     """Parameters that begin at 16 px from a registered checkpoint of 8 px."""
-    start = {"model": "faces", "version": "7", "checkpoint": "ab" * 32}
     small_params["phases"] = {"r0016": small_params["phases"]["r0016"] | {"init": "checkpoints/r0008"}}
-    return small_params | {"warm_start": {"r0008": start}} | changes
+    start = {"model": "faces", "version": "7", "checkpoint": "ab" * 32}
+    return small_params | {"warm_start": {"r0008": start}}
 
 
-def test_a_warm_start(small_params):
-    loaded = config.parse(warm(small_params), "params.yaml")
+def test_a_warm_start(warm_params):
+    loaded = config.parse(warm_params, "params.yaml")
     assert loaded.phases["r0016"].fade_kimg > 0
     assert not loaded.phases["r0016"].is_first
     assert config.from_text(config.to_text(loaded)) == loaded
 
 
 @pytest.mark.parametrize(
-    ("start", "init", "told"),
+    ("starts", "init", "told"),
     [
-        ({}, "checkpoints/r0008", "phases.r0016: the first phase has fade_kimg 0 and init data/multires/r00"),
-        ({}, "data/multires/r0016", "nothing is there to fade from (or warm_start.r0008 says what is)"),
-        ({"r0004": ...}, "checkpoints/r0008", "warm_start: must be of r0008 alone, the phase before r0016;"),
-        ({"r0008": ..., "r0004": ...}, "checkpoints/r0008", "not r0008, r0004"),
-        ({"r0008": ...}, "data/multires/r0016", "phases.r0016.init: must be checkpoints/r0008, which warm_"),
+        ([], "checkpoints/r0008", "phases.r0016: the first phase has fade_kimg 0 and init data/multires/r00"),
+        ([], "data/multires/r0016", "there is nothing to fade from (unless warm_start.r0008 names it)"),
+        (["r0004"], "checkpoints/r0008", "warm_start: must be of r0008 alone, the phase before r0016;"),
+        (["r0008", "r0004"], "checkpoints/r0008", "not r0008, r0004"),
+        (["r0008"], "data/multires/r0016", "phases.r0016.init: must be checkpoints/r0008, which warm_"),
     ],
 )
-def test_warm_starts_that_do_not_fit(small_params, start, init, told):
-    values = warm(small_params)
-    (given,) = values["warm_start"].values()
-    values["warm_start"] = dict.fromkeys(start, given)
-    values["phases"]["r0016"]["init"] = init
-    assert told in error_of(values)
+def test_warm_starts_that_do_not_fit(warm_params, starts, init, told):
+    warm_params["warm_start"] = dict.fromkeys(starts, warm_params["warm_start"]["r0008"])
+    warm_params["phases"]["r0016"]["init"] = init
+    assert told in error_of(warm_params)
 
 
-def test_a_warm_start_by_no_digest(small_params):
-    values = warm(small_params)
-    values["warm_start"]["r0008"]["checkpoint"] = "ab12"
-    assert "checkpoint: the SHA-256 of its networks.safetensors is expected, not ab12" in error_of(values)
+def test_a_warm_start_by_no_digest(warm_params):
+    warm_params["warm_start"]["r0008"]["checkpoint"] = "ab12"
+    told = "params.yaml: warm_start.r0008.checkpoint: must be 64 hexadecimal digits, not 'ab12'"
+    assert error_of(warm_params) == told
+
+
+# ------------------------------------------------------------------------------------------------
+# Identities
+
+
+@dataclass(frozen=True)
+class LaterTraining(config.TrainingConfig):
+    precision: Annotated[Literal["float32", "tf32"], "precision of convolutions"] = "float32"
+
+
+@dataclass(frozen=True)
+class LaterConfig(config.Config):
+    """Of a version with one more parameter."""
+
+    training: LaterTraining
+
+
+def test_the_parameters_that_decide(small_config):
+    deciding = config.deciding(
+        small_config, ["phases.r0008", "training.mirror", "dataset", "gate.stop_after"]
+    )
+    assert list(deciding) == ["phases.r0008", "training.mirror", "dataset", "gate.stop_after"]
+    assert deciding["phases.r0008"]["fade_kimg"] == 0.08
+    assert deciding["training.mirror"] is True
+    assert deciding["dataset"]["label_attributes"] == ["Blond_Hair", "Eyeglasses", "Wearing_Hat"]
+    assert deciding["dataset"]["max_images"] is deciding["gate.stop_after"] is None
+
+
+@pytest.mark.parametrize("given", [{}, {"precision": "float32"}])
+def test_a_neutral_new_parameter_changes_no_identity(small_params, small_config, given):
+    small_params["training"] |= given
+    later = validated(LaterConfig, small_params, "params.yaml")
+    assert later.training.precision == "float32"
+    names = [*OLD, "training.precision"]
+    assert digest_of(config.deciding(later, names)) == digest_of(config.deciding(small_config, OLD))
+
+
+def test_at_another_value_it_does(small_params, small_config):
+    small_params["training"]["precision"] = "tf32"
+    later = config.deciding(validated(LaterConfig, small_params, "params.yaml"), OLD)
+    assert later["training"].pop("precision") == "tf32"
+    assert later == config.deciding(small_config, OLD)
+
+
+@pytest.mark.parametrize("name", ["phases.r0064", "training.ema_decy", "training.seed.x", "x"])
+def test_names_of_no_parameter(small_config, name):
+    with pytest.raises(InputError, match=f"^parameter {name}: not in params.yaml; "):
+        config.deciding(small_config, ["network", name])
+
+
+# ------------------------------------------------------------------------------------------------
+# docs/params.md
+
+
+@pytest.fixture(scope="module")
+def docs():
+    return runpy.run_path(str(ROOT / "docs/params.py"))
+
+
+def test_the_page_is_what_is_generated(docs):
+    text = (ROOT / "docs/params.md").read_text()
+    assert docs["page"](text) == text, "run: python docs/params.py"
+
+
+def test_a_default_is_told(docs):
+    field = LaterTraining.__dataclass_fields__["precision"]
+    told = docs["_value"](field_types(LaterTraining)["precision"], field)
+    assert told == '`float32` or `tf32`; `"float32"` if missing'

@@ -198,9 +198,9 @@ def test_networks_that_do_not_fit(file, change, line):
         ({"fmap_base": 2**31, "fmap_max": 2**31, "latent_size": 2**31}, "G: its options make no network"),
         ({"fmap_decay": 1e3}, "G: its options make no network"),
         ({"fmap_decay": -1e3}, "G: its options make no network"),
-        ({"fmap_base": 0}, "fmap_base must be positive"),
-        ({"latent_size": -6}, "latent_size must be positive"),
-        ({"num_channels": 4}, "channels must be 1 .* or 3"),
+        ({"fmap_base": 0}, "fmap_base: must be positive"),
+        ({"latent_size": -6}, "latent_size: must be positive"),
+        ({"num_channels": 4}, "channels: must be 1 .* or 3"),
     ],
     ids=str,
 )
