@@ -17,7 +17,7 @@ class Measure:
     name: str
     title: str
     digits: int  # after the decimal point
-    reading: str  # which values are good
+    reading: str  # which values are good; empty for the levels of the SWD, which read as it does
     limit: Limit | None = None  # the threshold of params.yaml's `gate` that judges it; None: not judged
     reals: str | None = None  # the name of the same measure between real images …
     reals_title: str = "real images"  # … and what that is called
@@ -52,7 +52,9 @@ MEASURES = (
 
 def swd_level(side: int) -> Measure:
     """The row of the SWD at one level of detail."""
-    return replace(SWD, name=f"swd_{side}", title=f"SWD at {side} px", limit=None, reals=f"swd_floor_{side}")
+    return replace(
+        SWD, name=f"swd_{side}", title=f"SWD at {side} px", reading="", limit=None, reals=f"swd_floor_{side}"
+    )
 
 
 def swd_levels(values: Values) -> list[int]:
