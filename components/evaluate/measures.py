@@ -44,6 +44,8 @@ MEASURES = (
     Measure("kid", "KID", 4, LOWER),
     Measure("inception_score", "Inception score", 2, HIGHER, "score_min"),
     Measure("classifier_score", "Classifier score", 2, HIGHER, "score_min"),
+    Measure("precision", "Precision", 3, HIGHER),
+    Measure("recall", "Recall", 3, HIGHER),
     Measure("modes", "Modes of 1000", 0, HIGHER, "score_min"),
     Measure("modes_kl", "KL of modes", 2, LOWER),
     Measure("nearest_ratio", "Nearest training image", 2, "about 1 or above; near 0: copies"),

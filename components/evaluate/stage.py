@@ -15,7 +15,7 @@ from progan.dataset.reader import load_training_set
 from progan.device import best_device
 from progan.errors import InputError
 from progan.files import read_json
-from progan.metrics import classifier, inception, modes, nearest, swd
+from progan.metrics import classifier, inception, modes, nearest, precision_recall, swd
 from progan.metrics.ms_ssim import mean_ms_ssim
 from progan.models import load_generator, require_network
 from progan.networks import Generator
@@ -194,4 +194,4 @@ def _scores(
         inception_network = inception.load_network(weights, facts["sha256"], device)
         generated, real = (inception.extract(inception_network, images) for images in sets)
         scores = inception.scores(generated, real, measures.score_splits, measures.seed)
-    return scores
+    return scores | precision_recall.measure(real.pool, generated.pool, device)
