@@ -17,7 +17,7 @@ class Measure:
     name: str
     title: str
     digits: int  # after the decimal point
-    reading: str  # which values are good
+    reading: str  # which values are good; empty for the levels of the SWD, which read as it does
     limit: Limit | None = None  # the threshold of params.yaml's `gate` that judges it; None: not judged
     reals: str | None = None  # the name of the same measure between real images …
     reals_title: str = "real images"  # … and what that is called
@@ -44,6 +44,8 @@ MEASURES = (
     Measure("kid", "KID", 4, LOWER),
     Measure("inception_score", "Inception score", 2, HIGHER, "score_min"),
     Measure("classifier_score", "Classifier score", 2, HIGHER, "score_min"),
+    Measure("precision", "Precision", 3, HIGHER),
+    Measure("recall", "Recall", 3, HIGHER),
     Measure("modes", "Modes of 1000", 0, HIGHER, "score_min"),
     Measure("modes_kl", "KL of modes", 2, LOWER),
     Measure("nearest_ratio", "Nearest training image", 2, "about 1 or above; near 0: copies"),
@@ -52,7 +54,9 @@ MEASURES = (
 
 def swd_level(side: int) -> Measure:
     """The row of the SWD at one level of detail."""
-    return replace(SWD, name=f"swd_{side}", title=f"SWD at {side} px", limit=None, reals=f"swd_floor_{side}")
+    return replace(
+        SWD, name=f"swd_{side}", title=f"SWD at {side} px", reading="", limit=None, reals=f"swd_floor_{side}"
+    )
 
 
 def swd_levels(values: Values) -> list[int]:

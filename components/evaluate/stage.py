@@ -15,7 +15,7 @@ from progan.dataset.reader import load_training_set
 from progan.device import best_device
 from progan.errors import InputError
 from progan.files import read_json
-from progan.metrics import classifier, inception, modes, nearest, swd
+from progan.metrics import classifier, inception, modes, nearest, precision_recall, swd
 from progan.metrics.ms_ssim import mean_ms_ssim
 from progan.models import load_generator, require_network
 from progan.networks import Generator
@@ -179,20 +179,20 @@ def _scores(
     config: Config, reals: Images, real_count: int, fakes: Images, score_network: Path
 ) -> dict[str, float]:
     """What the score network says, under its own name; nothing when there is none."""
-    measures = config.measures
-    facts = read_json(score_network / DESCRIPTION)
-    generated = fakes(0, measures.score_images)
-    real = reals(0, min(measures.score_images, real_count))
-    if facts["kind"] == "classifier":
-        network = classifier.load(score_network / CLASSIFIER, best_device())
-        return classifier.score(network, generated, measures.score_splits)
+    measures, facts, device = config.measures, read_json(score_network / DESCRIPTION), best_device()
+    if facts["kind"] == "none":
+        return {}
     if facts["kind"] == "digits":
-        network = classifier.load(score_network / CLASSIFIER, best_device())
-        samples = measures.mode_samples or 0
-        return modes.measure(network, fakes(0, MODE_ROUNDS * samples), samples)
-    if facts["kind"] == "inception":
-        weights, splits = Path(measures.inception_weights or ""), measures.score_splits
-        return inception.measure(
-            generated, real, weights, facts["sha256"], splits, measures.seed, best_device()
-        )
-    return {}
+        digits, samples = classifier.load(score_network / CLASSIFIER, device), measures.mode_samples or 0
+        return modes.measure(digits, fakes(0, MODE_ROUNDS * samples), samples)
+    sets = fakes(0, measures.score_images), reals(0, min(measures.score_images, real_count))
+    if facts["kind"] == "classifier":
+        network = classifier.load(score_network / CLASSIFIER, device)
+        generated, real = (classifier.extract(network, images) for images in sets)
+        scores = classifier.score(generated, measures.score_splits)
+    else:
+        weights = Path(measures.inception_weights or "")
+        inception_network = inception.load_network(weights, facts["sha256"], device)
+        generated, real = (inception.extract(inception_network, images) for images in sets)
+        scores = inception.scores(generated, real, measures.score_splits, measures.seed)
+    return scores | precision_recall.measure(real.pool, generated.pool, device)

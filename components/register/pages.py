@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from components.evaluate.evaluation import Evaluation
-from components.evaluate.measures import MEASURES, Values, taken
+from components.evaluate.measures import MEASURES, SWD, Values, taken
 from components.evaluate.stage import classes_shown
 from components.gate.verdict import Verdict
 from components.register.registry import (
@@ -144,15 +144,13 @@ def _measure_table(story: RunStory) -> str:
 def _phase_table(story: RunStory) -> str:
     totals = {key: history.total for key, history in story.histories.items()}
     price = ["price"] if any(total.price for total in totals.values()) else []
-    judged = [row for row in MEASURES if row.limit and row.name in story.verdict.candidate.measures]
-    rows = [["phase", "kimg", "time", "on", *price, "images/s", *(row.title for row in judged)]]
+    rows = [["phase", "kimg", "time", "on", *price, "images/s", SWD.title]]
     for key, total in totals.items():
         speed = total.images / total.seconds if total.seconds else None
-        measures = story.evaluations[key].measures
+        measured = SWD.text(story.evaluations[key].measures.get(SWD.name))
         facts = key, f"{total.kimg:g}", duration(total.seconds), ", ".join(total.devices) or "–"
         paid_for = [total.price or "–"] if price else []
-        values = [row.text(measures.get(row.name)) for row in judged]
-        rows.append([*facts, *paid_for, "–" if speed is None else f"{speed:.4g}", *values])
+        rows.append([*facts, *paid_for, "–" if speed is None else f"{speed:.4g}", measured])
     return f"{_table(rows)}\n\nkimg: thousands of real images shown."
 
 

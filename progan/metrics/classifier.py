@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from progan.errors import InputError
 from progan.files import atomic_file, canonical_json
+from progan.metrics.features import Features
 
 LARGEST_SIDE = 64
 WIDTHS = (32, 64, 128)
@@ -50,10 +51,14 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, float32 [N, classes], of uint8 [N, C, R, R] images: C 1 (grey) or 3, R a power of two."""
+        return self.logits(self.pool(images))
+
+    def pool(self, images: Tensor) -> Tensor:
+        """What the logits are a linear function of: float32 [N, 128]."""
         x = images.expand(-1, 3, -1, -1).float() / 127.5 - 1
         x = F.interpolate(x, self.resolution, mode="area")  # an exact box average, or exact repetition
         x = self.features(x)  # [N, 128, resolution / 8, resolution / 8]
-        return self.logits(x.mean(dim=(2, 3)))
+        return x.mean(dim=(2, 3))
 
 
 def train(
@@ -108,16 +113,25 @@ def train(
     return classifier, (guesses == labels[held_out].cpu()).double().mean().item()
 
 
-def score(classifier: Classifier, batches: Iterable[Tensor], splits: int) -> dict[str, float]:
+def extract(classifier: Classifier, batches: Iterable[Tensor]) -> Features:
+    """Run `classifier` over minibatches of uint8 [N, C, R, R], C 1 or 3, R a power of two, on any device."""
+    device = next(classifier.parameters()).device
+    pool, logits = [], []
+    with torch.inference_mode():
+        for batch in batches:
+            features = classifier.pool(batch.to(device))
+            pool.append(features.cpu())
+            logits.append(classifier.logits(features).cpu())
+    return Features(torch.cat(pool), torch.cat(logits))
+
+
+def score(generated: Features, splits: int) -> dict[str, float]:
     """The classifier's score of images: mean and population deviation over `splits` parts, in order.
 
-    batches: minibatches of uint8 [N, C, R, R], C 1 or 3, R a power of two, on any device.
     Keys: classifier_score (1 to the number of classes) and classifier_score_std.
     Raises ValueError with fewer images than splits.
     """
-    device = next(classifier.parameters()).device
-    with torch.inference_mode():
-        logits = torch.cat([classifier(batch.to(device)).double().cpu() for batch in batches])
+    logits = generated.logits.double()
     if len(logits) < splits:
         raise ValueError(f"{splits} splits need at least as many images, not {len(logits)}")
     edges = [part * len(logits) // splits for part in range(splits + 1)]

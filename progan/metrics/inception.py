@@ -8,45 +8,15 @@ checked; nothing is downloaded. torch-fidelity is imported only when these measu
 import hashlib
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from progan.errors import InputError
+from progan.metrics.features import Features
 
 KID_SUBSET_SIZE = 1000
-
-
-@dataclass(frozen=True)
-class Features:
-    """What the Inception network says of a set of images, on the CPU.
-
-    pool: float32 [N, 2048], the last pooling layer (FID, KID).
-    logits: float32 [N, 1008], of the last layer without its bias, as in the 2015 graph (Inception score).
-    """
-
-    pool: Tensor
-    logits: Tensor
-
-
-def measure(
-    generated: Iterable[Tensor],
-    real: Iterable[Tensor],
-    weights: Path,
-    sha256: str,
-    splits: int,
-    seed: int,
-    device: torch.device,
-) -> dict[str, float]:
-    """Inception score of the generated images; FID and KID between them and the real ones.
-
-    generated, real: minibatches of uint8 [N, C, H, W], C 1 (tiled to RGB) or 3, on any device; the network
-    runs on `device`. See `load_network` for weights and sha256, `scores` for the rest.
-    """
-    network = load_network(weights, sha256, device)
-    return scores(extract(network, generated), extract(network, real), splits, seed)
 
 
 def load_network(weights: Path, sha256: str, device: torch.device) -> nn.Module:
@@ -71,9 +41,10 @@ def load_network(weights: Path, sha256: str, device: torch.device) -> nn.Module:
 
 
 def extract(network: nn.Module, batches: Iterable[Tensor]) -> Features:
-    """Run `network` (of `load_network`) over minibatches of uint8 [N, C, H, W] images, C 1 or 3.
+    """Run `network` (of `load_network`) over minibatches of uint8 [N, C, H, W]: C 1 (tiled to RGB) or 3.
 
-    Only the features stay in memory: 12 kB an image.
+    pool: 2048 features (FID, KID). logits: 1008, without their bias, as in the 2015 graph (Inception score).
+    Only these stay in memory: 12 kB an image.
     """
     device = next(network.parameters()).device
     pool, logits = [], []

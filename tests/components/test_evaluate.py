@@ -77,7 +77,8 @@ def test_with_labels(trained):
     assert first.checkpoint == read_checkpoint(CHECKPOINT).digest
     assert swd_levels(measures) == [16]
     assert 0 < measures["swd_floor_16"] == measures["swd_floor_average"] < measures["swd_average"]
-    assert 0 <= measures["ms_ssim"] <= 1
+    for name in ("ms_ssim", "precision", "recall"):
+        assert 0 <= measures[name] <= 1
     assert evaluated(trained) == first
     reals = load_images(DATASET, 4)[0]
     sheet = np.asarray(Image.open(SAMPLES))
@@ -162,6 +163,7 @@ def test_with_inception_weights(trained, inception_weights):
     measures = replace(trained.measures, **weights, score_images=8)  # each takes a fifth of a second
     found = evaluated(replace(trained, measures=measures)).measures
     assert {"inception_score", "inception_score_std", "fid", "kid", "kid_std"} <= found.keys()
+    assert {"precision", "recall"} <= found.keys()
     assert "classifier_score" not in found
     assert all(np.isfinite(found[name]) for name in ("inception_score", "fid", "kid"))
 

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from progan.errors import InputError
 from progan.metrics import classifier
-from progan.metrics.classifier import Classifier, load, save, score, train
+from progan.metrics.classifier import Classifier, extract, load, save, score, train
+from progan.metrics.features import Features
 
 
 def _labelled(count, side, seed=0, channels=3):
@@ -24,15 +24,8 @@ def _labelled(count, side, seed=0, channels=3):
     return (patterns[labels][:, None] + noise).to(torch.uint8), labels
 
 
-class _Fixed(nn.Module):
-    """A classifier whose logits are the first pixels of the image."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(1 / 32))
-
-    def forward(self, images):
-        return images[:, 0, 0].float() * self.scale
+def _score(network, images, splits):
+    return score(extract(network, images), splits)
 
 
 @pytest.fixture(scope="module")
@@ -103,18 +96,28 @@ def test_the_score_is_the_formulas():
     for part in (p[0:8], p[8:16], p[16:25]):
         marginal = part.mean(0)
         parts.append(math.exp(np.mean([sum(row * np.log(row / marginal)) for row in part])))
+    measured = score(Features(images, torch.from_numpy(logits).float()), 3)
+    assert measured == pytest.approx(
+        {"classifier_score": np.mean(parts), "classifier_score_std": np.std(parts)}, rel=1e-6
+    )
+
+
+def test_features_do_not_depend_on_the_minibatch(trained):
+    """The logits are the network's own, and linear in what stands before them."""
+    network, _ = trained
+    images, _ = _labelled(25, 16)
     for size in (1, 7, 25):
-        measured = score(_Fixed(), images.split(size), 3)
-        assert measured == pytest.approx(
-            {"classifier_score": np.mean(parts), "classifier_score_std": np.std(parts)}, rel=1e-6
-        )
+        features = extract(network, images.split(size))
+        assert features.pool.shape == (25, 128)
+        torch.testing.assert_close(features.logits, network(images))
+        torch.testing.assert_close(network.logits(features.pool), features.logits)
 
 
 def test_the_score_runs_from_one_to_the_number_of_classes(trained):
     network, _ = trained
     images, labels = _labelled(300, 16, seed=3)
-    all_classes = score(network, images.split(100), 3)["classifier_score"]
-    one_class = score(network, [images[labels == 0]], 1)["classifier_score"]
+    all_classes = _score(network, images.split(100), 3)["classifier_score"]
+    one_class = _score(network, [images[labels == 0]], 1)["classifier_score"]
     assert 1 <= one_class < 1.2 < 2 < all_classes <= 3
 
 
@@ -125,7 +128,7 @@ def test_a_saved_network_scores_the_same(trained, tmp_path):
     save(network, tmp_path / "b.safetensors")
     loaded = load(tmp_path / "b.safetensors", torch.device("cpu"))
     assert (loaded.classes, loaded.resolution, loaded.training) == (3, 16, False)
-    assert score(loaded, [images], 5) == score(network, [images], 5)
+    assert _score(loaded, [images], 5) == _score(network, [images], 5)
     assert (tmp_path / "a" / "network.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
@@ -151,4 +154,4 @@ def test_what_cannot_be_learned_or_scored_is_refused():
     with pytest.raises(ValueError, match="at least 8 px, not 4"):
         train(images[:, :, ::2, ::2], labels, 3, 1, 1)
     with pytest.raises(ValueError, match="6 splits need at least as many images, not 5"):
-        score(_Fixed(), [images[:5]], 6)
+        score(Features(images[:5], torch.zeros(5, 3)), 6)

@@ -10,7 +10,7 @@ from scipy.linalg import sqrtm
 
 from progan.errors import InputError
 from progan.metrics import inception
-from progan.metrics.inception import Features
+from progan.metrics.features import Features
 
 pytest.importorskip("torch_fidelity")
 CPU = torch.device("cpu")
@@ -47,15 +47,9 @@ def test_measure_is_torch_fidelitys_own_answer(inception_weights, monkeypatch):
     generator = torch.Generator().manual_seed(1)
     noise = torch.randint(256, (12, 3, 32, 32), generator=generator, dtype=torch.uint8)
     generated, real = (noise // torch.arange(1, 13)[:, None, None, None]).to(torch.uint8).split(6)
-    measured = inception.measure(
-        generated.split(3),
-        real.split(3),
-        inception_weights,
-        _sha256(inception_weights),
-        splits=3,
-        seed=5,
-        device=CPU,
-    )
+    network = inception.load_network(inception_weights, _sha256(inception_weights), CPU)
+    features = (inception.extract(network, images.split(3)) for images in (generated, real))
+    measured = inception.scores(*features, splits=3, seed=5)
     expected = calculate_metrics(
         input1=_Pictures(generated),
         input2=_Pictures(real),
