@@ -29,45 +29,16 @@ def error_of(done):
             {"training": {"ema_decy": 0.9}},
             "params.yaml: training.ema_decy: unknown parameter; did you mean ema_decay?",
         ),
-        (
-            {"dataset": {"resolution": 48}},
-            "params.yaml: dataset.resolution: must be a power of two from 4 to 1024, not 48",
-        ),
-        ({"network": {"fmap_max": "wide"}}, "params.yaml: network.fmap_max: input should be a valid integer"),
-        ({"dataset": {"source": "flder"}}, "flder"),
         ({"dataset": {"path": "data/raw/nowhere"}}, "nowhere"),
     ],
 )
 def test_wrong_parameters(new_project, changes, line):
+    """tests/progan/test_config.py has what can be wrong with them."""
     project = new_project()
     project.change(**changes)
     told = error_of(project.run("progan", "build-dataset"))
     assert line in told
     assert not (project.root / "data/multires").exists()
-
-
-def test_phases_that_do_not_chain(new_project):
-    project = new_project()
-    project.change(
-        phases={
-            "r0008": {
-                "resolution": 8,
-                "init": "checkpoints/r0002",
-                "fade_kimg": 1,
-                "stable_kimg": 1,
-                "minibatch": 8,
-                "learning_rate": 0.001,
-            }
-        }
-    )
-    told = error_of(project.run("progan", "train", "r0008"))
-    assert "phases.r0008.init: must be checkpoints/r0004, the phase before it, not checkpoints/r0002" in told
-
-
-def test_whole_numbers_as_phase_keys(new_project):
-    project = new_project()
-    project.change(phases={8: {"resolution": 8}})
-    assert "phases.8: keys are strings here, such as r0004" in error_of(project.run("progan", "gate"))
 
 
 def test_no_params(tmp_path):
