@@ -51,7 +51,6 @@ PANELS: dict[str, list[Any]] = {  # of `progan --help`, in their order; so are t
     "The pipeline, here and on a cluster": [
         pipeline_commands.run,
         pipeline_commands.compile,
-        pipeline_commands.lint,
         pipeline_commands.submit,
         retrain_commands.retrain,
         retrain_commands.start_from_champion,

@@ -11,11 +11,17 @@ if TYPE_CHECKING:
 
 
 def compiled(config: "Config", profile: "Profile", dataset_digest: str) -> str:
-    """The pipeline as two YAML documents: what runs, and what Kubernetes gets to know of it."""
+    """The pipeline as two YAML documents: what runs, and what Kubernetes gets to know of it.
+
+    Raises an InputError that names everything for which the pipeline would fail on a cluster.
+    """
     from kfp.compiler import Compiler
 
     from pipelines.placement import on_cluster
     from pipelines.progressive_training import progressive_training
+    from pipelines.refusals import refuse
+
+    refuse(config, profile)
 
     storage = storage_of(config, profile)
     pipeline = progressive_training(config, storage, dataset_digest, on_cluster(profile))

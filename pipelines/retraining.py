@@ -18,13 +18,11 @@ def started_once(
     from pipelines.compiling import compiled
     from pipelines.hand_over import hand_over_and_tell
     from pipelines.known_dataset import planned_dataset
-    from pipelines.lint import refuse
 
     name = f"{config.register.model} {key}"
     if earlier := kubeflow.first_run(home, name):
         return earlier, False
     text = compiled(config, profile, planned_dataset(config, str(dataset)))
-    refuse(text, config, profile)
     hand_over_and_tell(config, profile, dataset)
     mine = kubeflow.start(text, home, name, profile.service_account)
     first = kubeflow.settled(home, name, mine)

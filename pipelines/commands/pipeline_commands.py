@@ -1,4 +1,4 @@
-"""`progan compile | lint | run | submit`: the pipeline, as a file, on this machine, and on a cluster."""
+"""`progan compile | run | submit`: the pipeline, as a file, on this machine, and on a cluster."""
 
 import contextlib
 import sys
@@ -58,6 +58,9 @@ def compile(
 ) -> None:
     """Write the pipeline for a cluster; the same bytes as long as nothing changes.
 
+    Refuses what would fail there only: an image without a digest, minibatches that GPUs cannot share, too
+    little GPU memory.
+
     Example: progan compile --image registry.example.org/progan@sha256:…
     """
     from pipelines.compiling import compiled
@@ -66,33 +69,7 @@ def compile(
     text = compiled(*_read_all(params, profile, image, dataset))
     with atomic_file(out) as beside:
         beside.write_text(text)
-    print(f"{out}: written; progan lint says whether a cluster can run it")
-
-
-def lint(
-    pipeline: Annotated[
-        Path | None, typer.Option(help="A compiled pipeline; else what params.yaml compiles to.")
-    ] = None,
-    params: options.Params = options.PARAMS,
-    profile: options.ProfileFile = options.PROFILE,
-    image: options.Image = None,
-    dataset: options.Dataset = options.DATASET,
-    as_json: options.Json = False,
-) -> None:
-    """Say what of the pipeline would fail on a cluster only.
-
-    Example: progan lint --image registry.example.org/progan@sha256:…
-    """
-    from pipelines.compiling import compiled
-    from pipelines.lint import findings, read_pipeline, refuse
-
-    loaded, cluster, digest = _read_all(params, profile, image, dataset)
-    text = compiled(loaded, cluster, digest) if pipeline is None else read_pipeline(pipeline)
-    if as_json:
-        options.print_json({"findings": list(findings(text, loaded, cluster))})
-    refuse(text, loaded, cluster)
-    if not as_json:
-        print(f"{pipeline or 'the pipeline'}: nothing found that would fail on a cluster")
+    print(f"{out}: written")
 
 
 def submit(
@@ -117,11 +94,9 @@ def submit(
     """
     from pipelines.compiling import compiled
     from pipelines.hand_over import hand_over_and_tell
-    from pipelines.lint import refuse
 
     loaded, cluster, digest = _read_all(params, profile, image, dataset)
     text = compiled(loaded, cluster, digest)
-    refuse(text, loaded, cluster)
     kubeflow = Kubeflow(host, token_file, namespace or cluster.namespace)
     handed = hand_over_and_tell(loaded, cluster, dataset)
     name = experiment or loaded.register.model

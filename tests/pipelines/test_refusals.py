@@ -1,0 +1,62 @@
+"""What would fail on a cluster only is refused before anything is compiled or started."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.compiling import compiled
+from pipelines.profile import load_profile
+from pipelines.refusals import refuse
+from progan import config
+from progan.errors import InputError
+from tests.conftest import IMAGE, ROOT
+
+
+@pytest.fixture
+def profile():
+    return load_profile(ROOT / "infra/cluster.yaml", IMAGE)
+
+
+@pytest.mark.parametrize("image", ["progan", "registry.example.org/progan:1.2", "progan@sha256:abc"])
+def test_an_image_without_a_digest(small_config, profile, image):
+    with pytest.raises(InputError, match=f"^on a cluster: image: {image} has no digest"):
+        refuse(small_config, replace(profile, image=image))
+
+
+def test_the_examples_image(small_config):
+    with pytest.raises(InputError, match="is the example's; name yours in infra/cluster.yaml"):
+        compiled(small_config, load_profile(ROOT / "infra/cluster.yaml"), "d" * 64)
+
+
+def test_a_phase_that_no_card_holds(small_config, profile):
+    network = replace(small_config.network, latent_size=512, fmap_base=8192, fmap_max=512)
+    phases = small_config.phases | {"r0016": replace(small_config.phases["r0016"], minibatch=512)}
+    large = replace(small_config, network=network, phases=phases)
+    small_card = replace(profile.pod("r0004"), gpu_memory_gib=8)
+    there = replace(profile, pods=profile.pods | {"r0004": small_card})
+    with pytest.raises(InputError, match=r"phases\.r0016: takes about \d+ GiB of a GPU, which has 8; lower"):
+        refuse(large, there)
+    refuse(large, replace(there, pods=profile.pods | {"r0004": replace(small_card, gpus=8)}))
+
+
+def test_a_minibatch_that_the_gpus_cannot_share_and_all_faults_at_once(small_config, profile):
+    three = replace(profile, pods=profile.pods | {"r0016": replace(profile.pod("r0004"), gpus=3)})
+    told = r"phases\.r0016\.minibatch: 8 images are not shared evenly by 3 ranks"
+    with pytest.raises(InputError, match=f"^on a cluster: {told}"):
+        refuse(small_config, three)
+    with pytest.raises(InputError, match=f"on a cluster: 2 faults\n  image: .*\n  {told}"):
+        refuse(small_config, replace(three, image="progan"))
+
+
+def test_the_command(new_project, monkeypatch, profile):
+    """The same bytes in any process; nothing is written when something is refused."""
+    project = new_project()
+    monkeypatch.chdir(project.root)
+    command = ("progan", "compile", "--profile", str(ROOT / "infra/cluster.yaml"))
+    refused = project.run(*command)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("progan: on a cluster: image: ")
+    assert not Path("pipeline.yaml").exists()
+    assert project.run(*command, "--image", IMAGE).returncode == 0
+    assert Path("pipeline.yaml").read_text() == compiled(config.load(), profile, "")
