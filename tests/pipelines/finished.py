@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,16 @@ import torch
 import yaml
 from PIL import Image
 
+from components import stages
+from components.receipts import identity_here, recorded
 from progan import config
 from progan.dataset.build import build
 from progan.dataset.reader import load_images, load_manifest
 from progan.files import write_json
 from progan.snapshots import read_checkpoint
 from progan.training import PhaseTrainer
+from tests import made_up
 from tests.conftest import ROOT
-from tests.evaluations import evaluation
 from tests.histories import history
 
 COPIED = (
@@ -45,12 +46,13 @@ def make_finished(params):
     add_photographs(24)
     loaded = config.load()
     build(loaded.dataset, DATASET, workers=1)
-    for key in loaded.phases:
-        finish_phase(loaded, key)
-    for name in ("score_network/score_network.json", "verdict.json", "registration.json"):
+    finish(loaded, "score-network")
+    for stage in ("train", "evaluate"):
+        for key in loaded.phases:
+            finish(loaded, stage, key)
+    for name in ("verdict.json", "registration.json"):
         write_json(Path(name), {})
-    for name in ("report.html", "training.csv", "swd.csv", *(f"metrics/{key}.json" for key in loaded.phases)):
-        made_up(Path("report") / name)
+    made_up.report()
     from dvc.repo import Repo
 
     with Repo() as repo:
@@ -69,24 +71,26 @@ def trainer_of(loaded, key):
     """The trainer of a phase, at its start."""
     phase = loaded.phase(key)
     images, _ = load_images(DATASET, phase.resolution)
-    digest = load_manifest(DATASET).level(phase.resolution).digest
+    task = stages.task(loaded, "train", key)
     init = None if phase.is_first else read_checkpoint(Path(phase.init))
-    return PhaseTrainer(loaded, phase, images, digest, init, torch.device("cpu"))
+    identity = identity_here(loaded, task, task.paths())
+    return PhaseTrainer(loaded, phase, images, identity, init, torch.device("cpu"))
 
 
-def finish_phase(loaded, key):
-    """A checkpoint with the right facts of networks that have learnt nothing, and what stands beside it."""
-    trainer = trainer_of(loaded, key)
-    trainer.images_shown = trainer.schedule.total_images
-    digest = load_manifest(DATASET).level(trainer.phase.resolution).digest
-    trainer.write_checkpoint(Path("checkpoints") / key, {"name": "faces", "images": 24, "digest": digest})
-    history(trainer.images_shown, SECONDS).write(Path(f"history/{key}.csv"))
-    digest = read_checkpoint(Path("checkpoints") / key).digest
-    replace(evaluation(key), checkpoint=digest).write(Path(f"evaluation/{key}.json"))
-    for picture in (f"samples/{key}.png", f"samples/{key}-nearest.png", f"grids/{key}/00000.000.png"):
-        made_up(Path(picture))
-
-
-def made_up(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("made up")
+def finish(loaded, stage, key=None):
+    """What a task makes, of networks that have learnt nothing, with its receipt."""
+    task = stages.task(loaded, stage, key)
+    with recorded(loaded, task):
+        if stage == "train":
+            made_up.training(loaded, key)  # the picture; the rest has the facts of a real phase
+            trainer = trainer_of(loaded, key)
+            trainer.images_shown = trainer.schedule.total_images
+            level = load_manifest(DATASET).level(trainer.phase.resolution)
+            trainer.write_checkpoint(
+                Path("checkpoints") / key, {"name": "faces", "images": 24, "digest": level.digest}
+            )
+            history(trainer.images_shown, SECONDS).write(Path(f"history/{key}.csv"))
+        elif stage == "evaluate":
+            made_up.evaluated(loaded, key, read_checkpoint(Path("checkpoints") / key).digest)
+        else:
+            made_up.score_network(loaded)

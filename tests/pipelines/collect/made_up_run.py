@@ -1,83 +1,73 @@
 """A run as its tasks leave it, made up to the last digest, and what collecting it does to a checkout."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
-from components.register.registration import Registration
-from components.results import Results, opened
+from components import stages
+from components.receipts import identity_here
+from components.results import Results
+from components.run_record import RUNNING, RunRecord
 from pipelines import cli
 from pipelines.dvc import Checkout
 from progan import config
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
-from progan.files import write_json
-from progan.snapshots import write_checkpoint
-from progan.training import fingerprint
-from tests.evaluations import evaluation, verdict
-
-REPORT = ("report.html", "training.csv", "swd.csv", "metrics/r0008.json")
+from progan.snapshots import read_checkpoint
+from tests import made_up
 
 
 class Run:
-    """A run as its tasks leave it in the folder `results`."""
+    """A run as its tasks leave it in `results`, from files that are made up in `folder`."""
 
-    def __init__(self, folder, name="run-1"):
-        self.config = config.load()
-        self.manifest = load_manifest(Path("data/multires"))
-        self.folder, self.results = folder, Results("results", self.config, self.manifest.digest, name)
-        self.results.keep_state("RUNNING")
+    def __init__(self, folder, name="run-1", results="results"):
+        self.config, self.folder, self.name = config.load(), folder, name
+        self.manifest, self.results = load_manifest(Path("data/multires")), Results(results)
+        self.record(RUNNING)
 
-    def file(self, name, content):
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content) if isinstance(content, bytes) else write_json(path, content)
-        return path
+    def record(self, state, error=""):
+        RunRecord.of(self.config, self.manifest.digest, state, error).write(self.results.uri, self.name)
 
-    def train(self, key, init=None, weight=0.0):
-        phase, out = self.config.phase(key), self.folder / f"{weight}/{key}"
-        data = self.manifest.level(phase.resolution).digest
-        facts = {"phase": key, "dataset": {"digest": data}}
-        facts["fingerprint"] = fingerprint(self.config, phase, data, init)
-        write_checkpoint(out, {"w": torch.full((4,), weight)}, {"adam": torch.ones(4)}, facts)
-        grids = self.file(f"grids-{key}/00000.080.png", b"picture").parent
-        self.results.keep_training(key, out, self.file("history", key.encode()), grids)
-        return opened(out)
+    def keep(self, stage, key=None):
+        task = stages.task(self.config, stage, key)
+        always = task.run == "always"
+        paths = task.paths(self.folder)
+        identity = self.name if always else identity_here(self.config, task, paths, self.manifest)
+        self.results.keep(task, identity, self.folder)
+
+    def train(self, key, seed=0):
+        folder = made_up.training(self.config, key, self.folder, seed)
+        self.keep("train", key)
+        return read_checkpoint(folder)
+
+    def prepare_score_network(self, why="made up"):
+        made_up.score_network(self.config, self.folder, why)
+        self.keep("score-network")
 
     def evaluate(self, key, checkpoint):
-        replace(evaluation(key), checkpoint=checkpoint.digest).write(self.folder / "e")
-        pictures = self.file("s", b"picture"), self.file("n", b"nearest")
-        self.results.keep_evaluation(key, self.folder / "e", *pictures)
+        made_up.evaluated(self.config, key, checkpoint.digest, self.folder)
+        self.keep("evaluate", key)
 
     def judge(self, key, checkpoint, passed=True):
-        candidate = replace(evaluation(key), checkpoint=checkpoint.digest)
-        registration = Registration("progan-toy-celeba", "3" if passed else None, "mlflow-run")
-        for name, value in {
-            "verdict.json": verdict(candidate, passed, "ms_ssim is"),
-            "registration.json": registration,
-        }.items():
-            value.write(self.folder / name)
-            self.results.keep_for_run(self.folder / name)
+        made_up.judgement(self.config, key, checkpoint.digest, passed, self.folder)
+        self.keep("gate")
+        self.keep("register")
 
     def end(self, state="SUCCEEDED", error=""):
-        for name in REPORT:
-            self.file(f"report/{name}", name.encode())
-        self.results.keep_report(self.folder / "report", state, error)
+        made_up.report(self.folder)
+        self.keep("report")
+        self.record(state, error)
 
     def finish(self, passed=True):
         """All of it."""
-        first = self.train("r0004")
-        second = self.train("r0008", first)
-        self.file("network/score_network.json", {"kind": "none"})
-        self.results.keep_score_network(self.folder / "network")
-        self.evaluate("r0004", first)
-        self.evaluate("r0008", second)
-        self.judge("r0008", second, passed)
+        self.prepare_score_network()
+        trained = {key: self.train(key) for key in self.config.phases}
+        for key, checkpoint in trained.items():
+            self.evaluate(key, checkpoint)
+        self.judge(key, checkpoint, passed)
         self.end()
-        return second
+        return checkpoint
 
 
 def collected(*options):

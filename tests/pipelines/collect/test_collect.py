@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.results import opened
+from components import stages
+from components.evaluate.evaluation import Evaluation
+from components.receipts import Workspace
 from pipelines.dvc import Checkout
 from progan.errors import InputError, Interrupted
 from progan.files import read_json, write_json
@@ -23,7 +25,7 @@ def test_nothing_is_left_to_do(run):
     assert (found["phases"], found["left"], found["state"]) == (["r0004", "r0008"], [], "SUCCEEDED")
     assert found["verdict"]["passed"]
     assert found["registration"]["version"] == "3"
-    assert found["report"] == "results/runs/run-1/report.html"
+    assert found["report"] == "results/runs/run-1/report/report.html"
     comment = Path("comment.md").read_text()
     assert comment.startswith("### progan-toy-celeba: r0008: the gate passed\n\n- ✓ ms_ssim is\n")
     assert (
@@ -33,8 +35,10 @@ def test_nothing_is_left_to_do(run):
     assert "left for `dvc repro`: nothing" in comment
     for key in ("r0004", "r0008"):
         assert read_checkpoint(Path("checkpoints", key)).facts["phase"] == key
-        assert Path("history", f"{key}.csv").read_text() == key
-        assert read_json(Path("evaluation", f"{key}.json"))["phase"] == key
+        assert Path("history", f"{key}.csv").read_bytes() == (run.folder / f"history/{key}.csv").read_bytes()
+        assert Evaluation.read(Path("evaluation", f"{key}.json")).phase == key
+        identity = read_json(Path("receipts/train", f"{key}.json"))["identity"]
+        assert Workspace(Path()).receipt(stages.task(run.config, "train", key), identity)
     assert Path("report/report.html").read_text() == "report.html"
     assert Checkout().stale() == []
     shutil.rmtree("checkpoints")
@@ -87,7 +91,7 @@ def test_a_run_that_failed_is_collected_as_far_as_it_came(run):
 def test_what_does_not_belong_together_is_not_claimed(run):
     """A later run trained r0004 anew: what was trained and measured before it is of another checkpoint."""
     run.finish()
-    run.train("r0004", weight=1.0)
+    run.train("r0004", seed=1)
     told = collected()
     assert "collected: r0004\n" in told
     assert "train@r0008" in Checkout().stale()
@@ -108,7 +112,7 @@ def test_other_parameters_and_other_data_are_refused(run, monkeypatch):
     )
     Path("params.yaml").write_text(text)
     with monkeypatch.context() as newer:
-        newer.setattr("components.digests.RESULTS_VERSION", 99)
+        newer.setattr("components.identity.RESULTS_VERSION", 99)
         assert "(RESULTS_VERSION, that of the code)" in refused()
     facts = read_json(Path("results/runs/run-1/run.json"))
     write_json(Path("results/runs/run-1/run.json"), facts | {"dataset": "0" * 64})
@@ -121,7 +125,7 @@ def test_other_parameters_and_other_data_are_refused(run, monkeypatch):
 def test_runs_that_cannot_be_collected(run):
     with pytest.raises(Interrupted, match="run-1: is RUNNING; collect it when it has ended"):
         collected()
-    run.results.keep_state("FAILED", "no photographs")
+    run.record("FAILED", "no photographs")
     facts = read_json(Path("results/runs/run-1/run.json"))
     write_json(Path("results/runs/run-1/run.json"), facts | {"dataset": ""})
     assert refused() == "run-1: FAILED before it had a dataset; there is nothing to collect"
@@ -131,7 +135,7 @@ def test_runs_that_cannot_be_collected(run):
 
 def test_kubeflow_knows_how_a_run_ended(run):
     run.finish()
-    run.results.keep_state("RUNNING")
+    run.record("RUNNING")
     state = {"run_id": "run-1", "state": "RUNNING"}
     answers = {("GET", f"{API}/healthz"): {}, ("GET", f"{API}/runs/run-1"): lambda request: state}
     with serving(answers) as server:
@@ -152,18 +156,18 @@ def test_kubeflow_knows_how_a_run_ended(run):
 def test_a_damaged_checkpoint(run):
     """What came before stays whole; when it is mended, collecting again completes it."""
     second = run.finish()
-    kept = next(Path("results/checkpoints").glob("r0008-*/optimizers.safetensors"))
+    kept = next(Path("results/train").glob("r0008-*/checkpoints/r0008/optimizers.safetensors"))
     whole = kept.read_bytes()
     kept.write_bytes(whole[:50])
     lock = Path("dvc.lock").read_bytes()
-    with pytest.raises(InputError, match=r"r0008-\w+: damaged; delete checkpoint\.json there"):
+    with pytest.raises(InputError, match=r"optimizers\.safetensors: missing or damaged; delete train/r0008-"):
         collected()
     assert Path("dvc.lock").read_bytes() == lock
     assert read_checkpoint(Path("checkpoints/r0004"))
     assert [path.name for path in Path("checkpoints").iterdir()] == ["r0004"]
     kept.write_bytes(whole)
     assert "left for dvc repro: nothing" in collected()
-    assert opened(Path("checkpoints/r0008")).digest == second.digest
+    assert read_checkpoint(Path("checkpoints/r0008")).digest == second.digest
 
 
 def test_no_remote_to_push_to(run):
@@ -172,30 +176,17 @@ def test_no_remote_to_push_to(run):
         collected("--push")
 
 
-def test_a_run_that_started_from_a_registered_checkpoint(project, tmp_path, monkeypatch):
-    """That comes from the registry, whose part a copy of the folder plays here, and is claimed first."""
-    champion = Run(tmp_path / "champion").train("r0004", weight=2.0)
+def test_a_run_that_started_from_a_registered_checkpoint(project, tmp_path):
+    """Its task kept that with the results, as every other does."""
+    champion = Run(tmp_path / "made").train("r0004", seed=2)
     shutil.rmtree("results")
     values = yaml.safe_load(Path("params.yaml").read_text())
     del values["phases"]["r0004"]
     values["warm_start"] = {"r0004": {"model": "faces", "version": "7", "checkpoint": champion.digest}}
     Path("params.yaml").write_text(yaml.safe_dump(values))
     run = Run(tmp_path / "made")
-    second = run.train("r0008", champion)
-    run.file("network/score_network.json", {"kind": "none"})
-    run.results.keep_score_network(run.folder / "network")
-    run.evaluate("r0008", second)
-    run.judge("r0008", second, passed=False)
-    run.end()
-    fetched = []
-
-    def from_registry(config, key, out):
-        fetched.append(key)
-        shutil.copytree(champion.folder, out)
-
-    monkeypatch.setattr("components.warm_start.stage.warm_start", from_registry)
+    run.keep("warm-start", "r0004")
+    second = run.finish(passed=False)
     assert "left for dvc repro: nothing" in collected()
-    assert opened(Path("checkpoints/r0004")).digest == champion.digest
-    assert opened(Path("checkpoints/r0008")).digest == second.digest
-    collected()
-    assert fetched == ["r0004"]
+    assert read_checkpoint(Path("checkpoints/r0004")).digest == champion.digest
+    assert read_checkpoint(Path("checkpoints/r0008")).digest == second.digest

@@ -8,13 +8,13 @@ import yaml
 from typer.testing import CliRunner
 
 from components.object_store.dataset import find_manifest
-from components.results import Results
+from components.results import Results, trace
 from pipelines import cli
 from pipelines.hand_over import hand_over
 from pipelines.profile import Storage
 from progan import config
 from progan.errors import InputError
-from progan.files import read_json
+from tests.conftest import IMAGE
 from tests.pipelines.collect.made_up_run import Run, files_in, track_photographs
 
 
@@ -23,6 +23,9 @@ def trained(done, in_a_copy, tmp_path):
     """The current folder: a checkout where all is finished."""
     in_a_copy(done)
     return Run(tmp_path / "made")
+
+
+ALL = ["score-network", "train r0004", "train r0008", "evaluate r0004", "evaluate r0008"]
 
 
 def handed(address):
@@ -36,17 +39,14 @@ def test_what_is_finished_here_is_handed_over_once(trained, address, place, tmp_
     if place == "in the cache":
         shutil.rmtree("checkpoints")
         shutil.rmtree("history")
-    measures = ["the score network", "the evaluation of r0004", "the evaluation of r0008"]
-    assert handed(address) == ["the dataset", "r0004", "r0008", *measures]
+    assert handed(address) == ["the dataset", *ALL]
     assert handed(address) == []
-    there = Results(f"{address}/results", trained.config, trained.manifest.digest)
-    assert list(there.gather_checkpoints(tmp_path / "there")) == ["r0004", "r0008"]
+    results = Results(f"{address}/results")
+    for found in trace(trained.config, trained.manifest, results):
+        assert results.bring(found.task, found.identity, tmp_path / "there")
     assert files_in(tmp_path / "there/checkpoints/r0008") == checkpoint
-    assert (tmp_path / "there/history/r0008.csv").read_text() == "r0008"
-    there.gather(tmp_path / "there")
-    assert read_json(tmp_path / "there/evaluation/r0008.json")["phase"] == "r0008"
-    assert (tmp_path / "there/samples/r0008-nearest.png").read_bytes() == b"nearest"
-    assert there.score_network() == files_in(Path("score_network"))
+    assert (tmp_path / "there/samples/r0008-nearest.png").read_bytes() == b"nearest of r0008"
+    assert files_in(tmp_path / "there/score_network") == files_in(Path("score_network"))
     assert find_manifest(f"{address}/data") == trained.manifest
 
 
@@ -54,18 +54,21 @@ def test_only_what_these_parameters_would_make_is_handed_over(trained, address):
     values = yaml.safe_load(Path("params.yaml").read_text())
     values["phases"]["r0008"]["stable_kimg"] = 9
     Path("params.yaml").write_text(yaml.safe_dump(values))
-    assert handed(address) == ["the dataset", "r0004", "the score network", "the evaluation of r0004"]
+    assert handed(address) == ["the dataset", "score-network", "train r0004", "evaluate r0004"]
     values["training"]["seed"] = 9
     Path("params.yaml").write_text(yaml.safe_dump(values))
     assert handed(address) == []
 
 
 def test_what_the_cluster_has_stays_and_is_not_followed_by_what_began_elsewhere(trained, address):
-    trained.results = Results(f"{address}/results", trained.config, trained.manifest.digest)
-    theirs = trained.train("r0004", weight=1.0)
-    assert handed(address) == ["the dataset", "the score network"]
-    assert trained.results.facts("r0004")["files"] == theirs.facts["files"]
-    assert trained.results.facts("r0008") is None
+    trained.results = Results(f"{address}/results")
+    theirs = trained.train("r0004", seed=1)
+    assert handed(address) == ["the dataset", "score-network"]
+    found = {
+        each.task.name: each.receipt for each in trace(trained.config, trained.manifest, trained.results)
+    }
+    assert found["train@r0004"].digests["checkpoints/r0004"] == theirs.digest
+    assert found["train@r0008"] is None
 
 
 def test_only_what_these_measures_would_measure_is_handed_over(trained, address):
@@ -73,14 +76,14 @@ def test_only_what_these_measures_would_measure_is_handed_over(trained, address)
     values = yaml.safe_load(Path("params.yaml").read_text())
     values["measures"]["swd_images"] = 8
     Path("params.yaml").write_text(yaml.safe_dump(values))
-    assert handed(address) == ["the dataset", "r0004", "r0008", "the score network"]
+    assert handed(address) == ["the dataset", "score-network", "train r0004", "train r0008"]
     values["measures"]["swd_images"] = 16
     Path("params.yaml").write_text(yaml.safe_dump(values))
-    there = Results(f"{address}/results", trained.config, trained.manifest.digest)
-    there.keep_score_network(trained.file("theirs/score_network.json", {"kind": "another"}).parent)
+    trained.results = Results(f"{address}/results")
+    trained.prepare_score_network("another")
     assert handed(address) == []
-    there.keep_score_network(Path("score_network"))
-    assert handed(address) == ["the evaluation of r0004", "the evaluation of r0008"]
+    trained.prepare_score_network()
+    assert handed(address) == ["evaluate r0004", "evaluate r0008"]
 
 
 def test_a_dataset_of_photographs_as_they_were_is_not_handed_over(trained, address):
@@ -118,4 +121,20 @@ def test_a_remote_that_cannot_be_read(trained, address, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(InputError, match="DVC: .*; check its remote, your credentials and the disk"):
         handed(address)
-    assert CliRunner().invoke(cli.app, ["compile"]).exit_code == 0
+    assert CliRunner().invoke(cli.app, ["compile", "--image", IMAGE]).exit_code == 0
+
+
+def test_files_that_are_not_those_of_their_receipt_are_not_handed_over(trained, address):
+    Path("history/r0004.csv").write_text("edited")
+    with pytest.raises(InputError, match=r"receipts/train/r0004\.json: not of the files that lie here"):
+        handed(address)
+
+
+def test_a_parameter_that_is_new_and_neutral_hands_over_all_the_same(trained, address):
+    """DVC would run the stages again, for it knows no neutral values; the results are those of before."""
+    text = Path("params.yaml").read_text()
+    lock = Path("dvc.lock").read_text()
+    Path("dvc.lock").write_text(lock.replace("ema_decay: 0.99", "ema_decay: 0.98"))
+    assert Path("dvc.lock").read_text() != lock
+    assert handed(address) == ["the dataset", *ALL]
+    assert Path("params.yaml").read_text() == text
