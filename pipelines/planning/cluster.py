@@ -104,11 +104,15 @@ class _Cluster:
     def _fates(self) -> dict[str, Fate]:
         found: dict[str, Fate] = {}
         for task in self.tasks:
-            found[task.name] = self._fate(task, [name for name, fate in found.items() if fate.runs])
+            found[task.name] = self._fate(task, [name for name in found if self._may_change(name, found)])
         return found
 
-    def _fate(self, task: Task, running: list[str]) -> Fate:
-        """running: the names of the tasks before it that run."""
+    def _may_change(self, name: str, found: dict[str, Fate]) -> bool:
+        """Whether a task runs whose result may be another than before: a dataset that is known is not."""
+        return found[name].runs and not (name == "build-dataset" and self.manifest)
+
+    def _fate(self, task: Task, changing: list[str]) -> Fate:
+        """changing: the names of the tasks before it whose results may change."""
         if task.stage == "build-dataset":
             if self.has_dataset:
                 return Fate()
@@ -117,7 +121,7 @@ class _Cluster:
         found = self.traces.get(task.name)
         if found and found.receipt:
             return Fate(remark="" if isinstance(found.source, Results) else "handed over from here")
-        upstream = tuple(each.name for each in stages.before(task, self.tasks) if each.name in running)
+        upstream = tuple(each.name for each in stages.before(task, self.tasks) if each.name in changing)
         here = self.here.get(task.name, Fate((NEVER_RUN,) if self.here else ()))
         return Fate(here.why or (() if upstream else ("the cluster has none",)), upstream)
 

@@ -12,13 +12,19 @@ import yaml
 from dvc.repo import Repo
 from typer.testing import CliRunner
 
+from components import stages
 from components.object_store import open_store
+from components.receipts import identity_here
+from components.results import Results
 from pipelines import cli
+from pipelines.compiling import storage_of
+from pipelines.profile import load_profile
 from progan import config, presets
 from progan.errors import Interrupted
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
 from progan.training import Hooks
+from tests import made_up
 from tests.pipelines.finished import FACES, add_photographs, trainer_of
 
 
@@ -131,6 +137,7 @@ def test_a_clone_without_data(finished, tmp_path, monkeypatch):
         "checkpoints/r0004 is missing",
         "history/r0004.csv is missing",
         "grids/r0004 is missing",
+        "receipts/train/r0004.json is missing",
     ]
     with Path(".dvc/config").open("a") as file:
         file.write("    remote = store\n['remote \"store\"']\n    url = s3://bucket/dvc\n")
@@ -235,20 +242,12 @@ def cluster(finished):
 
 def keep(root, *keys):
     """As a run on the cluster keeps finished phases, their measures and the score network."""
-    from components.results import Results
-    from pipelines.compiling import storage_of
-    from pipelines.profile import load_profile
-    from progan.dataset.reader import load_manifest
-
-    storage = storage_of(config.load(), load_profile(Path("infra/cluster.yaml")))
+    loaded = config.load()
+    storage = storage_of(loaded, load_profile(Path("infra/cluster.yaml")))
     shutil.copytree("data/multires", storage.dataset, dirs_exist_ok=True)
-    results = Results(storage.results, config.load(), load_manifest(Path(storage.dataset)).digest)
-    results.keep_score_network(Path("score_network"))
-    for key in keys:
-        trained = Path(f"checkpoints/{key}"), Path(f"history/{key}.csv"), Path(f"grids/{key}")
-        results.keep_training(key, *trained)
-        drawn = Path(f"samples/{key}.png"), Path(f"samples/{key}-nearest.png")
-        results.keep_evaluation(key, Path(f"evaluation/{key}.json"), *drawn)
+    for task in stages.tasks(loaded):
+        if task.run == "once" and task.key in (None, *keys):
+            Results(storage.results).keep(task, identity_here(loaded, task, task.paths()), Path())
 
 
 def test_the_cluster_goes_by_what_it_keeps(finished, cluster):
@@ -293,10 +292,11 @@ def test_storage_in_s3(finished, cluster, address):
 def test_a_phase_that_did_not_begin_with_the_one_before_it_is_not_finished(finished, cluster):
     root = cluster()
     keep(root, "r0004", "r0008")
-    file = next((root / "results/checkpoints").glob("r0004-*/checkpoint.json"))
-    facts = json.loads(file.read_text())
-    facts["files"]["networks.safetensors"] = "00" * 32  # trained again, on another machine
-    file.write_text(json.dumps(facts))
+    loaded = config.load()
+    task = stages.task(loaded, "train", "r0004")
+    made_up.training(loaded, "r0004", root / "another machine", seed=5)
+    identity = identity_here(loaded, task, task.paths())
+    Results(str(root / "results")).keep(task, identity, root / "another machine")
     plan = planned("--cluster")
     assert tasks(plan)["train r0004"]["state"] == "cached"
     assert tasks(plan)["train r0008"]["state"] == "runs"
