@@ -18,9 +18,9 @@ from progan.files import write_json
 class Pod:
     """One task of a run on a cluster; `paths` are those of its files, by their names in dvc.yaml.
 
-    params: params.yaml as canonical JSON. results: where the results of all tasks are kept.
-    dataset_uri, dataset_digest: where the dataset is, and which one it has to be. run: the name of this run.
-    inputs: Kubeflow's artifacts, by name; None for one that there is not.
+    params: params.yaml as canonical JSON. phase: its key. run: the name of this run.
+    results: the address of the results of all tasks. dataset_uri, dataset_digest: the address of the dataset,
+    and the digest that its manifest must have. inputs: Kubeflow's artifacts by name; None if there is none.
     """
 
     def __init__(

@@ -10,11 +10,7 @@ def build_dataset(params: str, dataset_uri: str, dataset_digest: str, results: s
     """Make sure that the dataset is at `dataset_uri`; its digest. The run's results then say what it is of.
 
     Args:
-        params: params.yaml as canonical JSON.
-        dataset_uri: Where the dataset is, or is to be.
         dataset_digest: Of the dataset that is expected there; empty when it was not built before.
-        results: Where the results of all tasks are kept.
-        run: The name of this run.
     """
     from components.build_dataset.stage import find_or_build
     from components.run_record import RUNNING, RunRecord

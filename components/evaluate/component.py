@@ -23,11 +23,6 @@ def evaluate(
     What was measured before, here or on a laptop, is taken from the results instead.
 
     Args:
-        params: params.yaml as canonical JSON.
-        phase: The key of the phase.
-        dataset_uri: Where the dataset is.
-        dataset_digest: Of its manifest.
-        results: Where the results of all tasks are kept.
         checkpoint: Of the finished phase.
         score_network: The folder of the network that scores generators.
         evaluation: The measures, as JSON and as metrics.

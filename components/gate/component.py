@@ -12,9 +12,6 @@ def gate(params: str, results: str, run: str, evaluation: dsl.Input[dsl.Metrics]
     The bare bool is its only output: a condition on one output of several is not evaluated everywhere.
 
     Args:
-        params: params.yaml as canonical JSON.
-        results: Where the results of all tasks are kept.
-        run: The name of this run.
         evaluation: The measures of the phase.
     """
     from pathlib import Path

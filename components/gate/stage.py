@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import TypeGuard
 
+from components import stages
 from components.evaluate.evaluation import Evaluation
 from components.evaluate.measures import MEASURES, SWD, Limit
 from components.gate.verdict import Reason, Verdict
@@ -85,14 +86,15 @@ def gate(config: Config, evaluation: Path, out: Path) -> bool:
     return verdict.passed
 
 
-def refuse_to_go_on(config: Config, key: str, checkpoints: Path, evaluations: Path) -> None:
+def refuse_to_go_on(config: Config, key: str) -> None:
     """Raise InputError when `gate.stop_after` is a phase before `key` and has no verdict, or one of no."""
     from progan.snapshots import read_checkpoint
 
     stop = config.gate.stop_after
     if stop is None or config.phase(key).resolution <= config.phase(stop).resolution:
         return
-    checkpoint, evaluation = checkpoints / stop, evaluations / f"{stop}.json"
+    paths = stages.task(config, "evaluate", stop).paths()
+    checkpoint, evaluation = paths["checkpoint"], paths["evaluation"]
     candidate = Evaluation.read(evaluation) if evaluation.exists() else None
     if candidate is None or candidate.checkpoint != read_checkpoint(checkpoint).digest:
         raise InputError(

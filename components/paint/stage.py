@@ -4,12 +4,9 @@ from pathlib import Path
 
 from progan.config import Config
 from progan.dataset.toy import celeba
-from progan.errors import InputError
 
 
 def paint(config: Config, name: str, out: Path) -> None:
     """Paint `name` (a key of params.yaml's `paint`) into the folder `out`."""
-    if name not in config.paint:
-        raise InputError(f"paint.{name}: not in params.yaml; there are {', '.join(config.paint) or 'none'}")
     celeba.paint(out, config.paint[name].images, config.paint[name].seed)
     print(f"{out}: painted {config.paint[name].images:,} faces")

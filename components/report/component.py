@@ -17,10 +17,6 @@ def report(
     """Report the run as far as it came.
 
     Args:
-        params: params.yaml as canonical JSON.
-        dataset_uri: Where the dataset is, if it was built.
-        results: Where the results of all tasks are kept.
-        run: The name of this run.
         status: How the run ended.
         page: The report.
     """

@@ -1,5 +1,6 @@
 """The few lines at the end of `make run`: what was made and where to look."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,18 @@ from components.register.registration import Registration
 from components.register.registry import public_address, tracking_uri
 
 
-def summary(verdict_file: Path, registration_file: Path, samples: Path, report: Path) -> dict[str, Any]:
-    """The verdict, the files to look at, the registered version (None: none) and how to open MLflow."""
-    verdict, registration = Verdict.read(verdict_file), Registration.read(registration_file)
+def summary(paths: Mapping[str, Path]) -> dict[str, Any]:
+    """The verdict, the files to look at, the registered version (None: none) and how to open MLflow.
+
+    paths: what the stage `report` reads and makes, by dvc.yaml's names.
+    """
+    verdict, registration = Verdict.read(paths["verdict"]), Registration.read(paths["registration"])
     return {
         "phase": verdict.phase,
         "passed": verdict.passed,
         "reasons": [asdict(reason) for reason in verdict.reasons],
-        "report": str(report / "report.html"),
-        "samples": str(samples / f"{verdict.phase}.png"),
+        "report": str(paths["report"] / "report.html"),
+        "samples": str(paths["samples"] / f"{verdict.phase}.png"),
         "model": registration.model,
         "version": registration.version,
         "registry": _how_to_open(tracking_uri()),

@@ -12,10 +12,6 @@ def score_network(
     """Prepare the network that scores generators, or take it from the results.
 
     Args:
-        params: params.yaml as canonical JSON.
-        dataset_uri: Where the dataset is.
-        dataset_digest: Of its manifest.
-        results: Where the results of all tasks are kept.
         score_network: The network's folder.
     """
     from components.pod import Pod

@@ -23,12 +23,6 @@ def train(
     A phase that was finished before, here or on a laptop, is taken from the results instead.
 
     Args:
-        params: params.yaml as canonical JSON.
-        phase: The key of the phase.
-        dataset_uri: Where the dataset is.
-        dataset_digest: Of its manifest.
-        snapshots: Where state is kept to go on from.
-        results: Where the results of all tasks are kept.
         checkpoint: What the finished phase hands on.
         history: The table of losses and rates.
         grids: Pictures over training.

@@ -10,9 +10,6 @@ def warm_start(params: str, phase: str, results: str, checkpoint: dsl.Output[dsl
     """Fetch the checkpoint that the first phase starts from.
 
     Args:
-        params: params.yaml as canonical JSON.
-        phase: The key of the phase that made it.
-        results: Where the results of all tasks are kept.
         checkpoint: That of the registered version.
     """
     from components.pod import Pod

@@ -3,7 +3,7 @@
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,10 @@ from pipelines.commands.options import (
     print_json,
 )
 
+if TYPE_CHECKING:
+    from components.stages import Task
+    from progan.config import Config
+
 DatasetUri = Annotated[
     str, typer.Option("--dataset", help="The built dataset: its folder, or its s3:// address.")
 ]
@@ -26,9 +30,15 @@ DatasetDigest = Annotated[str, typer.Option(help="Refuse a dataset whose manifes
 Key = Annotated[
     str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE", autocompletion=phase_keys)
 ]
-CHECKPOINTS, HISTORY, GRIDS = Path("checkpoints"), Path("history"), Path("grids")
-EVALUATIONS, SAMPLES, SCORE_NETWORK = Path("evaluation"), Path("samples"), Path("score_network")
-VERDICT, REGISTRATION, REPORT = Path("verdict.json"), Path("registration.json"), Path("report")
+
+
+def _task(params: Path, stage: str, key: str | None = None) -> "tuple[Config, Task]":
+    """The parameters, and a task of theirs."""
+    from components import stages
+    from progan import config
+
+    loaded = config.load(params)
+    return loaded, stages.task(loaded, stage, key)
 
 
 def paint(
@@ -40,9 +50,9 @@ def paint(
     Example: progan paint toy-celeba
     """
     from components.paint.stage import paint
-    from progan import config
 
-    paint(config.load(params), name, Path("data/raw") / name)
+    config, task = _task(params, "paint", name)
+    paint(config, name, Path(task.outputs[0].path))
 
 
 def build_dataset(params: Params = PARAMS, out: Dataset = DATASET) -> None:
@@ -61,14 +71,12 @@ def warm_start(key: Key, params: Params = PARAMS) -> None:
 
     Example: progan warm-start r0064
     """
-    from components import stages
     from components.receipts import recorded
     from components.warm_start.stage import warm_start
-    from progan import config
 
-    loaded = config.load(params)
-    with recorded(loaded, stages.task(loaded, "warm-start", key)) as (_, paths):
-        warm_start(loaded, key, paths["checkpoint"])
+    config, task = _task(params, "warm-start", key)
+    with recorded(config, task) as (_, paths):
+        warm_start(config, key, paths["checkpoint"])
 
 
 def score_network(params: Params = PARAMS) -> None:
@@ -76,14 +84,12 @@ def score_network(params: Params = PARAMS) -> None:
 
     Example: progan score-network
     """
-    from components import stages
     from components.receipts import recorded
     from components.score_network.stage import prepare_score_network
-    from progan import config
 
-    loaded = config.load(params)
-    with recorded(loaded, stages.task(loaded, "score-network")) as (_, paths):
-        prepare_score_network(loaded, paths["dataset"], paths["score_network"])
+    config, task = _task(params, "score-network")
+    with recorded(config, task) as (_, paths):
+        prepare_score_network(config, paths["dataset"], paths["score_network"])
 
 
 def train(
@@ -101,19 +107,16 @@ def train(
 
     Example: progan train r0008 --gpus 2
     """
-    from components import stages
     from components.gate.stage import refuse_to_go_on
     from components.object_store.dataset import fetch_level
     from components.receipts import recorded
     from components.train.launch import PhaseJob, launch
-    from progan import config
 
-    loaded = config.load(params)
-    task = stages.task(loaded, "train", key)
-    refuse_to_go_on(loaded, key, CHECKPOINTS, EVALUATIONS)
-    data = fetch_level(dataset, dataset_digest, loaded.phase(key).resolution)
-    with recorded(loaded, task, dataset=data) as (identity, paths):
-        launch(PhaseJob.of(loaded, task, identity, paths, data, snapshots), gpus)
+    config, task = _task(params, "train", key)
+    refuse_to_go_on(config, key)
+    data = fetch_level(dataset, dataset_digest, config.phase(key).resolution)
+    with recorded(config, task, dataset=data) as (identity, paths):
+        launch(PhaseJob.of(config, task, identity, paths, data, snapshots), gpus)
 
 
 def evaluate(
@@ -126,17 +129,14 @@ def evaluate(
 
     Example: progan evaluate r0008
     """
-    from components import stages
     from components.evaluate.stage import evaluate
     from components.object_store.dataset import fetch_level
     from components.receipts import recorded
-    from progan import config
 
-    loaded = config.load(params)
-    task = stages.task(loaded, "evaluate", key)
-    data = fetch_level(dataset, dataset_digest, loaded.phase(key).resolution)
-    with recorded(loaded, task, dataset=data) as (_, paths):
-        evaluate(loaded, key, **paths)
+    config, task = _task(params, "evaluate", key)
+    data = fetch_level(dataset, dataset_digest, config.phase(key).resolution)
+    with recorded(config, task, dataset=data) as (_, paths):
+        evaluate(config, key, **paths)
 
 
 def import_official(
@@ -160,15 +160,17 @@ def gate(params: Params = PARAMS, as_json: Json = False) -> None:
 
     Example: progan gate
     """
+    from components import stages
     from components.gate.stage import gate
-    from progan import config
     from progan.files import read_json
 
-    loaded = config.load(params)
+    config, task = _task(params, "gate")
+    evaluation = stages.task(config, "evaluate", config.last_phase).paths()["evaluation"]
+    verdict = task.paths()["verdict"]
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
-        gate(loaded, EVALUATIONS / f"{loaded.last_phase}.json", VERDICT)
+        gate(config, evaluation, verdict)
     if as_json:
-        print_json(read_json(VERDICT))
+        print_json(read_json(verdict))
 
 
 def register(params: Params = PARAMS) -> None:
@@ -176,13 +178,11 @@ def register(params: Params = PARAMS) -> None:
 
     Example: progan register
     """
-    from components import stages
     from components.register.runs import RunFiles
     from components.register.stage import register
-    from progan import config
 
-    loaded = config.load(params)
-    register(loaded, RunFiles(**stages.task(loaded, "register").paths()), str(DATASET))
+    config, task = _task(params, "register")
+    register(config, RunFiles(**task.paths()), str(DATASET))
 
 
 def report(params: Params = PARAMS) -> None:
@@ -190,20 +190,19 @@ def report(params: Params = PARAMS) -> None:
 
     Example: progan report
     """
-    from components import stages
     from components.report.stage import ReportFiles, report
-    from progan import config
 
-    loaded = config.load(params)
-    report(loaded, ReportFiles(**stages.task(loaded, "report").paths()))
+    config, task = _task(params, "report")
+    report(config, ReportFiles(**task.paths()))
 
 
-def summary(as_json: Json = False) -> None:
+def summary(params: Params = PARAMS, as_json: Json = False) -> None:
     """Say what the run made and where to look.
 
     Example: progan summary
     """
     from components.report.summary import print_summary, summary
 
-    made = summary(VERDICT, REGISTRATION, SAMPLES, REPORT)
-    print_json(made) if as_json else print_summary(made)
+    _, task = _task(params, "report")
+    found = summary(task.paths())
+    print_json(found) if as_json else print_summary(found)

@@ -107,7 +107,7 @@ def stopped(tmp_path, monkeypatch, small_config):
 
 
 def go_on(config, key="r0008"):
-    refuse_to_go_on(config, key, Path("checkpoints"), Path("evaluation"))
+    refuse_to_go_on(config, key)
 
 
 def limited(config, limit):

@@ -53,7 +53,7 @@ def test_no_params(tmp_path):
 
 def test_phases_and_datasets_that_are_not_there(new_project, photographs):
     project = new_project()
-    assert "phase r0064: not in params.yaml; there are r0004, r0008" in error_of(
+    assert "train r0064: not in params.yaml; there are r0004, r0008" in error_of(
         project.run("progan", "train", "r0064")
     )
     assert "data/multires/dataset.json: no such file; run the stage that makes it" in error_of(
