@@ -11,10 +11,10 @@ import yaml
 from PIL import Image
 
 from progan import config
+from progan.checkpoints import DatasetFacts, read_checkpoint
 from progan.dataset.build import build
 from progan.dataset.reader import load_images, load_manifest
 from progan.files import write_json
-from progan.snapshots import read_checkpoint
 from progan.training import PhaseTrainer
 from tests.conftest import ROOT
 from tests.evaluations import evaluation
@@ -79,7 +79,7 @@ def finish_phase(loaded, key):
     trainer = trainer_of(loaded, key)
     trainer.images_shown = trainer.schedule.total_images
     digest = load_manifest(DATASET).level(trainer.phase.resolution).digest
-    trainer.write_checkpoint(Path("checkpoints") / key, {"name": "faces", "images": 24, "digest": digest})
+    trainer.write_checkpoint(Path("checkpoints") / key, DatasetFacts("faces", 24, digest))
     history(trainer.images_shown, SECONDS).write(Path(f"history/{key}.csv"))
     digest = read_checkpoint(Path("checkpoints") / key).digest
     replace(evaluation(key), checkpoint=digest).write(Path(f"evaluation/{key}.json"))

@@ -8,8 +8,8 @@ import pytest
 from components.register.registry import client
 from components.warm_start.registered import find_run
 from progan import config
+from progan.checkpoints import read_checkpoint
 from progan.files import read_json
-from progan.snapshots import read_checkpoint
 from progan.training import fingerprint
 from tests.conftest import shrunk_params
 from tests.pipelines.conftest import Project

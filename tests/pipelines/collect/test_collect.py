@@ -10,9 +10,9 @@ import yaml
 
 from components.results import opened
 from pipelines.dvc import Checkout
+from progan.checkpoints import read_checkpoint
 from progan.errors import InputError, Interrupted
 from progan.files import read_json, write_json
-from progan.snapshots import read_checkpoint
 from tests.pipelines.collect.made_up_run import Run, collected, hashes, refused, tree
 from tests.pipelines.http_server import API, serving
 
@@ -32,14 +32,14 @@ def test_nothing_is_left_to_do(run):
     )
     assert "left for `dvc repro`: nothing" in comment
     for key in ("r0004", "r0008"):
-        assert read_checkpoint(Path("checkpoints", key)).facts["phase"] == key
+        assert read_checkpoint(Path("checkpoints", key)).facts.phase == key
         assert Path("history", f"{key}.csv").read_text() == key
         assert read_json(Path("evaluation", f"{key}.json"))["phase"] == key
     assert Path("report/report.html").read_text() == "report.html"
     assert Checkout().stale() == []
     shutil.rmtree("checkpoints")
     Checkout().repo.checkout()
-    assert read_checkpoint(Path("checkpoints/r0008")).facts["phase"] == "r0008"
+    assert read_checkpoint(Path("checkpoints/r0008")).facts.phase == "r0008"
     again, lock = tree(), Path("dvc.lock").read_bytes()
     collected("--md", "comment.md")
     assert tree() == again
