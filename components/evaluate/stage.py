@@ -9,19 +9,19 @@ from PIL.Image import Image
 from torch import Tensor
 
 from components.evaluate.evaluation import Evaluation
-from components.score_network.stage import CLASSIFIER, DESCRIPTION
+from components.score_network.description import ScoreNetwork
+from components.score_network.stage import CLASSIFIER
+from progan.checkpoints import read_checkpoint
 from progan.config import Config, NetworkConfig
 from progan.dataset.reader import load_training_set
 from progan.device import best_device
 from progan.errors import InputError
-from progan.files import read_json
 from progan.metrics import classifier, inception, modes, nearest, swd
 from progan.metrics.ms_ssim import mean_ms_ssim
-from progan.models import load_generator, require_network
+from progan.models import require_network
 from progan.networks import Generator
 from progan.render import above, beside, grid, images_across, write_png
-from progan.sampling import generate, seeded_inputs
-from progan.snapshots import read_checkpoint
+from progan.sampling import generate, load_generator, seeded_inputs
 
 REALS_AT_ONCE = 64
 MODE_ROUNDS = 10  # of `mode_samples` images each, as in the paper
@@ -45,10 +45,8 @@ def evaluate(
     """Write the measures of `checkpoint` to `evaluation` (JSON), reals beside fakes to `samples` (PNG), and
     fakes above the training images that are nearest to them to `nearest` (PNG)."""
     finished = read_checkpoint(checkpoint)
-    if finished.facts["phase"] != key:
-        raise InputError(
-            f"{checkpoint}: holds phase {finished.facts['phase']}, not {key}; run that phase first"
-        )
+    if finished.facts.phase != key:
+        raise InputError(f"{checkpoint}: holds phase {finished.facts.phase}, not {key}; run that phase first")
     resolution = config.phase(key).resolution
     loaded, loaded_labels = load_training_set(dataset, resolution, config.network.label_size)
     images = torch.from_numpy(loaded)
@@ -69,10 +67,10 @@ def evaluate(
     Evaluation(
         phase=key,
         resolution=resolution,
-        kimg=finished.facts["kimg"],
-        identity=finished.facts["identity"],
+        kimg=finished.facts.kimg,
+        identity=finished.facts.identity,
         checkpoint=finished.digest,
-        dataset=finished.facts["dataset"]["digest"],
+        dataset=finished.facts.dataset.digest,
         swd_images=swd_images,
         measures={name: value if math.isfinite(value) else None for name, value in measures.items()},
     ).write(evaluation)
@@ -180,19 +178,18 @@ def _scores(
 ) -> dict[str, float]:
     """What the score network says, under its own name; nothing when there is none."""
     measures = config.measures
-    facts = read_json(score_network / DESCRIPTION)
+    description = ScoreNetwork.read(score_network)
     generated = fakes(0, measures.score_images)
     real = reals(0, min(measures.score_images, real_count))
-    if facts["kind"] == "classifier":
+    if description.kind == "classifier":
         network = classifier.load(score_network / CLASSIFIER, best_device())
         return classifier.score(network, generated, measures.score_splits)
-    if facts["kind"] == "digits":
+    if description.kind == "digits":
         network = classifier.load(score_network / CLASSIFIER, best_device())
         samples = measures.mode_samples or 0
         return modes.measure(network, fakes(0, MODE_ROUNDS * samples), samples)
-    if facts["kind"] == "inception":
-        weights, splits = Path(measures.inception_weights or ""), measures.score_splits
-        return inception.measure(
-            generated, real, weights, facts["sha256"], splits, measures.seed, best_device()
-        )
+    if description.kind == "inception":
+        weights, digest = Path(measures.inception_weights or ""), description.sha256 or ""
+        splits, seed = measures.score_splits, measures.seed
+        return inception.measure(generated, real, weights, digest, splits, seed, best_device())
     return {}
