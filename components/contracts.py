@@ -1,12 +1,11 @@
 """The JSON files that one stage writes and others read, as typed values."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from progan.errors import InputError
 from progan.files import read_json, write_json
+from progan.typed_json import from_json, to_json
 
 T = TypeVar("T")
 
@@ -16,20 +15,15 @@ def read(kind: type[T], path: Path, stage: str) -> T:
 
     Raises InputError when the file is missing, damaged, edited, or of an older version.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    value = read_json(path)
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
+        return from_json(kind, read_json(path))
+    except ValueError as error:
         raise InputError(
-            f"{path}: {key}: {first['msg'].lower()}; the file was edited, or an older version wrote it: "
+            f"{path}: {error}; the file was edited, or an older version wrote it: "
             f"run dvc repro -fs {stage}, then this again"
         ) from None
 
 
 def write(value: Any, path: Path) -> None:
     """Write a dataclass's value, atomically."""
-    write_json(path, asdict(value))
+    write_json(path, to_json(value))

@@ -10,10 +10,10 @@ from pathlib import Path
 from components import stages
 from components.stages import Task
 from progan import RESULTS_VERSION
+from progan.checkpoints import FACTS, NETWORKS, read_checkpoint
 from progan.config import Config, deciding
 from progan.dataset.manifest import MANIFEST_NAME, Manifest
-from progan.files import digest_of, read_json, sha256_file
-from progan.snapshots import FACTS, NETWORKS
+from progan.files import digest_of, sha256_file
 
 Digests = Mapping[str, str]  # of files and folders, by their paths below the project's root
 
@@ -53,7 +53,7 @@ def digest_of_files(files: Digests) -> str:
 def digest_of_path(path: Path) -> str:
     """The same, of a file or folder that lies here; a checkpoint's as its facts say it."""
     if (path / FACTS).exists():
-        return read_json(path / FACTS, "files")["files"][NETWORKS]
+        return read_checkpoint(path, needed=()).digest
     return digest_of_files(
         {file.relative_to(path).as_posix(): sha256_file(file) for file in files_below(path)}
     )

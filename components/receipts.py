@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from posixpath import relpath
-from typing import Any
 
 from components.identity import digest_of_files, digest_of_path, digests_of_dataset, files_below, identity
 from components.stages import Task
@@ -15,6 +14,7 @@ from progan.dataset.manifest import Manifest
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
 from progan.files import sha256_file, write_json
+from progan.typed_json import from_json
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,8 @@ class Receipt:
     def parse(cls, content: bytes, where: str) -> "Receipt":
         """What stands in a receipt; InputError when it is none."""
         try:
-            values: dict[str, Any] = json.loads(content)
-            return cls(**values | {"outputs": tuple(values["outputs"]), "files": {**values["files"]}})
-        except (ValueError, LookupError, TypeError):
+            return from_json(cls, json.loads(content))
+        except ValueError:
             raise InputError(f"{where}: no receipt; delete it to have its task done again") from None
 
     def content(self) -> bytes:

@@ -9,6 +9,7 @@ from components.object_store import open_store
 from progan.config import Config, to_text
 from progan.errors import InputError
 from progan.files import canonical_json
+from progan.typed_json import from_json
 
 RUNNING = "RUNNING"
 
@@ -32,8 +33,8 @@ class RunRecord:
         """That of the run; None when it has kept none. Raises InputError when it is damaged."""
         content = open_store(results).read(_name(run))
         try:
-            return None if content is None else cls(**json.loads(content))
-        except (ValueError, TypeError):
+            return None if content is None else from_json(cls, json.loads(content))
+        except ValueError:
             raise InputError(f"{results}/{_name(run)}: damaged; start the run again") from None
 
     def write(self, results: str, run: str) -> None:

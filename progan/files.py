@@ -42,7 +42,7 @@ def read_json(path: Path, *needed: str) -> Any:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check what it is and who may read it"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run its stage again") from None
     if needed and not (isinstance(value, dict) and value.keys() >= set(needed)):
         raise InputError(f"{path}: not as this version writes it; delete it and run its stage again")

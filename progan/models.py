@@ -1,18 +1,17 @@
 """What a phase changes as it trains: networks, optimisers, and what is summed or averaged besides."""
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
+from progan.checkpoints import Checkpoint, prefixed, stripped
 from progan.config import Config, NetworkConfig, PhaseConfig
 from progan.distributed import Ranks
 from progan.errors import InputError
 from progan.networks import Discriminator, Generator
 from progan.noise import InstanceNoise
 from progan.optimizer import Adam, flatten
-from progan.snapshots import Checkpoint, load_grown, prefixed, stripped
 
 STATISTICS = ("d_loss", "g_loss", "real_score", "fake_score", "gradient_norm")
 
@@ -45,23 +44,32 @@ def optimizer_tensors(generator_adam: Adam, discriminator_adam: Adam) -> dict[st
     )
 
 
-def load_generator(checkpoint: Checkpoint) -> Generator:
-    """The averaged generator of a finished phase, as its own facts describe it, on the CPU."""
-    generator = Generator(NetworkConfig(**checkpoint.facts["network"]), checkpoint.facts["resolution"])
-    generator.load_state_dict(checkpoint.networks("ema"))
-    return generator.requires_grad_(False).eval()
-
-
 def require_network(checkpoint: Checkpoint, network: NetworkConfig) -> None:
     """Raise an InputError that names what in `network` is not as the checkpoint was made with."""
-    made, wanted = checkpoint.facts["network"], dataclasses.asdict(network)
-    for key in sorted(made.keys() | wanted.keys()):
-        if made.get(key) != wanted.get(key):
+    for field in fields(network):
+        made = getattr(checkpoint.facts.network, field.name)
+        wanted = getattr(network, field.name)
+        if made != wanted:
             raise InputError(
-                f"{checkpoint.folder}: made with another network configuration (network.{key}: "
-                f"{made.get(key)}, in params.yaml {wanted.get(key)}); set it as it was, or train the phases "
-                "before again"
+                f"{checkpoint.folder}: made with another network configuration (network.{field.name}: "
+                f"{made}, in params.yaml {wanted}); set it as it was, or train the phases before again"
             )
+
+
+def load_grown(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
+    """Load the levels that `state` has into `module`, which may have grown newer ones besides.
+
+    Raises InputError when a tensor has no place or another shape: a checkpoint of another configuration.
+    """
+    own = module.state_dict()
+    for name, tensor in state.items():
+        if name not in own or own[name].shape != tensor.shape:
+            has = tuple(own[name].shape) if name in own else "no such layer"
+            raise InputError(
+                f"{where}: made with another network configuration ({name}: {tuple(tensor.shape)}, not {has} "
+                "as by params.yaml); set network as it was, or train the phases before again"
+            )
+    module.load_state_dict(own | state)
 
 
 @dataclass

@@ -3,18 +3,15 @@
 A registered model ships this file, so that a seed, a class and a truncation mean the same everywhere.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from progan.checkpoints import Checkpoint
+from progan.config import NetworkConfig
 from progan.errors import InputError
 from progan.networks import Generator, one_hot
-
-if TYPE_CHECKING:
-    from progan.config import NetworkConfig
 
 PIXELS_AT_ONCE = 2**21  # bounds memory: 256 images at 64×64, two at 1024×1024
 CENTRED_ON = 1000  # latents of which the centre is the mean
@@ -33,7 +30,7 @@ def latents_of_seeds(seeds: Sequence[int], latent_size: int) -> Tensor:
     return torch.cat([seeded_latents(1, latent_size, seed) for seed in seeds])
 
 
-def seeded_inputs(count: int, network: "NetworkConfig", seed: int, labels: Tensor | None) -> Tensor:
+def seeded_inputs(count: int, network: NetworkConfig, seed: int, labels: Tensor | None) -> Tensor:
     """Seeded latents and behind them one-hot `labels` (int64, beginning again where they end; None for none).
 
     float [count, latent_size + label_size], what a generator takes.
@@ -66,6 +63,19 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+def load_generator(checkpoint: Checkpoint) -> Generator:
+    """The averaged generator of a finished phase, as its facts describe it, on the CPU."""
+    generator = Generator(checkpoint.facts.network, checkpoint.facts.resolution)
+    try:
+        generator.load_state_dict(checkpoint.networks("ema"))
+    except RuntimeError:
+        raise InputError(
+            f"{checkpoint.folder}: checkpoint.json describes other networks than lie beside it; delete "
+            f"{checkpoint.folder} and run its phase again"
+        ) from None
+    return generator.requires_grad_(False).eval()
+
+
 # ------------------------------------------------------------------------------------------------
 # As people ask for them
 
@@ -87,12 +97,9 @@ class Sampler:
         self._centers: dict[int, Tensor] = {}
 
     @classmethod
-    def load(cls, facts: Mapping[str, Any], average: Mapping[str, Tensor]) -> "Sampler":
-        """From a checkpoint's facts and the state of its averaged generator, on the CPU."""
-        network: Any = SimpleNamespace(**facts["network"])
-        generator = Generator(network, facts["resolution"])
-        generator.load_state_dict(average)
-        return cls(generator, class_names(facts))
+    def of(cls, checkpoint: Checkpoint) -> "Sampler":
+        """The averaged generator of a checkpoint, on the CPU."""
+        return cls(load_generator(checkpoint), checkpoint.facts.classes)
 
     def images(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]:
         """The images of `latents` in minibatches that fit into memory: uint8 [n, C, R, R], on the CPU.
@@ -123,13 +130,6 @@ class Sampler:
             inputs = torch.cat([latents, labels], 1).to(next(self.generator.parameters()).device)
             self._centers[label] = self.generator.start(inputs).mean(0)
         return self._centers[label]
-
-
-def class_names(facts: Mapping[str, Any]) -> list[str]:
-    """The classes a conditional generator was trained with, by label; empty for any other."""
-    label_size = facts["network"]["label_size"]
-    names = facts["dataset"].get("classes") or []
-    return names if len(names) == label_size else [str(label) for label in range(label_size)]
 
 
 def label_of(wanted: str | None, classes: Sequence[str]) -> int:

@@ -1,109 +1,23 @@
-"""Checkpoints, which a finished phase hands on, and snapshots, from which a phase goes on, bit for bit.
+"""Snapshots, from which a phase goes on, bit for bit.
 
-Both are safetensors and JSON: nothing that is read here can execute anything.
+They are safetensors with JSON in them: nothing that is read here can execute anything.
 """
 
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
-from progan.errors import InputError, Unavailable
-from progan.files import atomic_folder, read_json, sha256_file, write_json
+from progan.errors import Unavailable
 from progan.store import Store
 
-NETWORKS, OPTIMIZERS, FACTS = "networks.safetensors", "optimizers.safetensors", "checkpoint.json"
 LATEST = "LATEST"
 KEPT_SNAPSHOTS = 2
-
-
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors` under names that begin with `prefix` and a dot; each a contiguous copy on the CPU."""
-    return {
-        f"{prefix}.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()
-    }
-
-
-def stripped(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix` and a dot, without them: `prefixed` undone."""
-    return {
-        name.removeprefix(f"{prefix}."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(f"{prefix}.")
-    }
-
-
-# ------------------------------------------------------------------------------------------------
-# Checkpoints
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint folder whose files are what `checkpoint.json` says they are."""
-
-    folder: Path
-    facts: dict[str, Any]
-
-    def networks(self, prefix: str) -> dict[str, Tensor]:
-        """The state of "generator", "discriminator" or "ema", by parameter name, on the CPU."""
-        return stripped(prefix, safetensors.torch.load_file(self.folder / NETWORKS))
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the networks: what the next phase's identity takes in."""
-        return self.facts["files"][NETWORKS]
-
-
-def write_checkpoint(
-    folder: Path, networks: dict[str, Tensor], optimizers: dict[str, Tensor], facts: dict[str, Any]
-) -> None:
-    """Write a checkpoint folder, whole or not at all."""
-    with atomic_folder(folder) as beside:
-        safetensors.torch.save_file(networks, beside / NETWORKS)
-        safetensors.torch.save_file(optimizers, beside / OPTIMIZERS)
-        digests = {name: sha256_file(beside / name) for name in (NETWORKS, OPTIMIZERS)}
-        write_json(beside / FACTS, facts | {"files": digests})
-
-
-def read_checkpoint(folder: Path, needed: Sequence[str] = (NETWORKS, OPTIMIZERS)) -> Checkpoint:
-    """Open `folder`, checking the digests of the files that are `needed`.
-
-    Raises InputError when they are not what it says.
-    """
-    facts = read_json(folder / FACTS)
-    if not isinstance(facts, dict) or not isinstance(facts.get("files"), dict):
-        raise InputError(f"{folder / FACTS}: not of a checkpoint; delete {folder} and run its phase again")
-    for name in needed:
-        if not (folder / name).exists() or sha256_file(folder / name) != facts["files"].get(name):
-            raise InputError(f"{folder / name}: missing or damaged; delete {folder} and run its phase again")
-    return Checkpoint(folder, facts)
-
-
-def load_grown(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
-    """Load the levels that `state` has into `module`, which may have grown newer ones besides.
-
-    Raises InputError when a tensor has no place or another shape: a checkpoint of another configuration.
-    """
-    own = module.state_dict()
-    for name, tensor in state.items():
-        if name not in own or own[name].shape != tensor.shape:
-            has = tuple(own[name].shape) if name in own else "no such layer"
-            raise InputError(
-                f"{where}: made with another network configuration ({name}: {tuple(tensor.shape)}, not {has} "
-                "as by params.yaml); set network as it was, or train the phases before again"
-            )
-    module.load_state_dict(own | state)
-
-
-# ------------------------------------------------------------------------------------------------
-# Snapshots
 
 
 class SnapshotFolder:

@@ -4,19 +4,23 @@ All randomness is a pure function of (seed, images shown), so a phase that was i
 bits as one that was not.
 """
 
-import dataclasses
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from progan import RESULTS_VERSION, __version__
+from progan.checkpoints import (
+    Checkpoint,
+    CheckpointFacts,
+    DatasetFacts,
+    Versions,
+    stripped,
+    write_checkpoint,
+)
 from progan.config import Config, PhaseConfig
 from progan.distributed import Ranks, check_continued, check_shares
 from progan.errors import InputError, Interrupted
@@ -24,7 +28,7 @@ from progan.history import Readings, Row
 from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
-from progan.snapshots import Checkpoint, SnapshotFolder, stripped, write_checkpoint
+from progan.snapshots import SnapshotFolder
 from progan.step import Draws, critic_step, draw, generator_step, joint_step, prepare_reals, stream_seed
 
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
@@ -111,10 +115,9 @@ class PhaseTrainer:
         labels: np.ndarray | None = None,
         ranks: Ranks = Ranks(),
     ) -> None:
-        if init is not None and init.facts["resolution"] * 2 != phase.resolution:
+        if init is not None and init.facts.resolution * 2 != phase.resolution:
             raise InputError(
-                f"{init.folder}: holds {init.facts['phase']}, which {phase.key} cannot start from; "
-                "run dvc repro"
+                f"{init.folder}: holds {init.facts.phase}, which {phase.key} cannot start from; run dvc repro"
             )
         if phase.minibatch > len(images):
             raise InputError(
@@ -125,7 +128,7 @@ class PhaseTrainer:
         self.config, self.phase, self.device, self.ranks = config, phase, device, ranks
         self.schedule = Schedule(phase)
         self.identity, self.init = identity, init
-        self.start_images = 0 if init is None else init.facts["images_shown"]
+        self.start_images = 0 if init is None else init.facts.images_shown
         self.models = Models.build(config, phase, init, device, ranks)
         self.reals = RealImages(
             images,
@@ -187,30 +190,24 @@ class PhaseTrainer:
         if not was_stable and self.schedule.is_stable(self.images_shown):
             self.models.reset_optimizers()
 
-    def write_checkpoint(self, folder: Path, dataset: dict[str, Any]) -> None:
+    def write_checkpoint(self, folder: Path, dataset: DatasetFacts) -> None:
         """Hand on the finished phase."""
         images_shown = self.start_images + self.images_shown
-        facts = {
-            "format": 1,
-            "phase": self.phase.key,
-            "resolution": self.phase.resolution,
-            "images_shown": images_shown,
-            "kimg": images_shown / 1000,
-            "identity": self.identity,
-            "init": None if self.init is None else self.init.digest,
-            "network": dataclasses.asdict(self.config.network),
-            "training": dataclasses.asdict(self.config.training),
-            "schedule": dataclasses.asdict(self.phase),
-            "dataset": dataset,
-            "ranks": self.ranks.size,
-            "versions": {
-                "progan": __version__,
-                "results": RESULTS_VERSION,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
-        }
-        write_checkpoint(folder, self.models.network_tensors(), self.models.optimizer_tensors(), facts)
+        facts = CheckpointFacts(
+            phase=self.phase.key,
+            resolution=self.phase.resolution,
+            images_shown=images_shown,
+            kimg=images_shown / 1000,
+            identity=self.identity,
+            init=None if self.init is None else self.init.digest,
+            network=self.config.network,
+            training=self.config.training,
+            schedule=self.phase,
+            dataset=dataset,
+            ranks=self.ranks.size,
+            versions=Versions.here(),
+        )
+        write_checkpoint(folder, facts, self.models.network_tensors(), self.models.optimizer_tensors())
 
     def _alpha(self) -> Tensor | None:
         if self.schedule.is_stable(self.images_shown):

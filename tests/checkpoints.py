@@ -1,13 +1,33 @@
 """Checkpoints of phases that nobody trained: random networks, whole folders."""
 
-from dataclasses import asdict
-
 import torch
 
+from progan import config
+from progan.checkpoints import CheckpointFacts, DatasetFacts, Versions, prefixed, write_checkpoint
 from progan.files import digest_of, sha256_file
 from progan.models import build_networks
-from progan.resolutions import phase_key
-from progan.snapshots import prefixed, write_checkpoint
+from progan.resolutions import phase_key, resolution_of
+from tests.conftest import shrunk_params
+
+DATASET = DatasetFacts("noise", 64, "data")
+
+
+def facts_of(key="r0004", **others):
+    """What a checkpoint of 1.5 kimg of the phase `key` says, or something else."""
+    facts = {
+        "phase": key,
+        "resolution": resolution_of(key),
+        "images_shown": 1500,
+        "kimg": 1.5,
+        "identity": "f" * 64,
+        "init": None,
+        "network": config.parse(shrunk_params(), "params.yaml").network,
+        "training": None,
+        "schedule": None,
+        "dataset": DATASET,
+        "versions": Versions.here(),
+    }
+    return CheckpointFacts(**facts | others)
 
 
 def write_made_checkpoint(folder, network, resolution, classes=(), seed=0, init=None):
@@ -28,18 +48,14 @@ def write_made_checkpoint(folder, network, resolution, classes=(), seed=0, init=
         **prefixed("discriminator", discriminator.state_dict()),
         **prefixed("ema", generator.state_dict()),
     }
-    facts = {
-        "phase": phase_key(resolution),
-        "resolution": resolution,
-        "kimg": 1.5,
-        "network": asdict(network),
-        "training": {"seed": seed},
-        "schedule": {"resolution": resolution, "init": str(init)},
-        "dataset": {"name": "made", "digest": "made", "classes": list(classes)},
-        "identity": digest_of([resolution, seed]),
-        "init": sha256_file(init / "networks.safetensors") if init else None,
-    }
-    write_checkpoint(folder, networks, {"nothing": torch.zeros(1)}, facts)
+    facts = facts_of(
+        phase_key(resolution),
+        network=network,
+        dataset=DatasetFacts("made", None, "made", tuple(classes)),
+        identity=digest_of([resolution, seed]),
+        init=sha256_file(init / "networks.safetensors") if init else None,
+    )
+    write_checkpoint(folder, facts, networks, {"nothing": torch.zeros(1)})
     return generator
 
 

@@ -9,19 +9,19 @@ from PIL.Image import Image
 from torch import Tensor
 
 from components.evaluate.evaluation import Evaluation
-from components.score_network.stage import CLASSIFIER, DESCRIPTION
+from components.score_network.description import ScoreNetwork
+from components.score_network.stage import CLASSIFIER
+from progan.checkpoints import read_checkpoint
 from progan.config import Config, NetworkConfig
 from progan.dataset.reader import load_training_set
 from progan.device import best_device
 from progan.errors import InputError
-from progan.files import read_json
 from progan.metrics import classifier, inception, modes, nearest, precision_recall, swd
 from progan.metrics.ms_ssim import mean_ms_ssim
-from progan.models import load_generator, require_network
+from progan.models import require_network
 from progan.networks import Generator
 from progan.render import above, beside, grid, images_across, write_png
-from progan.sampling import generate, seeded_inputs
-from progan.snapshots import read_checkpoint
+from progan.sampling import generate, load_generator, seeded_inputs
 
 REALS_AT_ONCE = 64
 MODE_ROUNDS = 10  # of `mode_samples` images each, as in the paper
@@ -45,10 +45,8 @@ def evaluate(
     """Write the measures of `checkpoint` to `evaluation` (JSON), reals beside fakes to `samples` (PNG), and
     fakes above the training images that are nearest to them to `nearest` (PNG)."""
     finished = read_checkpoint(checkpoint)
-    if finished.facts["phase"] != key:
-        raise InputError(
-            f"{checkpoint}: holds phase {finished.facts['phase']}, not {key}; run that phase first"
-        )
+    if finished.facts.phase != key:
+        raise InputError(f"{checkpoint}: holds phase {finished.facts.phase}, not {key}; run that phase first")
     resolution = config.phase(key).resolution
     loaded, loaded_labels = load_training_set(dataset, resolution, config.network.label_size)
     images = torch.from_numpy(loaded)
@@ -69,10 +67,10 @@ def evaluate(
     Evaluation(
         phase=key,
         resolution=resolution,
-        kimg=finished.facts["kimg"],
-        identity=finished.facts["identity"],
+        kimg=finished.facts.kimg,
+        identity=finished.facts.identity,
         checkpoint=finished.digest,
-        dataset=finished.facts["dataset"]["digest"],
+        dataset=finished.facts.dataset.digest,
         swd_images=swd_images,
         measures={name: value if math.isfinite(value) else None for name, value in measures.items()},
     ).write(evaluation)
@@ -179,20 +177,20 @@ def _scores(
     config: Config, reals: Images, real_count: int, fakes: Images, score_network: Path
 ) -> dict[str, float]:
     """What the score network says, under its own name; nothing when there is none."""
-    measures, facts, device = config.measures, read_json(score_network / DESCRIPTION), best_device()
-    if facts["kind"] == "none":
+    measures, scorer, device = config.measures, ScoreNetwork.read(score_network), best_device()
+    if scorer.kind == "none":
         return {}
-    if facts["kind"] == "digits":
+    if scorer.kind == "digits":
         digits, samples = classifier.load(score_network / CLASSIFIER, device), measures.mode_samples or 0
         return modes.measure(digits, fakes(0, MODE_ROUNDS * samples), samples)
     sets = fakes(0, measures.score_images), reals(0, min(measures.score_images, real_count))
-    if facts["kind"] == "classifier":
+    if scorer.kind == "classifier":
         network = classifier.load(score_network / CLASSIFIER, device)
         generated, real = (classifier.extract(network, images) for images in sets)
         scores = classifier.score(generated, measures.score_splits)
     else:
         weights = Path(measures.inception_weights or "")
-        inception_network = inception.load_network(weights, facts["sha256"], device)
+        inception_network = inception.load_network(weights, scorer.sha256 or "", device)
         generated, real = (inception.extract(inception_network, images) for images in sets)
         scores = inception.scores(generated, real, measures.score_splits, measures.seed)
     return scores | precision_recall.measure(real.pool, generated.pool, device)

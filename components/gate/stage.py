@@ -88,7 +88,7 @@ def gate(config: Config, evaluation: Path, out: Path) -> bool:
 
 def refuse_to_go_on(config: Config, key: str) -> None:
     """Raise InputError when `gate.stop_after` is a phase before `key` and has no verdict, or one of no."""
-    from progan.snapshots import read_checkpoint
+    from progan.checkpoints import read_checkpoint
 
     stop = config.gate.stop_after
     if stop is None or config.phase(key).resolution <= config.phase(stop).resolution:

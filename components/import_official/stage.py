@@ -5,14 +5,14 @@ from pathlib import Path
 
 import yaml
 
-from progan import RESULTS_VERSION, __version__
+from progan import RESULTS_VERSION
+from progan.checkpoints import CheckpointFacts, DatasetFacts, OfficialFile, Versions, write_checkpoint
 from progan.errors import InputError
 from progan.files import digest_of, sha256_file
 from progan.models import network_tensors, optimizer_tensors
 from progan.official.weights import read_official
 from progan.optimizer import Adam
 from progan.resolutions import phase_key
-from progan.snapshots import write_checkpoint
 
 
 def import_official(file: Path, kimg: float, out: Path) -> None:
@@ -28,23 +28,22 @@ def import_official(file: Path, kimg: float, out: Path) -> None:
     digest = sha256_file(file)
     images_shown = round(kimg * 1000)
     decides = {"results_version": RESULTS_VERSION, "official": digest, "images_shown": images_shown}
-    facts = {
-        "format": 1,
-        "phase": phase_key(weights.resolution),
-        "resolution": weights.resolution,
-        "images_shown": images_shown,
-        "kimg": images_shown / 1000,
-        "identity": digest_of(decides),
-        "init": None,
-        "network": asdict(weights.network),
-        "training": None,
-        "schedule": None,
-        "dataset": {"name": "unknown", "images": None, "digest": f"unknown, of {digest}"},
-        "official": {"file": file.name, "sha256": digest},
-        "versions": {"progan": __version__, "results": RESULTS_VERSION},
-    }
+    facts = CheckpointFacts(
+        phase=phase_key(weights.resolution),
+        resolution=weights.resolution,
+        images_shown=images_shown,
+        kimg=images_shown / 1000,
+        identity=digest_of(decides),
+        init=None,
+        network=weights.network,
+        training=None,
+        schedule=None,
+        dataset=DatasetFacts("unknown", None, f"unknown, of {digest}"),
+        versions=Versions.here(),
+        official=OfficialFile(file.name, digest),
+    )
     networks = network_tensors(weights.generator, weights.discriminator, weights.ema)
     adams = (Adam(module, (0.0, 0.99), 1e-8) for module in (weights.generator, weights.discriminator))
-    write_checkpoint(out, networks, optimizer_tensors(*adams), facts)
-    print(f"{out}: {facts['phase']} imported; params.yaml must have with it:")
-    print(yaml.safe_dump({"network": facts["network"]}, sort_keys=False), end="")
+    write_checkpoint(out, facts, networks, optimizer_tensors(*adams))
+    print(f"{out}: {facts.phase} imported; params.yaml must have with it:")
+    print(yaml.safe_dump({"network": asdict(facts.network)}, sort_keys=False), end="")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components.pictures.sources import generator_of
+from components.pictures.sources import checkpoint_of
 from progan.errors import InputError
 from progan.files import atomic_file
 from progan.sampling import Sampler
@@ -12,13 +12,13 @@ def export(what: str, out: Path) -> None:
     """Write the generator of `what` as ONNX to `out`, once onnxruntime has been seen to agree with torch."""
     if out.suffix != ".onnx":
         raise InputError(f"--onnx: {out}: a file name that ends with .onnx is expected")
-    opened = generator_of(what)
-    if not isinstance(opened.sampler, Sampler):
+    if Path(what).suffix == ".onnx":
         raise InputError(f"{what}: is an ONNX file already; name a checkpoint, or a version in the registry")
     from components.pictures.onnx_file import check, write
 
-    opened.sampler.generator.cpu()
+    checkpoint = checkpoint_of(what)
+    sampler = Sampler.of(checkpoint)
     with atomic_file(out) as beside:
-        write(opened.sampler, opened.facts, beside)
-        difference = check(opened.sampler, beside)
+        write(sampler, checkpoint.facts, beside)
+        difference = check(sampler, beside)
     print(f"{out}: {what} as ONNX; onnxruntime's images are within {difference:.0e} of torch's")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from components.pictures.film import film
-from components.pictures.sources import generator_of
+from components.pictures.sources import labels_of, sampler_of
 from progan.errors import InputError
 from progan.render import columns_for, frame
 from progan.sampling import latents_of_seeds
@@ -28,20 +28,20 @@ def interpolate(
 ) -> None:
     """Film `walks` closed walks side by side, each through its share of `seeds`, to an .mp4 or .gif file.
 
-    what: see `generator_of`. Each row of a frame shows one class, the class `label` or every one.
+    what: see `sampler_of`. Each row of a frame shows one class, the class `label` or every one.
     """
     count = require_film(out, seconds, fps)
     if walks < 1 or len(seeds) % walks or len(seeds) < 2 * walks:
         raise InputError(
             f"--seeds: {len(seeds)} for {walks} walks; each needs as many as the others, and at least two"
         )
-    opened = generator_of(what)
-    labels = opened.labels(label)
-    shares = latents_of_seeds(seeds, opened.sampler.latent_size).split(len(seeds) // walks)
+    sampler = sampler_of(what)
+    labels = labels_of(sampler, label)
+    shares = latents_of_seeds(seeds, sampler.latent_size).split(len(seeds) // walks)
     paths = torch.stack([closed_walk(share, count) for share in shares], 1)  # [count, walks, latent_size]
     latents = paths.repeat(1, len(labels), 1).flatten(0, 1)
     all_labels = torch.tensor(labels).repeat_interleave(walks).repeat(count)
-    images = chain.from_iterable(opened.sampler.images(latents, all_labels, truncation))
+    images = chain.from_iterable(sampler.images(latents, all_labels, truncation))
 
     columns, width = columns_for(walks, len(labels)), WIDTHS[out.suffix.lower()]
 

@@ -2,12 +2,13 @@
 
 Inputs: `latents`, float [N, latent_size], from N(0, I); `labels`, int64 [N], if the generator is conditional;
 `truncation`, float [], which may be left out: 1 then (see progan.sampling.Sampler). Output: `images`, float
-[N, C, R, R], about [-1, 1], not clipped. The file's metadata say phase, identity and the rest of FACTS.
+[N, C, R, R], about [-1, 1], not clipped. The file's metadata are the values of Metadata, each as JSON.
 """
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,25 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from progan.checkpoints import CheckpointFacts
 from progan.errors import InputError
 from progan.networks import one_hot
-from progan.sampling import (
-    Sampler,
-    class_names,
-    images_at_once,
-    latents_of_seeds,
-    require_truncation,
-    to_uint8,
-)
+from progan.sampling import Sampler, images_at_once, latents_of_seeds, require_truncation, to_uint8
+from progan.typed_json import from_json
 
-FACTS = ("phase", "resolution", "kimg", "identity")
 TOLERANCE = 1e-4  # between onnxruntime's images and torch's
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says of its generator."""
+
+    phase: str
+    resolution: int
+    kimg: float
+    identity: str
+    latent_size: int
+    classes: tuple[str, ...]  # by label
 
 
 class _Exported(nn.Module):
@@ -52,7 +59,7 @@ class _Exported(nn.Module):
         return self.generator.grow(torch.lerp(centers, x, truncation))
 
 
-def write(sampler: Sampler, facts: Mapping[str, Any], file: Path) -> None:
+def write(sampler: Sampler, facts: CheckpointFacts, file: Path) -> None:
     """Write the generator, on the CPU, and what `facts` say of it to `file`."""
     example = {"latents": torch.zeros(2, sampler.latent_size), "truncation": torch.ones(())}
     dynamic: dict[str, Any] = {"latents": {0: torch.export.Dim("N")}, "truncation": {}}
@@ -72,11 +79,10 @@ def write(sampler: Sampler, facts: Mapping[str, Any], file: Path) -> None:
     assert program is not None
     model = program.model_proto
     model.graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), "truncation"))
-    known = {name: facts[name] for name in FACTS} | {
-        "latent_size": sampler.latent_size,
-        "classes": class_names(facts),
-    }
-    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in known.items()})
+    metadata = Metadata(
+        facts.phase, facts.resolution, facts.kimg, facts.identity, sampler.latent_size, tuple(sampler.classes)
+    )
+    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in asdict(metadata).items()})
     onnx.save(model, file)
 
 
@@ -114,12 +120,12 @@ class OnnxSampler:
         try:
             self._session = _session(file)
             found = self._session.get_modelmeta().custom_metadata_map
-            self.facts = {name: json.loads(value) for name, value in found.items()}
-            self.resolution, self.latent_size = self.facts["resolution"], self.facts["latent_size"]
-            self.classes: list[str] = self.facts["classes"]
+            metadata = from_json(Metadata, {name: json.loads(value) for name, value in found.items()})
         except Exception as error:  # onnxruntime's own have no common base
             why = " ".join(str(error).split())[:200]
             raise InputError(f"{file}: no generator that progan export wrote ({why})") from error
+        self.resolution, self.latent_size = metadata.resolution, metadata.latent_size
+        self.classes = list(metadata.classes)
 
     def images(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]:
         """As `progan.sampling.Sampler.images`."""

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from components.pictures.film import film
-from components.pictures.sources import Opened, phases_of
+from components.pictures.sources import inputs_of, labels_of, phases_of
 from progan.render import columns_for, frame
+from progan.resolutions import phase_key
+from progan.sampling import Sampler
 from progan.video import WIDTHS, require_film
 
 LAST = 2  # times as long as each of the others the last phase is held
@@ -30,19 +32,20 @@ def timelapse(
     """
     count = require_film(out, seconds, fps)
     phases = phases_of(what)
-    resolution, width = phases[-1].sampler.resolution, WIDTHS[out.suffix.lower()]
+    resolution, width = phases[-1].resolution, WIDTHS[out.suffix.lower()]
     stages = [_stage(phase, seeds, label, truncation, resolution, width) for phase in phases]
     film(out, _faded(stages, count), count, fps)
-    print(f"{out}: {count / fps:g} s, {phases[0].facts['phase']} to {phases[-1].facts['phase']} of {what}")
+    first, last = phase_key(phases[0].resolution), phase_key(resolution)
+    print(f"{out}: {count / fps:g} s, {first} to {last} of {what}")
 
 
 def _stage(
-    phase: Opened, seeds: Sequence[int], label: str | None, truncation: float, resolution: int, width: int
+    phase: Sampler, seeds: Sequence[int], label: str | None, truncation: float, resolution: int, width: int
 ) -> np.ndarray:
     """What a phase makes of the seeds, enlarged to `resolution`, in a frame `width` wide: uint8 [H, W, 3]."""
-    labels = phase.labels(label)
-    images = torch.cat(list(phase.sampler.images(*phase.inputs(seeds, labels), truncation)))
-    scale = resolution // phase.sampler.resolution
+    labels = labels_of(phase, label)
+    images = torch.cat(list(phase.images(*inputs_of(phase, seeds, labels), truncation)))
+    scale = resolution // phase.resolution
     large = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     return frame(large, width, columns_for(len(seeds), len(labels)))
 

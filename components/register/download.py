@@ -11,9 +11,9 @@ from typing import Any
 import platformdirs
 
 from components.register.registry import CHECKPOINT, clear_errors, client, phase_runs, tracking_uri
+from progan.checkpoints import FACTS, NETWORKS
 from progan.errors import InputError
 from progan.files import alone, atomic_folder, digest_of, disk_errors
-from progan.snapshots import FACTS, NETWORKS
 
 URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 

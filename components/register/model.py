@@ -5,11 +5,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import safetensors.torch
-
 import progan
-from progan.files import sha256_file, write_json
-from progan.snapshots import FACTS, NETWORKS, Checkpoint, prefixed
+from progan.checkpoints import FACTS, NETWORKS, Checkpoint, CheckpointFacts, prefixed, write_checkpoint
+
+SHIPPED = (  # of progan: what served_generator.py imports, and what that imports
+    "__init__",
+    "checkpoints",
+    "config",
+    "device",
+    "errors",
+    "files",
+    "losses",
+    "networks",
+    "resolutions",
+    "sampling",
+    "typed_json",
+    "validation",
+)
 
 
 def log_model(model: str, checkpoint: Checkpoint) -> str:
@@ -21,16 +33,17 @@ def log_model(model: str, checkpoint: Checkpoint) -> str:
     import mlflow
     import numpy as np
     import PIL
+    import safetensors
     import torch
+    import yaml
 
     with TemporaryDirectory() as folder:
-        networks, facts = Path(folder) / NETWORKS, Path(folder) / FACTS
-        safetensors.torch.save_file(prefixed("ema", checkpoint.networks("ema")), networks)
-        write_json(facts, checkpoint.facts | {"files": {NETWORKS: sha256_file(networks)}})
+        generator = Path(folder) / "generator"
+        write_checkpoint(generator, checkpoint.facts, prefixed("ema", checkpoint.networks("ema")), None)
         info = mlflow.pyfunc.log_model(
             name="generator",
             python_model=str(Path(__file__).with_name("served_generator.py")),
-            artifacts={"networks": str(networks), "facts": str(facts)},
+            artifacts={"networks": str(generator / NETWORKS), "facts": str(generator / FACTS)},
             code_paths=[str(_shipped_code(Path(folder)))],
             signature=_signature(checkpoint.facts),
             pip_requirements=[
@@ -38,6 +51,7 @@ def log_model(model: str, checkpoint: Checkpoint) -> str:
                 f"torch=={torch.__version__.split('+')[0]}",
                 f"numpy=={np.__version__}",
                 f"pillow=={PIL.__version__}",
+                f"pyyaml=={yaml.__version__}",
                 f"safetensors=={safetensors.__version__}",
             ],
             registered_model_name=model,
@@ -45,14 +59,14 @@ def log_model(model: str, checkpoint: Checkpoint) -> str:
     return str(info.registered_model_version)
 
 
-def _signature(facts: dict[str, Any]) -> Any:
+def _signature(facts: CheckpointFacts) -> Any:
     """What the served generator takes and gives; it looks at the inputs itself, to say what was expected."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    side, channels = facts["resolution"], facts["network"]["channels"]
+    side, channels = facts.resolution, facts.network.channels
     return ModelSignature(
         inputs=Schema([ColSpec(AnyType(), name, required=False) for name in ("seeds", "latents")]),
         outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, side, side, channels))]),
@@ -71,6 +85,6 @@ def _shipped_code(folder: Path) -> Path:
     package = folder / "progan"
     package.mkdir()
     source = Path(progan.__file__).parent
-    for name in ("__init__", "device", "errors", "networks", "resolutions", "sampling"):
+    for name in SHIPPED:
         shutil.copy(source / f"{name}.py", package)
     return package

@@ -1,12 +1,11 @@
 """The registered model: seeds or latents in, images out.
 
 MLflow runs this file as it is (models from code) and ships the few files of progan that it imports, so that
-serving needs torch, numpy, pillow and safetensors, and nothing else of this project.
+serving needs torch, numpy, pillow, pyyaml and safetensors, and nothing else of this project.
 """
 
 import base64
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 
+from progan.checkpoints import NETWORKS, read_checkpoint
 from progan.device import best_device
 from progan.errors import InputError
 from progan.sampling import Sampler, label_of, latents_of_seeds
@@ -36,10 +35,8 @@ class ServedGenerator(PythonModel):
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        facts = json.loads(Path(context.artifacts["facts"]).read_text())
-        state = load_file(context.artifacts["networks"])
-        average = {name.removeprefix("ema."): tensor for name, tensor in state.items()}
-        self.sampler = Sampler.load(facts, average)
+        folder = Path(context.artifacts["facts"]).parent
+        self.sampler = Sampler.of(read_checkpoint(folder, [NETWORKS]))
         self.sampler.generator.to(best_device())
 
     def predict(  # type: ignore[override]  # params are never None: MLflow takes defaults from the signature

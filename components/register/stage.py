@@ -19,9 +19,9 @@ from components.register.runs import (
     log_parent,
     log_phase,
 )
+from progan.checkpoints import Checkpoint, read_checkpoint
 from progan.config import Config
 from progan.files import alone, canonical_json
-from progan.snapshots import Checkpoint, read_checkpoint
 
 
 def register(config: Config, files: RunFiles, dataset: str) -> None:

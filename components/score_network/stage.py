@@ -1,28 +1,28 @@
 """The network behind the score: the 2015 Inception network, or a classifier trained on the dataset."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from components.score_network.description import ScoreNetwork
 from progan.config import Config
 from progan.dataset.reader import load_images, load_manifest
 from progan.device import best_device
 from progan.errors import InputError
-from progan.files import atomic_folder, write_json
+from progan.files import atomic_folder
 from progan.metrics import classifier, inception, modes
 from progan.progress import show_progress
 
-DESCRIPTION, CLASSIFIER = "score_network.json", "classifier.safetensors"
+CLASSIFIER = "classifier.safetensors"
 
 
 def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
     """Decide which network scores this dataset's generators, and train it where it is our own.
 
-    The folder `out` holds score_network.json with `kind`: "inception" (a file was given, its digest is
-    right), "classifier" (trained on the dataset's labels, beside it), "digits" (trained on the planes of
-    MNIST-1K's images, where modes are counted) or "none" (neither file nor labels).
+    The folder `out` holds its description, whose kind is "inception" (a file was given, its digest is right),
+    "classifier" (trained on the dataset's labels, beside it), "digits" (trained on the planes of MNIST-1K's
+    images, where modes are counted) or "none" (neither file nor labels).
     """
     measures = config.measures
     manifest = load_manifest(dataset)
@@ -31,20 +31,19 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
             inception.load_network(
                 Path(measures.inception_weights), measures.inception_sha256 or "", best_device()
             )
-            facts: dict[str, Any] = {"kind": "inception", "sha256": measures.inception_sha256}
+            network = ScoreNetwork("inception", sha256=measures.inception_sha256)
         elif measures.mode_samples is not None:
-            facts = {"kind": "digits", "accuracy": _train_on_digits(config, dataset, beside)}
+            network = ScoreNetwork("digits", accuracy=_train_on_digits(config, dataset, beside))
         elif not manifest.classes:
-            facts = {
-                "kind": "none",
-                "why": "the dataset has no labels and measures.inception_weights is null",
-            }
+            why = "the dataset has no labels and measures.inception_weights is null"
+            network = ScoreNetwork("none", why=why)
         else:
-            names = [label.name for label in manifest.classes]
+            names = tuple(label.name for label in manifest.classes)
             accuracy = _train_on_labels(config, dataset, len(names), beside)
-            facts = {"kind": "classifier", "accuracy": accuracy, "classes": names}
-        write_json(beside / DESCRIPTION, facts)
-    print(f"{out}: {facts['kind']}" + (f", accuracy {facts['accuracy']:.1%}" if "accuracy" in facts else ""))
+            network = ScoreNetwork("classifier", accuracy=accuracy, classes=names)
+        network.write(beside)
+    reached = "" if network.accuracy is None else f", accuracy {network.accuracy:.1%}"
+    print(f"{out}: {network.kind}{reached}")
 
 
 def resolution_looked_at(config: Config) -> int:

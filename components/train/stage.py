@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from components.train.machine import machine_readings
+from progan.checkpoints import DatasetFacts, read_checkpoint
 from progan.config import Config
 from progan.cost import images_after
 from progan.dataset.reader import load_manifest, load_training_set
@@ -24,7 +25,7 @@ from progan.networks import Generator
 from progan.progress import duration, show_progress
 from progan.render import grid, images_across, png
 from progan.sampling import generate, seeded_inputs
-from progan.snapshots import SnapshotFolder, read_checkpoint
+from progan.snapshots import SnapshotFolder
 from progan.store import Store
 from progan.training import Hooks, PhaseTrainer
 
@@ -68,9 +69,8 @@ def train(
             trainer.train(folder, Hooks(advance, measure, stopped, picture, machine_readings(ranks.size)))
         History(tuple(trainer.history)).write(history)
         _write_pictures(grids, trainer.pictures)
-        classes = [label.name for label in manifest.classes]
-        facts = {"name": manifest.name, "images": manifest.images, "digest": digest, "classes": classes}
-        trainer.write_checkpoint(checkpoint, facts)
+        classes = tuple(label.name for label in manifest.classes)
+        trainer.write_checkpoint(checkpoint, DatasetFacts(manifest.name, manifest.images, digest, classes))
     print(f"{checkpoint}: {key} trained, {trainer.images_shown / 1000:g} kimg in {duration(trainer.seconds)}")
 
 

@@ -1,6 +1,7 @@
 """Checkpoints of registered versions: each phase's is an artifact of its MLflow run (components/register)."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,11 +15,10 @@ from components.register.registry import (
     find_champion,
     phase_runs,
 )
+from progan.checkpoints import FACTS, Checkpoint, read_checkpoint
 from progan.config import Config, WarmStart
 from progan.errors import InputError
-from progan.files import read_json
 from progan.models import require_network
-from progan.snapshots import FACTS, Checkpoint
 
 
 def of_champion(config: Config, key: str) -> WarmStart:
@@ -79,4 +79,10 @@ def _facts(run: str, where: str) -> Checkpoint:
         path = mlflow.artifacts.download_artifacts(
             run_id=run, artifact_path=f"{CHECKPOINT}/{FACTS}", dst_path=folder
         )
-        return Checkpoint(Path(where), read_json(Path(path)))
+        try:
+            return replace(read_checkpoint(Path(path).parent, needed=()), folder=Path(where))
+        except InputError:
+            raise InputError(
+                f"{where}: its {FACTS} in MLflow is damaged, or of another version of this project; "
+                "choose another phase or version"
+            ) from None

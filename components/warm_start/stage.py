@@ -4,11 +4,11 @@ from pathlib import Path
 
 from components.register.registry import CHECKPOINT, clear_errors
 from components.warm_start.registered import find_run
+from progan.checkpoints import NETWORKS, read_checkpoint
 from progan.config import Config
 from progan.errors import InputError
 from progan.files import atomic_folder, sha256_file
 from progan.models import require_network
-from progan.snapshots import NETWORKS, read_checkpoint
 
 
 def warm_start(config: Config, key: str, out: Path) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import yaml
 
 from components.score_network.stage import resolution_looked_at
+from progan.checkpoints import read_checkpoint
 from progan.config import Config, NetworkConfig, validated
 from progan.cost import iteration_flops
-from progan.files import read_json
+from progan.errors import InputError
 from progan.history import History
 from progan.metrics import modes
 from progan.resolutions import phase_key
-from progan.snapshots import FACTS
 
 OWN_SPREAD = 1.3  # of a rate that a run of this project had
 SPREAD_OF_SCALING = 0.15  # added for each factor of two from the rate that is known
@@ -142,9 +142,7 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
         if not history.total.seconds:
             continue
         last = history.rows[-1]
-        facts = root / "checkpoints" / file.stem / FACTS
-        made_with = read_json(facts).get("network") if facts.exists() else None
-        network = NetworkConfig(**made_with) if made_with else config.network
+        network = _network_of(root / "checkpoints" / file.stem) or config.network
         resolution, gpus = int(file.stem[1:]), max(1, history.total.gpus)
         rate = Rate(
             resolution,
@@ -154,6 +152,14 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
         )
         rates.setdefault(last.machine.device or device, []).append(rate)
     return tuple(Measured(name, "own run", OWN_SPREAD, tuple(found)) for name, found in rates.items())
+
+
+def _network_of(checkpoint: Path) -> NetworkConfig | None:
+    """What a checkpoint was made with; None if it is missing or damaged, for then params.yaml counts."""
+    try:
+        return read_checkpoint(checkpoint, needed=()).facts.network
+    except InputError:
+        return None
 
 
 # ------------------------------------------------------------------------------------------------

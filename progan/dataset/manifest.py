@@ -8,6 +8,7 @@ from typing import Any
 
 from progan.files import digest_of
 from progan.resolutions import phase_key, resolution_of
+from progan.typed_json import from_json
 
 MANIFEST_NAME = "dataset.json"
 CHECKS_NAME = "checks.csv"  # beside the manifest: image, result, detail
@@ -88,19 +89,11 @@ class Manifest:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Manifest":
-        """The inverse of `to_json`; KeyError, TypeError, ValueError or AttributeError on anything else."""
-        if values["format"] != FORMAT:
+    def from_json(cls, values: Any) -> "Manifest":
+        """The inverse of `to_json`; ValueError on anything else."""
+        if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
             raise ValueError(f"format {values['format']}, this version reads {FORMAT}")
-        nested = {
-            "classes": tuple(ClassCount(**value) for value in values["classes"]),
-            "skipped_items": tuple(Skipped(**value) for value in values["skipped_items"]),
-            "levels": {
-                key: Level(value["digest"], tuple(Shard(**shard) for shard in value["shards"]))
-                for key, value in values["levels"].items()
-            },
-        }
-        manifest = cls(**(values | nested))
+        manifest = from_json(cls, values)
         for key, level in manifest.levels.items():
             if sum(shard.images for shard in level.shards) != manifest.images:
                 raise ValueError(f"the shards of {key} do not hold {manifest.images} images")

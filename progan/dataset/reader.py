@@ -34,7 +34,7 @@ def parse_manifest(values: Any, where: Path | str) -> Manifest:
     """The manifest that `values` are; InputError, with `where` they stand, when they are none."""
     try:
         return Manifest.from_json(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except ValueError as error:
         raise InputError(f"{where}: not a dataset's manifest ({error}); run build-dataset again") from None
 
 

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from progan import config
+from progan.checkpoints import DatasetFacts
 from progan.training import PhaseTrainer
 from tests.ci import jobs
 from tests.ci.stand_ins import CONTEXT, TOKEN, PullRequest, kubeflow, kubernetes, standing_in
@@ -203,7 +204,7 @@ def registry(tmp_path_factory):
     images = np.zeros((24, 3, 4, 4), np.uint8)
     trainer = PhaseTrainer(loaded, loaded.phase("r0004"), images, "digest", None, torch.device("cpu"))
     trainer.images_shown = trainer.schedule.total_images
-    trainer.write_checkpoint(folder / "r0004", {"name": "faces", "images": 24, "digest": "made up"})
+    trainer.write_checkpoint(folder / "r0004", DatasetFacts("faces", 24, "made up"))
     address = f"sqlite:///{folder}/mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", address)

@@ -20,14 +20,14 @@ from components.register.stage import register
 from components.report.stage import report
 from components.score_network.stage import prepare_score_network
 from components.train.stage import train
+from progan.checkpoints import read_checkpoint
 from progan.config import GateConfig
 from progan.dataset.build import build
 from progan.dataset.reader import load_images
 from progan.errors import InputError
 from progan.files import read_json, sha256_file
-from progan.models import build_networks, load_generator
-from progan.sampling import generate, seeded_latents
-from progan.snapshots import read_checkpoint
+from progan.models import build_networks
+from progan.sampling import generate, load_generator, seeded_latents
 from progan.store import FolderStore
 from tests.layout import evaluated_files, report_files, run_files
 
@@ -132,8 +132,8 @@ def test_fakes_have_the_labels_of_the_reals_in_order(made):
 def test_checkpoints_name_the_classes(made):
     made(2)
     facts = read_checkpoint(CHECKPOINT).facts
-    assert facts["dataset"]["classes"] == ["cats", "dogs"]
-    assert facts["network"]["label_size"] == 2
+    assert facts.classes == ["cats", "dogs"]
+    assert facts.network.label_size == 2
 
 
 def test_a_generator_that_copies_is_found_out(trained):

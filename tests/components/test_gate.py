@@ -9,9 +9,10 @@ import torch
 
 from components.gate.stage import decide, refuse_to_go_on
 from components.register.registry import Champion
+from progan.checkpoints import read_checkpoint, write_checkpoint
 from progan.config import GateConfig
 from progan.errors import InputError
-from progan.snapshots import read_checkpoint, write_checkpoint
+from tests.checkpoints import facts_of
 from tests.evaluations import EVALUATION, evaluation
 
 THRESHOLDS = GateConfig(swd_max=50.0, ms_ssim_max=0.5, score_min=2.0, swd_vs_champion=1.1, stop_after=None)
@@ -97,7 +98,7 @@ def stopped(tmp_path, monkeypatch, small_config):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setattr("components.gate.stage.find_champion", lambda model: None)
-    write_checkpoint(Path("checkpoints/r0004"), {"w": torch.ones(1)}, {}, {"phase": "r0004"})
+    write_checkpoint(Path("checkpoints/r0004"), facts_of(), {"w": torch.ones(1)}, {})
     digest = read_checkpoint(Path("checkpoints/r0004")).digest
     replace(evaluation(), checkpoint=digest).write(Path("evaluation/r0004.json"))
     gate = GateConfig(
@@ -128,7 +129,7 @@ def test_a_phase_that_failed_does_not(stopped, key):
 
 
 def test_a_verdict_is_of_the_checkpoint_that_is_there(stopped):
-    write_checkpoint(Path("checkpoints/r0004"), {"w": torch.zeros(1)}, {}, {"phase": "r0004"})
+    write_checkpoint(Path("checkpoints/r0004"), facts_of(), {"w": torch.zeros(1)}, {})
     with pytest.raises(InputError, match="not evaluated; run dvc repro evaluate@r0004, then this again"):
         go_on(stopped)
     Path("evaluation/r0004.json").unlink()

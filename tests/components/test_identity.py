@@ -112,13 +112,14 @@ def test_a_dataset_with_another_resolution_trains_no_phase_again(small_config):
 def test_a_checkpoint_is_its_networks_and_any_other_folder_all_of_its_files(tmp_path):
     from torch import ones
 
-    from progan.snapshots import write_checkpoint
+    from progan.checkpoints import write_checkpoint
+    from tests.checkpoints import facts_of
 
     def written(name, network, optimizer, phase):
-        write_checkpoint(tmp_path / name, {"w": ones(network)}, {"m": ones(optimizer)}, {"phase": phase})
+        write_checkpoint(tmp_path / name, facts_of(phase), {"w": ones(network)}, {"m": ones(optimizer)})
         return digest_of_path(tmp_path / name)
 
-    assert written("a", 3, 1, "x") == written("b", 3, 2, "y") != written("c", 4, 1, "x")
+    assert written("a", 3, 1, "r0004") == written("b", 3, 2, "r0008") != written("c", 4, 1, "r0004")
     for folder in ("a", "c"):
         receipt = Receipt("train@r0004", "i", (folder,), {
             path.relative_to(tmp_path).as_posix(): identity.sha256_file(path)

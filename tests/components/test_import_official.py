@@ -1,7 +1,7 @@
 """The authors' weights as a checkpoint: measured, registered and trained further like any other."""
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -18,12 +18,12 @@ from components.import_official.stage import import_official
 from components.pictures.generate import generate
 from components.register.stage import register
 from components.score_network.stage import prepare_score_network
+from progan.checkpoints import DatasetFacts, read_checkpoint
 from progan.config import NetworkConfig, PhaseConfig
 from progan.dataset.build import build
 from progan.dataset.reader import load_images
 from progan.errors import InputError
 from progan.files import read_json
-from progan.snapshots import read_checkpoint
 from progan.training import PhaseTrainer
 from tests.layout import evaluated_files, run_files
 from tests.progan.official.released import SMALL, tensorflow_networks, write_tensorflow, write_theano
@@ -63,9 +63,9 @@ def config(small_config, photographs, networks):
 def test_the_checkpoint(networks, capsys):
     checkpoint = read_checkpoint(CHECKPOINT)
     facts = checkpoint.facts
-    assert (facts["phase"], facts["resolution"], facts["kimg"], facts["images_shown"]) == ("r0008", 8, 0, 0)
-    assert facts["network"]["fused_scaling"]
-    assert len(facts["official"]["sha256"]) == 64
+    assert (facts.phase, facts.resolution, facts.kimg, facts.images_shown) == ("r0008", 8, 0, 0)
+    assert facts.network.fused_scaling
+    assert len(facts.official.sha256) == 64
     weight = networks[0].variables["8x8/Conv1/weight"]
     found = checkpoint.networks("generator")["blocks.r0008.conv1.weight"]
     np.testing.assert_array_equal(found, weight.transpose(3, 2, 0, 1))
@@ -86,8 +86,8 @@ def test_the_same_file_gives_the_same_bytes(networks):
     for name in ("networks.safetensors", "optimizers.safetensors", "checkpoint.json"):
         assert (Path("again") / name).read_bytes() == (CHECKPOINT / name).read_bytes()
     facts, later = read_checkpoint(CHECKPOINT).facts, read_checkpoint(Path("later")).facts
-    assert (later["kimg"], later["images_shown"]) == (4000, 4_000_000)
-    assert later["identity"] != facts["identity"]
+    assert (later.kimg, later.images_shown) == (4000, 4_000_000)
+    assert later.identity != facts.identity
 
 
 def test_what_params_must_say_is_printed(capsys):
@@ -128,9 +128,9 @@ def test_trained_further(config, networks):
         assert torch.equal(began[name], tensor)
     for _ in range(4):
         trainer.iterate()
-    trainer.write_checkpoint(Path("checkpoints/r0016"), {"name": "", "images": 40, "digest": "data"})
+    trainer.write_checkpoint(Path("checkpoints/r0016"), DatasetFacts("", 40, "data"))
     finished = read_checkpoint(Path("checkpoints/r0016"))
-    assert finished.facts["network"] == asdict(config.network) == checkpoint.facts["network"]
+    assert finished.facts.network == config.network == checkpoint.facts.network
     for prefix in ("generator", "discriminator"):
         for name, tensor in checkpoint.networks(prefix).items():
             after = finished.networks(prefix)[name]

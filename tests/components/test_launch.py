@@ -16,9 +16,9 @@ import yaml
 from components.train import launch
 from components.train.launch import PhaseJob, gpus_here
 from progan import config
+from progan.checkpoints import read_checkpoint
 from progan.dataset.build import build
 from progan.errors import InputError, Interrupted
-from progan.snapshots import read_checkpoint
 
 AT_EVERY_ITERATION = (
     "from progan import training\ntraining.SNAPSHOT_SECONDS = training.SNAPSHOT_COST = 1e-6\n"
@@ -86,7 +86,7 @@ def test_stopped_killed_and_gone_on_with_it_ends_in_the_same_bits(project):
     assert process.returncode == 0, errors
     assert errors.count("600 of 600 images") == 1
     facts = read_checkpoint(whole / "checkpoints/r0004").facts
-    assert (facts["images_shown"], facts["ranks"]) == (600, 2)
+    assert (facts.images_shown, facts.ranks) == (600, 2)
     with (whole / "history/r0004.csv").open() as file:
         assert float(list(csv.DictReader(file))[-1]["swd"]) > 0
 

@@ -53,10 +53,15 @@ def test_what_is_written_is_read_again(tmp_path, value):
 @pytest.mark.parametrize(
     ("kind", "name", "change", "told"),
     [
-        (Evaluation, "evaluation/r0004.json", {"resolution": "4"}, "resolution: input should be a valid int"),
-        (Evaluation, "evaluation/r0004.json", {"measures": {"fid": "9"}}, "measures.fid: input should be a"),
-        (Verdict, "verdict.json", {"reasons": [{"passed": True}]}, "reasons.0.measure: field required"),
-        (Registration, "registration.json", {"version": 3}, "version: input should be a valid string"),
+        (Evaluation, "evaluation/r0004.json", {"resolution": "4"}, "resolution: int is expected, not '4'"),
+        (
+            Evaluation,
+            "evaluation/r0004.json",
+            {"measures": {"fid": "9"}},
+            "measures.fid: float is expected, not '9'",
+        ),
+        (Verdict, "verdict.json", {"reasons": [{"passed": True}]}, "reasons.0.measure: missing"),
+        (Registration, "registration.json", {"version": 3}, "version: str is expected, not 3"),
     ],
 )
 def test_an_edited_file_is_one_line(tmp_path, kind, name, change, told):
@@ -79,5 +84,5 @@ def test_a_file_of_an_older_version_is_one_line(tmp_path):
     older = read_json(tmp_path / "r0004.json")
     del older["identity"]
     write_json(tmp_path / "r0004.json", older)
-    with pytest.raises(InputError, match=r"r0004.json: identity: field required; .* an older version wrote"):
+    with pytest.raises(InputError, match=r"r0004.json: identity: missing; .* an older version wrote"):
         Evaluation.read(tmp_path / "r0004.json")

@@ -19,12 +19,13 @@ from components.run_record import RUNNING, RunRecord
 from components.score_network.component import score_network
 from components.train.component import train
 from progan import config
+from progan.checkpoints import write_checkpoint
 from progan.dataset.manifest import Level, Manifest, Shard
 from progan.dataset.reader import load_images
 from progan.errors import InputError
 from progan.files import read_json, write_json
 from progan.resolutions import phase_key
-from progan.snapshots import write_checkpoint
+from tests.checkpoints import facts_of
 from tests.evaluations import evaluation
 
 LEVELS = {phase_key(side): Level.of([Shard(f"{side}.parquet", 9, 1, f"{side}")]) for side in (4, 8, 16)}
@@ -53,7 +54,7 @@ def done(tmp_path, small_config):
         for output in task.outputs:
             if output.name == "checkpoint":
                 tensors = {"w": torch.full((4,), weight)}, {"m": torch.ones(4)}
-                write_checkpoint(root / output.path, *tensors, {"phase": key})
+                write_checkpoint(root / output.path, facts_of(key), *tensors)
             else:
                 file = root / output.path if "." in output.path else root / output.path / "file.txt"
                 file.parent.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,8 @@ import yaml
 
 from components.train.stage import train
 from progan import config
+from progan.checkpoints import read_checkpoint
 from progan.dataset.build import build
-from progan.snapshots import read_checkpoint
 from progan.store import FolderStore
 
 TRAIN = """
@@ -64,7 +64,7 @@ def test_a_first_phase_of_any_resolution_needs_no_checkpoint(project, small_para
     files = FolderStore(Path("snapshots")), out, Path("r0008.csv"), Path("r0008")
     train(loaded, "r0008", "identity", Path("multires"), None, *files)
     facts = read_checkpoint(out).facts
-    assert (facts["resolution"], facts["images_shown"]) == (8, 16)
+    assert (facts.resolution, facts.images_shown) == (8, 16)
 
 
 def start(root):
@@ -130,6 +130,6 @@ def test_sigterm_saves_and_exits_75_and_two_at_once_do_not_clash(project):
     assert process.wait() != 0
     assert "stopped at" in process.stderr.read().decode()
     assert other.wait() == 0
-    assert read_checkpoint(root / "checkpoints/r0008").facts["images_shown"] == 80 + 1000
+    assert read_checkpoint(root / "checkpoints/r0008").facts.images_shown == 80 + 1000
     rows = rows_of(root)
     assert [float(row["kimg"]) for row in rows] == sorted({float(row["kimg"]) for row in rows})

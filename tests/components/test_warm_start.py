@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,10 +19,10 @@ from components.warm_start.registered import find_run, of_champion
 from components.warm_start.stage import warm_start
 from pipelines.planning.warm_start import start_from_champion, write
 from progan import config
+from progan.checkpoints import read_checkpoint
 from progan.dataset.build import build
 from progan.errors import InputError
 from progan.files import sha256_file
-from progan.snapshots import read_checkpoint
 from progan.store import FolderStore
 
 
@@ -93,7 +94,7 @@ def test_new_data_from_the_champion_is_as_from_its_folder(champion, tmp_path):
     assert warm == train_phase(loaded, "r0008", tmp_path / "multires", champions, tmp_path / "folder")
     assert warm != train_phase(loaded, "r0008", Path("multires"), champions, tmp_path / "old data")
     facts = read_checkpoint(tmp_path / "fetched/r0008").facts
-    assert facts["images_shown"] == 80 + 160  # the champion's, and its own
+    assert facts.images_shown == 80 + 160  # the champion's, and its own
 
 
 def test_as_kubeflow_runs_it(champion, tmp_path):
@@ -126,6 +127,19 @@ def test_a_champion_that_was_warm_started_itself_leads_to_its_own_start(champion
             version,
             read_checkpoint(Path("checkpoints/r0004")).digest,
         )
+    finally:
+        client().set_registered_model_alias(model, CHAMPION, "1")
+
+
+def test_a_champion_whose_checkpoint_json_is_damaged(champion, tmp_path):
+    shutil.copytree("checkpoints/r0004", tmp_path / "r0004")
+    (tmp_path / "r0004/checkpoint.json").write_text("{}")
+    model = champion["register"]["model"]
+    version = register_version(model, "r0004", tmp_path / "r0004")
+    told = f"^{model} version {version}, r0004: its checkpoint.json in MLflow is damaged, .*; choose another"
+    try:
+        with pytest.raises(InputError, match=told):
+            of_champion(config.parse(champion, ""), "r0004")
     finally:
         client().set_registered_model_alias(model, CHAMPION, "1")
 

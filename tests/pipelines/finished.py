@@ -12,10 +12,10 @@ from PIL import Image
 from components import stages
 from components.receipts import identity_here, recorded
 from progan import config
+from progan.checkpoints import DatasetFacts, read_checkpoint
 from progan.dataset.build import build
 from progan.dataset.reader import load_images, load_manifest
 from progan.files import write_json
-from progan.snapshots import read_checkpoint
 from progan.training import PhaseTrainer
 from tests import made_up
 from tests.conftest import ROOT
@@ -86,9 +86,7 @@ def finish(loaded, stage, key=None):
             trainer = trainer_of(loaded, key)
             trainer.images_shown = trainer.schedule.total_images
             level = load_manifest(DATASET).level(trainer.phase.resolution)
-            trainer.write_checkpoint(
-                Path("checkpoints") / key, {"name": "faces", "images": 24, "digest": level.digest}
-            )
+            trainer.write_checkpoint(Path("checkpoints") / key, DatasetFacts("faces", 24, level.digest))
             history(trainer.images_shown, SECONDS).write(Path(f"history/{key}.csv"))
         elif stage == "evaluate":
             made_up.evaluated(loaded, key, read_checkpoint(Path("checkpoints") / key).digest)

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from progan import config
+from progan.checkpoints import read_checkpoint
 from progan.dataset.build import build
-from progan.snapshots import read_checkpoint
 from tests.progan.official.released import write_tensorflow
 
 
@@ -114,4 +114,4 @@ def test_official_weights(new_project):
     done = project.run("progan", "import-official", file, "--out", "checkpoints/r0016", "--kimg", "12")
     assert done.returncode == 0, done.stderr
     assert "checkpoints/r0016: r0016 imported" in done.stdout
-    assert read_checkpoint(project.root / "checkpoints/r0016").facts["kimg"] == 12
+    assert read_checkpoint(project.root / "checkpoints/r0016").facts.kimg == 12

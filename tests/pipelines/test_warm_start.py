@@ -7,8 +7,8 @@ import pytest
 
 from components.register.registry import client
 from components.warm_start.registered import find_run
+from progan.checkpoints import read_checkpoint
 from progan.files import read_json
-from progan.snapshots import read_checkpoint
 from tests.conftest import shrunk_params
 from tests.pipelines.conftest import Project
 from tests.pipelines.test_local_run import checkpoints, digests_of, run

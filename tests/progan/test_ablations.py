@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from progan import training
+from progan.checkpoints import read_checkpoint
 from progan.config import PhaseConfig
 from progan.errors import Interrupted
 from progan.models import build_networks
@@ -26,9 +27,10 @@ from progan.networks import (
     UpConv,
     fused_kernel,
 )
-from progan.snapshots import SnapshotFolder, read_checkpoint
+from progan.snapshots import SnapshotFolder
 from progan.step import prepare_reals
 from progan.store import FolderStore
+from tests.checkpoints import DATASET
 from tests.progan import numpy_networks
 from tests.progan.numpy_networks import (
     PAPER,
@@ -394,7 +396,7 @@ def test_running_statistics_reach_the_average_the_checkpoint_and_the_next_phase(
     for name in statistics:
         assert torch.equal(tensors[f"ema.{name}"], tensors[f"generator.{name}"])
         assert tensors[f"ema.{name}"].std() > 0
-    first.write_checkpoint(tmp_path / "r0008", {"digest": "data"})
+    first.write_checkpoint(tmp_path / "r0008", DATASET)
     checkpoint = read_checkpoint(tmp_path / "r0008")
 
     loaded, _ = build_networks(network_of("a"), 8)

@@ -8,7 +8,7 @@ import torch
 
 from progan.errors import InputError
 from progan.networks import Generator
-from progan.sampling import Sampler, class_names, label_of, latents_of_seeds, seeded_latents
+from progan.sampling import Sampler, label_of, latents_of_seeds, seeded_latents
 
 CLASSES = ["cats", "dogs", "7"]
 
@@ -99,11 +99,8 @@ def test_what_are_no_classes(wanted, classes, told):
         label_of(wanted, classes)
 
 
-def test_names_of_classes():
+def test_no_class_is_asked_where_there_are_none():
     assert label_of(None, []) == 0
-    assert class_names({"network": {"label_size": 2}, "dataset": {"classes": ["a", "b"]}}) == ["a", "b"]
-    assert class_names({"network": {"label_size": 2}, "dataset": {"classes": ["a", "b", "c"]}}) == ["0", "1"]
-    assert class_names({"network": {"label_size": 0}, "dataset": {}}) == []
 
 
 @pytest.mark.parametrize("seeds", [[], [-1], [2**63]])

@@ -1,13 +1,12 @@
-"""Snapshots and checkpoints: what is whole is read, what is not is known."""
+"""Snapshots: what is whole is read, what is not is known."""
 
-import json
 import re
 
 import pytest
 import torch
 
-from progan.errors import InputError, Unavailable
-from progan.snapshots import SnapshotFolder, prefixed, read_checkpoint, stripped, write_checkpoint
+from progan.errors import Unavailable
+from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
 
 
@@ -69,60 +68,6 @@ def test_a_snapshot_without_its_pointer_still_counts(folder, files):
 def test_other_fingerprints_are_not_read(folder, tmp_path):
     folder.write(8, tensors(8), {"images_shown": 8})
     assert SnapshotFolder(FolderStore(tmp_path), "r0008", "fedcba9876543210-and-more").read() is None
-
-
-def test_prefixes():
-    named = prefixed("generator", tensors(1)) | prefixed("generator_adam", tensors(2))
-    assert {name: value.tolist() for name, value in stripped("generator", named).items()} == {
-        name: value.tolist() for name, value in tensors(1).items()
-    }
-
-
-def test_checkpoint_round_trip(tmp_path):
-    write_checkpoint(tmp_path / "r0004", prefixed("ema", tensors(1)), tensors(2), {"phase": "r0004"})
-    checkpoint = read_checkpoint(tmp_path / "r0004")
-    assert checkpoint.facts["phase"] == "r0004"
-    assert torch.equal(checkpoint.networks("ema")["a.weight"], tensors(1)["a.weight"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["r0004"]
-
-
-@pytest.mark.parametrize("name", ["networks.safetensors", "optimizers.safetensors"])
-def test_damaged_checkpoints_are_refused(tmp_path, name):
-    write_checkpoint(tmp_path / "r0004", tensors(1), tensors(2), {"phase": "r0004"})
-    file = tmp_path / "r0004" / name
-    file.write_bytes(file.read_bytes()[:-1] + b"x")
-    with pytest.raises(
-        InputError, match=f"{name}: missing or damaged; delete .*r0004 and run its phase again"
-    ):
-        read_checkpoint(tmp_path / "r0004")
-    file.unlink()
-    with pytest.raises(InputError, match="missing or damaged"):
-        read_checkpoint(tmp_path / "r0004")
-
-
-@pytest.mark.parametrize("facts", ["{}", "[]", '{"files": null}'])
-def test_json_that_is_of_no_checkpoint(tmp_path, facts):
-    (tmp_path / "checkpoint.json").write_text(facts)
-    with pytest.raises(
-        InputError, match=r"checkpoint.json: not of a checkpoint; delete .* and run its phase"
-    ):
-        read_checkpoint(tmp_path)
-
-
-def test_no_checkpoint(tmp_path):
-    with pytest.raises(InputError, match=r"checkpoint.json: no such file; run the stage that makes it"):
-        read_checkpoint(tmp_path / "r0004")
-
-
-def test_the_same_tensors_give_the_same_bytes(tmp_path):
-    for name in ("a", "b"):
-        write_checkpoint(tmp_path / name, tensors(1), tensors(2), {"phase": "r0004"})
-    for file in ("networks.safetensors", "optimizers.safetensors", "checkpoint.json"):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-    assert json.loads((tmp_path / "a" / "checkpoint.json").read_text())["files"].keys() == {
-        "networks.safetensors",
-        "optimizers.safetensors",
-    }
 
 
 class Away(FolderStore):

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from progan import training
+from progan.checkpoints import read_checkpoint
 from progan.config import PhaseConfig
 from progan.errors import InputError, Interrupted, Unavailable
 from progan.history import Readings
-from progan.snapshots import SnapshotFolder, read_checkpoint
+from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
+from tests.checkpoints import DATASET
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.064, 0.064, 8, 0.001)
@@ -197,7 +199,7 @@ def test_noise_is_there_for_least_squares_alone_and_its_score_follows_the_fakes(
 def test_next_phase_takes_over_by_name(small_config, noise, tmp_path):
     small = make_trainer(small_config, noise[:, :, ::2, ::2].copy(), small_config.phases["r0004"])
     small.train(SnapshotFolder(FolderStore(tmp_path), "r0004", small.identity), hooks())
-    small.write_checkpoint(tmp_path / "r0004", {"digest": "data"})
+    small.write_checkpoint(tmp_path / "r0004", DATASET)
     init = read_checkpoint(tmp_path / "r0004")
     grown = training.PhaseTrainer(small_config, FADING, noise, "data", init, CPU)
     before, after = small.models.network_tensors(), grown.models.network_tensors()
@@ -207,15 +209,15 @@ def test_next_phase_takes_over_by_name(small_config, noise, tmp_path):
     new = {name for name in after if name not in before and name.startswith("generator.")}
     for name in new:
         assert torch.equal(after[name], after["ema" + name.removeprefix("generator")])
-    grown.write_checkpoint(tmp_path / "r0008", {"digest": "data"})
+    grown.write_checkpoint(tmp_path / "r0008", DATASET)
     facts = read_checkpoint(tmp_path / "r0008").facts
-    assert facts["init"] == init.digest
-    assert init.facts["init"] is None
+    assert facts.init == init.digest
+    assert init.facts.init is None
 
 
 def test_what_does_not_fit_is_refused(small_config, noise, tmp_path):
     small = make_trainer(small_config, noise[:, :, ::2, ::2].copy(), small_config.phases["r0004"])
-    small.write_checkpoint(tmp_path / "r0004", {"digest": "data"})
+    small.write_checkpoint(tmp_path / "r0004", DATASET)
     init = read_checkpoint(tmp_path / "r0004")
     wider = dataclasses.replace(small_config, network=dataclasses.replace(small_config.network, fmap_max=16))
     with pytest.raises(InputError, match="r0004: made with another network configuration"):

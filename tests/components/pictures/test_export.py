@@ -15,7 +15,7 @@ from PIL import Image
 from components.pictures.export import export
 from components.pictures.generate import generate
 from components.pictures.onnx_file import OnnxSampler, check
-from components.pictures.sources import generator_of
+from components.pictures.sources import sampler_of
 from progan import config
 from progan.errors import InputError
 from progan.files import read_json
@@ -57,7 +57,7 @@ def test_onnxruntime_makes_the_same_images(tmp_path, small_config, form, capsys)
         (images,) = session.run(None, given)  # truncation left out: all variety
         np.testing.assert_allclose(images, generator(inputs).numpy(), atol=1e-4)
         assert images.shape == (count, network.channels, 16, 16)
-        sampler = generator_of(str(tmp_path / "made")).sampler
+        sampler = sampler_of(str(tmp_path / "made"))
         (truncated,) = session.run(None, given | {"truncation": np.array(0.4, np.float32)})
         expected = sampler.make(latents, labels if network.label_size else 0 * labels, 0.4)
         np.testing.assert_allclose(truncated, expected.numpy(), atol=1e-4)
@@ -109,7 +109,7 @@ def test_pictures_of_the_file_are_those_of_the_checkpoint(exported):
 
 def test_a_file_that_differs_is_not_kept(exported, monkeypatch):
     """What guards the user: weights that are a little off are noticed, and no file appears."""
-    sampler = generator_of("classes/r0016").sampler
+    sampler = sampler_of("classes/r0016")
     with torch.no_grad():
         next(reversed(list(sampler.generator.to_rgb["r0016"].parameters()))).add_(2e-4)
     with pytest.raises(RuntimeError, match="onnxruntime's images differ from torch's by up to 0.000"):

@@ -14,6 +14,7 @@ from progan.history import History, Readings
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
 from progan.training import Hooks, PhaseTrainer
+from tests.checkpoints import DATASET
 from tests.evaluations import evaluation
 
 READINGS = Readings(
@@ -35,7 +36,7 @@ def run(tmp_path, monkeypatch, small_config, noise):
     images, labels = noise[:, :, :4, :4].copy(), np.arange(64) % 3
     trainer = PhaseTrainer(config, config.phases["r0004"], images, "data", None, torch.device("cpu"), labels)
     trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), "r0004", trainer.identity), QUIET)
-    trainer.write_checkpoint(Path("checkpoints/r0004"), {"name": "noise", "images": 64, "digest": "data"})
+    trainer.write_checkpoint(Path("checkpoints/r0004"), DATASET)
     History(tuple(trainer.history)).write(Path("history/r0004.csv"))
     measured = replace(evaluation(), kimg=0.08, identity=trainer.identity)
     measured.write(Path("evaluation/r0004.json"))

@@ -8,9 +8,9 @@ from PIL import Image
 from components.register.registry import client
 from components.register.runs import _log_params
 from progan import config as params
+from progan.checkpoints import read_checkpoint
 from progan.dataset.manifest import Manifest
 from progan.files import read_json
-from progan.snapshots import read_checkpoint
 from tests.components.register.finished_run import (
     artifacts,
     change_evaluation,

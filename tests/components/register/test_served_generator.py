@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from components.register.served_generator import ServedGenerator
-from progan.files import write_json
+from progan.checkpoints import FACTS, NETWORKS, prefixed, read_checkpoint, write_checkpoint
 from progan.models import build_networks
-from progan.snapshots import prefixed, read_checkpoint
+from tests.checkpoints import facts_of
 from tests.components.register.finished_run import run_gate_and_register
 from tests.conftest import ROOT
 
@@ -55,10 +54,10 @@ def test_every_form_of_generator_is_served(small_config, tmp_path, changes):
     trained, _ = build_networks(network, 8)
     with torch.no_grad():
         trained(torch.randn(16, 8))  # leaves its mark on running statistics
-    save_file(prefixed("ema", trained.state_dict()), tmp_path / "networks")
-    write_json(tmp_path / "facts", {"network": asdict(network), "resolution": 8, "dataset": {}})
+    folder = tmp_path / "artifacts"
+    write_checkpoint(folder, facts_of("r0008", network=network), prefixed("ema", trained.state_dict()), None)
     model = ServedGenerator()
-    model.load_context(SimpleNamespace(artifacts={name: tmp_path / name for name in ("networks", "facts")}))
+    model.load_context(SimpleNamespace(artifacts={"networks": folder / NETWORKS, "facts": folder / FACTS}))
     latents = torch.randn(3, 8)
     with torch.no_grad():
         images = trained.eval()(latents).permute(0, 2, 3, 1).numpy()

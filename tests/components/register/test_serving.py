@@ -25,9 +25,9 @@ from components.register import download
 from components.register.model import log_model
 from components.register.registry import client
 from progan import config
+from progan.checkpoints import read_checkpoint
 from progan.errors import InputError, Unavailable
 from progan.sampling import Sampler, latents_of_seeds
-from progan.snapshots import read_checkpoint
 from tests.checkpoints import image_of, write_made_checkpoint
 from tests.conftest import shrunk_params
 from tests.servers import Server, free_port
@@ -194,7 +194,7 @@ def test_two_at_once_fetch_it_once(monkeypatch, tmp_path):
 
 
 def test_a_time_lapse_of_a_version_is_that_of_its_checkpoints(made, tmp_path):
-    assert [phase.facts["phase"] for phase in phases_of("models:/made/1")] == ["r0004", "r0008", "r0016"]
+    assert [phase.resolution for phase in phases_of("models:/made/1")] == [4, 8, 16]
     for what in (CHAMPION, "checkpoints"):
         timelapse(what, [1, 2], "cats", 1.0, 0.8, 10, tmp_path / "growing.mp4")
         with av.open(tmp_path / "growing.mp4") as film:

@@ -12,9 +12,9 @@ from components import stages
 from components.evaluate.evaluation import Evaluation
 from components.receipts import Workspace
 from pipelines.dvc import Checkout
+from progan.checkpoints import read_checkpoint
 from progan.errors import InputError, Interrupted
 from progan.files import read_json, write_json
-from progan.snapshots import read_checkpoint
 from tests.pipelines.collect.made_up_run import Run, collected, hashes, refused, tree
 from tests.pipelines.http_server import API, serving
 
@@ -34,7 +34,7 @@ def test_nothing_is_left_to_do(run):
     )
     assert "left for `dvc repro`: nothing" in comment
     for key in ("r0004", "r0008"):
-        assert read_checkpoint(Path("checkpoints", key)).facts["phase"] == key
+        assert read_checkpoint(Path("checkpoints", key)).facts.phase == key
         assert Path("history", f"{key}.csv").read_bytes() == (run.folder / f"history/{key}.csv").read_bytes()
         assert Evaluation.read(Path("evaluation", f"{key}.json")).phase == key
         identity = read_json(Path("receipts/train", f"{key}.json"))["identity"]
@@ -43,7 +43,7 @@ def test_nothing_is_left_to_do(run):
     assert Checkout().stale() == []
     shutil.rmtree("checkpoints")
     Checkout().repo.checkout()
-    assert read_checkpoint(Path("checkpoints/r0008")).facts["phase"] == "r0008"
+    assert read_checkpoint(Path("checkpoints/r0008")).facts.phase == "r0008"
     again, lock = tree(), Path("dvc.lock").read_bytes()
     collected("--md", "comment.md")
     assert tree() == again

@@ -15,10 +15,10 @@ from pipelines.dvc import Checkout
 from pipelines.known_dataset import planned_dataset
 from pipelines.profile import load_profile
 from progan import config
+from progan.checkpoints import read_checkpoint
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
 from progan.files import read_json, write_json
-from progan.snapshots import read_checkpoint
 from tests.pipelines.collect.made_up_run import Run, collected, files_in, hashes, refused, track_photographs
 
 
@@ -72,7 +72,7 @@ def test_the_dataset_comes_from_the_cluster(clone, tmp_path):
         repo = Checkout().repo
         repo.pull()
         assert files_in(Path("data/multires")) == files_in(clone / "data/multires")
-        assert read_checkpoint(Path("checkpoints/r0008")).facts["phase"] == "r0008"
+        assert read_checkpoint(Path("checkpoints/r0008")).facts.phase == "r0008"
         assert repo.status() == {}
         assert repo.reproduce() == []
 
