@@ -6,8 +6,8 @@ pyyaml, rich and typer, and nothing of the pipeline around it (see `components` 
 
 import os
 
-# OpenMP's threads would spin while they wait: training is then many times slower as soon as anything else
-# wants the cores. OpenMP reads this once, when torch is loaded.
+# By default OpenMP's threads spin while they wait, which makes training many times slower as soon as another
+# process uses the cores. OpenMP reads this variable once, when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What training costs at each resolution, from the networks' own arithmetic."""
+"""The cost of training at each resolution, counted from the networks' arithmetic."""
 
 from functools import cache
 
@@ -9,31 +9,35 @@ from progan.config import Config, NetworkConfig
 from progan.models import build_networks
 from progan.phases import Schedule
 
-# One iteration in forward passes: the gradient penalty's double backward is half of the critic's step.
+# The cost of one iteration, in forward passes of each network. Half of the discriminator's is the double
+# backward pass of the gradient penalty.
 DISCRIMINATOR_PASSES, GENERATOR_PASSES = 14, 4
 
 
 @cache
 def iteration_flops(network: NetworkConfig, resolution: int) -> int:
-    """Floating-point operations of one training iteration per image, about."""
+    """Approximate floating-point operations of one training iteration, per image."""
     with torch.device("meta"):
         generator, discriminator = build_networks(network, resolution)
         latents = torch.empty(1, network.latent_size + network.label_size)
         image = torch.empty(1, network.channels, resolution, resolution)
-        with FlopCounterMode(display=False) as made, torch.no_grad():
+        with FlopCounterMode(display=False) as generator_counter, torch.no_grad():
             generator(latents)
-        with FlopCounterMode(display=False) as judged, torch.no_grad():
+        with FlopCounterMode(display=False) as discriminator_counter, torch.no_grad():
             discriminator(image)
-    return GENERATOR_PASSES * made.get_total_flops() + DISCRIMINATOR_PASSES * judged.get_total_flops()
+    return (
+        GENERATOR_PASSES * generator_counter.get_total_flops()
+        + DISCRIMINATOR_PASSES * discriminator_counter.get_total_flops()
+    )
 
 
 def images_after(config: Config, key: str) -> float:
-    """The phases after `key` in images of that phase, if time goes by the arithmetic alone."""
-    now = config.phase(key)
-    later = [phase for phase in config.phases.values() if phase.resolution > now.resolution]
+    """How many images of the phase `key` cost as much as all later phases, by the arithmetic alone."""
+    current = config.phase(key)
+    later = [phase for phase in config.phases.values() if phase.resolution > current.resolution]
     return sum(
         Schedule(phase).total_images
         * iteration_flops(config.network, phase.resolution)
-        / iteration_flops(config.network, now.resolution)
+        / iteration_flops(config.network, current.resolution)
         for phase in later
     )

@@ -1,15 +1,15 @@
-"""Where the work is done."""
+"""The device that this process computes on."""
 
 import torch
 
 
 def best_device() -> torch.device:
-    """The GPU that is this process's when there is one, else the CPU."""
+    """This process's current GPU if CUDA is available, else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
 
 
 def device_name() -> str:
-    """The GPU's name as CUDA has it, or "CPU"."""
+    """The GPU's name as CUDA reports it, or "CPU"."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"

@@ -1,7 +1,7 @@
-"""The processes that train one phase together, each on a device of its own.
+"""The processes (ranks) that train one phase together, each on its own device.
 
-Every rank holds the same networks and draws the same randomness for the whole minibatch, of which it takes
-its share; gradients and statistics are means over the ranks, so that all of them stay equal bit by bit.
+Every rank holds the same networks, draws the same random numbers for the whole minibatch and takes its share
+of it. Gradients and statistics are averaged over the ranks, so all ranks stay equal bit by bit.
 """
 
 import json
@@ -19,15 +19,15 @@ from torch import Tensor
 from progan.config import Config, PhaseConfig
 from progan.errors import InputError
 
-PATIENCE = timedelta(hours=6)  # for the first rank while it measures, or its snapshot is on the way
+PATIENCE = timedelta(hours=6)  # the other ranks wait while the first measures or stores a snapshot
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which rank this process is, and of how many; of one alone nothing is asked.
+    """The rank of this process and the number of ranks; a single rank communicates with nobody.
 
-    Tensors are exchanged where they are (NCCL for GPUs, gloo for CPUs). What the loop has to know is
-    exchanged between the CPUs (`control`, always gloo), so that nothing waits for a device.
+    Tensors are exchanged between the devices that hold them (NCCL for GPUs, gloo for CPUs). The decisions of
+    the training loop are exchanged between the CPUs (`control`, always gloo), so nothing waits for a device.
     """
 
     rank: int = 0
@@ -36,26 +36,26 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the rank that measures, writes and speaks."""
+        """Whether this is rank 0, which alone measures, writes files and prints."""
         return self.rank == 0
 
     def share(self, whole: Tensor) -> Tensor:
-        """This rank's part of what the whole minibatch has: [N, …] → [N / size, …], every size-th.
+        """This rank's share of a minibatch: [N, …] → [N / size, …], every size-th element.
 
-        As the images of a minibatch-stddev group are N / group apart, a group that divides the share is a
-        group of the whole minibatch.
+        The images of a minibatch-stddev group are N / group apart. If the group size divides the share,
+        a group of the share is therefore also a group of the whole minibatch.
         """
         return whole if self.size == 1 else whole[self.rank :: self.size]
 
     def mean_(self, tensor: Tensor) -> Tensor:
-        """The mean over the ranks, in place and the same bits on all of them."""
+        """Average `tensor` over the ranks, in place; every rank gets the same bits."""
         if self.size > 1:
             dist.all_reduce(tensor)
             tensor /= self.size
         return tensor
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is set on any rank. All are here at once: none runs ahead."""
+        """Whether `flag` is set on any rank. Every rank waits here for all others."""
         if self.size == 1:
             return flag
         flags = torch.tensor(int(flag))
@@ -63,7 +63,7 @@ class Ranks:
         return bool(flags)
 
     def tell(self, value: Any) -> Any:
-        """The first rank's `value`, anything that JSON can say."""
+        """The first rank's `value`, on every rank. It must be serialisable as JSON."""
         if self.size == 1:
             return value
         content = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8)
@@ -75,20 +75,20 @@ class Ranks:
         return json.loads(bytes(content.tolist()))
 
     def copy_first_(self, tensors: Iterable[Tensor]) -> None:
-        """Let `tensors` be the first rank's, in place."""
+        """Overwrite `tensors`, in place, with those of the first rank."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
     def wait(self) -> None:
-        """Wait until every rank is here."""
+        """Wait until every rank has called this."""
         if self.size > 1:
             dist.barrier(self.control)
 
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the other processes that torchrun started, and take the GPU that is this one's."""
+    """Join the processes that torchrun started, and select this process's GPU."""
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -102,7 +102,7 @@ def joined() -> Iterator[Ranks]:
 
 
 def check_shares(config: Config, phase: PhaseConfig, ranks: int) -> None:
-    """Raise InputError when so many ranks cannot share the minibatch, or its groups, evenly."""
+    """Raise InputError unless the minibatch and its minibatch-stddev groups divide evenly among `ranks`."""
     where, group = f"phases.{phase.key}.minibatch", config.network.mbstd_group_size
     share, rest = divmod(phase.minibatch, ranks)
     if rest:
@@ -111,26 +111,27 @@ def check_shares(config: Config, phase: PhaseConfig, ranks: int) -> None:
         )
     if group and share % min(group, share):
         raise InputError(
-            f"{where}: {share} of {phase.minibatch} images on each of {ranks} ranks are no multiple of "
+            f"{where}: {share} of {phase.minibatch} images on each of {ranks} ranks are not a multiple of "
             f"network.mbstd_group_size, {group}; change the minibatch or train with fewer ranks"
         )
 
 
 def check_continued(config: Config, phase: PhaseConfig, before: int, ranks: int) -> None:
-    """Raise InputError when `ranks` going on with what `before` ranks began would not end as they would.
+    """Raise InputError if `ranks` ranks would turn a snapshot of `before` ranks into another result.
 
-    Most networks end the same but for the rounding of sums; some have a part that sees a rank's share alone.
+    With most networks only the rounding of sums depends on the number of ranks, but some have a layer that
+    sees no more than a rank's share of the minibatch.
     """
     network = config.network
     groups = {min(network.mbstd_group_size, phase.minibatch // size) for size in (before, ranks)}
-    seeing_shares = {
+    share_dependent = {
         "generator_norm: batch": network.generator_norm == "batch",
         "minibatch_discrimination": network.minibatch_discrimination > 0,
         "mbstd_group_size": len(groups) > 1,
     }
-    for name, present in seeing_shares.items():
+    for name, present in share_dependent.items():
         if present and before != ranks:
             raise InputError(
                 f"{phase.key}: its snapshot is of {before} ranks, and with network.{name} that number "
-                f"changes the result; train with {before} again, or delete its snapshots to begin anew"
+                f"changes the result; train with {before} ranks, or delete its snapshots to start over"
             )

@@ -1,31 +1,31 @@
-"""The ways a command ends early that are nobody's bug, and their exit codes."""
+"""The errors that are not bugs, and the exit codes of the commands that they end."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """The user's input is wrong. The message is one line a fault: where, what is wrong, what to do."""
+    """The user's input is wrong. The message has one line per fault: where, what is wrong, what to do."""
 
     exit_code = 2
 
 
 class Interrupted(Exception):
-    """The work was stopped from outside after saving its state: run the same command again to go on."""
+    """The work was stopped from outside and has saved its state; the same command continues it."""
 
     exit_code = 75  # EX_TEMPFAIL
 
 
 class Unavailable(Interrupted):
-    """Something outside does not answer: the same command may find it back."""
+    """A service does not answer; the same command may succeed later."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Which of `known` the unknown `name` was probably meant to be."""
+    """The most similar of `known` to the unknown `name`; None if none is similar."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
 def hint(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
-    """The nearest of `known` to the unknown `name`; if none is near, `otherwise`, or all of them."""
+    """A hint on the unknown `name`: the nearest of `known`; if none is near, `otherwise` or all."""
     near = nearest(name, known)
     return f"did you mean {near}?" if near else otherwise or f"known here: {', '.join(known)}"

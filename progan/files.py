@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all; digests say what they are."""
+"""Files and folders that appear whole or not at all, and digests of contents."""
 
 import contextlib
 import errno
@@ -13,16 +13,16 @@ from typing import Any
 
 from progan.errors import InputError
 
-NOT_TO_BE_WRITTEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 
 def canonical_json(value: Any) -> str:
-    """The one spelling of `value` as JSON: sorted keys, no spaces, no NaN (ValueError)."""
+    """`value` as JSON in its one canonical form: sorted keys, no spaces; ValueError for NaN or infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 (hex) of the canonical JSON of `value`."""
+    """SHA-256 (hex) of `value` as canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
@@ -33,7 +33,7 @@ def sha256_file(path: Path) -> str:
 
 
 def read_json(path: Path, *needed: str) -> Any:
-    """The JSON in `path`, an object with the keys `needed` if there are any; an InputError when it is not."""
+    """The JSON in `path`; with `needed`, an object that has these keys. Raises InputError otherwise."""
     try:
         value = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -51,43 +51,43 @@ def read_json(path: Path, *needed: str) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
-    with atomic_file(path) as beside:
-        beside.write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; on success flush it to disk and rename it into place."""
-    beside = _beside(path)
+    """Yield a temporary path beside `path` to write to; on success flush it and rename it to `path`."""
+    partial = _partial_path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            yield beside
-            _flush(beside)
-            beside.replace(path)
+            yield partial
+            _flush(partial)
+            partial.replace(path)
         finally:
-            beside.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success flush its files and let it take `path`'s place."""
-    beside = _beside(path)
+    """Yield an empty folder beside `path`; on success flush its files and replace `path` by it."""
+    partial = _partial_path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.mkdir()
+        partial.mkdir()
         try:
-            yield beside
-            for file in beside.rglob("*"):
+            yield partial
+            for file in partial.rglob("*"):
                 if file.is_file():
                     _flush(file)
-            replace_folder(beside, path)
+            replace_folder(partial, path)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Rename the folder `new` to `path`, removing what stood there."""
+    """Rename the folder `new` to `path`, deleting a folder that is already there."""
     if path.exists():
         shutil.rmtree(path)
     new.replace(path)
@@ -95,22 +95,22 @@ def replace_folder(new: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, or a place where nothing can be written, into one clear line about `path`."""
+    """Turn errors from a full disk or an unwritable path into an InputError about `path`."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"{path}: no space left on the disk; free some and run again") from error
-        if error.errno in NOT_TO_BE_WRITTEN:
+        if error.errno in UNWRITABLE:
             raise InputError(
-                f"{path}: cannot write here ({error.strerror}); name another place, or check its permissions"
+                f"{path}: cannot write here ({error.strerror}); name another path, or check its permissions"
             ) from error
         raise
 
 
 @contextlib.contextmanager
 def alone(lock: Path, work: str) -> Iterator[None]:
-    """Hold `lock`; wait while another process has it, such as one that lost its parent and goes on."""
+    """Hold `lock`; wait while another process holds it, such as one that outlived its parent."""
     from filelock import FileLock, Timeout
 
     held = FileLock(lock)
@@ -125,8 +125,8 @@ def alone(lock: Path, work: str) -> Iterator[None]:
         held.release()
 
 
-def _beside(path: Path) -> Path:
-    """A name of this process's own in the same folder; .gitignore and .dvcignore know it."""
+def _partial_path(path: Path) -> Path:
+    """A temporary path in the same folder, unique to this process; .gitignore and .dvcignore match it."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 

@@ -1,8 +1,8 @@
-"""Adversarial losses by name, as functions of scores and gradients; lower is better for whom they are named.
+"""Adversarial losses by name, as functions of scores and gradients; lower is better.
 
-A loss is one function: its keyword arguments are what `training.loss_parameters` gives, its result says what
-the discriminator (the critic) and the generator minimise. Only methods of tensors are used, so that
-params.yaml is checked against the functions themselves without waiting for torch to load.
+A loss is one function. Its keyword arguments are those in `training.loss_parameters`; it returns what the
+discriminator (the critic) and the generator minimise. This module uses only methods of tensors, so that
+params.yaml is checked against the functions themselves without importing torch.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loss:
-    """What both networks minimise, and what is needed to say it.
+    """What both networks minimise, and what this requires of the training step.
 
     critic: real scores [N], fake scores [N], gradients float [N, C, H, W] of the scores with respect to the
-    images that `gradients_at` names (None without) → 0-d. generator: fake scores [N] → 0-d.
+    images that `gradients_at` names (None if it is None) → 0-d. generator: fake scores [N] → 0-d.
     instance_noise: whether the discriminator's features are multiplied by noise (progan/noise.py).
     """
 
@@ -31,7 +31,7 @@ class Loss:
 
 
 def wgan_gp(*, penalty: float, target: float, drift: float) -> Loss:
-    """Wasserstein distance with a gradient penalty (Gulrajani et al. 2017; paper, appendix A.1).
+    """Wasserstein loss with a gradient penalty (Gulrajani et al. 2017; paper, appendix A.1).
 
     Critic: E[D(G(z)) - D(x) + λ/γ² (‖∇D(x̂)‖ - γ)² + ε D(x)²], where x̂ lies between x and G(z);
     generator: -E[D(G(z))]. λ is `penalty`, γ `target` (750 in the paper's CIFAR-10), ε `drift`.
@@ -50,19 +50,19 @@ def wgan_gp(*, penalty: float, target: float, drift: float) -> Loss:
 
 
 def non_saturating(*, r1: float) -> Loss:
-    """Logistic regression with a generator whose gradient does not vanish (Goodfellow et al. 2014).
+    """Logistic loss, with a generator loss whose gradient does not vanish (Goodfellow et al. 2014).
 
     Critic: E[ln(1 + e^-D(x)) + ln(1 + e^D(G(z))) + γ/2 ‖∇D(x)‖²]; generator: E[ln(1 + e^-D(G(z)))].
-    γ is `r1` (Mescheder et al. 2018); 0 leaves the gradient out.
+    γ is `r1` (Mescheder et al. 2018); with 0 there is no gradient penalty.
     """
     if r1 < 0:
         raise ValueError("r1 must not be negative")
 
     def critic(real_scores: Tensor, fake_scores: Tensor, gradients: Tensor | None) -> Tensor:
-        regression = (_softplus(-real_scores) + _softplus(fake_scores)).mean()
+        logistic = (_softplus(-real_scores) + _softplus(fake_scores)).mean()
         if gradients is None:
-            return regression
-        return regression + r1 / 2 * gradients.square().sum(dim=(1, 2, 3)).mean()
+            return logistic
+        return logistic + r1 / 2 * gradients.square().sum(dim=(1, 2, 3)).mean()
 
     def generator(fake_scores: Tensor) -> Tensor:
         return _softplus(-fake_scores).mean()
@@ -71,7 +71,7 @@ def non_saturating(*, r1: float) -> Loss:
 
 
 def least_squares() -> Loss:
-    """Reals to 0 and fakes to 1, with instance noise (paper, appendix on LSGAN; weights: authors' code).
+    """LSGAN: targets 0 for reals, 1 for fakes, and instance noise (paper, appendix; weights: authors' code).
 
     Critic: E[D(x)² + 0.1 (D(G(z)) - 1)²]; generator: E[D(G(z))²].
     """
@@ -86,7 +86,7 @@ def least_squares() -> Loss:
 
 
 def hinge() -> Loss:
-    """Scores beyond the margin teach nothing more (Lim & Ye 2017).
+    """Hinge loss: scores beyond the margin have no gradient (Lim & Ye 2017).
 
     Critic: E[max(0, 1 - D(x)) + max(0, 1 + D(G(z)))]; generator: -E[D(G(z))].
     """

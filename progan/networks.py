@@ -2,9 +2,9 @@
 
 Both are built for one phase's resolution out of per-level modules whose state keys never change
 (`blocks.r0008.conv0.weight`, `to_rgb.r0004.bias`, …), so a finished phase loads into the next by name.
-`network` is that section of params.yaml: a NetworkConfig, or anything with its attributes. The parts that
-only the forms need which the paper compares its final networks with (Table 1, the MNIST-1K test) come last.
-A registered model ships this file and progan/resolutions.py, which need torch alone, beside its weights.
+`network` is that section of params.yaml: a NetworkConfig, or anything with its attributes. Layers that only
+the networks need which the paper compares its final ones with (Table 1, the MNIST-1K test) come last.
+A registered model ships this file and progan/resolutions.py with its weights; they need nothing but torch.
 """
 
 import math
@@ -42,7 +42,7 @@ def downsample(x: Tensor) -> Tensor:
 
 
 def minibatch_stddev(x: Tensor, group_size: int) -> Tensor:
-    """Append one map that says how much the minibatch varies (paper §3).
+    """Append one feature map that measures the variation within the minibatch (paper §3).
 
     x: [N, C, H, W] → [N, C + 1, H, W]. A group is `min(group_size, N)` images, N / group apart; its
     value is the standard deviation over the group, averaged over features and pixels.
@@ -63,7 +63,7 @@ def minibatch_stddev(x: Tensor, group_size: int) -> Tensor:
 
 
 class LayerForm(NamedTuple):
-    """What the layers of a network have in common."""
+    """What the layers of a network have in common: learning rate, activation and normalisation."""
 
     equalized_lr: bool
     activation: str  # leaky-relu | relu | linear
@@ -71,10 +71,10 @@ class LayerForm(NamedTuple):
 
 
 class Layer(nn.Module):
-    """Weights drawn from N(0, 1) and multiplied by gain / √fan_in at run time (paper §4.1), and what follows.
+    """Weights from N(0, 1), scaled by gain / √fan_in at run time (paper §4.1), then activation and norm.
 
-    Without equalised learning rate the weights are drawn that small instead (He et al. 2015). Pixel norm
-    follows the activation; batch and layer norm precede it, and their bias takes the place of the layer's.
+    Without equalised learning rate the initial weights are scaled instead (He et al. 2015). Pixel norm
+    follows the activation; batch and layer norm precede it, and their bias replaces the layer's.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Dense(Layer):
 
 
 class FirstDense(Layer):
-    """Latents to the first 4×4 maps, one bias a map. [N, inputs] → [N, maps, 4, 4]."""
+    """Latents to the first 4×4 maps, with one bias per map. [N, inputs] → [N, maps, 4, 4]."""
 
     def __init__(self, inputs: int, maps: int, form: LayerForm) -> None:
         super().__init__((maps * 16, inputs), maps, form, gain=math.sqrt(2) / 4)
@@ -243,11 +243,11 @@ class Generator(nn.Module):
         return self.grow(self.start(latents), alpha)
 
     def start(self, latents: Tensor) -> Tensor:
-        """Latents to what the 4×4 block makes of them: [N, latent_size + label_size] → [N, maps, 4, 4]."""
+        """Latents through the 4×4 block: [N, latent_size + label_size] → [N, maps, 4, 4]."""
         return self.blocks[phase_key(4)](self.normalized(latents))
 
     def grow(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
-        """That to images: [N, maps, 4, 4] → [N, channels, resolution, resolution]."""
+        """The output of `start` to images: [N, maps, 4, 4] → [N, channels, resolution, resolution]."""
         before = x
         for key, block in self.blocks.items():
             if key != phase_key(4):
@@ -259,7 +259,7 @@ class Generator(nn.Module):
         return torch.tanh(images) if self.network.output == "tanh" else images
 
     def normalized(self, latents: Tensor) -> Tensor:
-        """`latents` as the first layer takes them: pixel norm on latents alone, on labels too, or on none."""
+        """Apply pixel norm to the latents, to latents and labels, or to neither (network.latent_norm)."""
         if self.network.latent_norm == "none":
             return latents
         if self.network.latent_norm == "with-labels":
@@ -302,7 +302,7 @@ class Discriminator(nn.Module):
         return x
 
     def calibrate(self, images: Tensor) -> None:
-        """Start minibatch discrimination from real `images`, as forward takes them once the fade is over."""
+        """Initialise minibatch discrimination from real `images`, the input of forward after the fade."""
         last = next(layer for layer in self.modules() if isinstance(layer, MinibatchDiscrimination))
         hook = last.register_forward_pre_hook(lambda layer, inputs: layer.calibrate(*inputs))
         with torch.no_grad():
@@ -321,16 +321,16 @@ def fade_reals(images: Tensor, alpha: Tensor | None) -> Tensor:
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """Labels from 0 to `classes` - 1 as the generator takes them: int64 [N] → float [N, classes]."""
+    """One-hot labels, an input of the generator: int64 [N], 0 … `classes` - 1 → float [N, classes]."""
     return (labels[:, None] == torch.arange(classes, device=labels.device)).to(torch.get_default_dtype())
 
 
 # ------------------------------------------------------------------------------------------------
-# What the paper's final networks are compared with
+# Layers of the networks that the paper compares its final ones with
 
 
 class FusedUpConv(Conv):
-    """UpConv as one transposed convolution: the same function, from the same weights."""
+    """UpConv as one transposed convolution: the same function of the same weights."""
 
     def forward(self, x: Tensor) -> Tensor:
         kernel = 4 * fused_kernel(self.scaled_weight().flip(2, 3)).transpose(0, 1)
@@ -338,21 +338,21 @@ class FusedUpConv(Conv):
 
 
 class FusedDownConv(Conv):
-    """Convolve and halve in one strided convolution; unlike in DownConv, bias and activation follow both."""
+    """DownConv as one strided convolution, but with bias and activation after the downsampling."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(F.conv2d(x, fused_kernel(self.scaled_weight()), self.bias, stride=2, padding=1))
 
 
 def fused_kernel(weight: Tensor) -> Tensor:
-    """The kernel of a 3×3 convolution and a 2×2 mean behind it. [out, in, 3, 3] → [out, in, 4, 4]."""
+    """The kernel of a 3×3 convolution followed by a 2×2 mean. [out, in, 3, 3] → [out, in, 4, 4]."""
     return F.avg_pool2d(weight, 2, stride=1, padding=1)
 
 
 class LayerNorm(nn.Module):
-    """Give each image's features mean 0 and variance 1, then one gain and, for each map, a bias.
+    """Normalise each image's features to mean 0 and variance 1, then apply a gain and a bias per map.
 
-    [N, maps, …] → the same shape. The gain is one number a layer, as in the authors' code.
+    [N, maps, …] → the same shape. The whole layer has a single gain, as in the authors' code.
     """
 
     def __init__(self, maps: int) -> None:
@@ -365,7 +365,7 @@ class LayerNorm(nn.Module):
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Append to each image's features how near it is to the others of the minibatch (Salimans et al. 2016).
+    """Append to each image's features its closeness to the rest of the minibatch (Salimans et al. 2016).
 
     [N, …] → [N, features + kernels]: for each kernel Σ exp(-distance) over the other images, plus a bias;
     the distance is L1 between 5 projections whose directions and scales are learnt.
@@ -384,7 +384,7 @@ class MinibatchDiscrimination(nn.Module):
         return torch.cat([x, torch.exp(-self.distances(x)).sum(dim=1) + self.bias], dim=1)
 
     def distances(self, x: Tensor) -> Tensor:
-        """[N, features] → [N, N, kernels]; an image is too far from itself to count."""
+        """[N, features] → [N, N, kernels]; an image's distance to itself is too large to count."""
         weight = self.weight * torch.exp(self.log_scale) / self.weight.square().sum(dim=0).sqrt()
         projected = torch.tensordot(x, weight, 1)  # [N, kernels, 5]
         distances = (projected[:, None] - projected[None]).abs().sum(dim=3)
@@ -392,9 +392,10 @@ class MinibatchDiscrimination(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
-        """Make half the distance to the nearest other image 1 and what is appended 0, on average over `x`.
+        """Initialise scales and biases from features of real images, as in Salimans et al.'s code.
 
-        x: [N, …], features of real images (data-dependent initialisation, as in Salimans et al.'s code).
+        x: [N, …]. On average over `x`, half the distance to the nearest other image becomes 1 and the
+        appended features become 0.
         """
         distances = self.distances(x.flatten(1))
         unit = distances.amin(dim=1).mean(dim=0) / 2  # [kernels]

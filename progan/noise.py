@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from progan.distributed import Ranks
 from progan.networks import Conv, Discriminator
 
-MEMORY, LIMIT, GAIN = 0.9, 0.5, 0.2  # of the score's average; where noise begins; how fast it grows
+MEMORY, LIMIT, GAIN = 0.9, 0.5, 0.2  # decay of d̂; d̂ above which there is noise; its strength
 
 
 class InstanceNoise:
@@ -23,17 +23,17 @@ class InstanceNoise:
     def __init__(self, discriminator: Discriminator, device: torch.device, ranks: Ranks = Ranks()) -> None:
         self.ranks = ranks
         self.score = torch.zeros((), device=device)  # d̂
-        self.random = torch.Generator(device)  # to be seeded before each iteration
+        self.random = torch.Generator(device)  # seeded before each iteration
         for name, layer in discriminator.named_modules():
             if (isinstance(layer, Conv) and layer.weight.shape[-1] == 3) or name.endswith(".dense0"):
                 layer.register_forward_pre_hook(self._multiply)
 
     def follow(self, fake_score: Tensor) -> None:
-        """Let d̂ follow the mean score of a minibatch of fakes, 0-d."""
+        """Update d̂ with the mean score of a minibatch of fakes, 0-d."""
         self.score.lerp_(fake_score.clamp(0, 1), 1 - MEMORY)
 
     def strength(self) -> Tensor:
-        """s, 0-d."""
+        """The current s, 0-d."""
         return GAIN * (self.score - LIMIT).clamp(min=0).square()
 
     def _multiply(self, layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Adam over one flat vector a network: a few large kernels instead of hundreds of small ones."""
+"""Adam over one flat vector per network: a few large kernels instead of hundreds of small ones."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from progan.distributed import Ranks
 
 
 def flatten(module: nn.Module) -> Tensor:
-    """Move all parameters of `module` into one contiguous vector that they become views of; return it."""
+    """Make all parameters of `module` views of one new contiguous vector; return that vector."""
     parameters = list(module.parameters())
     flat = torch.cat([parameter.detach().flatten() for parameter in parameters])
     for parameter, piece in zip(parameters, _pieces(flat, module), strict=True):
@@ -16,7 +16,7 @@ def flatten(module: nn.Module) -> Tensor:
 
 
 def named_pieces(flat: Tensor, module: nn.Module) -> dict[str, Tensor]:
-    """Views of `flat` under the names and shapes of the parameters of `module`."""
+    """Views of `flat` with the names and shapes of the parameters of `module`."""
     names = [name for name, _ in module.named_parameters()]
     return dict(zip(names, _pieces(flat, module), strict=True))
 
@@ -30,7 +30,7 @@ def _pieces(flat: Tensor, module: nn.Module) -> list[Tensor]:
 class Adam:
     """Adam (Kingma & Ba 2015) that skips and counts updates whose gradient is not finite.
 
-    All state is tensors and nothing waits for the device, so a step can be captured or compiled.
+    All state is in tensors and nothing waits for the device, so a step can be captured or compiled.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Adam:
         self.skipped = self.values.new_zeros(())
 
     def reset(self) -> None:
-        """Forget the moments, as at the start and the end of a fade (as in the authors' code)."""
+        """Set the moments to zero, as the authors' code does at the start and the end of a fade."""
         for tensor in (self.first_moment, self.second_moment, self.updates):
             tensor.zero_()
 
     def gradient(self, loss: Tensor, retain_graph: bool = False) -> Tensor:
-        """d loss / d parameters, flat, the mean over the ranks; zero where a parameter takes no part."""
+        """d loss / d parameters, flat, averaged over the ranks; zero for parameters that are not used."""
         gradients = torch.autograd.grad(
             loss, self.parameters, retain_graph=retain_graph, allow_unused=True, materialize_grads=True
         )
@@ -59,7 +59,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self, gradient: Tensor, learning_rate: Tensor) -> None:
-        """Update the parameters in place, or count one skip when any element of `gradient` is not finite."""
+        """Update the parameters in place; if any element of `gradient` is not finite, only count a skip."""
         finite = gradient.isfinite().all()
         beta1, beta2 = self.betas
         updates = self.updates + 1
@@ -77,7 +77,7 @@ class Adam:
         self.skipped += ~finite
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The moments by parameter name, and the two counts."""
+        """The moments by parameter name, and the numbers of updates and of skipped updates."""
         moments = {"first_moment": self.first_moment, "second_moment": self.second_moment}
         named = {
             f"{moment}.{name}": piece

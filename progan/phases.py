@@ -10,7 +10,7 @@ from progan.config import PhaseConfig
 class Schedule:
     """When a phase fades, stabilises and ends, counted in real images shown within the phase.
 
-    The phase's minibatch and learning rate hold from the start of its fade, as in the authors' code.
+    The phase's minibatch and learning rate apply from the start of its fade, as in the authors' code.
     """
 
     phase: PhaseConfig
@@ -21,7 +21,7 @@ class Schedule:
 
     @property
     def total_images(self) -> int:
-        """The whole phase, rounded up to full minibatches."""
+        """Images of the whole phase, rounded up to full minibatches."""
         images = self.fade_images + round(self.phase.stable_kimg * 1000)
         return math.ceil(images / self.phase.minibatch) * self.phase.minibatch
 
@@ -30,5 +30,5 @@ class Schedule:
         return 1.0 if self.is_stable(images_shown) else images_shown / self.fade_images
 
     def is_stable(self, images_shown: int) -> bool:
-        """Whether the fade is over (the optimisers start afresh the moment it is)."""
+        """Whether the fade is over; at that moment the optimisers are reset."""
         return images_shown >= self.fade_images

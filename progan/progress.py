@@ -1,4 +1,4 @@
-"""How long work is shown: a bar on a terminal, plain lines in a log."""
+"""Progress of long work: a bar on a terminal, plain lines in a log."""
 
 import sys
 import time
@@ -9,20 +9,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
-LINE_SECONDS = 15.0
+LINE_SECONDS = 15.0  # between lines in a log
 
-
-Advance = Callable[[int, int], None]  # how much is done, of how much
+Advance = Callable[[int, int], None]  # units done, units in all
 
 
 @contextmanager
-def show_progress(label: str, unit: str, then: float = 0) -> Iterator[Advance]:
-    """Show the progress of some work; the first call says where it starts.
+def show_progress(label: str, unit: str, later_work: float = 0) -> Iterator[Advance]:
+    """Yield a function that shows progress; its first call tells where the work starts.
 
-    then: how much of the same work the rest of the run amounts to, for the time left in all.
+    later_work: the units of work that follow in the same run, for an estimate of its remaining time.
     """
     console = Console(stderr=True)
-    meter = _Meter(unit, then)
+    meter = _Meter(unit, later_work)
     with _bar(console, label, meter) if console.is_terminal else _lines(label, meter) as advance:
         yield advance
 
@@ -35,10 +34,10 @@ def duration(seconds: float) -> str:
 
 
 class _Meter:
-    """Rate and time left since the work (re)started."""
+    """The rate since the work was started or resumed, and the time left."""
 
-    def __init__(self, unit: str, then: float) -> None:
-        self.unit, self.then = unit, then
+    def __init__(self, unit: str, later_work: float) -> None:
+        self.unit, self.later_work = unit, later_work
         self.text = ""
         self._start: tuple[float, int] | None = None
 
@@ -52,8 +51,8 @@ class _Meter:
         rate = (done - start) / max(now - began, 1e-9)
         left = (total - done) / rate
         self.text = f"{rate:,.0f} {self.unit}/s · {duration(left)} left"
-        if self.then:
-            self.text += f" · whole run ≈ {duration(left + self.then / rate)} left"
+        if self.later_work:
+            self.text += f" · whole run ≈ {duration(left + self.later_work / rate)} left"
 
 
 class _MeterColumn(ProgressColumn):

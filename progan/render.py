@@ -1,4 +1,4 @@
-"""Images arranged for people to look at."""
+"""Sheets and frames of images."""
 
 import io
 import math
@@ -10,18 +10,19 @@ from torch import Tensor
 
 from progan.files import atomic_file
 
-GAP, MIDDLE, BACKGROUND = 2, 24, 255  # pixels between images, and between sheets
+GAP, MIDDLE = 2, 24  # pixels between images, and between sheets
+BACKGROUND = 255
 
 
 def images_across(resolution: int, pixels: int) -> int:
-    """How many images fit side by side on a sheet about `pixels` wide: at most 8, at least 2."""
+    """The number of images in a row of a sheet about `pixels` wide: at most 8, at least 2."""
     return max(pixels // (_enlargement(resolution, pixels) * resolution), 2)
 
 
 def grid(images: Tensor, pixels: int, columns: int | None = None) -> Image.Image:
     """A sheet about `pixels` wide of uint8 [N, C, R, R] images, each enlarged by repeating pixels.
 
-    columns: of how many images each row is; None for a square sheet of as many images as fit.
+    columns: images per row; None for a square sheet of as many images as fit.
     """
     if columns is None:
         columns = max(min(images_across(images.shape[-1], pixels), math.isqrt(len(images))), 2)
@@ -40,21 +41,21 @@ def grid(images: Tensor, pixels: int, columns: int | None = None) -> Image.Image
 
 
 def columns_for(count: int, classes: int) -> int:
-    """Images in a row: all `count` of a class, or what makes a square of one class, or one of each."""
+    """Images per row: all `count` of a class; a square sheet if there is one class, or one image of each."""
     return count if min(count, classes) > 1 else math.ceil(math.sqrt(count * classes))
 
 
 def frame(images: Tensor, pixels: int, columns: int) -> np.ndarray:
-    """A grid without its border, no side longer than `pixels` unless the images take more: uint8 [H, W, 3].
+    """A grid without its border, uint8 [H, W, 3]; larger than `pixels` only if the images do not fit.
 
-    Its sides are even, as H.264 wants them.
+    Its sides are even, as H.264 requires.
     """
     longest = max(columns, math.ceil(len(images) / columns))
     return np.asarray(grid(images, 8 * (pixels // longest), columns))[GAP:-GAP, GAP:-GAP]
 
 
 def picture(image: Tensor) -> Image.Image:
-    """One image, uint8 [C, R, R], pixel for pixel."""
+    """One image, uint8 [C, R, R], C 1 or 3, at its own size."""
     return Image.fromarray(image.permute(1, 2, 0).squeeze(2).contiguous().cpu().numpy())
 
 
@@ -63,7 +64,7 @@ def _enlargement(resolution: int, pixels: int) -> int:
 
 
 def above(top: Image.Image, bottom: Image.Image) -> Image.Image:
-    """Two pictures of one width, one below the other; what is between them is transparent."""
+    """Two pictures of the same width, one below the other, with a transparent gap."""
     sheet = Image.new("RGBA", (top.width, top.height + MIDDLE // 2 + bottom.height))
     sheet.paste(top, (0, 0))
     sheet.paste(bottom, (0, top.height + MIDDLE // 2))
@@ -71,7 +72,7 @@ def above(top: Image.Image, bottom: Image.Image) -> Image.Image:
 
 
 def beside(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two pictures of one size side by side."""
+    """Two pictures of the same size, side by side, with a white gap."""
     sheet = Image.new("RGB", (2 * left.width + MIDDLE, left.height), "white")
     sheet.paste(left, (0, 0))
     sheet.paste(right, (left.width + MIDDLE, 0))

@@ -1,6 +1,6 @@
-"""Resolutions, powers of two from 4 to 1024: the names of what belongs to each, and how wide its layers are.
+"""Resolutions, powers of two from 4 to 1024: their keys, and the number of feature maps at each.
 
-Nothing but Python is needed here. A registered model ships this file, for progan/networks.py reads it.
+This module needs only the standard library: a registered model ships it together with progan/networks.py.
 """
 
 from typing import TYPE_CHECKING
@@ -12,17 +12,17 @@ RESOLUTIONS = tuple(2**exponent for exponent in range(2, 11))  # 4 … 1024
 
 
 def resolutions_between(lowest: int, highest: int) -> tuple[int, ...]:
-    """Those from `lowest` to `highest`, both included: 4, 16 → (4, 8, 16)."""
+    """The resolutions from `lowest` to `highest`, both included: 4, 16 → (4, 8, 16)."""
     return tuple(resolution for resolution in RESOLUTIONS if lowest <= resolution <= highest)
 
 
 def phase_key(resolution: int) -> str:
-    """The name of a phase, of a dataset's level and of the layers at `resolution`: 8 → "r0008"."""
+    """The key of the phase, of the dataset's level and of the layers at `resolution`: 8 → "r0008"."""
     return f"r{resolution:04d}"
 
 
 def resolution_of(key: str) -> int:
-    """The inverse of `phase_key`; ValueError for what is none."""
+    """The inverse of `phase_key`; ValueError if `key` is not a phase key."""
     return int(key.removeprefix("r"))
 
 
@@ -37,5 +37,5 @@ class FeatureMaps:
         return min(maps, self.network.fmap_max) // self.divisor
 
     def at(self, resolution: int) -> int:
-        """Maps of the block at `resolution` = 2^r: those after stage r - 1."""
+        """The maps of the block at `resolution` = 2^r, which are those after stage r - 1."""
         return self.after(resolution.bit_length() - 2)

@@ -1,8 +1,7 @@
-"""One iteration: its draws, what both networks minimise, and the updates that follow.
+"""One training iteration: its random draws, the losses of both networks, and the updates.
 
-Everything here takes tensors and changes tensors; alpha and learning rate are 0-d tensors, shapes are static
-within a phase, and nothing waits for the device. Labels are one-hot, float [N, label_size]; without labels
-they are zero columns wide.
+All functions work on tensors alone: alpha and the learning rate are 0-d tensors, shapes are static within a
+phase, and nothing waits for the device. Labels are one-hot, float [N, label_size]; label_size may be 0.
 """
 
 from typing import NamedTuple
@@ -31,7 +30,7 @@ class Draws(NamedTuple):
 def draw(seed: int, images_shown: int, minibatch: int, network: NetworkConfig, labels: Tensor) -> Draws:
     """The draws of the iteration that begins after `images_shown`: a pure function of its arguments.
 
-    labels: int64, those of the whole training set, on the device that the draws are for.
+    labels: int64 [images], of the whole training set; the draws are made on their device.
     """
     device = labels.device
     random = torch.Generator(device).manual_seed(stream_seed(seed, images_shown))
@@ -48,12 +47,12 @@ def draw(seed: int, images_shown: int, minibatch: int, network: NetworkConfig, l
 
 
 def stream_seed(*entropy: int) -> int:
-    """The seed of a stream of randomness that is this iteration's, and this purpose's, own."""
+    """The seed of an independent random stream, identified by `entropy` (such as seed and images shown)."""
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
 
 def prepare_reals(images: Tensor, mirror: Tensor | None, alpha: Tensor | None) -> Tensor:
-    """uint8 [N, C, H, W] to float in [-1, 1], mirrored where `mirror` (bool [N]) says so, then faded."""
+    """uint8 [N, C, H, W] to float in [-1, 1], mirrored where `mirror` (bool [N]) is true, then faded."""
     reals = images / 127.5 - 1
     if mirror is not None:
         reals = torch.where(mirror.view(-1, 1, 1, 1), reals.flip(3), reals)
@@ -61,15 +60,15 @@ def prepare_reals(images: Tensor, mirror: Tensor | None, alpha: Tensor | None) -
 
 
 # ------------------------------------------------------------------------------------------------
-# What the networks minimise
+# Losses
 
 
 class Critique(NamedTuple):
-    """The discriminator's side of an iteration."""
+    """What the discriminator minimises in an iteration, and statistics for the history."""
 
     loss: Tensor  # 0-d
-    fake_outputs: Tensor  # float [N, 1 + label_size], from which a joint update's generator learns as well
-    statistics: Tensor  # loss, real score, fake score, gradient norm (means)
+    fake_outputs: Tensor  # float [N, 1 + label_size]; a joint update derives the generator's loss from them
+    statistics: Tensor  # float [4]: means of loss, real score, fake score, gradient norm
 
 
 def critique(
@@ -81,7 +80,7 @@ def critique(
     alpha: Tensor | None,
     training: TrainingConfig,
 ) -> Critique:
-    """Judge images (float [N, C, H, W]), reals and fakes having the same `labels`; `position`: see `mix`."""
+    """Critique reals and fakes, float [N, C, H, W] with the same `labels`; `position`: see `losses.mix`."""
     loss = training.adversarial
     gradients = None
     if loss.gradients_at == "mixed":
@@ -95,8 +94,8 @@ def critique(
     real_scores, fake_scores = real_outputs[:, 0], fake_outputs[:, 0]
     value = loss.critic(real_scores, fake_scores, gradients)
     if labels.shape[1]:
-        misread = label_loss(real_outputs, labels) + label_loss(fake_outputs, labels)
-        value = value + training.label_weight * misread
+        label_term = label_loss(real_outputs, labels) + label_loss(fake_outputs, labels)
+        value = value + training.label_weight * label_term
     norm = real_scores.new_zeros(()) if gradients is None else losses.gradient_norms(gradients).mean()
     statistics = torch.stack([value, real_scores.mean(), fake_scores.mean(), norm]).detach()
     return Critique(value, fake_outputs, statistics)
@@ -111,12 +110,12 @@ def generator_loss(fake_outputs: Tensor, labels: Tensor, training: TrainingConfi
 
 
 def label_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    """AC-GAN's cross entropy of labels and the logits behind the score (Odena et al. 2017), 0-d."""
+    """AC-GAN's cross entropy of the class logits, `outputs[:, 1:]` (Odena et al. 2017), 0-d."""
     return F.cross_entropy(outputs[:, 1:], labels)
 
 
 def score_gradients(outputs: Tensor, images: Tensor) -> Tensor:
-    """The gradient of each image's score, differentiable in turn: float [N, C, H, W]."""
+    """The gradient of each image's score, itself differentiable: float [N, C, H, W]."""
     (gradients,) = torch.autograd.grad(outputs[:, 0].sum(), images, create_graph=True)
     return gradients
 
@@ -134,20 +133,20 @@ def critic_step(
     learning_rate: Tensor,
     training: TrainingConfig,
 ) -> None:
-    """One update of the discriminator, and of the average with it. images: uint8 [N, C, H, W]."""
+    """Update the discriminator once, and the averaged generator. images: uint8 [N, C, H, W]."""
     reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha)
     with torch.no_grad():
         fakes = models.generator(torch.cat([draws.critic_latents, labels], 1), alpha)
-    judged = critique(models.discriminator, reals, fakes, labels, draws.mix, alpha, training)
+    outcome = critique(models.discriminator, reals, fakes, labels, draws.mix, alpha, training)
     adam = models.discriminator_adam
-    adam.step(adam.gradient(judged.loss), learning_rate)
-    _follow(models, judged, training)
+    adam.step(adam.gradient(outcome.loss), learning_rate)
+    _follow(models, outcome, training)
 
 
 def generator_step(
     models: Models, draws: Draws, alpha: Tensor | None, learning_rate: Tensor, training: TrainingConfig
 ) -> None:
-    """One update of the generator, by latents and labels of its own."""
+    """Update the generator once, with its own latents and labels."""
     fakes = models.generator(torch.cat([draws.generator_latents, draws.generator_labels], 1), alpha)
     loss = generator_loss(models.discriminator(fakes, alpha), draws.generator_labels, training)
     adam = models.generator_adam
@@ -164,26 +163,27 @@ def joint_step(
     learning_rate: Tensor,
     training: TrainingConfig,
 ) -> None:
-    """One update of both networks from the same fakes, each against the other as it was before.
+    """Update both networks once from the same fakes, each against the other's previous weights.
 
-    The authors' setting for CIFAR-10. The average takes in the generator as it was before, too.
+    This is the authors' setting for CIFAR-10. The averaged generator also follows the previous weights.
+    images: uint8 [N, C, H, W].
     """
     reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha)
     fakes = models.generator(torch.cat([draws.critic_latents, labels], 1), alpha)
-    judged = critique(models.discriminator, reals, fakes, labels, draws.mix, alpha, training)
-    loss = generator_loss(judged.fake_outputs, labels, training)
+    outcome = critique(models.discriminator, reals, fakes, labels, draws.mix, alpha, training)
+    loss = generator_loss(outcome.fake_outputs, labels, training)
     generator_gradient = models.generator_adam.gradient(loss, retain_graph=True)
-    critic_gradient = models.discriminator_adam.gradient(judged.loss)
-    _follow(models, judged, training)
+    critic_gradient = models.discriminator_adam.gradient(outcome.loss)
+    _follow(models, outcome, training)
     models.discriminator_adam.step(critic_gradient, learning_rate)
     models.generator_adam.step(generator_gradient, learning_rate)
     models.sums[1] += models.ranks.mean_(loss.detach())
 
 
-def _follow(models: Models, judged: Critique, training: TrainingConfig) -> None:
-    """What follows a critique beside the update: the average, the noise, the sums for the history."""
+def _follow(models: Models, outcome: Critique, training: TrainingConfig) -> None:
+    """Update the averaged generator, the noise and the sums for the history after a critique."""
     models.ema_values.lerp_(models.generator_adam.values, 1 - training.ema_decay)
-    means = models.ranks.mean_(judged.statistics)
+    means = models.ranks.mean_(outcome.statistics)
     if models.noise:
         models.noise.follow(means[2])
     models.sums[0] += means[0]

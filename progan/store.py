@@ -1,4 +1,4 @@
-"""Where contents are kept by name: here a folder; an object store is another room's."""
+"""A store of contents by name. This one is a folder; components/object_store has one in S3."""
 
 import shutil
 from contextlib import AbstractContextManager
@@ -9,39 +9,42 @@ from progan.files import alone, atomic_file, disk_errors
 
 
 class Store(Protocol):
-    """Contents by their names, which are relative paths. Each appears whole or not at all.
+    """Contents by name; names are relative paths. A content appears whole or not at all.
 
-    Every method raises Unavailable when the store does not answer for a while, and InputError when it
-    refuses: no such place, or no permission.
+    Every method raises Unavailable if the store does not answer, even after retries, and InputError if the
+    store does not exist or denies permission.
     """
 
     def names(self, folder: str) -> list[str]:
-        """The names of what is below `folder`, sorted."""
+        """The names of all contents below `folder`, sorted."""
 
     def read(self, name: str) -> bytes | None:
-        """The content; None when there is none of this name."""
+        """The content `name`; None if it does not exist."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Keep `content`, in the place of what had its name."""
+        """Store `content` as `name`, replacing an earlier one."""
 
     def upload(self, name: str, file: Path) -> None:
-        """Keep the content of `file`, which need not fit into memory."""
+        """Store the content of `file`, which need not fit into memory."""
 
     def download(self, name: str, file: Path) -> bool:
-        """Write the content to `file`, which appears whole or not at all; False when there is none."""
+        """Write the content to `file`, which appears whole or not at all; False if `name` does not exist."""
 
     def delete(self, name: str) -> None:
-        """Forget a content, if it is there."""
+        """Delete the content `name` if it exists."""
 
     def discard_unfinished(self, folder: str) -> None:
-        """Free what writes into `folder` that were cut off take up."""
+        """Delete what interrupted writes to `folder` have left."""
 
     def alone(self, folder: str, work: str) -> AbstractContextManager[None]:
-        """Keep others out of `folder` where that can be had: wait while one `work`s ("is training r0008")."""
+        """Lock `folder` if the store has locks: wait while another process holds it.
+
+        work: what the holder does, for the message that another one waits ("is training r0008").
+        """
 
 
 class FolderStore:
-    """A folder, perhaps a mounted one."""
+    """A store in a folder, which may be on a mounted file system."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -57,26 +60,26 @@ class FolderStore:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        with atomic_file(self.root / name) as beside:
-            beside.write_bytes(content)
+        with atomic_file(self.root / name) as partial:
+            partial.write_bytes(content)
 
     def upload(self, name: str, file: Path) -> None:
-        with atomic_file(self.root / name) as beside:
-            shutil.copyfile(file, beside)
+        with atomic_file(self.root / name) as partial:
+            shutil.copyfile(file, partial)
 
     def download(self, name: str, file: Path) -> bool:
         if not (self.root / name).is_file():
             return False
-        with atomic_file(file) as beside:
-            shutil.copyfile(self.root / name, beside)
+        with atomic_file(file) as partial:
+            shutil.copyfile(self.root / name, partial)
         return True
 
     def delete(self, name: str) -> None:
         (self.root / name).unlink(missing_ok=True)
 
     def discard_unfinished(self, folder: str) -> None:
-        for cut_off in (self.root / folder).glob(".*.partial"):
-            cut_off.unlink()
+        for partial in (self.root / folder).glob(".*.partial"):
+            partial.unlink()
 
     def alone(self, folder: str, work: str) -> AbstractContextManager[None]:
         with disk_errors(self.root / folder):

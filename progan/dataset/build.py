@@ -1,8 +1,8 @@
-"""`build-dataset`: photographs in, the multi-resolution dataset out.
+"""`build-dataset`: build the multi-resolution dataset from photographs.
 
-The images are shuffled, then cut into chunks by position (chunks.py): a build that was stopped goes on with
-the next. Which image lies in which shard depends on neither the workers nor on images that turn out to be
-unusable.
+The images are shuffled, then split into chunks by position (chunks.py); a build that was stopped continues
+with the next chunk. Which shard holds an image depends neither on the number of workers nor on unusable
+images.
 """
 
 import contextlib
@@ -40,18 +40,18 @@ def build(
     workers: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Manifest:
-    """Build the dataset that `config` describes into the folder `out`, which appears whole or not at all.
+    """Build the dataset that `config` describes in the folder `out`, which appears whole or not at all.
 
-    workers: processes (None: one for each core it may use). A build that was stopped leaves
-    `.<out>.partial` beside `out` and goes on from there when its input is still the same. Raises InputError
-    for bad input, more than max_skipped unusable images, or a full disk; Interrupted when a worker process
-    was killed.
+    workers: processes (None: one per core that this process may use). A build that was stopped leaves
+    `.<out>.partial` beside `out` and continues from there if its input is still the same. Raises InputError
+    for bad input, more than max_skipped unusable images, or a full disk; Interrupted if a worker process was
+    killed.
     """
     refuse_foreign(out)
     working = out.with_name(f".{out.name}.partial")
     with disk_errors(out), _working_folder(working, out):
-        for cut_off in working.glob("unpacked/.*.partial"):
-            shutil.rmtree(cut_off) if cut_off.is_dir() else cut_off.unlink()
+        for partial in working.glob("unpacked/.*.partial"):
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
         source = open_source(config, working / "unpacked")
         job = _plan(config, source, working)
         for other in working.iterdir():
@@ -59,8 +59,8 @@ def build(
                 shutil.rmtree(other)
         chunks = _make_chunks(job, config, workers or _cores(), progress)
         manifest = _manifest(config, job, chunks)
-        for cut_off in job.dataset.rglob(".*.partial"):
-            cut_off.unlink()
+        for partial in job.dataset.rglob(".*.partial"):
+            partial.unlink()
         _write_checks(job.dataset / CHECKS_NAME, chunks)
         write_json(job.dataset / MANIFEST_NAME, manifest.to_json())
         replace_folder(job.dataset, out)
@@ -69,14 +69,14 @@ def build(
 
 
 def refuse_foreign(out: Path) -> None:
-    """Never delete what is no dataset."""
+    """Raise InputError if `out` exists and is not a dataset, so that nothing else is ever deleted."""
     if out.exists() and not (out / MANIFEST_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is no dataset; choose another folder, or delete it first")
 
 
 @contextlib.contextmanager
 def _working_folder(working: Path, out: Path) -> Iterator[None]:
-    """Hold `working` for this process alone; afterwards keep it only if it has finished chunks."""
+    """Lock `working` for this process; afterwards delete it unless it contains finished chunks."""
     working.mkdir(parents=True, exist_ok=True)
     handle = os.open(working, os.O_RDONLY)
     try:
@@ -100,23 +100,23 @@ def _plan(config: DatasetConfig, source: Source, working: Path) -> Job:
     count = len(source.items)
     order = np.arange(count) if config.seed is None else np.random.RandomState(config.seed).permutation(count)
     tools = [np.__version__, PIL.__version__, pa.__version__, zlib.ZLIB_RUNTIME_VERSION]
-    fingerprint = digest_of(
+    identity = digest_of(
         [RESULTS_VERSION, FORMAT, tools, config.source, deciding_parameters(config), source.identity]
     )
-    return Job(source, order[: config.max_images], config.resolutions, working / fingerprint[:16])
+    return Job(source, order[: config.max_images], config.resolutions, working / identity[:16])
 
 
 def _refuse_duplicates(config: DatasetConfig, source: Source) -> None:
     hashes = np.fromiter((hash(item.name) for item in source.items), np.int64, len(source.items))
     if len(np.unique(hashes)) == len(hashes):
         return
-    twice = [name for name, times in Counter(item.name for item in source.items).items() if times > 1]
-    if twice:
-        raise InputError(f"{config.path}: two images are called {printable(twice[0])}; rename one")
+    duplicates = [name for name, times in Counter(item.name for item in source.items).items() if times > 1]
+    if duplicates:
+        raise InputError(f"{config.path}: two images are called {printable(duplicates[0])}; rename one")
 
 
 def deciding_parameters(config: DatasetConfig) -> dict[str, Any]:
-    """What decides the result. Where the photographs lie and how many may be missing does not."""
+    """The parameters that decide the result, which the path of the photographs and max_skipped do not."""
     return {
         "lowest_resolution": config.lowest_resolution,
         "resolution": config.resolution,
@@ -128,7 +128,7 @@ def deciding_parameters(config: DatasetConfig) -> dict[str, Any]:
 
 
 def _cores() -> int:
-    """Those that this process may use, where the system tells."""
+    """The cores that this process may use, or all cores if the system does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -136,16 +136,16 @@ def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progre
     """Make the chunks that are not finished yet; return all, in order."""
     chunks = finished_chunks(job)
     pending = [index for index in range(job.chunks) if index not in chunks]
-    done = sum(len(job.places_of(index)) for index in chunks)
+    done = sum(len(job.item_indices(index)) for index in chunks)
     progress(done, job.images)
 
-    def advance(made: int) -> None:
-        progress(done + made, job.images)
+    def advance(images: int) -> None:
+        progress(done + images, job.images)
 
-    made = make_chunks(job, pending, workers, advance)
-    with contextlib.closing(made):
+    new_chunks = make_chunks(job, pending, workers, advance)
+    with contextlib.closing(new_chunks):
         _refuse_many_skipped(chunks, job, config)
-        for index, chunk in made:
+        for index, chunk in new_chunks:
             chunks[index] = chunk
             _refuse_many_skipped(chunks, job, config)
     return [chunks[index] for index in range(job.chunks)]
@@ -188,6 +188,6 @@ def _manifest(config: DatasetConfig, job: Job, chunks: list[Chunk]) -> Manifest:
 def _write_checks(path: Path, chunks: list[Chunk]) -> None:
     rows = [row for chunk in chunks for row in chunk.checks]
     if rows:
-        with atomic_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerows([("image", "result", "detail"), *rows])

@@ -1,6 +1,6 @@
-"""A chunk of a dataset: images that become one shard at every resolution, in one process.
+"""A chunk of a dataset: images that one process turns into one shard per resolution.
 
-A finished chunk leaves a receipt, so that a build that was stopped goes on with the next.
+A finished chunk leaves a receipt, so that a build that was stopped continues with the next chunk.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ class Job:
     """All that a worker process needs to make any chunk."""
 
     source: Source
-    order: np.ndarray  # int64 [N], the place of the dataset's n-th image among the source's
+    order: np.ndarray  # int64 [N], the index in the source of the dataset's n-th image
     resolutions: tuple[int, ...]  # lowest first
-    folder: Path  # of this build's finished chunks and of the dataset as far as it has come
+    folder: Path  # of the finished chunks and of the unfinished dataset
 
     @property
     def images(self) -> int:
@@ -54,18 +54,18 @@ class Job:
     def dataset(self) -> Path:
         return self.folder / "dataset"
 
-    def places_of(self, chunk: int) -> list[int]:
+    def item_indices(self, chunk: int) -> list[int]:
         return self.order[chunk * self.chunk_size : (chunk + 1) * self.chunk_size].tolist()
 
     def items_of(self, chunk: int) -> Iterator[Item]:
         items = self.source.items
-        return (items[place] for place in self.places_of(chunk))
+        return (items[index] for index in self.item_indices(chunk))
 
     def shard_file(self, chunk: int, resolution: int) -> str:
         return f"{phase_key(resolution)}/train-{chunk:05d}-of-{self.chunks:05d}.parquet"
 
     def receipt(self, chunk: int) -> Path:
-        """Where a finished chunk's facts are kept."""
+        """The path of a finished chunk's receipt, which `Chunk.read` reads."""
         return self.folder / "finished" / f"{chunk:05d}.json"
 
 
@@ -74,7 +74,7 @@ class Chunk:
     """A finished chunk: its shards by phase key, and what the manifest counts."""
 
     shards: dict[str, Shard]
-    labels: dict[str, int]  # images by label, as text
+    labels: dict[str, int]  # number of images by label, as text
     skipped: list[Skipped]
     enlarged: int
     checks: list[tuple[str, str, str]]  # image, result, detail
@@ -88,7 +88,7 @@ class Chunk:
 
 
 def finished_chunks(job: Job) -> dict[int, Chunk]:
-    """What an earlier run finished: chunks with a receipt whose shards are all still there."""
+    """The chunks that an earlier build finished: those with a receipt and all of their shards."""
     chunks = {}
     for index in range(job.chunks):
         if job.receipt(index).exists():
@@ -99,17 +99,17 @@ def finished_chunks(job: Job) -> dict[int, Chunk]:
     return chunks
 
 
-Chunks = Generator[tuple[int, Chunk], None, None]  # as they are finished
+Chunks = Generator[tuple[int, Chunk], None, None]  # index and chunk, in the order in which they are finished
 
 
 def make_chunks(job: Job, pending: list[int], workers: int, advance: Callable[[int], None]) -> Chunks:
-    """Make the chunks `pending` in so many processes; `advance` is told how many images are done."""
+    """Make the chunks `pending` in `workers` processes; `advance` gets the number of images done."""
     workers = min(workers, len(pending))
     return _in_processes(job, pending, workers, advance) if workers > 1 else _in_turn(job, pending, advance)
 
 
 def _make_chunk(job: Job, index: int, tick: Callable[[], None]) -> Chunk:
-    """Decode each image of a chunk once, write its shards of all resolutions; `tick` after every image."""
+    """Decode each image of a chunk once and write its shards of all resolutions; call `tick` per image."""
     files = {resolution: job.shard_file(index, resolution) for resolution in job.resolutions}
     schema = shard_schema(job.source.classes)
     labels: Counter[str] = Counter()
@@ -151,27 +151,27 @@ def _shard(dataset: Path, file: str, images: int) -> Shard:
 
 def _in_turn(job: Job, pending: list[int], advance: Callable[[int], None]) -> Chunks:
     """Make chunks in this process."""
-    made = 0
+    done = 0
 
     def tick() -> None:
-        nonlocal made
-        made += 1
-        advance(made)
+        nonlocal done
+        done += 1
+        advance(done)
 
     for index in pending:
         yield index, _make_chunk(job, index, tick)
 
 
 def _in_processes(job: Job, pending: list[int], workers: int, advance: Callable[[int], None]) -> Chunks:
-    """Make chunks in worker processes; when the caller stops listening, they stop within an image."""
+    """Make chunks in worker processes; when the caller closes this generator, they stop within an image."""
     context = multiprocessing.get_context("spawn")
-    made, stop = context.Value("q", 0), context.Event()
-    with ProcessPoolExecutor(workers, context, _start_worker, (job, made, stop)) as pool:
+    done, stop = context.Value("q", 0), context.Event()
+    with ProcessPoolExecutor(workers, context, _start_worker, (job, done, stop)) as pool:
         running: dict[Future[Chunk], int] = {pool.submit(_work, index): index for index in pending}
         try:
             while running:
                 finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                advance(made.value)
+                advance(done.value)
                 for future in finished:
                     yield running.pop(future), future.result()
         except BrokenProcessPool:
@@ -183,13 +183,13 @@ def _in_processes(job: Job, pending: list[int], workers: int, advance: Callable[
             pool.shutdown(cancel_futures=True)
 
 
-_worker: tuple[Job, Any, Any]  # in a worker process: the job, the shared count of images, the signal to stop
+_worker: tuple[Job, Any, Any]  # in a worker process: job, shared number of images done, stop event
 
 
-def _start_worker(job: Job, made: Any, stop: Any) -> None:
+def _start_worker(job: Job, done: Any, stop: Any) -> None:
     global _worker
-    _worker = (job, made, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    _worker = (job, done, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles it
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -201,11 +201,11 @@ def _die_with_parent() -> None:
 
 
 def _work(index: int) -> Chunk:
-    job, made, stop = _worker
+    job, done, stop = _worker
 
     def tick() -> None:
-        with made.get_lock():
-            made.value += 1
+        with done.get_lock():
+            done.value += 1
         if stop.is_set():
             raise Interrupted("the build was stopped; run again to go on")
 

@@ -1,4 +1,4 @@
-"""A built dataset at a glance: one image at every resolution, then images of every class."""
+"""A sheet that shows a built dataset: one image at every resolution, then images of every class."""
 
 import textwrap
 from collections import defaultdict
@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 from progan.dataset.manifest import Manifest
 from progan.dataset.reader import first_images, load_manifest
 
-TILE, GAP, MARGIN = 96, 4, 150  # pixels; the names stand in the margin on the left
+TILE, GAP, MARGIN = 96, 4, 150  # pixels; the left margin holds the names of the rows
 COLUMNS, ROWS = 9, 12
-LOOKED_AT = 512  # images, from which those of each class are taken
+CANDIDATES = 512  # images, from which those of each class are taken
 
-Row = tuple[str, list[np.ndarray]]  # its name, and images uint8 [R,R,C]
+Row = tuple[str, list[np.ndarray]]  # name, and images uint8 [R,R,C]
 
 
 def contact_sheet(root: Path) -> Image.Image:
@@ -27,14 +27,14 @@ def contact_sheet(root: Path) -> Image.Image:
 
 
 def _samples(root: Path, manifest: Manifest) -> list[Row]:
-    """A row for each of a few classes; without them, or with many, images as they come."""
+    """A row per class if there are at most ROWS classes; otherwise rows of the first images."""
     images = first_images(root, manifest, manifest.resolutions[-1])
     if not 0 < len(manifest.classes) <= ROWS:
-        some = [pixels for pixels, _ in islice(images, COLUMNS * 6)]
-        rows = [some[begin : begin + COLUMNS] for begin in range(0, len(some), COLUMNS)]
+        samples = [pixels for pixels, _ in islice(images, COLUMNS * 6)]
+        rows = [samples[begin : begin + COLUMNS] for begin in range(0, len(samples), COLUMNS)]
         return [("" if number else f"{manifest.images:,} images", row) for number, row in enumerate(rows)]
     of_class: defaultdict[int | None, list[np.ndarray]] = defaultdict(list)
-    for pixels, label in islice(images, LOOKED_AT):
+    for pixels, label in islice(images, CANDIDATES):
         if len(of_class[label]) < COLUMNS:
             of_class[label].append(pixels)
     return [
@@ -57,7 +57,7 @@ def _draw(rows: list[Row]) -> Image.Image:
 
 
 def _tile(pixels: np.ndarray) -> Image.Image:
-    """Small images are enlarged by repeating pixels, so that each can be counted."""
+    """The image as a tile; a small one is enlarged by repeating pixels, so that each remains visible."""
     image = Image.fromarray(pixels.squeeze())  # [R,R] when grey
     filtering = Image.Resampling.NEAREST if image.width <= TILE else Image.Resampling.LANCZOS
     return image.resize((TILE, TILE), filtering)

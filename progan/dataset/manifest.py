@@ -1,4 +1,4 @@
-"""`dataset.json`: what a built dataset holds, shard by shard, with digests."""
+"""`dataset.json`, the manifest of a built dataset: its images, shard by shard, with digests."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution. `digest` covers its shards' digests and counts: the data of a phase has this name."""
+    """One resolution. `digest` covers the digests and counts of its shards; it identifies a phase's data."""
 
     digest: str
     shards: tuple[Shard, ...]
@@ -56,7 +56,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A built dataset. It says nothing about time or place: the same input gives the same bytes."""
+    """A built dataset. It holds no times or paths, so the same input gives the same bytes."""
 
     format: int
     source: str
@@ -64,11 +64,13 @@ class Manifest:
     parameters: dict[str, Any]  # those of `dataset` in params.yaml that decide the images
     images: int
     channels: int
-    classes: tuple[ClassCount, ...]  # empty: no labels
+    classes: tuple[ClassCount, ...]  # empty without labels
     enlarged: int  # images that had fewer pixels than the highest resolution
     skipped: int
-    skipped_items: tuple[Skipped, ...]  # the first of them
-    checks: dict[str, int]  # images by result (see CHECKS_NAME); empty where nothing is reconstructed
+    skipped_items: tuple[Skipped, ...]  # the first 100 of the skipped images
+    checks: dict[
+        str, int
+    ]  # number of images by result (see CHECKS_NAME); empty if the source reconstructs none
     levels: dict[str, Level]  # by phase key, the lowest first
 
     @property
@@ -78,11 +80,11 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that the manifest says, the shards' digests among it."""
+        """SHA-256 (hex) of the whole manifest, which includes the digests of all shards."""
         return digest_of(self.to_json())
 
     def level(self, resolution: int) -> Level:
-        """The shards of one resolution; KeyError when it was not built."""
+        """The level of one resolution; KeyError if it was not built."""
         return self.levels[phase_key(resolution)]
 
     def to_json(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, values: Any) -> "Manifest":
-        """The inverse of `to_json`; ValueError on anything else."""
+        """The inverse of `to_json`; ValueError for other values."""
         if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
             raise ValueError(f"format {values['format']}, this version reads {FORMAT}")
         manifest = from_json(cls, values)

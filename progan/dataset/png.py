@@ -1,4 +1,4 @@
-"""PNG as a training set wants it: read often, so quick to read."""
+"""An encoder of PNG files that are fast to decode, since training reads each image often."""
 
 import struct
 import zlib
@@ -12,8 +12,8 @@ COLOUR_TYPES = {1: 0, 3: 2}  # grey, RGB
 def encode_png(pixels: np.ndarray) -> bytes:
     """uint8 [H,W,C], C 1 (grey) or 3 (RGB), as a PNG file.
 
-    Pillow tries five filters a row and nearly always takes the one that is slowest to undo. With the
-    same filter everywhere the file is as small, written in two thirds of the time and read in as much.
+    Pillow tries five filters per row and nearly always takes the one that is slowest to undo. With the filter
+    UP in every row the file is as small, and both writing and reading take two thirds of the time.
     """
     height, width, channels = pixels.shape
     rows = pixels.reshape(height, width * channels)

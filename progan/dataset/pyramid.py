@@ -1,4 +1,4 @@
-"""All resolutions of one image."""
+"""An image at all resolutions."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ import numpy as np
 def pyramid(top: np.ndarray) -> dict[int, np.ndarray]:
     """The image at R, R/2, …, 4 (keys), each uint8 [r,r,C]; `top`: [R,R,C], R a power of two, 0 … 255.
 
-    A level is the mean of 2×2 blocks of the *unrounded* level above (float32, exact for uint8 input up
-    to 1024), then rounded half-even by itself. Source: the reference implementation's dataset_tool.
+    A level is the mean of 2×2 blocks of the *unrounded* level above (float32, exact for uint8 input up to
+    1024 px); each level is rounded half-even separately. Source: dataset_tool of the authors' code.
     """
     level = top.astype(np.float32)
     levels = {}

@@ -1,4 +1,4 @@
-"""What a training phase reads: the manifest, and one resolution as one array."""
+"""Read a built dataset: its manifest, and one resolution as one array."""
 
 import hashlib
 import io
@@ -25,13 +25,13 @@ MEMINFO = Path("/proc/meminfo")  # Linux's
 
 
 def load_manifest(root: Path) -> Manifest:
-    """The manifest of the dataset in `root`; InputError when it is missing or ill-formed."""
+    """The manifest of the dataset in `root`; InputError if it is missing or malformed."""
     path = root / MANIFEST_NAME
     return parse_manifest(read_json(path), path)
 
 
 def parse_manifest(values: Any, where: Path | str) -> Manifest:
-    """The manifest that `values` are; InputError, with `where` they stand, when they are none."""
+    """The manifest with the JSON `values`, read from `where`; InputError if they are not a manifest."""
     try:
         return Manifest.from_json(values)
     except ValueError as error:
@@ -41,7 +41,8 @@ def parse_manifest(values: Any, where: Path | str) -> Manifest:
 def load_images(root: Path, resolution: int) -> tuple[np.ndarray, np.ndarray | None]:
     """All images of one resolution: uint8 [N,C,R,R], and their labels: int64 [N], or None without classes.
 
-    Every shard is checked against the manifest's digest first. Raises InputError: which file, what to do.
+    Every shard is first compared with the digest in the manifest. Raises InputError if a shard is missing or
+    damaged, or the resolution was not built.
     """
     manifest = load_manifest(root)
     shards = built_level(manifest, resolution, root).shards
@@ -58,7 +59,7 @@ def load_images(root: Path, resolution: int) -> tuple[np.ndarray, np.ndarray | N
 
 
 def built_level(manifest: Manifest, resolution: int, where: Path | str) -> Level:
-    """One resolution of the dataset at `where`; InputError when it was not built."""
+    """One resolution of the dataset at `where`; InputError if it was not built."""
     if resolution not in manifest.resolutions:
         built = ", ".join(map(str, manifest.resolutions))
         raise InputError(
@@ -68,9 +69,9 @@ def built_level(manifest: Manifest, resolution: int, where: Path | str) -> Level
 
 
 def load_training_set(root: Path, resolution: int, label_size: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images as `load_images` gives them, with their labels only for networks that take `label_size` classes.
+    """Images and labels as `load_images` returns them; the labels are None if `label_size` is 0.
 
-    Raises InputError when the dataset has another number of them.
+    Raises InputError if `label_size` is neither 0 nor the dataset's number of classes.
     """
     classes = len(load_manifest(root).classes)
     if label_size not in (0, classes):
@@ -81,9 +82,9 @@ def load_training_set(root: Path, resolution: int, label_size: int) -> tuple[np.
 
 
 def first_images(root: Path, manifest: Manifest, resolution: int) -> Iterator[tuple[np.ndarray, int | None]]:
-    """The images of one resolution from the first on, uint8 [R,R,C], and their labels; read as they are used.
+    """Yield the images of one resolution, uint8 [R,R,C], and their labels, in order; they are read lazily.
 
-    Raises InputError when a shard cannot be read; `verify` says whether it is the right one.
+    Raises InputError if a shard cannot be read. Digests are not compared (see verify.py).
     """
     columns = ["image.bytes", "label"] if manifest.classes else ["image.bytes"]
     for shard in manifest.level(resolution).shards:
@@ -100,27 +101,29 @@ def first_images(root: Path, manifest: Manifest, resolution: int) -> Iterator[tu
 
 
 def _allocate(shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    """A uint8 array in memory; in an unnamed file in `folder` when it takes over half of what is free.
+    """A uint8 array in memory, or in an unnamed file in `folder` if it needs over half of the free memory.
 
-    Each of the processes that torchrun started on this machine (LOCAL_WORLD_SIZE) has its own.
+    Each of the processes that torchrun started on this machine (LOCAL_WORLD_SIZE) has its own array.
     """
     size, arrays = math.prod(shape), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if arrays * size <= _free_memory() // 2:
         return np.empty(shape, np.uint8)
     with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error now, and would kill us later
+            os.posix_fallocate(
+                file.fileno(), 0, size
+            )  # so a full disk raises an error now instead of killing the process later
         return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def _free_memory() -> int:
-    """Bytes that are free, or a cache that the system gives up; where it does not tell, all there are."""
-    found = re.search(r"MemAvailable: +(\d+) kB", MEMINFO.read_text()) if MEMINFO.exists() else None
-    return 1024 * int(found[1]) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Free memory in bytes, reclaimable caches included; all memory if the system does not tell."""
+    available = re.search(r"MemAvailable: +(\d+) kB", MEMINFO.read_text()) if MEMINFO.exists() else None
+    return 1024 * int(available[1]) if available else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def verified_bytes(path: Path, shard: Shard) -> bytes:
-    """A shard's bytes, when they are those the manifest names; InputError otherwise."""
+    """A shard's bytes; InputError if they do not have the digest in the manifest."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -131,20 +134,20 @@ def verified_bytes(path: Path, shard: Shard) -> bytes:
 
 
 def _decode(path: Path, shard: Shard, images: np.ndarray, labels: np.ndarray | None) -> None:
-    """Fill `images` [n,C,R,R] and `labels` [n] with a shard's rows."""
+    """Fill `images`, uint8 [n,C,R,R], and `labels`, int64 [n], from a shard."""
     table = pq.ParquetFile(pa.BufferReader(verified_bytes(path, shard)))
     if table.metadata.num_rows != shard.images:
         raise InputError(
             f"{path}: holds {table.metadata.num_rows} images, not {shard.images}; run build-dataset again"
         )
-    for place, png in zip(images, _column(table, "image.bytes"), strict=True):
-        place[...] = _pixels(png).transpose(2, 0, 1)
+    for image, png in zip(images, _column(table, "image.bytes"), strict=True):
+        image[...] = _pixels(png).transpose(2, 0, 1)
     if labels is not None:
         labels[...] = list(_column(table, "label"))
 
 
 def _pixels(png: bytes) -> np.ndarray:
-    """uint8 [R,R,C]."""
+    """Decode a PNG file: uint8 [R,R,C]."""
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         pixels = np.asarray(image)  # [R,R,3], or [R,R] when grey
     return pixels.reshape(*pixels.shape[:2], -1)

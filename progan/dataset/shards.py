@@ -1,4 +1,4 @@
-"""Parquet shards in the Hugging Face `Image` layout, byte for byte the same for the same images."""
+"""Parquet shards in the Hugging Face `Image` layout; the same images give the same bytes."""
 
 import contextlib
 import json
@@ -14,12 +14,12 @@ ROW_GROUP_BYTES = 16 * 2**20
 
 
 def images_per_shard(resolution: int) -> int:
-    """How many images of a dataset that ends at `resolution` share a shard: at most 403 MB of pixels."""
+    """The number of images per shard of a dataset of up to `resolution` px: at most 403 MB of pixels."""
     return min(512, 2**27 // resolution**2)
 
 
 def shard_schema(classes: tuple[str, ...]) -> pa.Schema:
-    """`image` and, with classes, `label`; the metadata tells `datasets` to show pictures and class names."""
+    """Columns `image` and, with classes, `label`; the metadata tells `datasets` types and class names."""
     fields = [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
     features: dict[str, dict[str, object]] = {"image": {"_type": "Image"}}
     if classes:
@@ -29,7 +29,7 @@ def shard_schema(classes: tuple[str, ...]) -> pa.Schema:
 
 
 class ShardWriter:
-    """Collects rows and writes a row group whenever enough bytes have come together."""
+    """Collects rows and writes a row group for every ROW_GROUP_BYTES of them."""
 
     def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self._writer, self._schema = writer, schema
@@ -61,7 +61,7 @@ class ShardWriter:
 def shard_writer(path: Path, schema: pa.Schema) -> Iterator[ShardWriter]:
     """Write a shard to `path`, atomically."""
     options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-    with atomic_file(path) as beside, pq.ParquetWriter(beside, schema, **options) as parquet:
+    with atomic_file(path) as partial, pq.ParquetWriter(partial, schema, **options) as parquet:
         writer = ShardWriter(parquet, schema)
         yield writer
         writer.flush()

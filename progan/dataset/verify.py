@@ -1,4 +1,4 @@
-"""Whether a built dataset still is what its manifest says, byte for byte."""
+"""Check that a built dataset matches its manifest, byte for byte."""
 
 import csv
 import os
@@ -16,27 +16,27 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 
 def verify(root: Path, progress: Progress = lambda done, total: None) -> Manifest:
-    """Read every shard again and compare digests; return the manifest when all are right.
+    """Read every shard in `root` and compare its digest; return the manifest if all match.
 
-    Raises InputError that names what is missing, damaged or does not belong to the dataset in `root`.
+    Raises InputError naming the files that are missing, damaged or not part of the dataset.
     """
     manifest = load_manifest(root)
     shards = [shard for level in manifest.levels.values() for shard in level.shards]
-    wrong = _wrong_manifest(root, manifest) + _strangers(root, shards)
+    faults = _manifest_faults(root, manifest) + _unlisted_shards(root, shards)
     total, done = sum(shard.bytes for shard in shards), 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        running = {pool.submit(_wrong_shard, root, shard): shard for shard in shards}
+        running = {pool.submit(_shard_faults, root, shard): shard for shard in shards}
         for finished in as_completed(running):
             done += running[finished].bytes
             progress(done, total)
-            wrong += finished.result()
-    if wrong:
-        listed = "; ".join(sorted(wrong)[:5]) + ("; …" if len(wrong) > 5 else "")
-        raise InputError(f"{root}: {len(wrong)} wrong: {listed}; run build-dataset again")
+            faults += finished.result()
+    if faults:
+        listed = "; ".join(sorted(faults)[:5]) + ("; …" if len(faults) > 5 else "")
+        raise InputError(f"{root}: {len(faults)} wrong: {listed}; run build-dataset again")
     return manifest
 
 
-def _wrong_shard(root: Path, shard: Shard) -> list[str]:
+def _shard_faults(root: Path, shard: Shard) -> list[str]:
     path = root / shard.file
     if not path.is_file():
         return [f"{shard.file} is missing"]
@@ -45,9 +45,9 @@ def _wrong_shard(root: Path, shard: Shard) -> list[str]:
     return [] if sha256_file(path) == shard.sha256 else [f"{shard.file} has other content"]
 
 
-def _wrong_manifest(root: Path, manifest: Manifest) -> list[str]:
-    """What in the manifest contradicts itself or the list of checks."""
-    wrong = [
+def _manifest_faults(root: Path, manifest: Manifest) -> list[str]:
+    """Faults of the manifest: a level's digest that differs from its shards', or other counts of checks."""
+    faults = [
         f"{MANIFEST_NAME} has another digest for {key} than its shards give"
         for key, level in manifest.levels.items()
         if Level.of(level.shards).digest != level.digest
@@ -56,12 +56,12 @@ def _wrong_manifest(root: Path, manifest: Manifest) -> list[str]:
         path = root / CHECKS_NAME
         rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else ()
         if Counter(row.get("result") for row in rows) != manifest.checks:
-            wrong.append(f"{CHECKS_NAME} is not the one that {MANIFEST_NAME} sums up")
-    return wrong
+            faults.append(f"{CHECKS_NAME} is not the one that {MANIFEST_NAME} sums up")
+    return faults
 
 
-def _strangers(root: Path, shards: list[Shard]) -> list[str]:
-    """Files that a reader of *.parquet would take for part of the dataset."""
+def _unlisted_shards(root: Path, shards: list[Shard]) -> list[str]:
+    """Parquet files that are not in the manifest; a reader of *.parquet would take them for shards."""
     known = {root / shard.file for shard in shards}
     return [
         f"{path.relative_to(root)} does not belong to it"

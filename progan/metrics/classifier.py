@@ -1,9 +1,9 @@
-"""A score like the Inception score from a small classifier, trained on the labels of the dataset itself.
+"""A score like the Inception score, from a small classifier trained on the dataset's own labels.
 
-For labelled datasets without the Inception weights: exp of the mean KL divergence between p(y|x) and p(y)
-(Salimans et al. 2016, section 4) under the classifier's p(y|x). It runs from 1 to the number of classes,
-high when the images are recognisable and the classes all occur. Comparable only under one classifier,
-so it never goes by the name of Inception score.
+It is for labelled datasets when there are no Inception weights: exp of the mean KL divergence between p(y|x)
+and p(y) (Salimans et al. 2016, section 4), with the classifier's p(y|x). It ranges from 1 to the number of
+classes and is high if the images are recognisable and all classes occur. Scores of different classifiers are
+not comparable, so it is never called Inception score.
 """
 
 import json
@@ -32,10 +32,10 @@ IMAGES_AT_ONCE = 256
 
 
 class Classifier(nn.Module):
-    """Three convolutions with batch norm, each halving the side, then the mean over the places that are left.
+    """Three convolutions with batch norm, each halving the resolution, then the mean over all positions.
 
-    classes: how many labels there are. resolution: the side, 8 to 64, at which it looks at images; others
-    are brought to it, by box averages if larger and by repeating pixels if smaller.
+    classes: the number of labels. resolution: the side of its input, 8 to 64 px; larger images are reduced
+    to it by box averages, smaller ones enlarged by repeating pixels.
     """
 
     def __init__(self, classes: int, resolution: int) -> None:
@@ -71,15 +71,15 @@ def train(
 ) -> tuple[Classifier, float]:
     """Train a classifier on nine tenths of the images; return it and its accuracy on the rest.
 
-    images: uint8 [N, C, R, R], C 1 or 3, R a power of two ≥ 8; the work is done on their device.
-    labels: int64 [N], 0 … classes - 1. seed: decides the initial weights, which images are held out and
-    their order; on the CPU the same arguments give the same weights.
-    progress: called after each minibatch with the number of minibatches done and of all.
-    Raises ValueError when images and labels do not fit each other or are fewer than 10.
+    images: uint8 [N, C, R, R], C 1 or 3, R a power of two ≥ 8; training runs on their device.
+    labels: int64 [N], 0 … classes - 1. seed: determines the initial weights, the held-out images and the
+    order of the others; on the CPU the same arguments give the same weights.
+    progress: called after each minibatch with the numbers of minibatches done and in all.
+    Raises ValueError if there are fewer than 10 images, or images and labels do not match.
     """
     if len(images) != len(labels) or len(images) < 1 / HELD_OUT:
         raise ValueError(
-            f"{len(images)} images and {len(labels)} labels: as many are needed, and at least 10"
+            f"{len(images)} images and {len(labels)} labels: equally many are needed, and at least 10"
         )
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
@@ -98,8 +98,8 @@ def train(
 
     done = 0
     for _ in range(epochs):
-        for some in training[torch.randperm(len(training), generator=generator)].split(MINIBATCH):
-            loss = F.cross_entropy(classifier(images[some]), labels[some].to(images.device))
+        for minibatch in training[torch.randperm(len(training), generator=generator)].split(MINIBATCH):
+            loss = F.cross_entropy(classifier(images[minibatch]), labels[minibatch].to(images.device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -109,7 +109,9 @@ def train(
                 progress(done, steps)
 
     classifier.eval().requires_grad_(False)
-    guesses = torch.cat([classifier(images[some]).argmax(1).cpu() for some in held_out.split(IMAGES_AT_ONCE)])
+    guesses = torch.cat(
+        [classifier(images[minibatch]).argmax(1).cpu() for minibatch in held_out.split(IMAGES_AT_ONCE)]
+    )
     return classifier, (guesses == labels[held_out].cpu()).double().mean().item()
 
 
@@ -126,10 +128,10 @@ def extract(classifier: Classifier, batches: Iterable[Tensor]) -> Features:
 
 
 def score(generated: Features, splits: int) -> dict[str, float]:
-    """The classifier's score of images: mean and population deviation over `splits` parts, in order.
+    """The score of images: its mean and population standard deviation over `splits` consecutive parts.
 
     Keys: classifier_score (1 to the number of classes) and classifier_score_std.
-    Raises ValueError with fewer images than splits.
+    Raises ValueError if there are fewer images than splits.
     """
     logits = generated.logits.double()
     if len(logits) < splits:
@@ -143,15 +145,15 @@ def score(generated: Features, splits: int) -> dict[str, float]:
 
 
 def save(classifier: Classifier, path: Path) -> None:
-    """Write weights and shape of `classifier` to a safetensors file, atomically."""
+    """Write the weights and the shape of `classifier` to a safetensors file, atomically."""
     shape = {"classes": classifier.classes, "resolution": classifier.resolution}
     state = {name: value.contiguous() for name, value in classifier.state_dict().items()}
-    with atomic_file(path) as beside:
-        save_file(state, beside, metadata={"classifier": canonical_json(shape)})
+    with atomic_file(path) as partial:
+        save_file(state, partial, metadata={"classifier": canonical_json(shape)})
 
 
 def load(path: Path, device: torch.device) -> Classifier:
-    """Read what `save` wrote, ready to score. Raises InputError when `path` is missing or something else."""
+    """Read what `save` wrote, in evaluation mode. Raises InputError if `path` is missing or another file."""
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             shape = json.loads(file.metadata()["classifier"])
@@ -166,7 +168,7 @@ def load(path: Path, device: torch.device) -> Classifier:
 
 
 def _initial(classes: int, resolution: int, seed: int) -> Classifier:
-    """New weights drawn from `seed`; the process's own random state stays as it was."""
+    """A classifier with weights drawn from `seed`; the global random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return Classifier(classes, resolution)

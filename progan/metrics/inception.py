@@ -1,8 +1,8 @@
-"""Inception score, FID and KID, in the network and the conventions that the literature reports.
+"""Inception score, FID and KID, with the network and the conventions that are usual in the literature.
 
 Salimans et al. 2016 (Inception score), Heusel et al. 2017 (FID), Bińkowski et al. 2018 (KID), through
 torch-fidelity with the TensorFlow weights of 2015-12-05. The weights are a local file whose digest is
-checked; nothing is downloaded. torch-fidelity is imported only when these measures are asked for.
+checked; nothing is downloaded. torch-fidelity is imported only when it is used.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ KID_SUBSET_SIZE = 1000
 def load_network(weights: Path, sha256: str, device: torch.device) -> nn.Module:
     """The 2015 Inception network of `weights`, a state dict as torch-fidelity publishes it.
 
-    sha256: the expected digest of the file, hex. Raises InputError when the file is missing, has another
-    digest or does not hold this network.
+    sha256: the expected digest of the file, hex. Raises InputError if the file is missing, has another
+    digest or does not contain this network.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -41,10 +41,10 @@ def load_network(weights: Path, sha256: str, device: torch.device) -> nn.Module:
 
 
 def extract(network: nn.Module, batches: Iterable[Tensor]) -> Features:
-    """Run `network` (of `load_network`) over minibatches of uint8 [N, C, H, W]: C 1 (tiled to RGB) or 3.
+    """Run `network` (from `load_network`) on minibatches of uint8 [N, C, H, W] images, C 1 (tiled to RGB) or 3.
 
     pool: 2048 features (FID, KID). logits: 1008, without their bias, as in the 2015 graph (Inception score).
-    Only these stay in memory: 12 kB an image.
+    Only the features stay in memory: 12 kB per image.
     """
     device = next(network.parameters()).device
     pool, logits = [], []
@@ -59,11 +59,11 @@ def extract(network: nn.Module, batches: Iterable[Tensor]) -> Features:
 def scores(generated: Features, real: Features, splits: int, seed: int) -> dict[str, float]:
     """Inception score, FID and KID from features.
 
-    splits: how many parts, in order, the generated images are cut into for the Inception score.
-    seed: draws the 100 subsets of KID; a subset has 1000 images, or half the smaller set if that is less.
+    splits: the number of consecutive parts of the generated images, for the Inception score.
+    seed: determines the 100 random subsets of KID, of 1000 images or half the smaller set.
     Keys: inception_score and inception_score_std (mean and population deviation over the splits),
-    fid, kid and kid_std (mean and population deviation over the subsets).
-    Raises ValueError with fewer generated images than splits or fewer than 4 images on a side.
+    fid, kid and kid_std (mean and population deviation over the subsets); lower is better for fid and kid.
+    Raises ValueError if there are fewer generated images than splits or fewer than 4 of either kind.
     """
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
     from torch_fidelity.metric_isc import isc_features_to_metric
@@ -95,9 +95,9 @@ def scores(generated: Features, real: Features, splits: int, seed: int) -> dict[
 
 
 def _plain_weights(path: Path, sha256: str) -> io.BytesIO:
-    """The state dict in `path`, written anew after a reading that cannot execute code.
+    """The state dict in `path`, loaded without executing code and saved again.
 
-    torch-fidelity unpickles without restriction what it is given; so it is given a file of our own making.
+    torch-fidelity unpickles its file without restriction, so it gets this copy instead.
     """
     try:
         content = path.read_bytes()
@@ -106,15 +106,15 @@ def _plain_weights(path: Path, sha256: str) -> io.BytesIO:
             f"{path}: cannot read the Inception weights ({error.strerror}); fetch the file, "
             "or set measures.inception_weights to null"
         ) from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
         raise InputError(
-            f"{path}: SHA-256 is {found}, not {sha256}; "
+            f"{path}: SHA-256 is {digest}, not {sha256}; "
             "fetch the file again, or correct measures.inception_sha256"
         )
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception:  # the restricted unpickler stumbles over foreign bytes in many ways
+    except Exception:  # the restricted unpickler can raise anything for a file of another kind
         raise InputError(f"{path}: not a PyTorch file of plain weights; fetch the file again") from None
     buffer = io.BytesIO()
     torch.save(state, buffer)

@@ -1,8 +1,8 @@
-"""Multi-scale structural similarity: between random pairs of generated images it tells a lack of variation.
+"""Multi-scale structural similarity: high values between generated images show a lack of variation.
 
 Wang, Simoncelli and Bovik 2003, "Multi-scale structural similarity for image quality assessment", in the
 variant that Odena et al. 2017 and Karras et al. 2018 (table 1) report: the filter shrinks with the image
-and only windows that lie inside it count, so that images below 176 px can be measured at all.
+and only windows inside it count, so that images below 176 px can be measured too.
 """
 
 from collections.abc import Iterable
@@ -16,19 +16,21 @@ FILTER_SIZE = 11
 FILTER_SIGMA = 1.5
 C1 = (0.01 * 255) ** 2
 C2 = (0.03 * 255) ** 2
-VALUES_AT_ONCE = 2**22  # of one side of the pairs; float64, and a dozen of them live at a time
+VALUES_AT_ONCE = (
+    2**22
+)  # of the first images of the pairs; about a dozen float64 arrays of this size exist at a time
 
 
 def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     """Similarity of `first[n]` and `second[n]`: float64 [N], 0 (nothing in common) to 1 (the same image).
 
-    first, second: uint8 [N, C, H, W], C 1 or 3, on one device; a grey image scores as its RGB copy would.
-    Five scales, each half the size of the one before: the contrast term of the first four times the full
-    SSIM of the fifth, each to the power of its weight; negative terms count as 0.
+    first, second: uint8 [N, C, H, W], C 1 or 3, on one device; a grey image scores as its RGB copy does.
+    There are five scales, each half the size of the previous one. The result is the product of the contrast
+    terms of the first four and the full SSIM of the fifth, each to the power of its weight; negative terms
+    count as 0.
 
-    Images below 16 px have no five scales: they are measured at those there are down to 1 px (4 px: 4, 2, 1),
-    with the first weights divided by their sum, so that the exponents again add up to 1.
-    Raises ValueError when the shapes differ.
+    Images below 16 px have fewer scales, down to 1 px (4 px: 4, 2, 1); the weights of these are divided by
+    their sum, so that the exponents add up to 1. Raises ValueError if the shapes differ.
     """
     if first.shape != second.shape:
         raise ValueError(f"pairs must have one shape, not {tuple(first.shape)} and {tuple(second.shape)}")
@@ -54,7 +56,7 @@ def mean_ms_ssim(batches: Iterable[Tensor]) -> float:
         if len(images) % 2:
             raise ValueError(f"pairs need a positive, even number of images, not {len(images)}")
         pairs_at_once = max(1, VALUES_AT_ONCE // images[0].numel())
-        scores += [ms_ssim(some[::2], some[1::2]) for some in images.split(2 * pairs_at_once)]
+        scores += [ms_ssim(pairs[::2], pairs[1::2]) for pairs in images.split(2 * pairs_at_once)]
     if not scores:
         raise ValueError("pairs need a positive, even number of images, not 0")
     return torch.cat(scores).mean().item()
@@ -64,8 +66,8 @@ def _scale_weights(side: int) -> tuple[float, ...]:
     scales = min(len(SCALE_WEIGHTS), side.bit_length())  # side, side / 2, … 1
     if scales == len(SCALE_WEIGHTS):
         return SCALE_WEIGHTS
-    kept = SCALE_WEIGHTS[:scales]
-    return tuple(weight / sum(kept) for weight in kept)
+    weights = SCALE_WEIGHTS[:scales]
+    return tuple(weight / sum(weights) for weight in weights)
 
 
 def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

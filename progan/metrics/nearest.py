@@ -1,8 +1,8 @@
 """Nearest training images: whether a generator copies what it was trained on.
 
-Images are compared at 32 × 32 px or less, so that fine texture does not hide a copy; the distance of two is
-the root mean square of their difference, in grey levels (0 the same image, 255 black and white). What is near
-is told by real images themselves: how far each is from the nearest other one. Copies are much nearer.
+Images are compared at 32 × 32 px or less, so that fine texture does not hide a copy. The distance of two
+images is the root mean square of their difference, in grey levels: 0 for the same image, 255 for black and
+white. The reference is the distance of each real image to the nearest other one; copies are much nearer.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SIDE = 32
-VALUES_AT_ONCE = 2**24  # of whole images as float32: 64 MiB
+VALUES_AT_ONCE = 2**24  # of full-size images as float32: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -28,26 +28,26 @@ class Neighbours:
     mirrored: Tensor
 
     def __getitem__(self, queries: slice) -> "Neighbours":
-        """Those of some of the queries."""
+        """The neighbours of a slice of the queries."""
         return Neighbours(self.distances[queries], self.indices[queries], self.mirrored[queries])
 
 
 def reduce(images: Tensor, side: int = SIDE) -> Tensor:
-    """[N, C, R, R] → float32 [N, C, S, S] of means over blocks, S the smaller of R and `side`."""
+    """Average over blocks of pixels: [N, C, R, R] → float32 [N, C, S, S], S the smaller of R and `side`."""
     block = max(images.shape[-1] // side, 1)
     at_once = max(1, VALUES_AT_ONCE // images[0].numel())
-    return torch.cat([F.avg_pool2d(some.float(), block) for some in images.split(at_once)])
+    return torch.cat([F.avg_pool2d(part.float(), block) for part in images.split(at_once)])
 
 
 def neighbours(
     queries: Tensor, training: Iterable[Tensor], count: int, mirror: bool, own: Tensor
 ) -> Neighbours:
-    """The `count` nearest training images of each query; only those found so far stay in memory.
+    """The `count` nearest training images of each query; only the nearest ones so far stay in memory.
 
-    queries: float32 [Q, C, S, S] as `reduce` gives them. training: minibatches, uint8 [n, C, R, R], on any
-    device. mirror: whether an image mirrored is a training image too. own: int64 [Q], the training image
-    that a query is itself and that does not count; -1 for none.
-    Raises ValueError when there are fewer than `count`.
+    queries: float32 [Q, C, S, S] from `reduce`. training: minibatches, uint8 [n, C, R, R], on any device.
+    mirror: whether mirrored training images are compared too. own: int64 [Q], the index of the training
+    image that the query itself is, which does not count; -1 if it is none.
+    Raises ValueError if there are fewer than `count` training images.
     """
     device = queries.device
     flat, own = queries.double().flatten(1), own.to(device)
@@ -66,11 +66,11 @@ def neighbours(
 
 
 def measure(fakes: Neighbours, reals: Neighbours) -> dict[str, float]:
-    """How near generated images come to training images, beside how near other real images come.
+    """How near generated images are to training images, compared with how near other real images are.
 
     Keys: distance and distance_reals, the medians of the distance to the nearest one; ratio, the first
-    divided by the second: about 1 or more for new images, towards 0 for copies; ratio_least, of the one
-    generated image that comes nearest. NaN or infinity where real images repeat each other.
+    divided by the second: about 1 or more for new images, towards 0 for copies; ratio_least, the same
+    ratio for the generated image that is nearest. NaN or infinity if real images are duplicates.
     """
     nearest, usual = fakes.distances[:, 0], reals.distances[:, 0].median()
     return {
@@ -81,23 +81,23 @@ def measure(fakes: Neighbours, reals: Neighbours) -> dict[str, float]:
     }
 
 
-def _compare(flat: Tensor, some: Tensor, mirror: bool, own: Tensor, first: int) -> Neighbours:
-    """`flat` [Q, D] and all of `some` [n, C, S, S], the training images from `first` on: [Q, n]."""
-    distances = _distances(flat, some)
-    other_way = _distances(flat, some.flip(3)) if mirror else distances
-    indices = torch.arange(first, first + len(some), device=flat.device).expand(len(flat), -1)
-    nearer = torch.minimum(distances, other_way).masked_fill(indices == own[:, None], torch.inf)
-    return Neighbours(nearer, indices, other_way < distances)
+def _compare(flat: Tensor, batch: Tensor, mirror: bool, own: Tensor, first: int) -> Neighbours:
+    """`flat` [Q, D] against `batch` [n, C, S, S], the training images from `first` on: [Q, n]."""
+    distances = _distances(flat, batch)
+    mirrored = _distances(flat, batch.flip(3)) if mirror else distances
+    indices = torch.arange(first, first + len(batch), device=flat.device).expand(len(flat), -1)
+    nearer = torch.minimum(distances, mirrored).masked_fill(indices == own[:, None], torch.inf)
+    return Neighbours(nearer, indices, mirrored < distances)
 
 
-def _distances(flat: Tensor, some: Tensor) -> Tensor:
-    """Root mean square differences: float64 [Q, n]; double precision keeps the equal near 0."""
-    return torch.cdist(flat, some.double().flatten(1)) / flat.shape[1] ** 0.5
+def _distances(flat: Tensor, batch: Tensor) -> Tensor:
+    """Root mean square differences, float64 [Q, n]: in double precision those of equal images are near 0."""
+    return torch.cdist(flat, batch.double().flatten(1)) / flat.shape[1] ** 0.5
 
 
-def _nearest(best: Neighbours, found: Neighbours, count: int) -> Neighbours:
-    distances = torch.cat([best.distances, found.distances], 1)
-    indices = torch.cat([best.indices, found.indices], 1)
-    mirrored = torch.cat([best.mirrored, found.mirrored], 1)
-    kept = distances.argsort(dim=1, stable=True)[:, :count]
-    return Neighbours(distances.gather(1, kept), indices.gather(1, kept), mirrored.gather(1, kept))
+def _nearest(best: Neighbours, candidates: Neighbours, count: int) -> Neighbours:
+    distances = torch.cat([best.distances, candidates.distances], 1)
+    indices = torch.cat([best.indices, candidates.indices], 1)
+    mirrored = torch.cat([best.mirrored, candidates.mirrored], 1)
+    order = distances.argsort(dim=1, stable=True)[:, :count]
+    return Neighbours(distances.gather(1, order), indices.gather(1, order), mirrored.gather(1, order))

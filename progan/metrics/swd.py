@@ -1,8 +1,8 @@
 """Sliced Wasserstein distance between the patches of two image sets, scale by scale.
 
-Section 5 of Karras et al. 2018, "Progressive Growing of GANs". Every image becomes a Laplacian pyramid;
-at every level random 7×7 patches are its descriptors; the distance of two sets of descriptors is the mean,
-over random directions, of the distance between their sorted projections.
+Section 5 of Karras et al. 2018, "Progressive Growing of GANs". Every image is decomposed into a Laplacian
+pyramid; at each level, random 7×7 patches are its descriptors. The distance of two sets of descriptors is the
+mean, over random directions, of the distance between their sorted projections.
 """
 
 from collections import defaultdict
@@ -20,16 +20,16 @@ from progan.files import digest_of
 SMALLEST_LEVEL = 16
 PATCH = 7
 PATCHES_PER_IMAGE = 128
-DIRECTIONS = 4 * 128  # the paper's repeats × directions: the mean of the means is the mean of all
+DIRECTIONS = 4 * 128  # repeats × directions per repeat: the mean of their means is the mean of all
 DIRECTIONS_AT_ONCE = 32
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 @dataclass(frozen=True)
 class Descriptors:
-    """What `sliced_wasserstein` compares.
+    """The input of `sliced_wasserstein`.
 
-    images: how many were described. levels: side of the pyramid level, largest first, → float32
+    images: the number of images. levels: by the side of the pyramid level in pixels, largest first, float32
     [images · 128, 147], normalised to mean 0 and standard deviation 1 per colour channel.
     """
 
@@ -38,18 +38,18 @@ class Descriptors:
 
 
 def describe(batches: Iterable[Tensor], seed: int) -> Descriptors:
-    """Describe images that come in minibatches; only the descriptors stay in memory.
+    """The descriptors of images that come in minibatches; only the descriptors stay in memory.
 
     batches: uint8 [N, C, R, R] with C 1 (tiled to RGB) or 3, all of one resolution R, a power of two
-    ≥ 4, on any device; N may vary. Below 16 px images are enlarged to 16 by repeating pixels, as the
-    reference's generator does with what it shows.
-    seed: decides where the patches lie. Those of the n-th image depend on (seed, n, level) alone, not on
-    the batch size, so two sets described with one seed share their positions; the reference draws
-    them independently: give the two sets different seeds.
+    ≥ 4, on any device; N may vary. Images below 16 px are enlarged to 16 by repeating pixels, as the
+    authors' generator does with its output.
+    seed: determines the positions of the patches. Those of the n-th image depend on (seed, n, level) alone,
+    not on the batch size, so two sets with the same seed share their positions. The reference implementation
+    draws them independently: use different seeds for the two sets.
 
-    Each level is normalised by this set's own mean and deviation, so the measure is blind to a shift or
-    scaling of a colour channel. Levels: R, R/2, … 16. A level of 16,384 images takes 1.15 GiB.
-    Raises ValueError when there are no images or they are not of one resolution.
+    Each level is normalised by this set's own mean and deviation, so the measure ignores a shift or scaling
+    of a colour channel. Levels: R, R/2, … 16. A level of 16,384 images takes 1.15 GiB.
+    Raises ValueError if there are no images or they are not all of one resolution.
     """
     patches: dict[int, list[Tensor]] = defaultdict(list)
     generators: dict[int, torch.Generator] = {}
@@ -72,10 +72,10 @@ def describe(batches: Iterable[Tensor], seed: int) -> Descriptors:
 
 
 def sliced_wasserstein(real: Descriptors, fake: Descriptors, seed: int) -> dict[str, float]:
-    """The distance at each level and their average, × 1000 as in the paper's Table 1; 0 is best.
+    """The distance at each level and their average, × 1000 as in the paper's Table 1; lower is better.
 
-    Keys: the side of each level ("32", "16") and "average". seed: decides the 512 directions of a level.
-    Two disjoint sets of real images give the noise floor: what a perfect generator would score.
+    Keys: the side of each level ("32", "16") and "average". seed: determines the 512 directions of a level.
+    Two disjoint sets of real images give the noise floor, the distance of a perfect generator.
     Raises ValueError unless both sets have the same number of images and the same levels.
     """
     if real.images != fake.images:
@@ -92,7 +92,7 @@ def sliced_wasserstein(real: Descriptors, fake: Descriptors, seed: int) -> dict[
 
 
 def laplacian_pyramid(images: Tensor) -> Iterator[Tensor]:
-    """Yield the levels of [N, C, R, R] float images, largest first; the 16 px one is low-pass."""
+    """Yield the levels of float images [N, C, R, R], largest first; the last one, of 16 px, is low-pass."""
     while images.shape[-1] > SMALLEST_LEVEL:
         smaller = _smooth(images)[:, :, ::2, ::2]
         stuffed = torch.zeros_like(images)
@@ -121,7 +121,7 @@ def unit_directions(generator: torch.Generator) -> Tensor:
 
 
 def _generator(purpose: str, seed: int, side: int) -> torch.Generator:
-    """A stream for every purpose and level, on the CPU so that every device gets the same draws."""
+    """A random generator per purpose and level, on the CPU so that draws do not depend on the device."""
     return torch.Generator().manual_seed(int(digest_of([purpose, seed, side])[:8], 16))
 
 
@@ -155,8 +155,8 @@ def _normalise(patches: Tensor) -> Tensor:
 def _distance(first: Tensor, second: Tensor, directions: Tensor) -> float:
     """Mean over `directions` of the 1-Wasserstein distance between the projections of [M, D] and [M, D]."""
     total = 0.0
-    for some in directions.to(first.device).split(DIRECTIONS_AT_ONCE):
-        difference = _sort_rows(some @ first.T) - _sort_rows(some @ second.T)
+    for part in directions.to(first.device).split(DIRECTIONS_AT_ONCE):
+        difference = _sort_rows(part @ first.T) - _sort_rows(part @ second.T)
         total += difference.abs_().mean(dim=1).double().sum().item()
     return total / len(directions)
 
@@ -165,5 +165,5 @@ def _sort_rows(values: Tensor) -> Tensor:
     if values.device.type != "cpu":
         return values.sort(dim=1).values
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(np.ndarray.sort, values.numpy()))  # vectorised: 7 times torch's speed
+        list(pool.map(np.ndarray.sort, values.numpy()))  # vectorised: 7 times as fast as torch
     return values

@@ -1,4 +1,4 @@
-"""A network of the authors': what is read of it, and its layers by their names and by ours."""
+"""A network from the authors' code, and its layers by the authors' names and by this project's state keys."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from progan.errors import InputError
 from progan.resolutions import phase_key, resolutions_between
 
 Kind = Literal["first", "conv", "up", "to_rgb", "from_rgb", "dense0", "dense1"]
-# How many dimensions a stored weight has, and how it takes our layout.
+# The number of dimensions of a stored weight, and its conversion to this project's layout.
 Layout = tuple[int, Callable[[np.ndarray], np.ndarray]]
 
 
 @dataclass(frozen=True)
 class OfficialNetwork:
-    """What it decides of NetworkConfig ("resolution" besides), and its weights by our state keys."""
+    """The fields of NetworkConfig that it determines, plus "resolution", and its weights by state key."""
 
     is_generator: bool
     fields: dict[str, Any]
@@ -24,9 +24,9 @@ class OfficialNetwork:
 
 
 def finished_level(resolution: int, lod: float) -> int:
-    """The resolution that a network for `resolution` has reached when its level of detail is `lod`.
+    """The resolution that a network built for `resolution` has reached at the level of detail `lod`.
 
-    Raises InputError in the midst of a fade, which no checkpoint can stand for.
+    Raises InputError during a fade, a state that no checkpoint can represent.
     """
     if lod not in range(resolution.bit_length() - 2):
         raise InputError(
@@ -36,12 +36,12 @@ def finished_level(resolution: int, lod: float) -> int:
 
 
 class OfficialLayer(NamedTuple):
-    """One layer with a weight and a bias."""
+    """A layer with a weight and a bias."""
 
-    name: str  # as in "8x8/Conv0_up/weight"
-    key: str  # as in "blocks.r0008.conv0.weight"
+    name: str  # the authors', such as "8x8/Conv0_up"
+    key: str  # in the state dict, such as "blocks.r0008.conv0"
     kind: Kind
-    level: int  # the resolution it belongs to
+    level: int  # resolution
 
 
 def generator_layers(resolution: int, fused: bool) -> Iterator[OfficialLayer]:
@@ -78,7 +78,7 @@ def _layer(level: int, name: str, key: str, kind: Kind) -> OfficialLayer:
 
 
 def converted(weight: np.ndarray, layer: OfficialLayer, layouts: Mapping[Kind, Layout]) -> np.ndarray:
-    """`weight` in this project's layout. Raises InputError when it has another number of dimensions."""
+    """`weight` in this project's layout. Raises InputError if its number of dimensions is wrong."""
     dimensions, convert = layouts[layer.kind]
     if weight.ndim != dimensions:
         raise InputError(f"{layer.name}/weight: has {weight.ndim} dimensions, not {dimensions}")

@@ -1,4 +1,4 @@
-"""What the authors' networks were built with, as this project's network parameters."""
+"""The options of the authors' networks, converted to this project's network parameters."""
 
 from typing import Any
 
@@ -7,9 +7,14 @@ from progan.official.unpickling import Record, array_of
 from progan.resolutions import RESOLUTIONS
 
 TENSORFLOW, THEANO = "TensorFlow", "Theano"
-DEFAULT_MAPS = {TENSORFLOW: (8192, 512), THEANO: (4096, 256)}  # fmap_base, fmap_max of the branches
-LARGEST = 2**31  # a whole number that an option can be
-WITHOUT_EFFECT = ("dtype", "structure", "is_template_graph", "use_gdrop")  # on the function, but for rounding
+DEFAULT_MAPS = {TENSORFLOW: (8192, 512), THEANO: (4096, 256)}  # fmap_base, fmap_max in each branch
+MAX_INTEGER = 2**31  # in an option
+WITHOUT_EFFECT = (
+    "dtype",
+    "structure",
+    "is_template_graph",
+    "use_gdrop",
+)  # on the network's function, except for rounding
 # The authors' functions ignore each other's options.
 GENERATORS = (
     *("latent_size", "normalize_latents", "use_pixelnorm", "pixelnorm_epsilon", "use_leakyrelu"),
@@ -19,7 +24,7 @@ DISCRIMINATORS = ("mbstd_group_size", "mbstat_func", "mbstat_avg", "mbdisc_kerne
 
 
 class Options:
-    """Keyword arguments of the authors' functions, taken one by one; none may be left over."""
+    """Keyword arguments of one of the authors' functions, taken one by one; none may be left over."""
 
     def __init__(self, given: Any) -> None:
         if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
@@ -27,7 +32,7 @@ class Options:
         self._left = {name: _plain(value) for name, value in given.items() if name not in WITHOUT_EFFECT}
 
     def take(self, name: str, default: Any) -> Any:
-        """The option `name`, of the type of its default in the authors' code, which None stands for."""
+        """The option `name`, which must have the type of `default`, its default in the authors' code."""
         value = self._left.pop(name, None)
         if value is None:
             return default
@@ -38,23 +43,23 @@ class Options:
         return value
 
     def one_of(self, name: str, default: Any, *others: Any) -> Any:
-        """The option `name`, which must be its default or one of the others that have a counterpart here."""
+        """The option `name`; InputError unless it is its default or another value that can be imported."""
         value = self._left.pop(name, default)
         if value not in (default, *others):
             raise InputError(f"option {name} is {_short(value)}: only {_short(default)} can be imported")
         return value
 
     def finish(self, ignored: tuple[str, ...]) -> None:
-        """Refuse what was not taken, unless it is `ignored` or switched off."""
+        """Raise InputError for an option that was not taken, unless it is `ignored` or switched off."""
         for name, value in self._left.items():
             if name not in ignored and value not in (None, False):
                 raise InputError(f"option {name[:40]!a} is {_short(value)}: not known, cannot be imported")
 
 
 def network_fields(options: Options, is_generator: bool, branch: str) -> dict[str, Any]:
-    """The fields of NetworkConfig that these options decide; "resolution" besides, and a generator's "fused".
+    """The fields of NetworkConfig that `options` determine, plus "resolution" and a generator's "fused".
 
-    Takes all options. Raises InputError for one that this project has no counterpart for.
+    branch: TENSORFLOW or THEANO. Raises InputError for an option that has no counterpart in this project.
     """
     base, maximum = DEFAULT_MAPS[branch]
     fields = {
@@ -95,7 +100,7 @@ def _generator_fields(options: Options, branch: str, default_latents: int) -> di
 
 
 def _mbstd_group_size(options: Options, branch: str) -> int:
-    """The group of the minibatch standard deviation. Theano's is the whole minibatch: 16 at most there."""
+    """The group size of the minibatch stddev. In Theano it is the whole minibatch, of at most 16 images."""
     if branch == TENSORFLOW:
         return options.take("mbstd_group_size", 4)
     options.one_of("use_layernorm", False)
@@ -105,19 +110,19 @@ def _mbstd_group_size(options: Options, branch: str) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """`value`, with a NumPy number as Python's."""
+    """`value`, with a recorded NumPy number as a Python number."""
     if isinstance(value, Record):
         array = array_of(value)
         if array.size != 1:
             raise InputError("the options of a network must be numbers, texts and truth values")
         value = array.item()
-    if isinstance(value, int) and abs(value) > LARGEST:
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise InputError("an option of a network is larger than any can be")
     return value
 
 
 def _short(value: Any) -> str:
-    """`value` for an error message; a hostile one says only its type."""
+    """`value` for an error message; only its type if it is not a plain value."""
     if value is None or isinstance(value, bool | int | float | str):
         return ascii(value)[:40]
     return f"a {type(value).__name__}"

@@ -17,11 +17,11 @@ from progan.official.network import (
 from progan.official.options import TENSORFLOW, Options, network_fields
 from progan.official.unpickling import array_of, number_of
 
-VERSIONS = (2, 3)  # of the state; 3 is the successor's, where a network may have parts
+VERSIONS = (2, 3)  # of the state; 3 is that of the branch's successor, where a network may have components
 GENERATOR, DISCRIMINATOR = "G_paper", "D_paper"
 
-# Stored with the maps last, [height, width, in, out] or [in, out]; the kernel of a fused upscaling
-# [height, width, out, in], and turned by 180° against that of the convolution that it stands for.
+# Kernels are stored as [height, width, in, out], dense weights as [in, out]. The kernel of a fused upscaling
+# is stored as [height, width, out, in], rotated by 180° relative to the convolution that it replaces.
 LAYOUTS: dict[Kind, Layout] = {
     "first": (2, np.transpose),
     "conv": (4, lambda weight: weight.transpose(3, 2, 0, 1)),
@@ -34,7 +34,7 @@ LAYOUTS: dict[Kind, Layout] = {
 
 
 def from_tensorflow(state: dict[str, Any]) -> OfficialNetwork:
-    """The network that `state` describes. Raises InputError for what cannot be imported."""
+    """The network with the pickled `state`. Raises InputError if it cannot be imported."""
     if state.get("version") not in VERSIONS or state.get("components"):
         raise InputError("a network of format version 2 or 3 without components is expected")
     function = state.get("build_func_name")
@@ -63,7 +63,7 @@ def from_tensorflow(state: dict[str, Any]) -> OfficialNetwork:
 
 
 def _variables(pairs: Any) -> dict[str, Any]:
-    """The variables by name, of a list of (name, value)."""
+    """A list of (name, value) as a dict; InputError if it is not one."""
     if not isinstance(pairs, list) or not all(
         isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs
     ):

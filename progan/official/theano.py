@@ -1,4 +1,4 @@
-"""Networks as the Theano branch pickles them: options, and parameters without names, in the layers' order."""
+"""Networks as the Theano branch pickles them: options, and unnamed parameters in the order of the layers."""
 
 import math
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ from progan.official.unpickling import array_of, number_of
 
 GENERATORS, DISCRIMINATORS = ("G_paper", "G_progressive_8"), ("D_paper", "D_progressive_8")
 
-# Stored with the maps first, and kernels turned by 180°, as a true convolution turns them back. The first
-# layer is a 4×4 convolution over a single padded pixel, whose kernel is the picture that the pixel paints;
-# `dense0` is one over a whole 4×4 map.
+# Kernels are stored as [out, in, height, width], rotated by 180°, because Theano's convolution rotates them.
+# The first layer is a 4×4 convolution of a single padded pixel, so its output for a unit input is its kernel
+# itself; `dense0` is a convolution of a whole 4×4 map. Dense and 1×1 weights are stored as [in, out].
 LAYOUTS: dict[Kind, Layout] = {
     "first": (4, lambda weight: weight.transpose(0, 2, 3, 1).reshape(-1, weight.shape[1])),
     "conv": (4, lambda weight: weight[:, :, ::-1, ::-1]),
@@ -37,7 +37,7 @@ GAINS: dict[Kind, float] = {"first": math.sqrt(2) / 4, "to_rgb": 1.0, "dense1": 
 
 
 def from_theano(state: dict[str, Any]) -> OfficialNetwork:
-    """The network that `state` describes. Raises InputError for what cannot be imported."""
+    """The network with the pickled `state`. Raises InputError if it cannot be imported."""
     given = state.get("build_func_spec")
     if not isinstance(given, dict):
         raise InputError("a dict of options (build_func_spec) is expected")
@@ -57,7 +57,7 @@ def from_theano(state: dict[str, Any]) -> OfficialNetwork:
     level = finished_level(fields["resolution"], number_of(_lod(state)))
     weights: dict[str, np.ndarray] = {}
     for layer, weight, bias in _layers(state.get("param_values"), layers, fields["equalized_lr"]):
-        if layer.name == "labels":  # a dense layer beside the scores' there, one with it here
+        if layer.name == "labels":  # a separate dense layer there; here its outputs follow the score
             weight = _joined(weights[f"{layer.key}.weight"], weight)
             bias = _joined(weights[f"{layer.key}.bias"], bias)
         if layer.level <= level:
@@ -68,7 +68,10 @@ def from_theano(state: dict[str, Any]) -> OfficialNetwork:
 def _layers(
     values: Any, layers: list[OfficialLayer], equalized: bool
 ) -> Iterator[tuple[OfficialLayer, np.ndarray, np.ndarray]]:
-    """Each layer with its weight, whose measured scale gives way to gain / √fan_in, and its bias."""
+    """Yield each layer with its weight and bias; the stored scale is folded into the weight.
+
+    Weights are divided by gain / √fan_in, which this project multiplies with at run time (paper §4.1).
+    """
     each = 3 if equalized else 2
     if not isinstance(values, list) or len(values) != each * len(layers):
         count = len(values) if isinstance(values, list) else "no"

@@ -1,7 +1,7 @@
-"""Read the authors' pickles without executing anything that stands in them.
+"""Read the authors' pickles without executing anything in them.
 
-The few names such a pickle needs become inert records, made here, of what was said to them; NumPy itself
-is never called by the pickle. Every other name is refused before it is looked up.
+The few names that such a pickle needs are replaced by inert records of the arguments that they are called
+with; the pickle never calls NumPy itself. Every other name is refused before it is looked up.
 """
 
 import io
@@ -15,12 +15,12 @@ import numpy as np
 
 from progan.errors import InputError
 
-ELEMENT_TYPES = ("b1", "i4", "i8", "u1", "f2", "f4", "f8")  # of the arrays that are read
+ELEMENT_TYPES = ("b1", "i4", "i8", "u1", "f2", "f4", "f8")  # of supported arrays
 MAX_DIMENSIONS = 4
 
 
 class Record:
-    """What an admitted name becomes: it keeps what it was made with and does nothing."""
+    """Replaces an allowed name: it stores the arguments and the state that the pickle gives it."""
 
     arguments: tuple[Any, ...]
     state: Any
@@ -35,7 +35,7 @@ class Record:
 
 
 class NetworkRecord(Record):
-    """A network; its state is the dict that the authors' class wrote."""
+    """A network; its state is the dict that the authors' class pickled."""
 
 
 class ArrayRecord(Record):
@@ -43,20 +43,23 @@ class ArrayRecord(Record):
 
 
 class ScalarRecord(Record):
-    """A NumPy scalar, made with (element type, bytes)."""
+    """A NumPy scalar; its arguments are (element type, bytes)."""
 
 
 class TypeRecord(Record):
-    """An element type, made with ("f4", …); its state is (version, byte order, …)."""
+    """An element type; its arguments are ("f4", …), its state is (version, byte order, …)."""
 
 
 class BytesRecord(Record):
-    """Bytes as Python 3 spells them for Python 2, made with (text, "latin1")."""
+    """Bytes as Python 3 pickles them for Python 2; its arguments are (text, "latin1")."""
 
 
 RECORDS = {
     ("tfutil", "Network"): NetworkRecord,  # TensorFlow branch
-    ("dnnlib.tflib.network", "Network"): NetworkRecord,  # its successor, in which these networks train too
+    (
+        "dnnlib.tflib.network",
+        "Network",
+    ): NetworkRecord,  # the branch's successor, which also trains these networks
     ("network", "Network"): NetworkRecord,  # Theano branch
     ("numpy", "ndarray"): Record,
     ("numpy", "dtype"): TypeRecord,
@@ -69,7 +72,7 @@ RECORDS = {
 
 
 class InertUnpickler(pickle.Unpickler):
-    """An unpickler that knows RECORDS and nothing else."""
+    """An unpickler that resolves the names in RECORDS and no others."""
 
     def find_class(self, module: str, name: str) -> type[Record]:
         try:
@@ -80,10 +83,10 @@ class InertUnpickler(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> Any:
-    """What the pickle `path` holds, as Records and plain Python values; nothing in it is executed.
+    """The content of the pickle `path`, as Records and plain Python values; nothing in it is executed.
 
-    Strings of Python 2 are read as Latin-1. Raises InputError when the file is missing, no whole pickle, or
-    names anything that an official file does not.
+    Strings of Python 2 are read as Latin-1. Raises InputError if the file is missing, is not a complete
+    pickle, or refers to a name that no official file does.
     """
     try:
         content = path.read_bytes()
@@ -101,12 +104,12 @@ def read_pickle(path: Path) -> Any:
 
 
 def _check_operations(content: bytes) -> None:
-    """Walk through the pickle unexecuted: all that it counts must lie within the file.
+    """Check the pickle's operations without executing them: sizes and indices must be within the file.
 
-    Otherwise a few bytes could ask for memory without end. Raises ValueError or InputError.
+    Otherwise a few bytes could request unlimited memory. Raises ValueError or InputError.
     """
     for number, (operation, argument, _) in enumerate(pickletools.genops(content)):
-        if operation.name.startswith("EXT"):  # names by number, which would bypass find_class
+        if operation.name.startswith("EXT"):  # refers to a name by number, bypassing find_class
             raise InputError(
                 f"uses the pickle operation {operation.name}, which no official file does; refused"
             )
@@ -117,8 +120,8 @@ def _check_operations(content: bytes) -> None:
 def array_of(value: Any) -> np.ndarray:
     """The array or scalar that `value` records: read-only, of at most MAX_DIMENSIONS.
 
-    Raises InputError when it is anything else, has elements other than ELEMENT_TYPES or another size than
-    its shape says.
+    Raises InputError if `value` is anything else, if its element type is not one of ELEMENT_TYPES, or if its
+    size does not match its shape.
     """
     if isinstance(value, ScalarRecord) and len(value.arguments) == 2:
         kind, content = value.arguments
@@ -130,7 +133,7 @@ def array_of(value: Any) -> np.ndarray:
 
 
 def number_of(value: Any) -> float:
-    """The single number that `value` records. Raises InputError as `array_of` does, or for more than one."""
+    """The number that `value` records. Raises InputError as `array_of` does, or for several numbers."""
     array = array_of(value)
     if array.size != 1:
         raise InputError(f"an array of {array.size:,} elements stands where a number is expected")

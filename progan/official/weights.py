@@ -17,7 +17,7 @@ from progan.official.theano import from_theano
 from progan.official.unpickling import NetworkRecord, read_pickle
 
 NAMES = {"G": "generator", "D": "discriminator", "Gs": "ema"}  # the authors', in the order of their tuple
-FINAL_FORM: dict[str, Any] = {  # of the paper's networks, in what they cannot choose
+FINAL_FORM: dict[str, Any] = {  # what all of the authors' networks have in common
     "discriminator_norm": "none",
     "output": "linear",
     "minibatch_discrimination": 0,
@@ -40,23 +40,24 @@ class OfficialWeights:
 def read_official(path: Path) -> OfficialWeights:
     """Read a pickle of the authors' TensorFlow or Theano branch: a tuple (G, D, Gs).
 
-    Raises InputError, one line, when it is no such file or has parts without a counterpart here.
+    Raises InputError, one line, if it is not such a file or its networks have no counterpart in this project.
     """
     official = _networks(path)
-    fields = _agreed(official, path)
+    fields = _common_fields(official, path)
     resolution = fields.pop("resolution")
     try:
         network = NetworkConfig(**fields, **FINAL_FORM)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     modules = {
-        NAMES[name]: _loaded(part, network, resolution, f"{path}: {name}") for name, part in official.items()
+        NAMES[name]: _build_module(part, network, resolution, f"{path}: {name}")
+        for name, part in official.items()
     }
     return OfficialWeights(network, resolution, **modules)
 
 
 def _networks(path: Path) -> dict[str, OfficialNetwork]:
-    """G, D and Gs by these names."""
+    """The networks in the file, by the names in NAMES."""
     content = read_pickle(path)
     if not isinstance(content, tuple) or len(content) != len(NAMES):
         raise InputError(f"{path}: not the networks (G, D, Gs) of the authors' code; name such a file")
@@ -77,8 +78,8 @@ def _network(part: Any) -> OfficialNetwork:
     return from_tensorflow(part.state) if "version" in part.state else from_theano(part.state)
 
 
-def _agreed(official: dict[str, OfficialNetwork], path: Path) -> dict[str, Any]:
-    """What the networks decide together. Raises InputError when two of them disagree."""
+def _common_fields(official: dict[str, OfficialNetwork], path: Path) -> dict[str, Any]:
+    """The fields of all networks. Raises InputError if two networks disagree on one."""
     fields: dict[str, Any] = {}
     for name, part in official.items():
         for field, value in part.fields.items():
@@ -89,10 +90,10 @@ def _agreed(official: dict[str, OfficialNetwork], path: Path) -> dict[str, Any]:
     return fields
 
 
-def _loaded(part: OfficialNetwork, network: NetworkConfig, resolution: int, where: str) -> nn.Module:
-    """The module with the weights of `part`, each of which must have the right shape and finite values."""
+def _build_module(part: OfficialNetwork, network: NetworkConfig, resolution: int, where: str) -> nn.Module:
+    """A module with the weights of `part`. Raises InputError for wrong shapes or non-finite values."""
     try:
-        with torch.device("meta"):  # nothing is allocated for what the options merely claim
+        with torch.device("meta"):  # allocates nothing for sizes that the options claim
             generator, discriminator = build_networks(network, resolution)
     except (ArithmeticError, RuntimeError):
         raise InputError(f"{where}: its options make no network") from None

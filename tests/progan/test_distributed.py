@@ -172,7 +172,7 @@ def test_what_cannot_be_shared_evenly_is_refused(small_config):
     ):
         check(8, 4, 3)
     with pytest.raises(
-        InputError, match="6 of 12 images on each of 2 ranks are no multiple of network.mbstd_gr"
+        InputError, match="6 of 12 images on each of 2 ranks are not a multiple of network.mbstd_g"
     ):
         check(12, 4, 2)
     with pytest.raises(InputError, match="not shared evenly by 3 ranks"):

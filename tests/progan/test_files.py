@@ -61,7 +61,7 @@ def test_errors_of_the_disk_are_one_line(tmp_path, number, told):
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path, place):
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=f"{place}: cannot write here .*; name another place"):
+    with pytest.raises(InputError, match=f"{place}: cannot write here .*; name another path"):
         write_json(tmp_path / place, {})
     if place != "folder":
         with (

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from progan.memory import BESIDE, CONTEXT_BYTES, STATES, training_bytes
+from progan.memory import CONTEXT_BYTES, OVERHEAD, STATES, training_bytes
 from progan.models import build_networks
 
 
 def counted(config, key, gpus=1):
     """The estimate without what is added to the count."""
-    return (training_bytes(config, key, gpus) - CONTEXT_BYTES) / BESIDE
+    return (training_bytes(config, key, gpus) - CONTEXT_BYTES) / OVERHEAD
 
 
 def test_against_real_tensors(small_config):

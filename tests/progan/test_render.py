@@ -114,7 +114,7 @@ def test_durations(seconds, text):
 def test_progress_in_a_log(capsys, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("progan.progress.time.monotonic", lambda: clock[0])
-    with show_progress("r0008", "images", then=200) as advance:
+    with show_progress("r0008", "images", later_work=200) as advance:
         for clock[0], done in ((0.0, 100), (20.0, 200), (40.0, 400)):
             advance(done, 500)
     assert capsys.readouterr().err.splitlines() == [

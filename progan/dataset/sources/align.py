@@ -1,8 +1,8 @@
-"""CelebA-HQ's alignment: a face, found by five landmarks, turned upright and cut out as a square.
+"""CelebA-HQ's alignment: a face is located by five landmarks, turned upright and cropped to a square.
 
 The steps and constants are those of the paper's appendix C and its dataset tool, with the result's
-1024 px generalised to any resolution R. At 1024 px every bit is the tool's (given the same decoded
-photograph), hence the single precision of the quadrilateral: the digests of CelebA-HQ depend on it.
+1024 px generalised to any resolution R. At 1024 px the result equals the tool's bit for bit (given the same
+decoded photograph), as the digests of CelebA-HQ require; hence the single precision of the quadrilateral.
 """
 
 from dataclasses import dataclass, replace
@@ -13,16 +13,16 @@ from PIL import Image
 from progan.dataset.sources.resampling import resize, sample_quad
 from progan.dataset.sources.source import Picture, UnusableImage
 
-LINES = 16  # that are blurred at once: few enough to stay in the processor's cache
+LINES_AT_ONCE = 16  # in a blur: few enough to stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Region:
-    """A picture and the quadrilateral to cut out of it.
+    """A picture and the quadrilateral to crop from it.
 
     pixels: uint8 [H,W,3]; quad: float32 [4,2], x and y of the top left, bottom left, bottom right and
-    top right corner; zoom: output pixels per picture pixel; border: picture pixels kept around the quad,
-    where there are any.
+    top right corner; zoom: output pixels per picture pixel; border: margin around the quad in picture pixels,
+    as far as the picture has any.
     """
 
     pixels: np.ndarray
@@ -37,15 +37,15 @@ class Region:
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest x and y of the quad, outwards to whole pixels: int [2] each."""
+        """The smallest and the largest x and y of the quad, rounded outwards to pixels: int [2] each."""
         return np.floor(self.quad.min(0)).astype(int), np.ceil(self.quad.max(0)).astype(int)
 
 
 def align_face(image: Image.Image, landmarks: np.ndarray, resolution: int) -> Picture:
-    """Cut out the face: uint8 [R,R,3].
+    """Crop the face: uint8 [R,R,3].
 
     image: mode RGB; landmarks: [5,2], x and y in pixels of the eyes (left one in the picture first),
-    the nose and the corners of the mouth. Raises UnusableImage when they describe no face inside it.
+    the nose and the corners of the mouth. Raises UnusableImage if they describe no face in the picture.
     """
     quad, side = face_quad(landmarks)
     region = Region(np.asarray(image), quad, resolution / side)
@@ -56,9 +56,9 @@ def align_face(image: Image.Image, landmarks: np.ndarray, resolution: int) -> Pi
 
 
 def face_quad(landmarks: np.ndarray) -> tuple[np.ndarray, float]:
-    """The square around a face, as in `Region`, and its side; the eyes and the mouth decide.
+    """The square around a face, as in `Region`, and its side, from the positions of eyes and mouth.
 
-    Raises UnusableImage when the landmarks have no extent.
+    Raises UnusableImage if the landmarks have no extent.
     """
     eye_left, eye_right, _, mouth_left, mouth_right = np.asarray(landmarks, np.float32)
     eyes = (eye_left + eye_right) / 2 + 0.5
@@ -80,7 +80,7 @@ def _rot90(v: np.ndarray) -> np.ndarray:
 
 
 def _shrink(region: Region) -> Region:
-    """Make a face that is far too large smaller, by a whole factor."""
+    """Reduce a face that is far too large by an integer factor."""
     factor = int(np.floor(0.5 / region.zoom))
     if factor <= 1:
         return region
@@ -91,7 +91,7 @@ def _shrink(region: Region) -> Region:
 
 
 def _crop(region: Region, resolution: int) -> Region:
-    """Keep what lies around the quad."""
+    """Crop the picture to the quad and a border around it."""
     border = max(int(np.rint(0.1 * resolution / region.zoom)), 3)
     low, high = region.bounds
     left, top = np.maximum(low - border, 0)
@@ -103,7 +103,7 @@ def _crop(region: Region, resolution: int) -> Region:
 
 
 def _upscale(region: Region) -> Region:
-    """Enlarge a face that is too small by a power of two, in place of the paper's super-resolution."""
+    """Enlarge a face that is too small by a power of two, instead of the paper's super-resolution."""
     factor = int(2 ** np.ceil(np.log2(region.zoom)))
     if factor <= 1:
         return region
@@ -113,7 +113,7 @@ def _upscale(region: Region) -> Region:
 
 
 def _pad(region: Region, resolution: int) -> Region:
-    """Continue the picture where the quad reaches beyond it: mirrored, then blurred, then one colour."""
+    """Extend the picture where the quad reaches beyond it: mirrored, then blurred, then a single colour."""
     low, high = region.bounds
     missing = np.concatenate([-low, high - region.size]) + region.border  # left, top, right, bottom
     pads = np.maximum(missing, 0)
@@ -125,9 +125,10 @@ def _pad(region: Region, resolution: int) -> Region:
 
 
 def pad_picture(image: np.ndarray, pads: np.ndarray, sigma: float) -> np.ndarray:
-    """uint8 [H,W,3] with `pads` (left, top, right, bottom, all positive) pixels more, fading to its median.
+    """Pad uint8 [H,W,3] by `pads` pixels (left, top, right, bottom, all positive), fading to its median.
 
-    The mask is 1 at the new edge and 0 at the old: blurred fully from 0 on, the median's colour at 1.
+    The mask is 1 at the new edge and 0 at the old one, where the full blur begins; at 1 the colour is the
+    median.
     """
     left, top, right, bottom = (int(pad) for pad in pads)
     padded = np.pad(image, ((top, bottom), (left, right), (0, 0)), "reflect").astype(np.float32)
@@ -142,14 +143,14 @@ def pad_picture(image: np.ndarray, pads: np.ndarray, sigma: float) -> np.ndarray
 
 
 def _blend(image: np.ndarray, other: np.ndarray, share: np.ndarray) -> None:
-    """Replace a share of the image, held between 0 and 1, by the other, in place."""
+    """Blend `image` with `other`, in place; `share`, clipped to 0 … 1, is the weight of `other`."""
     change = other - image
     change *= np.clip(share, 0, 1)
     image += change
 
 
 def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """float32 [H,W,C] blurred by a Gaussian of `sigma` pixels, cut off at 4 sigma, mirrored at the edges."""
+    """Blur float32 [H,W,C] by a Gaussian of `sigma` pixels, truncated at 4 sigma, mirrored at the edges."""
     radius = int(4 * sigma + 0.5)
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel /= kernel.sum()
@@ -159,20 +160,20 @@ def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _convolve(lines: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """float32 [N,C,L] * `kernel` [2r+1] along the last axis, mirrored at the ends: float32 [N,C,L]."""
+    """Convolve float32 [N,C,L] with `kernel` [2r+1] along the last axis, mirrored at the ends."""
     length, radius = lines.shape[2], len(kernel) // 2
     period = _fast_length(length + 2 * radius)
     spectrum = np.fft.rfft(kernel, period)
     result = np.empty(lines.shape, np.float32)
-    for begin in range(0, len(lines), LINES):
-        some = np.pad(lines[begin : begin + LINES], ((0, 0), (0, 0), (radius, radius)), "symmetric")
-        product = np.fft.rfft(some.astype(np.float64), period)
+    for begin in range(0, len(lines), LINES_AT_ONCE):
+        block = np.pad(lines[begin : begin + LINES_AT_ONCE], ((0, 0), (0, 0), (radius, radius)), "symmetric")
+        product = np.fft.rfft(block.astype(np.float64), period)
         product *= spectrum
         blurred = np.fft.irfft(product, period)[:, :, 2 * radius : 2 * radius + length]
-        result[begin : begin + LINES] = blurred
+        result[begin : begin + LINES_AT_ONCE] = blurred
     return result
 
 
 def _fast_length(least: int) -> int:
-    """The next length whose only prime factors are 2, 3 and 5, nearly: what the FFT is good at."""
+    """A length of at least `least`, with small prime factors only (2, 3 and 5), for which the FFT is fast."""
     return min(odd << (-(-least // odd) - 1).bit_length() for odd in (1, 3, 5, 9, 15))

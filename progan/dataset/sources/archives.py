@@ -1,7 +1,7 @@
-"""One view of a folder, a zip and a tar: the regular files inside, each readable at random.
+"""A common interface to the regular files in a folder, a zip or a tar, with random access.
 
-Nothing is ever unpacked by name, so members such as `../../etc/passwd` cannot write anywhere. A
-compressed tar has no random access: it is decompressed once, as a whole, into one plain tar.
+Nothing is ever unpacked by name, so members such as `../../etc/passwd` cannot write anywhere. A compressed
+tar has no random access: it is decompressed once, as a whole, into a plain tar.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ DECOMPRESSORS: dict[str, Callable[[Path], Any]] = {
     ".tzst": _open_zstd,
 }
 SUFFIXES = (".zip", ".tar", *DECOMPRESSORS)
-# What `Files.read` raises.
+# The exceptions of `Files.read`.
 READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)
 
 
@@ -48,23 +48,24 @@ class Files(Protocol):
 
     @property
     def name(self) -> str:
-        """The folder's name, or the archive's without its suffix."""
+        """The name of the folder, or of the archive without its suffix."""
 
     @property
-    def sizes(self) -> dict[str, int]: ...
+    def sizes(self) -> dict[str, int]:
+        """The size of each file in bytes."""
 
     @property
     def identity(self) -> str:
-        """A digest of names, sizes and times (in a zip: checksums)."""
+        """A digest of names, sizes and modification times (in a zip: checksums)."""
 
     def read(self, name: str) -> bytes:
         """A file's bytes. Raises one of READ_ERRORS."""
 
 
 def open_files(path: Path, scratch: Path) -> Files:
-    """List the folder, .zip or .tar (.gz, .xz, .zst) at `path`; unpack below `scratch` if need be.
+    """List the folder, .zip or .tar (.gz, .xz, .zst) at `path`; decompress below `scratch` if necessary.
 
-    Raises InputError when it is missing, of another kind, damaged or encrypted.
+    Raises InputError if it is missing, of another kind, damaged or encrypted.
     """
     if not path.exists():
         raise InputError(f"{path}: no such folder or archive; check dataset.path")
@@ -81,7 +82,7 @@ def open_files(path: Path, scratch: Path) -> Files:
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """Files below `root`. Links to files are followed (a broken one fails in `read`), to folders not."""
+    """Files below `root`. Links to files are followed (`read` fails for broken ones), to folders not."""
 
     name: str
     root: Path
@@ -94,7 +95,7 @@ class FolderFiles:
 
 @dataclass(frozen=True)
 class ZipFiles:
-    """Members of a zip. `members`: the clean name → the name in the archive."""
+    """Members of a zip. `members`: the normalised name → the name in the archive."""
 
     name: str
     path: Path
@@ -108,7 +109,7 @@ class ZipFiles:
 
 @dataclass(frozen=True)
 class StoredFiles:
-    """Files that lie in a plain one, such as a tar. `offsets`: the clean name → where its bytes begin."""
+    """Files stored in a single one, such as a tar. `offsets`: the normalised name → its first byte."""
 
     name: str
     path: Path
@@ -134,9 +135,9 @@ def _list_folder(root: Path) -> FolderFiles:
             file = Path(folder, name)
             if file.is_file() or file.is_symlink():
                 inside = file.relative_to(root).as_posix()
-                facts = file.stat() if file.exists() else file.lstat()
-                sizes[inside] = facts.st_size
-                stamps.append((ascii(inside), facts.st_size, facts.st_mtime_ns))
+                status = file.stat() if file.exists() else file.lstat()
+                sizes[inside] = status.st_size
+                stamps.append((ascii(inside), status.st_size, status.st_mtime_ns))
     return FolderFiles(root.resolve().name, root, sizes, digest_of(sorted(stamps)))
 
 
@@ -153,8 +154,8 @@ def _list_zip(path: Path) -> ZipFiles:
                 continue
             if info.flag_bits & 0x1:
                 raise InputError(f"{path}: {info.filename} is encrypted; unpack it and give the folder")
-            name = _clean(info.filename.replace("\\", "/"))
-            _refuse_second(path, name, members)
+            name = _normalise(info.filename.replace("\\", "/"))
+            _refuse_duplicate(path, name, members)
             members[name], sizes[name] = info.filename, info.file_size
             stamps.append((ascii(name), info.file_size, info.CRC))
     return ZipFiles(_bare_name(path), path, members, sizes, digest_of(stamps))
@@ -166,10 +167,10 @@ def _list_tar(path: Path, plain: Path) -> StoredFiles:
     stamps = []
     with tarfile.open(plain, "r:") as archive:
         for member in archive:
-            name = _clean(member.name)
-            _refuse_second(path, name, offsets)
-            if member.islnk() and _clean(member.linkname) in offsets:
-                offsets[name], sizes[name] = offsets[_clean(member.linkname)], sizes[_clean(member.linkname)]
+            name = _normalise(member.name)
+            _refuse_duplicate(path, name, offsets)
+            if member.islnk() and (target := _normalise(member.linkname)) in offsets:
+                offsets[name], sizes[name] = offsets[target], sizes[target]
             elif member.isreg() and not member.issparse():
                 offsets[name], sizes[name] = member.offset_data, member.size
             else:
@@ -180,11 +181,11 @@ def _list_tar(path: Path, plain: Path) -> StoredFiles:
 
 
 def _decompress(path: Path, suffix: str, scratch: Path) -> Path:
-    """The plain tar inside `path`, as a file in `scratch`; what an earlier run left there is used again."""
-    facts = path.stat()
-    plain = scratch / f"{digest_of([str(path), facts.st_size, facts.st_mtime_ns])[:16]}.tar"
+    """Decompress `path` to a plain tar in `scratch`, unless an earlier run did; return the plain tar."""
+    status = path.stat()
+    plain = scratch / f"{digest_of([str(path), status.st_size, status.st_mtime_ns])[:16]}.tar"
     if not plain.exists():
-        with atomic_file(plain) as beside, DECOMPRESSORS[suffix](path) as packed, beside.open("wb") as file:
+        with atomic_file(plain) as partial, DECOMPRESSORS[suffix](path) as packed, partial.open("wb") as file:
             shutil.copyfileobj(packed, file, 2**20)
     return plain
 
@@ -197,19 +198,19 @@ def _bare_name(path: Path) -> str:
     return path.name[: -len(_archive_suffix(path) or "")]
 
 
-def _refuse_second(path: Path, name: str, members: Collection[str]) -> None:
+def _refuse_duplicate(path: Path, name: str, members: Collection[str]) -> None:
     if name in members:
         raise InputError(f"{path}: holds {name} twice; pack it anew")
 
 
-def _clean(name: str) -> str:
-    """`./a/b`, `/a/b` and `../a/b` are all "a/b"."""
+def _normalise(name: str) -> str:
+    """Normalise a name: `./a/b`, `/a/b` and `../a/b` all become "a/b"."""
     return posixpath.normpath("/" + name).lstrip("/")
 
 
 @contextlib.contextmanager
 def unreadable(path: Path) -> Iterator[None]:
-    """Turn what reading a damaged or forbidden file raises into one clear line about `path`."""
+    """Turn the errors of reading a damaged or unreadable file into an InputError about `path`."""
     damage: list[type[Exception]] = [
         tarfile.TarError,
         zipfile.BadZipFile,

@@ -1,4 +1,4 @@
-"""Small images of one size: read as a whole once, then memory-mapped from one file by every worker."""
+"""Sources of small images of one size: converted once to a file that every worker memory-maps."""
 
 import functools
 import tempfile
@@ -15,21 +15,21 @@ from progan.dataset.sources.source import Item, Picture, refuse_attributes, requ
 from progan.files import atomic_folder, digest_of, read_json, write_json
 
 SIDE = 32  # pixels
-# From a folder with the published files to images uint8 [N,32,32,C], labels [N] and the classes' names.
+# Reads the published files in a folder: images uint8 [N,32,32,C], labels [N] and the names of the classes.
 Read = Callable[[Path], tuple[np.ndarray, ArrayLike, Sequence[str]]]
 
 
 @dataclass(frozen=True)
 class NumberedItems:
-    """Items named by their place and made when asked for, so that a million take two megabytes."""
+    """Items named by their index and created on access, so that a million of them take 2 MB."""
 
     labels: np.ndarray  # int16 [N]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, place: int) -> Item:
-        return Item(f"{place:06d}", int(self.labels[place]))
+    def __getitem__(self, index: int) -> Item:
+        return Item(f"{index:06d}", int(self.labels[index]))
 
     def __iter__(self) -> Iterator[Item]:
         return map(self.__getitem__, range(len(self)))
@@ -37,7 +37,7 @@ class NumberedItems:
 
 @dataclass(frozen=True)
 class ArraySource:
-    """Images in the order of a .npy file of uint8 [N,32,32,C]."""
+    """The images of a .npy file, uint8 [N,32,32,C], in their order."""
 
     images: Path
     items: NumberedItems
@@ -49,9 +49,9 @@ class ArraySource:
     def open(
         cls, config: DatasetConfig, scratch: Path, published: Mapping[str, Published], read: Read
     ) -> "ArraySource":
-        """Find and check the published files; read them unless an earlier run left their array in `scratch`.
+        """Check the published files and convert them, unless an earlier run left the result in `scratch`.
 
-        Raises InputError: which file is missing or damaged, or which parameter makes no sense here.
+        Raises InputError if a file is missing or damaged, or a parameter does not apply to this source.
         """
         refuse_attributes(config)
         require_at_most(config, SIDE)
@@ -59,9 +59,9 @@ class ArraySource:
         identity = digest_of(originals.md5())
         folder = scratch / identity[:16]
         if not folder.exists():
-            with atomic_folder(folder) as beside, tempfile.TemporaryDirectory(dir=beside) as unpacked:
+            with atomic_folder(folder) as partial, tempfile.TemporaryDirectory(dir=partial) as unpacked:
                 originals.lay_out(Path(unpacked))
-                write_array(beside, *read(Path(unpacked)))
+                write_array(partial, *read(Path(unpacked)))
         labels = np.load(folder / "labels.npy")
         channels = _map_in_this_process(folder / "images.npy").shape[-1]
         classes = tuple(read_json(folder / "classes.json"))
@@ -70,9 +70,9 @@ class ArraySource:
     def load(self, item: Item) -> Picture:
         return Picture(self.pixels(int(item.name)))
 
-    def pixels(self, place: int) -> np.ndarray:
-        """uint8 [32,32,C]"""
-        return np.array(_map_in_this_process(self.images)[place])
+    def pixels(self, index: int) -> np.ndarray:
+        """The image `index`: uint8 [32,32,C]."""
+        return np.array(_map_in_this_process(self.images)[index])
 
 
 @functools.cache
@@ -81,7 +81,7 @@ def _map_in_this_process(path: Path) -> np.ndarray:
 
 
 def write_array(folder: Path, images: np.ndarray, labels: ArrayLike, classes: Sequence[str]) -> None:
-    """Write images.npy, labels.npy and classes.json; of the images, one at a time is copied."""
+    """Write images.npy, labels.npy and classes.json; only one image at a time is copied in memory."""
     with (folder / "images.npy").open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
         np.lib.format.write_array_header_1_0(file, header)

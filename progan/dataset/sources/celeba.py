@@ -1,6 +1,6 @@
-"""Source `celeba`: CelebA's aligned faces, 178×218, of which the authors keep 128×128.
+"""Source `celeba`: CelebA's aligned faces, 178×218 px, which the authors crop to 128×128.
 
-Wanted below `dataset.path`, at any depth: a folder img_align_celeba_png/ or img_align_celeba/ with the
+Required below `dataset.path`, at any depth: a folder img_align_celeba_png/ or img_align_celeba/ with the
 photographs, and list_attr_celeba.txt when attributes serve as labels.
 """
 
@@ -18,14 +18,14 @@ from progan.dataset.sources.source import Item, Picture, UnusableImage, require_
 from progan.errors import InputError
 from progan.files import digest_of
 
-FOLDERS = ("img_align_celeba_png", "img_align_celeba")  # the authors took the PNGs
+FOLDERS = ("img_align_celeba_png", "img_align_celeba")  # the authors used the PNGs
 WIDTH, HEIGHT = 178, 218  # pixels
-CENTRE_X, CENTRE_Y, SIDE = 89, 121, 128  # of what is kept
+CENTRE_X, CENTRE_Y, SIDE = 89, 121, 128  # of the crop
 
 
 @dataclass(frozen=True)
 class Celeba:
-    """The middle of each aligned face. Every combination of the attributes is a class."""
+    """The centre of each aligned face. Every combination of the attributes is a class."""
 
     files: Files
     classes: tuple[str, ...]
@@ -35,7 +35,7 @@ class Celeba:
 
     @classmethod
     def open(cls, config: DatasetConfig, scratch: Path) -> "Celeba":
-        """List the photographs and their rows. Raises InputError: which file or row is missing or wrong."""
+        """List photographs and labels. Raises InputError if a file or a row is missing or wrong."""
         require_at_most(config, SIDE)
         files = open_files(Path(config.path), scratch)
         photos = photos_by_short_name(config, aligned_photos(files))
@@ -43,7 +43,7 @@ class Celeba:
             raise InputError(
                 f"{config.path}: no photographs in a folder {' or '.join(FOLDERS)}; check dataset.path"
             )
-        rows = {short: PurePosixPath(short).with_suffix(".jpg").name for short in photos}  # the PNGs' too
+        rows = {short: PurePosixPath(short).with_suffix(".jpg").name for short in photos}  # of PNGs too
         classes = attribute_classes(config, files, rows.values())
         items = tuple(Item(name, classes.label(rows[short])) for short, name in photos.items())
         return cls(files, classes.names, items, digest_of([files.identity, classes.labels]))
@@ -57,9 +57,9 @@ class Celeba:
 
 
 def aligned_photos(files: Files) -> list[str]:
-    """The sorted paths of the photographs in the first of FOLDERS that there is, which may be `files`."""
+    """The sorted paths of the photographs in the first existing one of FOLDERS, which may be `files`."""
     photos = sorted(filter(is_photo, files.sizes))
     for folder in FOLDERS:
-        if found := [name for name in photos if (PurePosixPath(name).parent.name or files.name) == folder]:
-            return found
+        if inside := [name for name in photos if (PurePosixPath(name).parent.name or files.name) == folder]:
+            return inside
     return []

@@ -1,6 +1,6 @@
 """Source `celeba-hq`: the 30,000 images of CelebA-HQ, rebuilt from in-the-wild CelebA and its deltas.
 
-Wanted below the folder `dataset.path`, at any depth: a folder img_celeba/ with the photographs,
+Required below the folder `dataset.path`, at any depth: a folder img_celeba/ with the photographs,
 list_landmarks_celeba.txt, image_list.txt, the archives deltas00000.zip … deltas29000.zip, and
 list_attr_celeba.txt when attributes serve as labels.
 """
@@ -26,28 +26,28 @@ from progan.errors import InputError
 from progan.files import digest_of
 
 IMAGES_PER_ARCHIVE = 1000
-MAX_DELTA_BYTES = 2**24  # four times what an incompressible one takes
+MAX_DELTA_BYTES = 2**24  # four times the size of an incompressible delta
 
 
 @dataclass(frozen=True)
 class Face:
-    """One image of CelebA-HQ and what it is made from."""
+    """One image of CelebA-HQ, and the photograph and landmarks that it is built from."""
 
     listed: ListedImage
-    photo: str | None  # its path; None: there is no such photograph
+    photo: str | None  # its path; None if it is missing
     landmarks: tuple[int, ...]  # x and y of five points
 
 
 @dataclass(frozen=True)
 class CelebaHq:
-    """Aligned faces plus their deltas. Each is checked against the digests in image_list.txt.
+    """Aligned faces plus their deltas. Each is compared with the digests in image_list.txt.
 
-    `exact`: the digest is met. `close`: it is not, but the delta belongs to the photograph, so that only
+    `exact`: the digest matches. `close`: it does not, but the delta belongs to the photograph, so that only
     the JPEG decoder differs from the authors' (libjpeg 8d); used unless `strict`. `failed`: never used.
     """
 
     files: Files
-    archives: dict[int, Files]  # the delta archives by the index of their first image
+    archives: dict[int, Files]  # delta archives by the index of their first image
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     faces: dict[str, Face]  # by item name
@@ -58,7 +58,7 @@ class CelebaHq:
 
     @classmethod
     def open(cls, config: DatasetConfig, scratch: Path) -> "CelebaHq":
-        """List the images and what they are made from. Raises InputError: what is missing or wrong."""
+        """List the images and their inputs. Raises InputError if one of them is missing or wrong."""
         if Path(config.path).is_file():
             raise InputError(f"{config.path}: celeba-hq is read from a folder; unpack it and give that")
         files = open_files(Path(config.path), scratch)
@@ -115,19 +115,19 @@ class CelebaHq:
 def open_archives(
     config: DatasetConfig, files: Files, listed: Iterable[ListedImage], scratch: Path
 ) -> dict[int, Files]:
-    """The delta archives that the images need, by the index of their first image. Raises InputError."""
-    wanted = sorted({first_index(image.index) for image in listed})
-    names = {archive_name(first) for first in wanted}
+    """The delta archives of the images, by index of their first image; InputError if one is missing."""
+    firsts = sorted({first_index(image.index) for image in listed})
+    names = {archive_name(first) for first in firsts}
     paths = photos_by_short_name(
         config, sorted(name for name in files.sizes if PurePosixPath(name).name in names)
     )
-    missing = [f"{first:05d}" for first in wanted if archive_name(first) not in paths]
+    missing = [f"{first:05d}" for first in firsts if archive_name(first) not in paths]
     if missing:
         raise InputError(
             f"{config.path}: no deltas{{{','.join(missing)}}}.zip; fetch what is missing, "
             f"or take its rows out of {IMAGE_LIST}"
         )
-    return {first: open_files(Path(config.path, paths[archive_name(first)]), scratch) for first in wanted}
+    return {first: open_files(Path(config.path, paths[archive_name(first)]), scratch) for first in firsts}
 
 
 def first_index(index: int) -> int:
@@ -140,7 +140,7 @@ def archive_name(index: int) -> str:
 
 
 def rebuild(listed: ListedImage, aligned: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, Check]:
-    """The image, uint8 [S,S,3] like its two parts, and how it compares. Raises UnusableImage."""
+    """The image, uint8 [S,S,3] like its two parts, and its check. Raises UnusableImage."""
     pixels = aligned + delta  # modulo 256
     if md5(pixels) == listed.final_md5:
         return pixels, Check("exact", "")
@@ -154,5 +154,5 @@ def rebuild(listed: ListedImage, aligned: np.ndarray, delta: np.ndarray) -> tupl
 
 
 def md5(pixels: np.ndarray) -> str:
-    """The digest CelebA-HQ gives of an image: of its uint8 values in the order [C,H,W]."""
+    """An image's digest as in CelebA-HQ's list: MD5 (hex) of its uint8 values in the order [C,H,W]."""
     return hashlib.md5(pixels.transpose(2, 0, 1).tobytes(), usedforsecurity=False).hexdigest()

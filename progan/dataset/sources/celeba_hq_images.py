@@ -1,7 +1,7 @@
-"""Source `celeba-hq-images`: CelebA-HQ as finished images, the way others hand it on.
+"""Source `celeba-hq-images`: CelebA-HQ as finished images, in the forms in which others distribute it.
 
-Below `dataset.path` is one of: CelebAMask-HQ, its photographs in CelebA-HQ-img/; a data set of Hugging
-Face, in Parquet files; JPEG, PNG or WebP files, whose folders are classes.
+Below `dataset.path` is one of: CelebAMask-HQ, with its photographs in CelebA-HQ-img/; a Hugging Face
+data set in Parquet files; JPEG, PNG or WebP files, whose folders are classes.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 from progan.config import DatasetConfig
 from progan.dataset.sources.archives import Files, open_files
 from progan.dataset.sources.celeba_lists import attribute_classes, photos_by_short_name
-from progan.dataset.sources.folder import Folder, holder, read_photo, square
+from progan.dataset.sources.folder import Folder, parent_name, read_photo, square
 from progan.dataset.sources.parquet import is_parquet, open_parquet
 from progan.dataset.sources.photo import decode_photo, is_photo
 from progan.dataset.sources.source import Item, Picture, printable
@@ -25,7 +25,7 @@ ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
 
 @dataclass(frozen=True)
 class CelebaHqImages:
-    """Squares of 2^n px as they are, so that their levels are CelebA-HQ's own; all others as in `Folder`."""
+    """Squares of 2^n px stay as they are, so that their levels are CelebA-HQ's; others as in `Folder`."""
 
     resolution: int
     files: Files
@@ -35,7 +35,7 @@ class CelebaHqImages:
 
     @classmethod
     def open(cls, config: DatasetConfig, scratch: Path) -> "CelebaHqImages":
-        """List the images. Raises InputError: which file, row or column is missing or wrong."""
+        """List the images. Raises InputError if a file, row or column is missing or wrong."""
         files = open_files(Path(config.path), scratch)
         if is_mask_hq(files):
             return cls._of_mask_hq(config, files)
@@ -50,7 +50,7 @@ class CelebaHqImages:
 
     @classmethod
     def _of_mask_hq(cls, config: DatasetConfig, files: Files) -> "CelebaHqImages":
-        names = (name for name in files.sizes if is_photo(name) and holder(name, files.name) == IMAGES)
+        names = (name for name in files.sizes if is_photo(name) and parent_name(name, files.name) == IMAGES)
         photos = photos_by_short_name(config, sorted(names, key=by_number))
         if not photos:
             raise InputError(f"{config.path}: no photographs in a folder {IMAGES}; check dataset.path")
@@ -71,11 +71,11 @@ class CelebaHqImages:
 
 
 def is_mask_hq(files: Files) -> bool:
-    """Whether this is CelebAMask-HQ, or the photographs or the masks of it."""
+    """Whether this is CelebAMask-HQ, or only its photographs or its masks."""
     return any({IMAGES, MASKS} & {files.name, *name.split("/")} for name in files.sizes)
 
 
 def by_number(name: str) -> tuple[float, str]:
-    """Sorts 2.jpg before 10.jpg, and names that are no numbers last."""
+    """A sort key that puts 2.jpg before 10.jpg, and names that are not numbers last."""
     stem = PurePosixPath(name).stem
     return (int(stem) if stem.isdecimal() else float("inf"), name)

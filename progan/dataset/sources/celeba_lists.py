@@ -1,4 +1,4 @@
-"""The text files that come with CelebA: landmarks and attributes, a row an image."""
+"""The text files that come with CelebA: landmarks and attributes, one row per image."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Classes:
 
 
 def read_landmarks(config: DatasetConfig, files: Files) -> Table:
-    """x and y of five points an image: eyes, nose, corners of the mouth."""
+    """x and y of five points per image: eyes, nose, corners of the mouth."""
     return read_table(config, files, LANDMARKS, width=10)
 
 
@@ -49,7 +49,7 @@ def attribute_classes(
 ) -> Classes:
     """Every combination of `config.label_attributes` as a class, for the images `names`.
 
-    Raises InputError: which attribute, file or row is missing or wrong.
+    Raises InputError if an attribute, file or row is missing or wrong.
     """
     wanted = config.label_attributes
     if not wanted:
@@ -78,7 +78,7 @@ def combination_names(attributes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read_table(config: DatasetConfig, files: Files, file_name: str, width: int | None) -> Table:
-    """Read a list of whole numbers; `width`: values a row, None for as many as there are columns."""
+    """Read a list of integers; `width`: the values per row, None for as many as there are column names."""
     where, lines = read_lines(config, files, file_name, "CelebA's annotations")
     if len(lines) < 2:
         raise InputError(f"{where}: a count, a line of column names and rows are expected; fetch it again")
@@ -102,17 +102,17 @@ def read_table(config: DatasetConfig, files: Files, file_name: str, width: int |
 
 
 def read_lines(config: DatasetConfig, files: Files, file_name: str, origin: str) -> tuple[str, list[str]]:
-    """Where a list lies, for errors, and its lines. Raises InputError; `origin`: what it comes with."""
-    found = sorted(name for name in files.sizes if PurePosixPath(name).name == file_name)
-    where = f"{config.path}/{found[0] if found else file_name}"
-    if not found:
+    """A list's path, for messages, and its lines. `origin`: what the file comes with, for the InputError."""
+    paths = sorted(name for name in files.sizes if PurePosixPath(name).name == file_name)
+    where = f"{config.path}/{paths[0] if paths else file_name}"
+    if not paths:
         raise InputError(f"{where}: no such file; it comes with {origin}")
     with unreadable(Path(where)):
-        return where, files.read(found[0]).decode(errors="replace").splitlines()
+        return where, files.read(paths[0]).decode(errors="replace").splitlines()
 
 
 def photos_by_short_name(config: DatasetConfig, names: Iterable[str]) -> dict[str, str]:
-    """Paths by the file name alone, which is what the lists know; InputError when two share one."""
+    """Paths by file name, which the lists refer to; InputError if two paths have the same file name."""
     photos: dict[str, str] = {}
     for name in names:
         short = PurePosixPath(name).name

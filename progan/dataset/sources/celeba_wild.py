@@ -1,6 +1,6 @@
 """Source `celeba-wild`: faces in CelebA's in-the-wild layout, aligned by their landmarks.
 
-Wanted below `dataset.path`, at any depth: a folder img_celeba/ with the photographs,
+Required below `dataset.path`, at any depth: a folder img_celeba/ with the photographs,
 list_landmarks_celeba.txt, and list_attr_celeba.txt when attributes serve as labels.
 """
 
@@ -36,7 +36,7 @@ class CelebaWild:
 
     @classmethod
     def open(cls, config: DatasetConfig, scratch: Path) -> "CelebaWild":
-        """List the photographs and their rows. Raises InputError: which file or row is missing or wrong."""
+        """List photographs, landmarks and labels. Raises InputError if a file or row is missing or wrong."""
         files = open_files(Path(config.path), scratch)
         photos = photos_by_short_name(config, sorted(filter(is_in_the_wild, files.sizes)))
         if not photos:

@@ -1,8 +1,8 @@
 """Sources `cifar10` and `cifar100`: 50,000 photographs of 32 px in 10 classes, or in 100 (the fine ones).
 
-The files are pickles, which could run anything when they are loaded. So all of them are compared with
-their published MD5s before torchvision loads a copy of them, after comparing once more: nothing but what
-the authors of CIFAR published is ever unpickled.
+The files are pickles, which could execute anything when they are loaded. All of them are therefore compared
+with their published MD5s before torchvision, which compares again, loads a copy: nothing but what the authors
+of CIFAR published is ever unpickled.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from progan.dataset.sources.originals import Published
 
 
 def open_cifar10(config: DatasetConfig, scratch: Path) -> ArraySource:
-    """The training images, batch after batch."""
+    """The training images, in the order of the batches."""
     from torchvision.datasets import CIFAR10
 
     return _open(config, scratch, CIFAR10)
@@ -28,7 +28,7 @@ def open_cifar100(config: DatasetConfig, scratch: Path) -> ArraySource:
 
 
 def _open(config: DatasetConfig, scratch: Path, dataset: Any) -> ArraySource:
-    """Read with torchvision's class `dataset`, which also checks the test images, so they must be there."""
+    """Read with torchvision's class `dataset`, which requires the test images as well."""
     files = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], dataset.meta["md5"])]
     published = {f"{dataset.base_folder}/{name}": Published(dataset.url, md5) for name, md5 in files}
 

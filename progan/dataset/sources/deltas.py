@@ -1,7 +1,7 @@
-"""CelebA-HQ's deltas: what the paper's retouching added to an aligned photograph, modulo 256.
+"""CelebA-HQ's deltas: the difference that the paper's retouching made to an aligned photograph, modulo 256.
 
-Each is compressed and encrypted with its photograph as the password, so that the dataset can be had only
-by those who have CelebA: Fernet also vouches that neither was changed (paper, appendix C; the authors' code).
+Each delta is compressed and encrypted with its photograph as the password, so that only those who have CelebA
+can build the dataset. Fernet also ensures that neither was changed (paper, appendix C; the authors' code).
 """
 
 import base64
@@ -14,14 +14,13 @@ import numpy as np
 from progan.dataset.sources.source import UnusableImage
 
 KEY_ROUNDS = 100_000
-# Another decoder's values carry a sum no further than this past black or white.
-WRAP_MARGIN = 16
+WRAP_MARGIN = 16  # how far past black or white another JPEG decoder can carry the sum
 
 
 def decrypt_delta(data: bytes, photo: bytes, photo_name: str, side: int) -> np.ndarray:
     """The delta uint8 [side,side,3] from a member of a delta archive.
 
-    photo: the JPEG file as CelebA has it; photo_name: its name, ASCII. Raises UnusableImage.
+    photo: CelebA's own JPEG file; photo_name: its name, ASCII. Raises UnusableImage.
     """
     from cryptography.fernet import Fernet, InvalidToken
 
@@ -45,10 +44,10 @@ def decrypt_delta(data: bytes, photo: bytes, photo_name: str, side: int) -> np.n
 
 
 def undo_wrapping(total: np.ndarray, aligned: np.ndarray) -> np.ndarray:
-    """Saturate where another decoder's photograph made the sum with a delta wrap around: uint8 [H,W,C].
+    """Saturate values that wrapped around because of another JPEG decoder: uint8 [H,W,C].
 
-    A value a little over 255 has become almost 0, and the other way round. Of such a sum and the value
-    at which it should have stopped, the one nearer to the aligned photograph is right.
+    total: aligned + delta, modulo 256. A value slightly above 255 has become almost 0, and the other way
+    round. Of the sum and the limit that it may have passed, the one nearer to `aligned` is right.
     """
     limit = np.where(total < 128, np.uint8(255), np.uint8(0))
     near_a_limit = (total < WRAP_MARGIN) | (total > 255 - WRAP_MARGIN)

@@ -1,4 +1,4 @@
-"""Source `folder`: photographs of any size in a folder, a zip or a tar; their folders are classes."""
+"""Source `folder`: photographs of any size in a folder, a zip or a tar; the folders are classes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from progan.errors import InputError
 class Folder:
     """Each photograph's largest centred square, resized (Lanczos) to the dataset's resolution.
 
-    The class is the name of the folder that directly holds the file, so train/dress/1.jpg and
-    test/dress/2.jpg are both "dress". When one folder holds all there are no labels.
+    The class is the name of the file's parent folder, so train/dress/1.jpg and test/dress/2.jpg are both
+    "dress". If all files are in the same folder, there are no labels.
     """
 
     resolution: int
@@ -30,19 +30,19 @@ class Folder:
 
     @classmethod
     def open(cls, config: DatasetConfig, scratch: Path) -> "Folder":
-        """List the photographs. Raises InputError when there are none."""
+        """List the photographs. Raises InputError if there are none."""
         return cls.of(config, open_files(Path(config.path), scratch))
 
     @classmethod
     def of(cls, config: DatasetConfig, files: Files) -> "Folder":
-        """The photographs among `files`. Raises InputError when there are none."""
+        """The photographs among `files`. Raises InputError if there are none."""
         refuse_attributes(config)
         names = sorted(filter(is_photo, files.sizes))
         if not names:
             raise InputError(f"{config.path}: no JPEG, PNG or WebP files in it; check dataset.path")
         classes = class_names(names, files.name)
         labels = {name: label for label, name in enumerate(classes)}
-        items = (Item(name, labels.get(holder(name, files.name))) for name in names)
+        items = (Item(name, labels.get(parent_name(name, files.name))) for name in names)
         return cls(config.resolution, files, tuple(map(printable, classes)), tuple(items))
 
     @property
@@ -54,13 +54,13 @@ class Folder:
         return Picture(square(photo, self.resolution), min(photo.size) < self.resolution)
 
 
-def holder(name: str, root_name: str) -> str:
-    """The name of the folder that directly holds the file; `root_name` for one at the top."""
+def parent_name(name: str, root_name: str) -> str:
+    """The name of the file's parent folder; `root_name` for a file at the top."""
     return PurePosixPath(name).parent.name or root_name
 
 
 def class_names(names: Iterable[str], root_name: str) -> tuple[str, ...]:
-    """The holding folders' names, sorted; none when a single folder holds all files."""
+    """The sorted names of the parent folders; empty if all files are in the same folder."""
     folders = {PurePosixPath(name).parent for name in names}
     if len(folders) == 1:
         return ()
@@ -68,7 +68,7 @@ def class_names(names: Iterable[str], root_name: str) -> tuple[str, ...]:
 
 
 def read_photo(files: Files, name: str) -> bytes:
-    """A file's bytes; UnusableImage when they cannot be read."""
+    """A file's bytes; UnusableImage if they cannot be read."""
     if files.sizes[name] > MAX_FILE_BYTES:
         raise UnusableImage(f"the file is larger than {MAX_FILE_BYTES >> 30} GiB")
     try:
@@ -79,7 +79,7 @@ def read_photo(files: Files, name: str) -> bytes:
 
 
 def square(photo: Image.Image, resolution: int) -> np.ndarray:
-    """The largest centred square as uint8 [R,R,3]; an odd pixel too many is lost on the right or bottom."""
+    """The largest centred square, resized to uint8 [R,R,3]; an odd pixel is cut on the right or bottom."""
     width, height = photo.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2

@@ -1,4 +1,4 @@
-"""image_list.txt: what CelebA-HQ's images are made from, and the digests that they should have."""
+"""image_list.txt: the photographs that CelebA-HQ's images are built from, and the digests of both."""
 
 import re
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class ListedImage:
     index: int
     photo: str  # the file name of the in-the-wild photograph, ASCII
     proc_md5: str  # of the aligned photograph
-    final_md5: str  # of the image that the delta makes of it
+    final_md5: str  # of the final image, after adding the delta
 
 
 def read_image_list(config: DatasetConfig, files: Files) -> tuple[ListedImage, ...]:
-    """The rows, lowest index first. Raises InputError: which file or line is missing or wrong."""
+    """The rows, lowest index first. Raises InputError if the file or a line is missing or wrong."""
     where, lines = read_lines(config, files, IMAGE_LIST, "CelebA-HQ's deltas")
     if not lines or tuple(lines[0].split()) != COLUMNS:
         raise InputError(f"{where}: line 1: {' '.join(COLUMNS)} is expected; fetch it again")

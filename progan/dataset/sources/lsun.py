@@ -28,7 +28,7 @@ DATA = "data.mdb"
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of one environment, an item each, named `prefix` + key."""
+    """The keys of one environment; each is an item named `prefix` + key."""
 
     keys: pa.Array  # binary [N]
     prefix: str
@@ -40,19 +40,19 @@ class Keys:
 
 @dataclass(frozen=True)
 class KeyedItems:
-    """Items made of keys when they are asked for: LSUN's three million bedrooms take 130 MB, not 500."""
+    """Items created from keys on access: LSUN's three million bedrooms take 130 MB instead of 500."""
 
     environments: tuple[Keys, ...]
 
     def __len__(self) -> int:
         return sum(len(environment.keys) for environment in self.environments)
 
-    def __getitem__(self, place: int) -> Item:
+    def __getitem__(self, index: int) -> Item:
         for environment in self.environments:
-            if place < len(environment.keys):
-                return environment.item(environment.keys[place])
-            place -= len(environment.keys)
-        raise IndexError(place)
+            if index < len(environment.keys):
+                return environment.item(environment.keys[index])
+            index -= len(environment.keys)
+        raise IndexError(index)
 
     def __iter__(self) -> Iterator[Item]:
         return (environment.item(key) for environment in self.environments for key in environment.keys)
@@ -72,7 +72,7 @@ class Lsun:
 
     @classmethod
     def open(cls, config: DatasetConfig, scratch: Path) -> "Lsun":
-        """List the keys. Raises InputError when there is no environment, or one is damaged or empty."""
+        """List the keys. Raises InputError if there is no environment, or one is damaged or empty."""
         refuse_attributes(config)
         path = Path(config.path)
         folders = find_environments(path)
@@ -93,31 +93,31 @@ class Lsun:
 
 
 def class_name(folder: str) -> str:
-    """The category of LSUN's folder: bedroom_train_lmdb, bedroom_val_lmdb and bedroom are all "bedroom"."""
+    """The class of LSUN's folder: bedroom_train_lmdb, bedroom_val_lmdb and bedroom are all "bedroom"."""
     return re.sub(r"(_train|_val|_test)?(_lmdb)?$", "", folder)
 
 
 def find_environments(path: Path) -> list[Path]:
-    """`path` when it is an environment, else those directly in it, by name."""
+    """`path` if it is an environment, else the environments directly in it, sorted by name."""
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; unzip LSUN's archive and give the folder with {DATA}")
     if (path / DATA).is_file():
         return [path]
-    found = sorted(folder for folder in path.iterdir() if (folder / DATA).is_file())
-    if not found:
+    environments = sorted(folder for folder in path.iterdir() if (folder / DATA).is_file())
+    if not environments:
         raise InputError(f"{path}: no {DATA}, nor folders that hold one; unzip LSUN's archives there")
-    return found
+    return environments
 
 
 def read_keys(folder: Path) -> pa.Array:
-    """All keys, binary [N]; InputError when the environment is empty or damaged."""
+    """All keys, binary [N]; InputError if the environment is empty or damaged."""
     import lmdb
 
     data = folder / DATA
     try:
         environment = _environment(folder)
         pages, page_bytes = environment.info()["last_pgno"] + 1, environment.stat()["psize"]
-        if data.stat().st_size < pages * page_bytes:  # reading behind the end would kill the process
+        if data.stat().st_size < pages * page_bytes:  # reading past the end would kill the process
             raise InputError(f"{data}: the file ends too early; fetch it again")
         with environment.begin() as transaction:
             keys = pa.array(transaction.cursor().iternext(values=False), pa.binary())
@@ -129,7 +129,7 @@ def read_keys(folder: Path) -> pa.Array:
 
 
 def read_value(folder: Path, key: bytes) -> bytes:
-    """The value of `key`; empty when there is none any more. Raises UnusableImage."""
+    """The value of `key`; empty if the key no longer exists. Raises UnusableImage."""
     import lmdb
 
     try:
@@ -144,7 +144,7 @@ def read_value(folder: Path, key: bytes) -> bytes:
 
 @functools.cache
 def _environment(folder: Path) -> "lmdb.Environment":
-    """One environment a process, for LMDB allows no more."""
+    """The environment in `folder`; LMDB allows a process to open it only once."""
     import lmdb
 
     return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)

@@ -1,4 +1,4 @@
-"""Sources `mnist` and `mnistrgb`: handwritten digits, grey, or three of them as red, green and blue."""
+"""Sources `mnist` and `mnistrgb`: handwritten digits, grey or three of them as red, green and blue."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ RGB_IMAGES, RGB_SEED = 1_000_000, 123  # the authors' defaults
 
 
 def open_mnist(config: DatasetConfig, scratch: Path) -> ArraySource:
-    """The 60,000 training digits in the file's order, 28 px with 2 px of black around (the authors' code)."""
+    """The 60,000 training digits in the file's order, 28 px with a black border of 2 px (authors' code)."""
     from torchvision.datasets import MNIST
 
     published = {name: Published(f"{MNIST.mirrors[0]}{name}.gz") for name in (IMAGES, LABELS)}
@@ -36,7 +36,7 @@ def open_mnist(config: DatasetConfig, scratch: Path) -> ArraySource:
 
 
 def read_digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [N,32,32,1] and the digits, int64 [N]. Other files: ValueError or what torchvision raises."""
+    """uint8 [N,32,32,1] and the digits, int64 [N]. For other files, ValueError or an error of torchvision."""
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     images = read_image_file(folder / IMAGES).numpy()
@@ -55,11 +55,11 @@ def read_digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 class MnistRgb:
     """A million colour images of three digits drawn at random; 1, 2, 3 in red, green, blue is class "123".
 
-    The draw is the authors', whatever dataset.seed says of the order: they left it as drawn (seed: null).
+    The draw is the authors'; dataset.seed does not affect it, only the order (null: as drawn, like theirs).
     """
 
     digits: ArraySource
-    drawn: np.ndarray  # int32 [N,3]: places in `digits`
+    drawn: np.ndarray  # int32 [N,3], indices into `digits`
     items: NumberedItems
     classes: tuple[str, ...] = tuple(f"{label:03d}" for label in range(1000))
     channels: int = 3

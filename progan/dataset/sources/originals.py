@@ -1,4 +1,4 @@
-"""A data set's files as its authors publish them: found, checked, and laid out for a reader."""
+"""The files of a data set as its authors publish them: located, checked, and copied for a reader."""
 
 import gzip
 import hashlib
@@ -14,7 +14,7 @@ from progan.errors import InputError
 
 @dataclass(frozen=True)
 class Published:
-    """Where one file, or the archive that holds it, is to be had; the file's MD5 where that is published."""
+    """The URL of a file, or of the archive that contains it, and the file's MD5 if that is published."""
 
     url: str
     md5: str | None = None
@@ -22,18 +22,18 @@ class Published:
 
 @dataclass(frozen=True)
 class Originals:
-    """The published files at hand, all by the path at which a reader wants them."""
+    """The user's copies of published files, by the path that a reader expects."""
 
     published: Mapping[str, Published]
     root: Path  # of `files`, for messages
     files: Files
-    names: Mapping[str, str]  # in `files`
+    names: Mapping[str, str]  # the expected path → the name in `files`
 
     @classmethod
     def find(cls, path: Path, scratch: Path, published: Mapping[str, Published]) -> "Originals":
-        """Look for every file below `path`, unpacked or gzipped, or in the archive of them there.
+        """Locate every file below `path`, unpacked or gzipped, or in their archive there.
 
-        `path` may also be the archive or one of the files. Raises InputError: which one is missing.
+        `path` may also be the archive or one of the files. Raises InputError if one is missing.
         """
         if path.is_file() and path.name.removesuffix(".gz") in published:
             path = path.parent
@@ -51,7 +51,7 @@ class Originals:
         return cls(published, path, files, names)
 
     def md5(self) -> dict[str, str]:
-        """The MD5 of every file's contents; an InputError names one that is not as published."""
+        """The MD5 of every file; InputError if it is not the published one."""
         digests = {}
         for wanted, origin in self.published.items():
             digests[wanted] = hashlib.md5(self.read(wanted), usedforsecurity=False).hexdigest()
@@ -63,13 +63,13 @@ class Originals:
         return digests
 
     def lay_out(self, folder: Path) -> None:
-        """Write all files below `folder` as a reader wants them."""
+        """Write all files below `folder`, at the paths that a reader expects."""
         for wanted in self.names:
             (folder / wanted).parent.mkdir(exist_ok=True)
             (folder / wanted).write_bytes(self.read(wanted))
 
     def read(self, wanted: str) -> bytes:
-        """A file's contents, at most MAX_FILE_BYTES; InputError when there are more, or they are damaged."""
+        """A file's content; InputError if it is larger than MAX_FILE_BYTES or damaged."""
         name, data = self.names[wanted], b""
         if self.files.sizes[name] <= MAX_FILE_BYTES:
             with unreadable(self.root / name):
@@ -85,7 +85,7 @@ class Originals:
 
 
 def locate(files: Files, wanted: str) -> str | None:
-    """The file whose path ends in `wanted` ("folder/file" or "file") or `wanted`.gz, nearest to the top."""
+    """The topmost file whose path ends in `wanted` ("folder/file" or "file") or `wanted`.gz, if any."""
     ends = (f"/{wanted}", f"/{wanted}.gz")
     found = (name for name in files.sizes if f"/{files.name}/{name}".endswith(ends))
     return min(found, key=lambda name: (name.count("/"), name), default=None)

@@ -1,7 +1,7 @@
-"""Images in Parquet files, as `datasets` writes them: a column `image` and maybe a column `label`.
+"""Images in Parquet files, as `datasets` writes them: a column `image`, and optionally a column `label`.
 
-Row groups hold hundreds of images, so that none can be read cheaply by itself: the encoded images are
-copied once, file after file, into one plain file that has random access.
+Row groups contain hundreds of images, so reading a single one is slow. The encoded images are therefore
+copied once, file after file, to one file with random access.
 """
 
 import contextlib
@@ -24,19 +24,19 @@ from progan.errors import InputError
 from progan.files import atomic_folder, digest_of
 
 IMAGE, LABEL = "image", "label"
-BATCH_ROWS, BUFFER_BYTES = 8, 2**20  # so little is read at a time; only pages are always read whole
+BATCH_ROWS, BUFFER_BYTES = 8, 2**20  # small reads save memory; a page is always read whole
 UNLABELLED = -1  # in data sets whose labels are kept secret
 
 
 def is_parquet(name: str) -> bool:
-    """Whether a path looks like a Parquet file, and is not hidden."""
+    """Whether a path has the suffix .parquet and is not hidden."""
     return not is_hidden(name) and name.lower().endswith(".parquet")
 
 
 def open_parquet(config: DatasetConfig, files: Files, scratch: Path) -> tuple[StoredFiles, Classes]:
     """The images of all Parquet files among `files`, by path and row ("data/train.parquet#12"), with classes.
 
-    Raises InputError: which file is damaged, lacks a column, or holds anything but encoded images.
+    Raises InputError if a file is damaged, lacks a column, or contains anything but encoded images.
     """
     names = sorted(filter(is_parquet, files.sizes))
     shards = [Shard.open(files, name, f"{config.path}/{name}") for name in names]
@@ -55,7 +55,7 @@ def open_parquet(config: DatasetConfig, files: Files, scratch: Path) -> tuple[St
 
 @dataclass(frozen=True)
 class Shard:
-    """One Parquet file with images; `where` is how messages call it."""
+    """One Parquet file with images; `where` names it in messages."""
 
     files: Files
     name: str
@@ -65,7 +65,7 @@ class Shard:
 
     @classmethod
     def open(cls, files: Files, name: str, where: str) -> "Shard":
-        """Read its footer. Raises InputError unless there is a column of encoded images."""
+        """Read the footer. Raises InputError if there is no column of encoded images."""
         with _damage(where):
             table = _table(files, name)
             shard = cls(files, name, where, table.schema_arrow, table.metadata.num_rows)
@@ -80,7 +80,7 @@ class Shard:
         return shard
 
     def images(self) -> Iterator[pa.Buffer | bytes]:
-        """The encoded images; an empty one where there is none."""
+        """Yield the encoded images; empty bytes for a row without one."""
         with _damage(self.where):
             for column in self._columns(IMAGE, BATCH_ROWS):
                 datas = column.field("bytes") if pa.types.is_struct(column.type) else column
@@ -93,13 +93,13 @@ class Shard:
                     yield data.as_buffer() if data.is_valid else b""
 
     def labels(self) -> list[Any]:
-        """A number, a text or None for each row."""
+        """The label of each row: a number, a text or None."""
         with _damage(self.where):
             return [label for column in self._columns(LABEL, 2**16) for label in column.to_pylist()]
 
     @property
     def label_kind(self) -> tuple[str, tuple[str, ...]]:
-        """Whether labels are "numbers" or "text", and the names of the numbers where there are any."""
+        """Whether labels are "numbers", "text" or "missing", and the class names of the numbers, if any."""
         if LABEL not in self.schema.names:
             return "missing", ()
         kind = self.schema.field(LABEL).type
@@ -111,7 +111,7 @@ class Shard:
         raise InputError(f"{self.where}: column {LABEL} is {kind}; numbers or text are expected, or none")
 
     def _class_names(self) -> tuple[str, ...]:
-        """The names in the ClassLabel that `datasets` leaves in the schema's metadata."""
+        """The class names that `datasets` writes to the schema's metadata, if any."""
         with contextlib.suppress(ValueError, KeyError, TypeError):
             features = json.loads(self.schema.metadata[b"huggingface"])["info"]["features"]
             return tuple(map(str, features[LABEL]["names"]))
@@ -141,18 +141,18 @@ def _damage(where: str) -> Iterator[None]:
 
 
 def _unpack(shards: list[Shard], folder: Path) -> None:
-    """Write all images to folder/images, one after another, and where each begins, and the last ends."""
+    """Write all images to folder/images, one after another, and their offsets, int64 [N+1]."""
     offsets = [0]
-    with atomic_folder(folder) as beside:
-        with (beside / "images").open("wb") as file:
+    with atomic_folder(folder) as partial:
+        with (partial / "images").open("wb") as file:
             for shard in shards:
                 for image in shard.images():
                     offsets.append(offsets[-1] + file.write(image))
-        np.save(beside / "offsets.npy", np.array(offsets, np.int64), allow_pickle=False)
+        np.save(partial / "offsets.npy", np.array(offsets, np.int64), allow_pickle=False)
 
 
 def _classes(config: DatasetConfig, shards: list[Shard], rows: list[str]) -> Classes:
-    """The classes in the column `label`; none without it, or when all images are of one class."""
+    """The classes in the column `label`; none if it is missing or has only one class."""
     kind, names = shards[0].label_kind
     for shard in shards[1:]:
         if shard.label_kind != (kind, names):

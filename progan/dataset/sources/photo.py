@@ -1,4 +1,4 @@
-"""From a file's bytes to an upright 8-bit RGB image, whatever the camera or program made of it."""
+"""Decode a photograph of any kind to an upright 8-bit RGB image."""
 
 import io
 import warnings
@@ -9,25 +9,25 @@ from PIL import Image, ImageOps
 from progan.dataset.sources.source import UnusableImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-# What such files turn out to be. Not every format Pillow knows: EPS, for one, would start Ghostscript.
+# What files with these suffixes can be. Pillow knows more formats, but EPS, for one, would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_FILE_BYTES = 2**30
 
 
 def is_photo(name: str) -> bool:
-    """Whether a path looks like a photograph: by its suffix, and not hidden."""
+    """Whether a path has the suffix of a photograph and is not hidden."""
     return not is_hidden(name) and name.lower().endswith(SUFFIXES)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a path leads through a hidden folder or file, or one of macOS's extras."""
+    """Whether a path contains a hidden folder or file, or macOS's __MACOSX."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def decode_photo(data: bytes, upright: bool = True) -> Image.Image:
-    """Decode to mode RGB: alpha over white, 16 bits scaled to 8, turned by EXIF if `upright`.
+    """Decode to mode RGB: alpha over white, 16 bits scaled to 8, rotated as EXIF says if `upright`.
 
-    Raises UnusableImage for what is no image, truncated, or a decompression bomb.
+    Raises UnusableImage if `data` is not an image, truncated, or a decompression bomb.
     """
     if not data:
         raise UnusableImage("the file is empty")
@@ -40,12 +40,12 @@ def decode_photo(data: bytes, upright: bool = True) -> Image.Image:
             return to_rgb(image)
     except MemoryError:
         raise
-    except Exception as error:  # decoders raise anything at all on damaged bytes
+    except Exception as error:  # decoders can raise anything for damaged bytes
         raise UnusableImage(_reason(error)) from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB. 16-bit values v become v / 257, rounded half-even."""
+    """Convert an image of any mode to RGB. 16-bit values v become v / 257, rounded half-even."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         values = np.clip(np.asarray(image).astype(np.float64), 0, 65535)
         return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
@@ -54,9 +54,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
         values = values * 255 if values.max() <= 1 else values
         return Image.fromarray(np.rint(np.clip(values, 0, 255)).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
-        see_through = image.convert("RGBA")
+        rgba = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, see_through).convert("RGB")
+        return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
 
 

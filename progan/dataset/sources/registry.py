@@ -1,4 +1,4 @@
-"""The sources by name, as `dataset.source` in params.yaml spells them."""
+"""The sources by name, for `dataset.source` in params.yaml."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from progan.dataset.sources.svhn import open_svhn
 from progan.dataset.sources.tfrecords import TfRecords
 from progan.errors import InputError, hint
 
-# Each is called with the parameters and a folder for what must be unpacked, and raises InputError.
+# Each is called with the parameters and a scratch folder for unpacked files, and raises InputError.
 SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
     "celeba": Celeba.open,
     "celeba-hq": CelebaHq.open,
@@ -35,7 +35,7 @@ SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
 
 
 def open_source(config: DatasetConfig, scratch: Path) -> Source:
-    """List the images of `config`'s source; an InputError says what is wrong with the input."""
+    """Open the source that `config` names. Raises InputError if it does not exist or its input is wrong."""
     if config.source not in SOURCES:
         raise InputError(f"dataset.source: {config.source}: no such source; {hint(config.source, SOURCES)}")
     return SOURCES[config.source](config, scratch)

@@ -1,24 +1,24 @@
-"""Pillow 3.1.1's resampling, bit for bit: CelebA-HQ was made with it, and its digests know no other.
+"""Pillow 3.1.1's resampling, bit for bit: CelebA-HQ was made with it, and its digests depend on it.
 
-Later versions resize in fixed point instead of single precision, which changes a value by 1 now and then,
-and sample a quadrilateral half a pixel further on, which changes most of them.
+Later versions resize in fixed point instead of single precision, which changes some values by 1, and sample
+a quadrilateral half a pixel further, which changes most values.
 """
 
 import numpy as np
 from PIL import Image
 
 LANCZOS_SUPPORT = np.float32(3)
-BLOCK = 2048  # pixels of a row that are summed at once: few enough to stay in the processor's cache
+PIXELS_AT_ONCE = 2048  # of a row in a sum: few enough to stay in the processor's cache
 
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """uint8 [H,W,C] → uint8 [height,width,C] by Lanczos's window: across, rounded, then down."""
+    """Resize by Lanczos's window, first across, rounded, then down: uint8 [H,W,C] → [height,width,C]."""
     across = _resample_rows(pixels.swapaxes(0, 1), width)
     return _resample_rows(across.swapaxes(0, 1), height)
 
 
 def sample_quad(pixels: np.ndarray, quad: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [H,W,3] → uint8 [side,side,3], bilinear between the corners `quad`; black outside the picture.
+    """Sample the quadrilateral bilinearly, black outside the picture: uint8 [H,W,3] → [side,side,3].
 
     quad: float32 [4,2], x and y of the top left, bottom left, bottom right and top right corner.
     """
@@ -28,35 +28,35 @@ def sample_quad(pixels: np.ndarray, quad: np.ndarray, side: int) -> np.ndarray:
     down = (bottom_left - top_left).astype(np.float64) / side
     both = (bottom_right - bottom_left - top_right + top_left).astype(np.float64) / side**2
 
-    # Pillow now adds half a pixel to x and y, so the corners are moved back by as much.
+    # Pillow now adds half a pixel to x and y; the corners compensate for it.
     low, high = -0.5, side - 0.5
-    places = ((low, low), (low, high), (high, high), (high, low))
-    corners = [tuple(origin + across * x + down * y + both * (x * y)) for x, y in places]
+    positions = ((low, low), (low, high), (high, high), (high, low))
+    corners = [tuple(origin + across * x + down * y + both * (x * y)) for x, y in positions]
     image = Image.fromarray(pixels)
     data = [float(value) for corner in corners for value in corner]
     return np.asarray(image.transform((side, side), Image.Transform.QUAD, data, Image.Resampling.BILINEAR))
 
 
 def _resample_rows(rows: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [N,M,C] → uint8 [size,M,C]. Each sum is made in single precision, from the first term on."""
+    """Resize the first axis: uint8 [N,M,C] → [size,M,C]. Sums are in single precision, term by term."""
     first, weights = _lanczos_weights(len(rows), size)
     result = np.empty((size, *rows.shape[1:]), np.uint8)
-    for begin in range(0, rows.shape[1], BLOCK):
-        block = rows[:, begin : begin + BLOCK].astype(np.float32, order="C")
+    for begin in range(0, rows.shape[1], PIXELS_AT_ONCE):
+        block = rows[:, begin : begin + PIXELS_AT_ONCE].astype(np.float32, order="C")
         total, term = np.empty_like(block[0]), np.empty_like(block[0])
-        for place in range(size):
+        for output in range(size):
             total.fill(0.5)
-            for row, weight in zip(block[first[place] :], weights[place], strict=False):
+            for row, weight in zip(block[first[output] :], weights[output], strict=False):
                 np.multiply(row, weight, out=term)
                 np.add(total, term, out=total)
-            result[place, begin : begin + BLOCK] = np.clip(total, 0, 255, out=total)
+            result[output, begin : begin + PIXELS_AT_ONCE] = np.clip(total, 0, 255, out=total)
     return result
 
 
 def _lanczos_weights(length: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of `size` places: the first of `length` values that counts, int [size]; weights [size,K].
+    """For each of `size` outputs, the first of its `length` inputs, int [size], and weights, [size,K].
 
-    Single and double precision alternate as they do in Pillow's C.
+    Single and double precision alternate as in Pillow's C code.
     """
     scale = np.float32(length / size)
     stretch = max(scale, np.float32(1))
@@ -72,7 +72,7 @@ def _lanczos_weights(length: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lanczos(x: np.ndarray) -> np.ndarray:
-    """float32 → float32."""
+    """Lanczos's window of support 3: float32 → float32."""
     inside = (x >= -LANCZOS_SUPPORT) & (x < LANCZOS_SUPPORT)
     return np.where(inside, _sinc(x) * _sinc(x / LANCZOS_SUPPORT), np.float32(0))
 

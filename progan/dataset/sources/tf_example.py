@@ -1,4 +1,4 @@
-"""tf.train.Example, the protocol buffer in TFRecord files, as far as images need it.
+"""A reader of tf.train.Example, the protocol buffer in TFRecord files, as far as images need it.
 
 Example   {Features features = 1}
 Features  {map<string, Feature> feature = 1}, an entry of which is {string key = 1, Feature value = 2}
@@ -11,13 +11,13 @@ from math import prod
 
 import numpy as np
 
-VARINT, EIGHT_BYTES, COUNTED_BYTES, FOUR_BYTES = 0, 1, 2, 5  # wire types
+VARINT, EIGHT_BYTES, LENGTH_DELIMITED, FOUR_BYTES = 0, 1, 2, 5  # wire types
 
 
 def parse_image(example: bytes) -> np.ndarray:
     """The features `shape` (int64 [C,H,W]) and `data` (bytes) as uint8 [C,H,W].
 
-    Raises ValueError when they are missing, malformed or do not fit each other.
+    Raises ValueError if they are missing, malformed or do not match.
     """
     feature: dict[bytes, memoryview] = {}
     for features in _messages(memoryview(example), 1):
@@ -33,52 +33,52 @@ def parse_image(example: bytes) -> np.ndarray:
 
 
 def _messages(message: memoryview, number: int) -> list[memoryview]:
-    """The fields called `number` that are messages or bytes."""
+    """The fields of the number `number` that are messages or bytes."""
     return [value for name, value in _fields(message) if name == number and isinstance(value, memoryview)]
 
 
 def _integers(int64_list: memoryview) -> Iterator[int]:
-    """The values of an Int64List, whether each is a field or all are packed into one."""
+    """Yield the values of an Int64List, which are separate fields or packed into one."""
     for _, value in _fields(int64_list):
         if isinstance(value, int):
             yield value
         else:
-            place = 0
-            while place < len(value):
-                number, place = _varint(value, place)
+            position = 0
+            while position < len(value):
+                number, position = _varint(value, position)
                 yield number
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field: a varint as an integer, anything else as bytes."""
-    place = 0
-    while place < len(message):
-        tag, place = _varint(message, place)
+    """Yield number and value of each field: a varint as an integer, anything else as bytes."""
+    position = 0
+    while position < len(message):
+        tag, position = _varint(message, position)
         kind = tag & 7
         if kind == VARINT:
-            value, place = _varint(message, place)
+            value, position = _varint(message, position)
             yield tag >> 3, value
             continue
-        if kind == COUNTED_BYTES:
-            length, place = _varint(message, place)
+        if kind == LENGTH_DELIMITED:
+            length, position = _varint(message, position)
         elif kind in (EIGHT_BYTES, FOUR_BYTES):
             length = 8 if kind == EIGHT_BYTES else 4
         else:
             raise ValueError("it is no tf.train.Example")
-        if place + length > len(message):
+        if position + length > len(message):
             raise ValueError("it is no tf.train.Example, or is cut off")
-        yield tag >> 3, message[place : place + length]
-        place += length
+        yield tag >> 3, message[position : position + length]
+        position += length
 
 
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """An integer in groups of 7 bits, the lowest first, and the place behind it."""
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """The integer at `position`, in groups of 7 bits with the lowest first, and the position after it."""
     number = 0
     for shift in range(0, 70, 7):
-        if place == len(message):
+        if position == len(message):
             break
-        byte = message[place]
-        number, place = number | (byte & 0x7F) << shift, place + 1
+        byte = message[position]
+        number, position = number | (byte & 0x7F) << shift, position + 1
         if byte < 0x80:
-            return number, place
+            return number, position
     raise ValueError("it is no tf.train.Example, or is cut off")

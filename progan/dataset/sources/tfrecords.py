@@ -1,7 +1,7 @@
 """Source `tfrecords`: the multi-resolution data sets of the authors' code, read without TensorFlow.
 
-In the folder `dataset.path` are NAME-r02.tfrecords … NAME-r10.tfrecords (2^2 … 2^10 px) and, for labels,
-NAME-rxx.labels. Only the highest is read: those below are its means, which the build makes anew.
+The folder `dataset.path` contains NAME-r02.tfrecords … NAME-r10.tfrecords (2^2 … 2^10 px) and, for labels,
+NAME-rxx.labels. Only the highest level is read: the build computes the lower ones from it again.
 """
 
 import re
@@ -19,24 +19,24 @@ from progan.errors import InputError
 from progan.files import digest_of
 
 FILE = re.compile(r"(.+)-r(\d\d)\.tfrecords")
-HEADER, FOOTER = 12, 4  # bytes: a record's length and the checksum of that; the checksum of its data
+HEADER, FOOTER = 12, 4  # bytes: a record's length and its checksum; the checksum of the data
 
 
 @dataclass(frozen=True)
 class TfRecords:
-    """The images of one file, as they are; the columns of the one-hot labels are classes."""
+    """The images of one file, unchanged; the columns of the one-hot labels are classes."""
 
     path: Path
-    offsets: np.ndarray  # int64 [N+1], where each record begins, and the end of the file
+    offsets: np.ndarray  # int64 [N+1], the first byte of each record, and the end of the file
     channels: int
     side: int  # of every image
     classes: tuple[str, ...]
-    items: tuple[Item, ...]  # named by their place in the file
+    items: tuple[Item, ...]  # named by their index in the file
     identity: str
 
     @classmethod
     def open(cls, config: DatasetConfig, scratch: Path) -> "TfRecords":
-        """Find the highest level and its labels. Raises InputError: which is missing or damaged."""
+        """Find the highest level and its labels. Raises InputError if one is missing or damaged."""
         refuse_attributes(config)
         path, name, level = _highest_level(Path(config.path))
         offsets = record_offsets(path)
@@ -48,13 +48,13 @@ class TfRecords:
         classes, labels = read_labels(one_hot, images=len(offsets) - 1)
         stamps = [(file.name, file.stat()) for file in (path, one_hot) if file.exists()]
         identity = digest_of([(ascii(name), facts.st_size, facts.st_mtime_ns) for name, facts in stamps])
-        items = tuple(Item(f"{place:08d}", label) for place, label in enumerate(labels))
+        items = tuple(Item(f"{index:08d}", label) for index, label in enumerate(labels))
         return cls(path, offsets, channels, side, classes, items, identity)
 
     def load(self, item: Item) -> Picture:
-        place = int(item.name)
+        index = int(item.name)
         try:
-            pixels = parse_image(read_record(self.path, self.offsets[place], self.offsets[place + 1]))
+            pixels = parse_image(read_record(self.path, self.offsets[index], self.offsets[index + 1]))
         except (OSError, ValueError) as error:
             raise UnusableImage(f"damaged: {error}") from None
         expected = (self.channels, self.side, self.side)
@@ -67,18 +67,18 @@ def _highest_level(folder: Path) -> tuple[Path, str, int]:
     """The file of the highest NN among NAME-rNN.tfrecords, NAME and NN."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; tfrecords reads no archives, unpack them first")
-    found = [match for file in sorted(folder.iterdir()) if (match := FILE.fullmatch(file.name))]
-    names = sorted({match[1] for match in found})
+    matches = [match for file in sorted(folder.iterdir()) if (match := FILE.fullmatch(file.name))]
+    names = sorted({match[1] for match in matches})
     if not names:
         raise InputError(f"{folder}: no files NAME-rNN.tfrecords in it; check dataset.path")
     if len(names) > 1:
         raise InputError(f"{folder}: several data sets ({', '.join(names)}); give each a folder of its own")
-    highest = max(found, key=lambda match: int(match[2]))
+    highest = max(matches, key=lambda match: int(match[2]))
     return folder / highest[0], highest[1], int(highest[2])
 
 
 def record_offsets(path: Path) -> np.ndarray:
-    """Where each record begins, and where the last ends: int64 [N+1]. Only the headers are read."""
+    """The first byte of each record and the end of the last: int64 [N+1]. Only the headers are read."""
     size, offsets = path.stat().st_size, [0]
     with path.open("rb") as file:
         while offsets[-1] < size:
@@ -97,7 +97,7 @@ def record_offsets(path: Path) -> np.ndarray:
 
 
 def read_record(path: Path, begin: int, end: int) -> bytes:
-    """The data of the record between two offsets; ValueError when it is not what its checksum says."""
+    """The data of the record between two offsets; ValueError if its checksum is wrong."""
     with path.open("rb") as file:
         file.seek(begin + HEADER)
         data, checksum = file.read(end - begin - HEADER - FOOTER), file.read(FOOTER)
@@ -107,7 +107,7 @@ def read_record(path: Path, begin: int, end: int) -> bytes:
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum of TFRecord files: CRC-32C, turned right by 15 bits, plus a constant."""
+    """The checksum of TFRecord files: CRC-32C, rotated right by 15 bits, plus a constant."""
     import google_crc32c
 
     crc = google_crc32c.value(data)
@@ -115,7 +115,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def _first_shape(path: Path, offsets: np.ndarray) -> tuple[int, int]:
-    """Channels and side of the first image, which all others must have too."""
+    """Channels and side of the first image; all others must have the same."""
     try:
         channels, height, width = parse_image(read_record(path, offsets[0], offsets[1])).shape
     except ValueError as error:
@@ -131,7 +131,7 @@ def _first_shape(path: Path, offsets: np.ndarray) -> tuple[int, int]:
 def read_labels(path: Path, images: int) -> tuple[tuple[str, ...], list[int | None]]:
     """Class names ("0", "1", …) and the label of each image, from one-hot rows (npy [N,L]).
 
-    Without the file, or with a single column, there are no classes. Raises InputError for any other file.
+    There are no classes if the file is missing or has a single column. Raises InputError for any other file.
     """
     if not path.exists():
         return (), [None] * images

@@ -1,7 +1,7 @@
-"""toy-celeba: painted portraits in CelebA's in-the-wild layout, for machines that hold no photographs.
+"""toy-celeba: painted portraits in CelebA's in-the-wild layout, for machines without photographs.
 
-A portrait is a painted face placed anywhere in a picture, so that its landmarks are exact by
-construction; its attributes are read off the same traits that the brush reads.
+A portrait is a face painted at a random position of a picture. Its landmarks are exact by construction, and
+its attributes derive from the same traits that it is painted from.
 """
 
 import math
@@ -41,7 +41,7 @@ BACKDROPS: Sequence[Colour] = (
 
 
 def backdrop(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """A wall, a gradient, lights out of focus or a horizon: never busier than the face."""
+    """A plain wall, a gradient, lights out of focus or a horizon: RGB, `width` × `height` px."""
     colour, other = (vary(rng, pick(rng, BACKDROPS), 8) for _ in range(2))
     other = mix(colour, other, 0.7)
     image = Image.new("RGB", (width // 4, height // 4), colour)
@@ -62,19 +62,19 @@ def backdrop(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 
 
 def pose(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
-    """(2, 3): where a face sits in a picture of that size, how large, tilted and stretched."""
+    """A random affine map from the face's frame to pixels of a picture of that size: float64 [2, 3]."""
     side = min(width, height)
     unit, tilt = side / 4 * rng.uniform(0.62, 0.95), math.radians(float(np.clip(rng.normal(0, 9), -25, 25)))
     stretch = rng.uniform(0.94, 1.06)
     turned = np.array([[math.cos(tilt), -math.sin(tilt)], [math.sin(tilt), math.cos(tilt)]])
     linear = unit * turned @ np.diag([stretch, 1 / stretch])
-    margin = 1.65 * unit  # less than the aligned crop's 2: at times it reaches a little over the edge
+    margin = 1.65 * unit  # less than the aligned crop's 2, so that the crop sometimes crosses the edge
     middle = rng.uniform(margin, (width - margin, height - margin))
     return np.column_stack([linear, middle - linear @ (0, 0.11)])
 
 
 def develop(rng: np.random.Generator, image: Image.Image) -> Image.Image:
-    """What a camera adds: exposure, a cast of colour and grain."""
+    """Reduce the supersampled picture and add what a camera does: exposure, a colour cast and grain."""
     gains = rng.uniform(0.92, 1.06) * rng.uniform(0.97, 1.03, 3)
     curves = np.clip(np.arange(256) * gains[:, None], 0, 255).astype(int).ravel().tolist()  # 3 × 256
     pixels = np.asarray(image.reduce(SUPERSAMPLING).point(curves), dtype=np.int16)
@@ -84,7 +84,7 @@ def develop(rng: np.random.Generator, image: Image.Image) -> Image.Image:
 
 
 def portrait(seed: int, index: int) -> tuple[Image.Image, NDArray[np.int64], dict[str, bool]]:
-    """Picture `index` of the dataset `seed`, its landmarks (5, 2) in whole pixels, and its attributes."""
+    """Picture `index` of the dataset `seed`, its landmarks, int64 [5, 2] in pixels, and its attributes."""
     rng = np.random.default_rng([seed, index])
     face = Face.draw(rng)
     width = int(rng.integers(120, 250))
@@ -99,10 +99,11 @@ def portrait(seed: int, index: int) -> tuple[Image.Image, NDArray[np.int64], dic
 
 
 def paint(out: Path, images: int, seed: int, workers: int | None = None) -> None:
-    """Write `images` portraits to the folder `out`, whole or not at all, as CelebA's in-the-wild release.
+    """Write `images` portraits to the folder `out`, whole or not at all, in the layout of in-the-wild CelebA.
 
-    `img_celeba/000001.jpg` …, `list_landmarks_celeba.txt` and `list_attr_celeba.txt`. Each picture is a
-    function of (seed, its number) alone: any number of `workers` (None: one a core) gives the same bytes.
+    The files are `img_celeba/000001.jpg` …, `list_landmarks_celeba.txt` and `list_attr_celeba.txt`. Each
+    picture depends on (seed, its number) alone, so any number of `workers` (None: one per core) gives the
+    same bytes.
     """
     workers = min(workers or os.cpu_count() or 1, images)
     with atomic_folder(out) as folder:
@@ -112,21 +113,23 @@ def paint(out: Path, images: int, seed: int, workers: int | None = None) -> None
             rows = list(map(work, numbers))
         else:
             spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, spawn, _leave_interrupts_to_the_parent) as pool:
+            with ProcessPoolExecutor(workers, spawn, _ignore_interrupts) as pool:
                 rows = list(pool.map(work, numbers, chunksize=8))
         axes = [f"{name}_{axis}" for name in LANDMARKS for axis in "xy"]
-        where = [f"{name} " + " ".join(f"{value:4d}" for value in landmarks) for name, landmarks, _ in rows]
-        kinds = list(rows[0][2])
-        what = [
+        landmark_rows = [
+            f"{name} " + " ".join(f"{value:4d}" for value in landmarks) for name, landmarks, _ in rows
+        ]
+        attribute_names = list(rows[0][2])
+        attribute_rows = [
             f"{name} " + " ".join(" 1" if has else "-1" for has in traits.values())
             for name, _, traits in rows
         ]
-        _write_list(folder / "list_landmarks_celeba.txt", axes, where)
-        _write_list(folder / "list_attr_celeba.txt", kinds, what)
+        _write_list(folder / "list_landmarks_celeba.txt", axes, landmark_rows)
+        _write_list(folder / "list_attr_celeba.txt", attribute_names, attribute_rows)
 
 
 def _write_picture(folder: Path, seed: int, index: int) -> tuple[str, list[int], dict[str, bool]]:
-    """Paint picture `index` into `folder`; its file name, landmarks (x, y, x, y …) and attributes."""
+    """Write picture `index` to `folder`; return its file name, landmarks (x, y, x, y …) and attributes."""
     image, landmarks, attributes = portrait(seed, index)
     name = f"{index:06d}.jpg"
     image.save(folder / name, quality=75 + (seed + 7 * index) % 21)
@@ -137,5 +140,5 @@ def _write_list(path: Path, columns: list[str], rows: list[str]) -> None:
     path.write_text("\n".join([str(len(rows)), " ".join(columns), *rows, ""]))
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The colours of painted faces, and how one is made of others."""
+"""The colours of painted faces, and functions that derive one colour from another."""
 
 from collections.abc import Sequence
 
@@ -35,17 +35,19 @@ SUNGLASS: Colour = (26, 26, 32)
 
 
 def vary(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
+    """A random colour near `colour`; `spread` is the standard deviation of its brightness."""
     shift = rng.normal(0, spread) + rng.normal(0, spread / 5, 3)
     red, green, blue = np.clip(np.add(colour, shift), 0, 255).astype(int).tolist()
     return red, green, blue
 
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:
+    """A blend of two colours; `share`, 0 … 1, is that of `other`."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(colour, other, strict=True))
     return red, green, blue
 
 
 def shadow(colour: Colour) -> Colour:
-    """The colour in a warm shade."""
+    """A darker, warmer shade of the colour."""
     red, green, blue = colour
     return round(red * 0.7), round(green * 0.6), round(blue * 0.58)

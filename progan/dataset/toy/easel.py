@@ -1,4 +1,4 @@
-"""What faces are painted with: outlines, and an easel that places them in a picture by one affine map."""
+"""Outlines of shapes, and an easel that paints them into a picture through one affine map."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ CATMULL_ROM = STEP ** np.arange(4) @ BASIS  # (6 steps, 4 knots)
 
 
 def curve(knots: Sequence[tuple[float, float]] | Points, closed: bool = False) -> Points:
-    """A Catmull-Rom spline through `knots`, six steps from each to the next."""
+    """Points on a Catmull-Rom spline through `knots`, six steps per segment."""
     knots = np.asarray(knots, dtype=float)
     before, after = (knots[-1:], knots[:2]) if closed else (knots[:1], knots[-1:])
     around = np.concatenate([before, knots, after])
@@ -32,7 +32,7 @@ def curve(knots: Sequence[tuple[float, float]] | Points, closed: bool = False) -
 
 
 def mirrored(*right_half: tuple[float, float]) -> Points:
-    """Knots of a symmetric outline: its right half, then that half's mirror image backwards."""
+    """Knots of a symmetric outline: its right half, then the mirror image of it in reverse order."""
     return np.array([*right_half, *((-x, y) for x, y in reversed(right_half) if x > 0)])
 
 
@@ -41,17 +41,17 @@ def oval(x: float, y: float, rx: float, ry: float) -> Points:
 
 
 def arch(half_width: float, ends: float, middle: float) -> Points:
-    """A parabola from (-half_width, ends) over (0, middle) to (half_width, ends)."""
+    """A parabola from (-half_width, ends) through (0, middle) to (half_width, ends)."""
     return np.stack([ACROSS * half_width, middle + (ends - middle) * ACROSS**2], axis=1)
 
 
 def between(line: Points, other: Points) -> Points:
-    """The outline of what lies between two lines that run the same way."""
+    """The outline of the area between two lines of the same direction."""
     return np.concatenate([line, other[::-1]])
 
 
 def ribbon(path: Points, start: float, end: float) -> Points:
-    """The outline of a brush stroke along `path` whose width goes from `start` to `end`."""
+    """The outline of a brush stroke along `path`, of width `start` at its start and `end` at its end."""
     steps = np.diff(path, axis=0, append=2 * path[-1:] - path[-2:-1])
     normal = steps[:, ::-1] * (-1, 1) / np.hypot(steps[:, 0], steps[:, 1])[:, None]
     reach = normal * np.linspace(start / 2, end / 2, len(path))[:, None]
@@ -59,7 +59,7 @@ def ribbon(path: Points, start: float, end: float) -> Points:
 
 
 class Easel:
-    """A supersampled picture, and the map from the face's frame to it."""
+    """A supersampled picture, and the affine map from the face's frame to its pixels."""
 
     def __init__(self, image: Image.Image, matrix: NDArray[np.float64]):
         self.image, self.matrix = image, matrix  # matrix: (2, 3), to pixels
@@ -67,27 +67,27 @@ class Easel:
         self.unit = math.sqrt(abs(np.linalg.det(matrix[:, :2])))  # pixels between the eyes
 
     def moved(self, x: float, y: float = 0.0) -> "Easel":
-        """The same picture, painted with the frame's origin at (x, y)."""
+        """An easel for the same picture with the frame's origin at (x, y)."""
         moved = self.matrix.copy()
         moved[:, 2] += self.matrix[:, :2] @ (x, y)
         return Easel(self.image, moved)
 
-    def place(self, points: Points) -> Points:
+    def to_pixels(self, points: Points) -> Points:
         return points @ self.matrix[:, :2].T + self.matrix[:, 2] - 0.5  # Pillow's pixel 0 is centred on 0
 
     def fill(self, outline: Points, colour: Colour) -> None:
-        self.pen.polygon(self.place(outline).ravel().tolist(), fill=colour)
+        self.pen.polygon(self.to_pixels(outline).ravel().tolist(), fill=colour)
 
     def glow(
         self, outline: Points, colour: Colour, soft: float, opacity: float, inside: Points | None = None
     ) -> None:
-        """Fill `outline` with an edge blurred by `soft`, and only where it is `inside` another outline."""
-        shape, reach = self.place(outline), soft * self.unit
+        """Fill `outline` with its edge blurred by `soft`, clipped to the outline `inside` if there is one."""
+        shape, reach = self.to_pixels(outline), soft * self.unit
         low, high = shape.min(axis=0) - reach, shape.max(axis=0) + reach
         if inside is not None:
-            window = self.place(inside)
+            window = self.to_pixels(inside)
             low, high = np.maximum(low, window.min(axis=0)), np.minimum(high, window.max(axis=0))
-        corner = np.maximum(low, 0) // SUPERSAMPLING  # masks are soft: the final resolution is enough
+        corner = np.maximum(low, 0) // SUPERSAMPLING  # masks are blurred, so the final resolution suffices
         width, height = (np.minimum(high, self.image.size) // SUPERSAMPLING - corner).astype(int).tolist()
         if width < 1 or height < 1:
             return

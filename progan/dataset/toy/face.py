@@ -1,7 +1,7 @@
-"""A face to be painted: all that tells one person from another, drawn at random.
+"""The traits of a face to paint, drawn at random.
 
-Every face has its own frame: the origin midway between the eyes, x to the picture's right, y down, and the
-distance between the eyes as unit.
+Every face has its own frame: the origin is midway between the eyes, x points to the picture's right, y down,
+and the unit is the distance between the eyes.
 """
 
 from collections.abc import Sequence
@@ -32,18 +32,18 @@ GLASSES = {"none": 0.67, "round": 0.11, "square": 0.11, "sun": 0.11}
 
 
 def _between(low: float, high: float) -> dict[str, Any]:
-    """Of a trait that is drawn evenly from `low` to `high`."""
+    """Metadata of a trait that is drawn uniformly from `low` to `high`."""
     return {"draw": lambda rng: rng.uniform(low, high)}
 
 
 def _one_of(options: Sequence[Any]) -> dict[str, Any]:
-    """Of a trait that is one of `options`, each as likely as the others."""
+    """Metadata of a trait that is drawn from `options` with equal probability."""
     return {"draw": lambda rng: pick(rng, options)}
 
 
 @dataclass(frozen=True)
 class Face:
-    """All that tells one person from another, drawn once. Lengths are in distances between the eyes."""
+    """The traits of one person. Lengths are in units of the distance between the eyes."""
 
     complexion: str  # a key of SKINS
     skin: Colour
@@ -71,7 +71,7 @@ class Face:
     iris: Colour = field(metadata=_one_of(IRISES))
     light_side: int = field(metadata=_one_of((-1, 1)))  # the light comes from the picture's left or right
     part_side: int = field(metadata=_one_of((-1, 1)))  # of a side parting
-    light: float = field(metadata=_between(0, 1))  # how strongly it falls from the side
+    light: float = field(metadata=_between(0, 1))  # strength of the light from the side
     turn: float = field(metadata=_between(-1, 1))  # of the head, to the picture's left or right
     width: float = field(metadata=_between(1.06, 1.18))  # half of the head's, at the eyes
     chin: float = field(metadata=_between(1.72, 1.92))  # y
@@ -85,7 +85,7 @@ class Face:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Face":
-        """A random person; what goes together (beards and short hair, lipstick and long) mostly does."""
+        """A random person, with the usual correlations of traits (such as beards and short hair)."""
         lady = bool(rng.random() < 0.5)
         complexion, hat = weigh(rng, SKIN_ODDS), weigh(rng, HATS)
         hair_name = weigh(rng, DARKER_HAIR_ODDS if complexion in ("tan", "brown", "dark") else HAIR_ODDS)
@@ -124,17 +124,17 @@ class Face:
 
     @property
     def head_x(self) -> float:
-        """Where the middle of the head lies when a turn has moved the eyes off it."""
+        """x of the middle of the head, which a turn moves away from the middle of the eyes."""
         return -0.16 * self.turn
 
     def landmarks(self) -> Points:
-        """(5, 2) in the face's frame, in the order of LANDMARKS."""
+        """float64 [5, 2] in the face's frame, in the order of LANDMARKS."""
         x, corner = 0.06 * self.turn, self.mouth_y - 0.6 * self.smile
         mouth = [(x - self.mouth_width, corner), (x + self.mouth_width, corner)]
         return np.array([(-0.5, 0), (0.5, 0), (0.12 * self.turn, self.nose_y), *mouth])
 
     def attributes(self) -> dict[str, bool]:
-        """What CelebA would say of the picture, by CelebA's names and in its order."""
+        """The face's attributes, under CelebA's names and in CelebA's order."""
         haired = self.style != "bald"
         return {
             "Bald": not haired,
@@ -163,4 +163,5 @@ def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
 
 
 def weigh(rng: np.random.Generator, odds: dict[str, float]) -> str:
+    """One of the keys of `odds`, with the probabilities that are its values."""
     return str(rng.choice(list(odds), p=list(odds.values())))

@@ -1,4 +1,4 @@
-"""A face painted: a small function for every part of it, in the order in which they are painted."""
+"""Paint a face: one function per part, in the order of painting."""
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def paint_neck(easel: Easel, face: Face) -> None:
 
 
 def paint_back_hair(easel: Easel, face: Face) -> None:
-    """What hangs behind the face or stands around it."""
+    """The hair behind and around the face."""
     dark, top = mix(face.hair, shadow(face.hair), 0.5), -1.5 - face.volume
     crown = ((0, top), (0.8, top + 0.2), (1.36, -0.7), (1.43, 0.35))
     if face.style == "bob":
@@ -98,7 +98,7 @@ def paint_eyes(easel: Easel, face: Face) -> None:
     arc = curve([(-0.27, lift), (-0.08, lift - 0.05), (0.12, lift - 0.06), (0.33, lift + 0.04)])
     brow = ribbon(arc, face.brow, face.brow * 0.4)
     iris, pupil = (oval(face.gaze, -0.01, radius, radius) for radius in (0.13, 0.065))
-    for disc in (iris, pupil):  # the lids cover what rises above them
+    for disc in (iris, pupil):  # the part that the lids leave visible
         lids = face.lid * (1 - (disc[:, 0] / 0.25) ** 2)
         disc[:, 1] = np.clip(disc[:, 1], -1.25 * lids, 0.85 * lids)
     for side in (-1, 1):
@@ -125,7 +125,7 @@ def paint_nose(easel: Easel, face: Face) -> None:
 
 
 def paint_mouth(easel: Easel, face: Face) -> None:
-    """Between the corners that `Face.landmarks` names; the origin is the middle of the mouth."""
+    """The mouth, between the corners in `Face.landmarks`; the origin is its middle."""
     corner, middle, width = -0.6 * face.smile, 0.4 * face.smile, face.mouth_width
     roof, floor = middle - 0.1 * face.gape, middle + 0.9 * face.gape
     easel.glow(oval(0, floor + 0.24, width * 0.5, 0.05), shadow(face.skin), 0.05, 0.6)
@@ -166,7 +166,7 @@ def paint_front_hair(easel: Easel, face: Face) -> None:
 
 
 def hairline(face: Face, end: float) -> Points:
-    """Knots from the right temple over the forehead to the left; the hair ends at y = `end`."""
+    """Knots from the right temple over the forehead to the left temple; the hair ends at y = `end`."""
     width = face.width
     temple = ((width * (0.94 if end < 0.5 else 0.98), end), (width * 0.94, -0.3))
     if face.fringe == "side":

@@ -12,9 +12,9 @@ from components.run_record import RUNNING, RunRecord
 from pipelines import cli
 from pipelines.dvc import Checkout
 from progan import config
+from progan.checkpoints import read_checkpoint
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
-from progan.snapshots import read_checkpoint
 from tests import made_up
 
 
