@@ -1,11 +1,11 @@
-# make run        photographs in, a registered generator out: the toy journey, in minutes
-# make test       the tests; make test-slow those that take long
-# make servers    what the tests of real servers need: PostgreSQL, Chromium, an S3 server, kustomize (as root, with Go)
-# make e2e-container   the image, built and run for real (as root on Debian; half an hour)
-# make e2e-cluster     what the cluster gets, given to a real API server (with Go; minutes the first time)
-# make lint       ruff, mypy, and what the workflows' own linters say
-# make setup      the environment alone; make lock brings the lock files up to date
-# make oldest-torch    the oldest torch that pyproject.toml allows, in the place of the lock's
+# make run        the toy run, from photographs to a registered generator, in minutes
+# make test       the tests; make test-slow the long ones
+# make servers    installs what tests with real servers need: PostgreSQL, Chromium, an S3 server, kustomize (as root, with Go)
+# make e2e-container   builds the image and runs it (as root on Debian; half an hour)
+# make e2e-cluster     applies the manifests and pods to a real Kubernetes API server (with Go; minutes the first time)
+# make lint       ruff, mypy, and the linters of the workflows
+# make setup      only creates the environment; make lock updates the lock files
+# make oldest-torch    installs the oldest torch that pyproject.toml allows instead of the locked one
 .PHONY: setup oldest-torch run test test-slow servers e2e-container e2e-cluster lint lock
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -57,6 +57,6 @@ lint: .venv/ready
 	check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci .gitlab-ci.yml
 	zizmor --offline --quiet .github
 
-lock: # requirements.lock is what the image runs, requirements-dev.lock holds what we develop with besides
+lock: # requirements.lock is for the image; requirements-dev.lock adds the tools for development
 	$(COMPILE) --upgrade pyproject.toml --output-file requirements.lock
 	$(COMPILE) --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock

@@ -41,7 +41,7 @@ def load_network(weights: Path, sha256: str, device: torch.device) -> nn.Module:
 
 
 def extract(network: nn.Module, batches: Iterable[Tensor]) -> Features:
-    """Run `network` (from `load_network`) on minibatches of uint8 [N, C, H, W] images, C 1 (tiled to RGB) or 3.
+    """Run `network` (from `load_network`) on minibatches of uint8 [N, C, H, W]: C is 1 (tiled to RGB) or 3.
 
     pool: 2048 features (FID, KID). logits: 1008, without their bias, as in the 2015 graph (Inception score).
     Only the features stay in memory: 12 kB per image.
