@@ -1,4 +1,4 @@
-"""Pictures by seed and class: a sheet of them, or a file each."""
+"""Write a generator's images by seed and class, as one sheet or as single files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +12,14 @@ from progan.files import atomic_folder
 from progan.progress import show_progress
 from progan.render import columns_for, grid, picture, png, write_png
 
-TILE = 128  # about the least side of an image on a sheet, in pixels
+TILE = 128  # about the minimum side of an image on a sheet, in pixels
 
 
 def generate(what: str, seeds: Sequence[int], label: str | None, truncation: float, out: Path) -> None:
-    """Write the images of `seeds` to the PNG file `out`, or each to a file in the folder `out`.
+    """Write the images of `seeds` as a sheet to the PNG file `out`, or as single files to the folder `out`.
 
-    what: see `generator_of`. A conditional generator makes the class `label` (its name or number), or a row
-    for each when it is None.
+    what: see `generator_of`. label: the class, by name or number, of a conditional generator; None for all
+    classes, one per row. truncation: from 0, the centre, to 1, none.
     """
     sheet = out.suffix.lower() == ".png"
     if not sheet and out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -31,22 +31,22 @@ def generate(what: str, seeds: Sequence[int], label: str | None, truncation: flo
         columns = columns_for(len(seeds), len(labels))
         write_png(out, grid(images, 8 * max(TILE, opened.sampler.resolution), columns))
     else:
-        with atomic_folder(out) as beside:
+        with atomic_folder(out) as partial:
             for number, image in enumerate(images):
-                row, place = divmod(number, len(seeds))
+                row, column = divmod(number, len(seeds))
                 names = opened.sampler.classes
-                kind = f"{names[labels[row]]}-" if names else ""
-                (beside / f"{kind}seed{seeds[place]:04d}.png").write_bytes(png(picture(image)))
+                prefix = f"{names[labels[row]]}-" if names else ""
+                (partial / f"{prefix}seed{seeds[column]:04d}.png").write_bytes(png(picture(image)))
     print(f"{out}: {len(images)} {'images' if sheet else 'files'} of {what}")
 
 
 def _images(opened: Opened, seeds: Sequence[int], labels: list[int], truncation: float) -> Tensor:
-    """All seeds of the first label, then all of the next: uint8 [len(labels) · len(seeds), C, R, R]."""
+    """Images of all seeds for the first label, then for the next: uint8 [labels · seeds, C, R, R]."""
     latents, all_labels = opened.inputs(seeds, labels)
-    made: list[Tensor] = []
+    images: list[Tensor] = []
     with show_progress("generate", "images") as advance:
         advance(0, len(latents))
-        for images in opened.sampler.images(latents, all_labels, truncation):
-            made += images
-            advance(len(made), len(latents))
-    return torch.stack(made)
+        for minibatch in opened.sampler.images(latents, all_labels, truncation):
+            images += minibatch
+            advance(len(images), len(latents))
+    return torch.stack(images)

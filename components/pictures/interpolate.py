@@ -1,4 +1,4 @@
-"""A film of a walk through latents."""
+"""Film a walk through latents."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -26,9 +26,10 @@ def interpolate(
     fps: int,
     out: Path,
 ) -> None:
-    """Film `walks` closed walks side by side, each through its share of `seeds`, to an .mp4 or .gif file.
+    """Write a film of `walks` closed walks side by side, each through its share of `seeds`.
 
-    what: see `generator_of`. Each row of a frame shows one class, the class `label` or every one.
+    what: see `generator_of`. label: the class to show; None for all classes, one per row. out: an .mp4 or
+    .gif file. Raises InputError for other files, lengths, rates or numbers of seeds.
     """
     count = require_film(out, seconds, fps)
     if walks < 1 or len(seeds) % walks or len(seeds) < 2 * walks:

@@ -1,8 +1,8 @@
 """A generator in an ONNX file.
 
 Inputs: `latents`, float [N, latent_size], from N(0, I); `labels`, int64 [N], if the generator is conditional;
-`truncation`, float [], which may be left out: 1 then (see progan.sampling.Sampler). Output: `images`, float
-[N, C, R, R], about [-1, 1], not clipped. The file's metadata say phase, identity and the rest of FACTS.
+`truncation`, float [], optional, 1 by default (see progan.sampling.Sampler). Output: `images`, float
+[N, C, R, R], about [-1, 1], not clipped. The file's metadata contain the FACTS of the checkpoint.
 """
 
 import json
@@ -29,11 +29,11 @@ from progan.sampling import (
 )
 
 FACTS = ("phase", "resolution", "kimg", "identity")
-TOLERANCE = 1e-4  # between onnxruntime's images and torch's
+TOLERANCE = 1e-4  # largest accepted difference between onnxruntime's images and torch's
 
 
 class _Exported(nn.Module):
-    """What `Sampler.make` computes, with the centres of all classes as constants."""
+    """`Sampler.make` as a module, with the centres of all classes as constants."""
 
     centers: Tensor
 
@@ -53,12 +53,12 @@ class _Exported(nn.Module):
 
 
 def write(sampler: Sampler, facts: Mapping[str, Any], file: Path) -> None:
-    """Write the generator, on the CPU, and what `facts` say of it to `file`."""
+    """Write the generator, which must be on the CPU, and its `facts` to `file`."""
     example = {"latents": torch.zeros(2, sampler.latent_size), "truncation": torch.ones(())}
     dynamic: dict[str, Any] = {"latents": {0: torch.export.Dim("N")}, "truncation": {}}
     if sampler.classes:
         example["labels"] = torch.zeros(2, dtype=torch.int64)
-        dynamic["labels"] = {0: torch.export.Dim.AUTO}  # N again, as export finds
+        dynamic["labels"] = {0: torch.export.Dim.AUTO}  # N again; export recognises it
     program = torch.onnx.export(
         _Exported(sampler).eval(),
         kwargs=example,
@@ -81,14 +81,16 @@ def write(sampler: Sampler, facts: Mapping[str, Any], file: Path) -> None:
 
 
 def check(sampler: Sampler, file: Path) -> float:
-    """The largest difference from torch's images; RuntimeError if it is more than TOLERANCE."""
-    written = OnnxSampler(file)
+    """The largest difference from torch's images; RuntimeError if it exceeds TOLERANCE."""
+    exported = OnnxSampler(file)
     largest = 0.0
     for count, truncation in ((1, 1.0), (3, 0.7)):
         latents = latents_of_seeds(range(count), sampler.latent_size)
         labels = torch.arange(count) % max(len(sampler.classes), 1)
         with torch.no_grad():
-            difference = written.make(latents, labels, truncation) - sampler.make(latents, labels, truncation)
+            difference = exported.make(latents, labels, truncation) - sampler.make(
+                latents, labels, truncation
+            )
         largest = max(largest, difference.abs().max().item())
     if not largest <= TOLERANCE:
         raise RuntimeError(f"onnxruntime's images differ from torch's by up to {largest:g}")
@@ -96,28 +98,28 @@ def check(sampler: Sampler, file: Path) -> float:
 
 
 def _session(file: Path) -> Any:
-    """`file` in onnxruntime, which else writes to Microsoft, and warns that truncation has a default."""
+    """Open `file` in onnxruntime, without telemetry and without its warning that truncation has a default."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 3  # errors only
     return onnxruntime.InferenceSession(file, options, onnxruntime.get_available_providers())
 
 
 class OnnxSampler:
-    """The generator in a file that `write` wrote, asked as a `progan.sampling.Sampler` is."""
+    """The generator in a file from `write`, with the interface of `progan.sampling.Sampler`."""
 
     def __init__(self, file: Path) -> None:
         if not file.is_file():
             raise InputError(f"{file}: no such file; progan export writes one")
         try:
             self._session = _session(file)
-            found = self._session.get_modelmeta().custom_metadata_map
-            self.facts = {name: json.loads(value) for name, value in found.items()}
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            self.facts = {name: json.loads(value) for name, value in metadata.items()}
             self.resolution, self.latent_size = self.facts["resolution"], self.facts["latent_size"]
             self.classes: list[str] = self.facts["classes"]
-        except Exception as error:  # onnxruntime's own have no common base
+        except Exception as error:  # onnxruntime's exceptions have no common base class
             why = " ".join(str(error).split())[:200]
             raise InputError(f"{file}: no generator that progan export wrote ({why})") from error
 
@@ -125,12 +127,12 @@ class OnnxSampler:
         """As `progan.sampling.Sampler.images`."""
         require_truncation(truncation)
         count = images_at_once(self.resolution)
-        for some, their in zip(latents.split(count), labels.split(count), strict=True):
-            yield to_uint8(self.make(some, their, truncation))
+        for minibatch in zip(latents.split(count), labels.split(count), strict=True):
+            yield to_uint8(self.make(*minibatch, truncation))
 
     def make(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
         """The images of one minibatch: float [n, C, R, R]."""
-        given = {"latents": latents.numpy(), "truncation": np.array(truncation, np.float32)}
+        inputs = {"latents": latents.numpy(), "truncation": np.array(truncation, np.float32)}
         if self.classes:
-            given["labels"] = labels.numpy()
-        return torch.from_numpy(self._session.run(["images"], given)[0])
+            inputs["labels"] = labels.numpy()
+        return torch.from_numpy(self._session.run(["images"], inputs)[0])

@@ -1,4 +1,4 @@
-"""Where generators come from: checkpoint folders, the registry, ONNX files."""
+"""Load generators from checkpoint folders, the registry or ONNX files."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from progan.snapshots import FACTS, NETWORKS, read_checkpoint
 
 
 class AnySampler(Protocol):
-    """A `progan.sampling.Sampler`, or what answers like one."""
+    """The interface of `progan.sampling.Sampler`, which an OnnxSampler has too."""
 
     resolution: int
     latent_size: int
@@ -27,25 +27,28 @@ class AnySampler(Protocol):
 
 @dataclass(frozen=True)
 class Opened:
-    """A generator that can be asked for images, and what its checkpoint says of itself."""
+    """A generator, ready to sample from, and the facts of its checkpoint."""
 
     sampler: AnySampler
     facts: Mapping[str, Any]
 
     def labels(self, wanted: str | None) -> list[int]:
-        """The class `wanted`, or each of them when it is None, as labels; [0] without classes."""
+        """The label of the class `wanted`, or all labels if it is None; [0] without classes."""
         if wanted is None and self.sampler.classes:
             return list(range(len(self.sampler.classes)))
         return [label_of(wanted, self.sampler.classes)]
 
     def inputs(self, seeds: Sequence[int], labels: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Latents and labels, as a sampler takes them: all seeds of the first label, then all of the next."""
+        """Latents, float [N, latent_size], and labels, int64 [N]: all seeds, label after label."""
         latents = latents_of_seeds(seeds, self.sampler.latent_size).repeat(len(labels), 1)
         return latents, torch.tensor(labels).repeat_interleave(len(seeds))
 
 
 def generator_of(what: str) -> Opened:
-    """Open a checkpoint folder or a file in it, an .onnx file, models:/NAME@alias or models:/NAME/3."""
+    """Open a checkpoint folder or a file in it, an .onnx file, models:/NAME@alias or models:/NAME/3.
+
+    Raises InputError if it does not exist or is damaged, Unavailable if the registry does not answer.
+    """
     if what.startswith("models:"):
         from components.register.download import fetch_generator
 
@@ -66,7 +69,7 @@ def generator_of(what: str) -> Opened:
 
 
 def phases_of(what: str) -> list[Opened]:
-    """The generators of all finished phases of a run, the smallest first.
+    """The generators of all finished phases of a run, lowest resolution first.
 
     what: a folder of checkpoint folders, such as checkpoints, or a version in the registry.
     """
@@ -85,7 +88,7 @@ def _by_resolution(folders: Sequence[Path]) -> list[Opened]:
 
 
 def _of_one_run(found: Sequence[Opened], what: str) -> list[Opened]:
-    """The first, and those after it that each began with the one before; says which others are left out."""
+    """The first phase and those that each started from the one before; prints which others are left out."""
     run = [found[0]]
     for phase in found[1:]:
         if phase.facts["init"] != run[-1].facts["files"][NETWORKS]:
