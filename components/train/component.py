@@ -18,18 +18,18 @@ def train(
     grids: dsl.Output[dsl.Artifact],
     init: dsl.Input[dsl.Model] = None,
 ) -> None:
-    """Train one phase, going on from its newest snapshot if a pod before this one was stopped.
+    """Train one phase, from its newest snapshot if an earlier pod was interrupted.
 
-    A phase that was finished before, here or on a laptop, is taken from the results instead.
+    If the phase was finished earlier, on this cluster or elsewhere, its results are used instead.
 
     Args:
         params: params.yaml as canonical JSON.
         phase: The key of the phase.
-        dataset_uri: Where the dataset is.
-        dataset_digest: Of its manifest.
-        snapshots: Where state is kept to go on from.
-        results: Where the results of all tasks are kept.
-        checkpoint: What the finished phase hands on.
+        dataset_uri: The address of the dataset.
+        dataset_digest: The digest of its manifest.
+        snapshots: The address of the snapshots.
+        results: The address of the results of all tasks.
+        checkpoint: The checkpoint of the finished phase.
         history: The table of losses and rates.
         grids: Pictures over training.
         init: The checkpoint of the phase before; none for the first.
