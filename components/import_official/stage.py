@@ -1,4 +1,4 @@
-"""Make a checkpoint of the authors' released weights."""
+"""Convert the authors' released weights to a checkpoint."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,8 @@ from progan.snapshots import write_checkpoint
 def import_official(file: Path, kimg: float, out: Path) -> None:
     """Write the networks in the pickle `file` to the checkpoint folder `out`, which must not exist yet.
 
-    The optimisers start afresh; `kimg` is what the networks have been trained with, which no pickle says.
+    The optimisers have no state. kimg: thousands of images that the networks were trained with, which the
+    pickle does not contain.
     """
     if out.exists():
         raise InputError(f"{out}: exists already; delete it or name another folder with --out")
@@ -46,5 +47,5 @@ def import_official(file: Path, kimg: float, out: Path) -> None:
     networks = network_tensors(weights.generator, weights.discriminator, weights.ema)
     adams = (Adam(module, (0.0, 0.99), 1e-8) for module in (weights.generator, weights.discriminator))
     write_checkpoint(out, networks, optimizer_tensors(*adams), facts)
-    print(f"{out}: {facts['phase']} imported; params.yaml must have with it:")
+    print(f"{out}: {facts['phase']} imported; to train it further, params.yaml must contain:")
     print(yaml.safe_dump({"network": facts["network"]}, sort_keys=False), end="")

@@ -1,4 +1,4 @@
-"""Paint the pictures that the toy run trains on, so that a first run needs no download."""
+"""Paint the photographs of the toy run, so that a first run needs no download."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from progan.errors import InputError
 
 
 def paint(config: Config, name: str, out: Path) -> None:
-    """Paint `name` (a key of params.yaml's `paint`) into the folder `out`."""
+    """Paint the images of `paint.<name>` in params.yaml to the folder `out`; InputError without it."""
     if name not in config.paint:
         raise InputError(f"paint.{name}: not in params.yaml; there are {', '.join(config.paint) or 'none'}")
     celeba.paint(out, config.paint[name].images, config.paint[name].seed)

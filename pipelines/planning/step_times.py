@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from components.score_network.stage import resolution_looked_at
+from components.score_network.stage import classifier_resolution
 from progan.config import Config, NetworkConfig, validated
 from progan.cost import iteration_flops
 from progan.files import read_json
@@ -245,7 +245,7 @@ def other(
         return None
     pixels = images * config.dataset.resolution**2
     if stage == "score-network":
-        pixels = _trained_on(config, images) * resolution_looked_at(config) ** 2
+        pixels = _trained_on(config, images) * classifier_resolution(config) ** 2
     seconds, basis = 0.0, "measured"
     if stage in times.images_per_second:
         seconds += images / times.images_per_second[stage]
