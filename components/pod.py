@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from components import stages
-from components.object_store.dataset import demanded_manifest, fetch_level, find_manifest
+from components.object_store.dataset import expected_manifest, fetch_level, find_manifest
 from components.receipts import identity_here
 from components.results import Results, trace
 from progan import config
@@ -59,7 +59,7 @@ class Pod:
     def manifest(self) -> Manifest | None:
         """That of the dataset; None where there is none yet."""
         if self.dataset_digest:
-            return demanded_manifest(self.dataset_uri, self.dataset_digest)
+            return expected_manifest(self.dataset_uri, self.dataset_digest)
         return find_manifest(self.dataset_uri)
 
     def bring(self) -> bool:

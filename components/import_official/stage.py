@@ -1,4 +1,4 @@
-"""Make a checkpoint of the authors' released weights."""
+"""Convert the authors' released weights to a checkpoint."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,8 @@ from progan.resolutions import phase_key
 def import_official(file: Path, kimg: float, out: Path) -> None:
     """Write the networks in the pickle `file` to the checkpoint folder `out`, which must not exist yet.
 
-    The optimisers start afresh; `kimg` is what the networks have been trained with, which no pickle says.
+    The optimisers have no state. kimg: thousands of images that the networks were trained with, which the
+    pickle does not contain.
     """
     if out.exists():
         raise InputError(f"{out}: exists already; delete it or name another folder with --out")

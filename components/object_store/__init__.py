@@ -1,4 +1,4 @@
-"""Snapshots and datasets by their addresses: folders, or S3 and what speaks like it."""
+"""Stores by address: folders, or S3 and compatible object stores."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def open_store(uri: str) -> "FolderStore | S3Store":
-    """What `uri` names: a folder by its path, or a place in a bucket ("s3://bucket/prefix")."""
+    """The store at `uri`: a folder's path, or "s3://bucket/prefix". Raises InputError for other addresses."""
     if "://" not in uri:
         return FolderStore(Path(uri))
     if not uri.startswith("s3://"):

@@ -1,4 +1,4 @@
-"""A built dataset at its address: what it holds, one resolution or all brought here, all of it sent there."""
+"""Built datasets in a store: read the manifest, upload, and fetch one resolution or all."""
 
 import json
 import shutil
@@ -21,11 +21,11 @@ from progan.progress import show_progress
 from progan.resolutions import phase_key
 from progan.store import FolderStore, Store
 
-SHARDS_AT_ONCE = 4  # each in parts, several of them at a time too
+SHARDS_AT_ONCE = 4  # each of which is transferred in several parts at a time
 
 
 def find_manifest(uri: str) -> Manifest | None:
-    """What the dataset at `uri` holds; None when there is no dataset, or not all of it yet."""
+    """The manifest of the dataset at `uri`; None if there is no dataset or it is not complete yet."""
     content, where = open_store(uri).read(MANIFEST_NAME), f"{uri}/{MANIFEST_NAME}"
     if content is None:
         return None
@@ -36,7 +36,7 @@ def find_manifest(uri: str) -> Manifest | None:
 
 
 def upload_dataset(folder: Path, uri: str) -> None:
-    """Copy a built dataset to `uri`: its manifest last, so that half of one is never taken for it."""
+    """Copy a built dataset to `uri`, its manifest last, so that an incomplete one is never used."""
     store, manifest = open_store(uri), load_manifest(folder)
     files = [path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST_NAME]
     sizes = {path: path.stat().st_size for path in files}
@@ -51,19 +51,19 @@ def upload_dataset(folder: Path, uri: str) -> None:
 
 
 def fetch_level(uri: str, digest: str, resolution: int) -> Path:
-    """A folder with the manifest of the dataset at `uri` and, verified, the shards of one `resolution`.
+    """A folder with the manifest of the dataset at `uri` and the verified shards of one `resolution`.
 
-    A dataset in a folder stays where it is. One at an s3:// address comes into the user's cache
-    (XDG_CACHE_HOME); what an earlier call brought there whole is not fetched again.
+    A dataset in a folder is used in place. One at an s3:// address is fetched to the user's cache
+    (XDG_CACHE_HOME); shards that an earlier call has fetched are not fetched again.
 
-    digest: what the manifest's digest has to be; empty for any. Raises InputError when it is another one, or
-    the dataset is not whole; Unavailable when the store does not answer.
+    digest: the expected digest of the manifest; empty for any. Raises InputError if it is another one or the
+    dataset is incomplete; Unavailable if the store does not answer.
     """
     store = open_store(uri)
     if isinstance(store, FolderStore):
-        _demand(digest, load_manifest(store.root), uri)
+        _require_digest(digest, load_manifest(store.root), uri)
         return store.root
-    manifest = demanded_manifest(uri, digest)
+    manifest = expected_manifest(uri, digest)
     level, key = built_level(manifest, resolution, uri), phase_key(resolution)
     cached = FolderStore(cache() / manifest.digest[:16])
     with cached.alone(key, f"is fetching {key} of {uri}"):
@@ -74,14 +74,14 @@ def fetch_level(uri: str, digest: str, resolution: int) -> Path:
 
 
 def fetch_dataset(uri: str, digest: str, out: Path) -> None:
-    """Bring all of the dataset at `uri`, verified, to the folder `out`, where it appears whole or not at all.
+    """Fetch and verify the whole dataset at `uri` to the folder `out`, which appears whole or not at all.
 
-    What a call that was cut off brought beside `out` is not fetched again, nor what is in `out` already.
+    Shards in `out`, or beside it from an interrupted call, are not fetched again.
 
-    digest: what the manifest's digest has to be. Raises InputError when it is another one, the dataset is not
-    whole, or the disk has no room for it; Unavailable when the store does not answer.
+    digest: the expected digest of the manifest. Raises InputError if it is another one, the dataset is
+    incomplete, or the disk is too full; Unavailable if the store does not answer.
     """
-    manifest, beside = demanded_manifest(uri, digest), out.with_name(f".{out.name}.{digest[:16]}.partial")
+    manifest, beside = expected_manifest(uri, digest), out.with_name(f".{out.name}.{digest[:16]}.partial")
     refuse_foreign(out)
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -95,9 +95,9 @@ def fetch_dataset(uri: str, digest: str, out: Path) -> None:
 
 
 def _fetch_all(uri: str, manifest: Manifest, folder: Path) -> None:
-    store, here = open_store(uri), FolderStore(folder)
+    store, target = open_store(uri), FolderStore(folder)
     for key in manifest.levels:
-        here.discard_unfinished(key)
+        target.discard_unfinished(key)
     shards = [shard for level in manifest.levels.values() for shard in level.shards]
     missing = sum(shard.bytes for shard in shards if not (folder / shard.file).exists())
     print(f"{uri}: {decimal(missing)} to fetch")
@@ -118,7 +118,7 @@ def _fetch(store: Store, uri: str, shards: Sequence[Shard], folder: Path, label:
 
 
 def _show(label: str, sizes: Iterable[int], total: int) -> None:
-    """Show how much of `total` bytes is done as `sizes` come in."""
+    """Consume `sizes`, bytes transferred, and show the progress towards `total`."""
     with show_progress(label, "bytes") as advance:
         advance(0, total)
         for done in accumulate(sizes):
@@ -126,30 +126,30 @@ def _show(label: str, sizes: Iterable[int], total: int) -> None:
 
 
 def _fetch_shard(store: Store, uri: str, folder: Path, shard: Shard) -> int:
-    """Bring a shard to `folder` unless it is there and right; its size."""
+    """Fetch a shard to `folder` unless a valid one is there; return its size in bytes."""
     path, source = folder / shard.file, f"{uri}/{shard.file}"
     if path.is_file() and sha256_file(path) == shard.sha256:
         return shard.bytes
-    with atomic_file(path) as beside:
-        if not store.download(shard.file, beside):
+    with atomic_file(path) as download:
+        if not store.download(shard.file, download):
             raise InputError(f"{source}: this shard is missing; copy the built dataset there again")
-        if sha256_file(beside) != shard.sha256:
+        if sha256_file(download) != shard.sha256:
             raise InputError(
                 f"{source}: not the shard that {MANIFEST_NAME} describes; copy the built dataset there again"
             )
     return shard.bytes
 
 
-def demanded_manifest(uri: str, digest: str) -> Manifest:
-    """The manifest of the dataset at `uri`; InputError when there is none, or another one."""
+def expected_manifest(uri: str, digest: str) -> Manifest:
+    """The manifest of the dataset at `uri`; InputError if there is none or its digest is not `digest`."""
     manifest = find_manifest(uri)
     if manifest is None:
         raise InputError(f"{uri}/{MANIFEST_NAME}: there is no such object; copy a built dataset there")
-    _demand(digest, manifest, uri)
+    _require_digest(digest, manifest, uri)
     return manifest
 
 
-def _demand(digest: str, manifest: Manifest, uri: str) -> None:
+def _require_digest(digest: str, manifest: Manifest, uri: str) -> None:
     if digest not in ("", manifest.digest):
         raise InputError(
             f"{uri}: holds the dataset {manifest.digest[:12]}, not {digest[:12]}; give that one's address"
@@ -157,5 +157,5 @@ def _demand(digest: str, manifest: Manifest, uri: str) -> None:
 
 
 def cache() -> Path:
-    """The user's folder of datasets that lie elsewhere."""
+    """The user's cache of datasets from object stores."""
     return platformdirs.user_cache_path("progan") / "datasets"

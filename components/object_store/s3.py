@@ -1,7 +1,7 @@
-"""A place in a bucket of S3, or of what speaks like it.
+"""A store in a bucket of S3 or a compatible object store.
 
-Credentials, region and endpoint come from where every AWS client finds them: AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, or the role of the machine.
+Credentials, region and endpoint are those of every AWS client: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, or the role of the machine.
 """
 
 import io
@@ -27,20 +27,20 @@ from s3transfer.exceptions import RetriesExceededError
 from progan.errors import InputError, Unavailable
 from progan.files import atomic_file
 
-ATTEMPTS = 6  # of every request; the waits between them double: half a minute at most
+ATTEMPTS = 6  # per request; the waits between them double, to half a minute in all at most
 CONNECT_SECONDS = 5
-ANSWER_SECONDS = 20  # for each piece of an answer
-PART_BYTES = 16 * 2**20  # larger contents travel in parts …
-PARTS_AT_ONCE = 8  # … so many at a time
-CHECKED = {"ChecksumAlgorithm": "SHA256"}
+ANSWER_SECONDS = 20  # for each piece of a response
+PART_BYTES = 16 * 2**20  # larger contents are transferred in parts
+PARTS_AT_ONCE = 8
+WITH_CHECKSUM = {"ChecksumAlgorithm": "SHA256"}
 
 MISSING = ("404", "NoSuchKey")
-ONLY_THE_USER_HELPS = {
+USER_ERRORS = {
     "NoSuchBucket": "create the bucket, or give another address",
     "AccessDenied": "these credentials may not do this",
     "403": "these credentials may not do this",
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID",
-    "XAdminUserNotFound": "check AWS_ACCESS_KEY_ID",  # Versity's word for it
+    "XAdminUserNotFound": "check AWS_ACCESS_KEY_ID",  # Versity's code for the same
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY",
 }
 
@@ -48,8 +48,8 @@ ONLY_THE_USER_HELPS = {
 class S3Store:
     """The objects below an address such as "s3://bucket/prefix", as a `progan.store.Store`.
 
-    S3 shows an object when all of it has arrived with the right checksum. Two trainers of one identity
-    are not kept apart: they write the same bytes under the same names, and either's are right to go on from.
+    An object becomes visible when all of it has arrived with the right checksum. There is no lock: two tasks
+    of the same identity write the same bytes to the same names, so either can continue from the other's.
     """
 
     def __init__(self, uri: str) -> None:
@@ -76,48 +76,50 @@ class S3Store:
         return sorted(self._name(entry["Key"]) for entry in entries)
 
     def read(self, name: str) -> bytes | None:
-        place, content = (self.bucket, self._key(name)), io.BytesIO()
-        there = self._is_there(
-            name, lambda: self.client.download_fileobj(*place, content, Config=self.transfer)
+        location, content = (self.bucket, self._key(name)), io.BytesIO()
+        exists = self._try_fetch(
+            name, lambda: self.client.download_fileobj(*location, content, Config=self.transfer)
         )
-        return content.getvalue() if there else None
+        return content.getvalue() if exists else None
 
     def write(self, name: str, content: bytes) -> None:
-        place = self.bucket, self._key(name)
-        with self._one_line(name):
-            self.client.upload_fileobj(io.BytesIO(content), *place, ExtraArgs=CHECKED, Config=self.transfer)
+        location = self.bucket, self._key(name)
+        with self._errors_about(name):
+            self.client.upload_fileobj(
+                io.BytesIO(content), *location, ExtraArgs=WITH_CHECKSUM, Config=self.transfer
+            )
 
     def upload(self, name: str, file: Path) -> None:
-        place = self.bucket, self._key(name)
-        with self._one_line(name):
-            self.client.upload_file(str(file), *place, ExtraArgs=CHECKED, Config=self.transfer)
+        location = self.bucket, self._key(name)
+        with self._errors_about(name):
+            self.client.upload_file(str(file), *location, ExtraArgs=WITH_CHECKSUM, Config=self.transfer)
 
     def download(self, name: str, file: Path) -> bool:
         def fetch() -> None:
-            with atomic_file(file) as beside:
-                self.client.download_file(self.bucket, self._key(name), str(beside), Config=self.transfer)
+            with atomic_file(file) as partial:
+                self.client.download_file(self.bucket, self._key(name), str(partial), Config=self.transfer)
 
-        return self._is_there(name, fetch)
+        return self._try_fetch(name, fetch)
 
     def delete(self, name: str) -> None:
-        with self._one_line(name):
+        with self._errors_about(name):
             self.client.delete_object(Bucket=self.bucket, Key=self._key(name))
 
     def discard_unfinished(self, folder: str) -> None:
-        """Abort uploads in parts; one that still runs elsewhere fails, and is tried again when due."""
+        """Abort multipart uploads; one that another process still runs fails there and is tried again."""
         for upload in list(self._pages("list_multipart_uploads", "Uploads", folder)):
-            with self._one_line(folder):
+            with self._errors_about(folder):
                 self.client.abort_multipart_upload(
                     Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
 
     def alone(self, folder: str, work: str) -> AbstractContextManager[None]:
-        """Nobody is kept out, for it does no harm: see the class."""
+        """Lock nothing (see the class)."""
         return nullcontext()
 
-    def _is_there(self, name: str, fetch: Callable[[], None]) -> bool:
-        """Fetch a content; False when there is none."""
-        with self._one_line(name):
+    def _try_fetch(self, name: str, fetch: Callable[[], None]) -> bool:
+        """Call `fetch` for the content `name`; False if it does not exist."""
+        with self._errors_about(name):
             try:
                 fetch()
             except ClientError as error:
@@ -130,7 +132,7 @@ class S3Store:
         pages = self.client.get_paginator(operation).paginate(
             Bucket=self.bucket, Prefix=self._key(f"{folder}/")
         )
-        with self._one_line(folder):
+        with self._errors_about(folder):
             for page in pages:
                 yield from page.get(entries, ())
 
@@ -141,14 +143,14 @@ class S3Store:
         return key.removeprefix(f"{self.prefix}/")
 
     @contextmanager
-    def _one_line(self, name: str) -> Iterator[None]:
-        """Turn what boto3 raises into one clear line about `name`."""
+    def _errors_about(self, name: str) -> Iterator[None]:
+        """Turn boto3's exceptions into an InputError or Unavailable about `name`."""
         try:
             yield
         except ClientError as error:
             code = _code(error)
-            if code in ONLY_THE_USER_HELPS:
-                raise InputError(f"{self.uri}/{name}: {code}; {ONLY_THE_USER_HELPS[code]}") from error
+            if code in USER_ERRORS:
+                raise InputError(f"{self.uri}/{name}: {code}; {USER_ERRORS[code]}") from error
             raise Unavailable(f"{self.uri}/{name}: answers {code}, try again later") from error
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise InputError(

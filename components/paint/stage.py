@@ -1,4 +1,4 @@
-"""Paint the pictures that the toy run trains on, so that a first run needs no download."""
+"""Paint the photographs of the toy run, so that a first run needs no download."""
 
 from pathlib import Path
 

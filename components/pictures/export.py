@@ -1,4 +1,4 @@
-"""A generator as a file that needs neither this project nor torch."""
+"""Export a generator as an ONNX file, which needs neither this project nor torch."""
 
 from pathlib import Path
 
@@ -9,7 +9,10 @@ from progan.sampling import Sampler
 
 
 def export(what: str, out: Path) -> None:
-    """Write the generator of `what` as ONNX to `out`, once onnxruntime has been seen to agree with torch."""
+    """Write the generator of `what` to the ONNX file `out`, after comparing onnxruntime with torch.
+
+    what: see `generator_of`. Raises RuntimeError if their images differ by more than onnx_file.TOLERANCE.
+    """
     if out.suffix != ".onnx":
         raise InputError(f"--onnx: {out}: a file name that ends with .onnx is expected")
     if Path(what).suffix == ".onnx":

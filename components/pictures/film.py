@@ -1,4 +1,4 @@
-"""Write a film, and show how far it is."""
+"""Write a film and show its progress."""
 
 from collections.abc import Iterator
 from pathlib import Path

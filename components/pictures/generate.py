@@ -1,4 +1,4 @@
-"""Pictures by seed and class: a sheet of them, or a file each."""
+"""Write a generator's images by seed and class, as one sheet or as single files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ from progan.files import atomic_folder
 from progan.progress import show_progress
 from progan.render import columns_for, grid, picture, png, write_png
 
-TILE = 128  # about the least side of an image on a sheet, in pixels
+TILE = 128  # about the minimum side of an image on a sheet, in pixels
 
 
 def generate(what: str, seeds: Sequence[int], label: str | None, truncation: float, out: Path) -> None:
-    """Write the images of `seeds` to the PNG file `out`, or each to a file in the folder `out`.
+    """Write the images of `seeds` as a sheet to the PNG file `out`, or as single files to the folder `out`.
 
     what: see `sampler_of`. A conditional generator makes the class `label` (its name or number), or a row
     for each when it is None.
@@ -31,7 +31,7 @@ def generate(what: str, seeds: Sequence[int], label: str | None, truncation: flo
         columns = columns_for(len(seeds), len(labels))
         write_png(out, grid(images, 8 * max(TILE, sampler.resolution), columns))
     else:
-        with atomic_folder(out) as beside:
+        with atomic_folder(out) as partial:
             for number, image in enumerate(images):
                 row, place = divmod(number, len(seeds))
                 names = sampler.classes

@@ -1,4 +1,4 @@
-"""A film of a walk through latents."""
+"""Film a walk through latents."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -26,7 +26,7 @@ def interpolate(
     fps: int,
     out: Path,
 ) -> None:
-    """Film `walks` closed walks side by side, each through its share of `seeds`, to an .mp4 or .gif file.
+    """Write a film of `walks` closed walks side by side, each through its share of `seeds`.
 
     what: see `sampler_of`. Each row of a frame shows one class, the class `label` or every one.
     """

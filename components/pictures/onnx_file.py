@@ -40,7 +40,7 @@ class Metadata:
 
 
 class _Exported(nn.Module):
-    """What `Sampler.make` computes, with the centres of all classes as constants."""
+    """`Sampler.make` as a module, with the centres of all classes as constants."""
 
     centers: Tensor
 
@@ -65,7 +65,7 @@ def write(sampler: Sampler, facts: CheckpointFacts, file: Path) -> None:
     dynamic: dict[str, Any] = {"latents": {0: torch.export.Dim("N")}, "truncation": {}}
     if sampler.classes:
         example["labels"] = torch.zeros(2, dtype=torch.int64)
-        dynamic["labels"] = {0: torch.export.Dim.AUTO}  # N again, as export finds
+        dynamic["labels"] = {0: torch.export.Dim.AUTO}  # N again; export recognises it
     program = torch.onnx.export(
         _Exported(sampler).eval(),
         kwargs=example,
@@ -87,14 +87,16 @@ def write(sampler: Sampler, facts: CheckpointFacts, file: Path) -> None:
 
 
 def check(sampler: Sampler, file: Path) -> float:
-    """The largest difference from torch's images; RuntimeError if it is more than TOLERANCE."""
-    written = OnnxSampler(file)
+    """The largest difference from torch's images; RuntimeError if it exceeds TOLERANCE."""
+    exported = OnnxSampler(file)
     largest = 0.0
     for count, truncation in ((1, 1.0), (3, 0.7)):
         latents = latents_of_seeds(range(count), sampler.latent_size)
         labels = torch.arange(count) % max(len(sampler.classes), 1)
         with torch.no_grad():
-            difference = written.make(latents, labels, truncation) - sampler.make(latents, labels, truncation)
+            difference = exported.make(latents, labels, truncation) - sampler.make(
+                latents, labels, truncation
+            )
         largest = max(largest, difference.abs().max().item())
     if not largest <= TOLERANCE:
         raise RuntimeError(f"onnxruntime's images differ from torch's by up to {largest:g}")
@@ -102,17 +104,17 @@ def check(sampler: Sampler, file: Path) -> float:
 
 
 def _session(file: Path) -> Any:
-    """`file` in onnxruntime, which else writes to Microsoft, and warns that truncation has a default."""
+    """Open `file` in onnxruntime, without telemetry and without its warning that truncation has a default."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 3  # errors only
     return onnxruntime.InferenceSession(file, options, onnxruntime.get_available_providers())
 
 
 class OnnxSampler:
-    """The generator in a file that `write` wrote, asked as a `progan.sampling.Sampler` is."""
+    """The generator in a file from `write`, with the interface of `progan.sampling.Sampler`."""
 
     def __init__(self, file: Path) -> None:
         if not file.is_file():
@@ -131,12 +133,12 @@ class OnnxSampler:
         """As `progan.sampling.Sampler.images`."""
         require_truncation(truncation)
         count = images_at_once(self.resolution)
-        for some, their in zip(latents.split(count), labels.split(count), strict=True):
-            yield to_uint8(self.make(some, their, truncation))
+        for minibatch in zip(latents.split(count), labels.split(count), strict=True):
+            yield to_uint8(self.make(*minibatch, truncation))
 
     def make(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
         """The images of one minibatch: float [n, C, R, R]."""
-        given = {"latents": latents.numpy(), "truncation": np.array(truncation, np.float32)}
+        inputs = {"latents": latents.numpy(), "truncation": np.array(truncation, np.float32)}
         if self.classes:
-            given["labels"] = labels.numpy()
-        return torch.from_numpy(self._session.run(["images"], given)[0])
+            inputs["labels"] = labels.numpy()
+        return torch.from_numpy(self._session.run(["images"], inputs)[0])

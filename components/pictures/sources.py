@@ -1,4 +1,4 @@
-"""Where generators come from: checkpoint folders, the registry, ONNX files."""
+"""Load generators from checkpoint folders, the registry or ONNX files."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from progan.sampling import Sampler, label_of, latents_of_seeds
 
 
 class AnySampler(Protocol):
-    """A `progan.sampling.Sampler`, or what answers like one."""
+    """The interface of `progan.sampling.Sampler`, which an OnnxSampler has too."""
 
     resolution: int
     latent_size: int

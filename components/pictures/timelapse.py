@@ -1,4 +1,4 @@
-"""A film of how images grow, phase by phase."""
+"""Film how images grow, phase by phase."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from progan.resolutions import phase_key
 from progan.sampling import Sampler
 from progan.video import WIDTHS, require_film
 
-LAST = 2  # times as long as each of the others the last phase is held
+LAST_HOLD = 2  # the last phase is shown this many times as long as each of the others
 
 
 def timelapse(
@@ -26,9 +26,10 @@ def timelapse(
     fps: int,
     out: Path,
 ) -> None:
-    """Film the images of `seeds` in each finished phase, one fading into the next, to an .mp4 or .gif file.
+    """Write a film of the images of `seeds` in each finished phase, each fading into the next.
 
-    what: see `phases_of`. A conditional generator shows the class `label`, or a row for each.
+    what: see `phases_of`. label: the class to show; None for all classes, one per row. out: an .mp4 or .gif
+    file. Raises InputError for other files, lengths or rates.
     """
     count = require_film(out, seconds, fps)
     phases = phases_of(what)
@@ -50,15 +51,15 @@ def _stage(
     return frame(large, width, columns_for(len(seeds), len(labels)))
 
 
-def _faded(stages: list[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    """`count` frames: each stage is held as long as it then fades into the next, the last LAST times that."""
-    spans = 2 * (len(stages) - 1) + LAST
+def _faded(stills: list[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """Yield `count` frames: each still is shown as long as its fade into the next one takes."""
+    spans = 2 * (len(stills) - 1) + LAST_HOLD
     for number in range(count):
-        stage, within = divmod(number / count * spans, 2)
-        here = stages[min(int(stage), len(stages) - 1)]
-        if stage >= len(stages) - 1 or within <= 1:
-            yield here
+        index, within = divmod(number / count * spans, 2)
+        current = stills[min(int(index), len(stills) - 1)]
+        if index >= len(stills) - 1 or within <= 1:
+            yield current
             continue
         weight = (1 - math.cos(math.pi * (within - 1))) / 2
-        there = stages[int(stage) + 1]
-        yield np.rint(here + weight * (there.astype(np.float32) - here)).astype(np.uint8)
+        following = stills[int(index) + 1]
+        yield np.rint(current + weight * (following.astype(np.float32) - current)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The network behind the score: the 2015 Inception network, or a classifier trained on the dataset."""
+"""The network that scores generators: the 2015 Inception network, or a classifier trained on the dataset."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ CLASSIFIER = "classifier.safetensors"
 
 
 def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
-    """Decide which network scores this dataset's generators, and train it where it is our own.
+    """Choose the network that scores this dataset's generators, and train it if it is a classifier.
 
     The folder `out` holds its description, whose kind is "inception" (a file was given, its digest is right),
     "classifier" (trained on the dataset's labels, beside it), "digits" (trained on the planes of MNIST-1K's
@@ -26,7 +26,7 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
     """
     measures = config.measures
     manifest = load_manifest(dataset)
-    with atomic_folder(out) as beside:
+    with atomic_folder(out) as partial:
         if measures.inception_weights is not None:
             inception.load_network(
                 Path(measures.inception_weights), measures.inception_sha256 or "", best_device()
@@ -46,30 +46,30 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
     print(f"{out}: {network.kind}{reached}")
 
 
-def resolution_looked_at(config: Config) -> int:
-    """The highest resolution of the dataset, up to 64 px: what our own network is trained on."""
+def classifier_resolution(config: Config) -> int:
+    """The resolution that the classifier is trained on: the dataset's highest, but at most 64 px."""
     return min(config.dataset.resolution, classifier.LARGEST_SIDE)
 
 
 def _train_on_digits(config: Config, dataset: Path, folder: Path) -> float:
-    """Train on single planes of stacked digits; the accuracy on those held out."""
+    """Train on single planes of stacked digits; return the accuracy on held-out ones."""
     manifest = load_manifest(dataset)
     if (manifest.channels, len(manifest.classes)) != (3, modes.MODES):
         raise InputError(
             "measures.mode_samples: modes are counted in images of the source mnistrgb; set it to null here"
         )
-    images, labels = _labelled(dataset, resolution_looked_at(config))
-    some = slice(modes.TRAINING_IMAGES)
-    return _train(config, *modes.planes(images[some], labels[some]), modes.DIGITS, folder)
+    images, labels = _labelled(dataset, classifier_resolution(config))
+    first = slice(modes.TRAINING_IMAGES)
+    return _train(config, *modes.planes(images[first], labels[first]), modes.DIGITS, folder)
 
 
 def _train_on_labels(config: Config, dataset: Path, classes: int, folder: Path) -> float:
-    """Train on the dataset's classes; the accuracy on images held out."""
-    return _train(config, *_labelled(dataset, resolution_looked_at(config)), classes, folder)
+    """Train on the dataset's classes; return the accuracy on held-out images."""
+    return _train(config, *_labelled(dataset, classifier_resolution(config)), classes, folder)
 
 
 def _labelled(dataset: Path, resolution: int) -> tuple[Tensor, Tensor]:
-    """Images, uint8 [N, C, R, R], and labels, int64 [N], of a dataset with classes."""
+    """The images, uint8 [N, C, R, R], and the labels, int64 [N], of a dataset with classes."""
     images, labels = load_images(dataset, resolution)
     assert labels is not None
     return torch.from_numpy(images), torch.from_numpy(labels)

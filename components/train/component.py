@@ -18,9 +18,9 @@ def train(
     grids: dsl.Output[dsl.Artifact],
     init: dsl.Input[dsl.Model] = None,
 ) -> None:
-    """Train one phase, going on from its newest snapshot if a pod before this one was stopped.
+    """Train one phase, from its newest snapshot if an earlier pod was interrupted.
 
-    A phase that was finished before, here or on a laptop, is taken from the results instead.
+    If the phase was finished earlier, on this cluster or elsewhere, its results are used instead.
 
     Args:
         checkpoint: What the finished phase hands on.

@@ -1,4 +1,4 @@
-"""Where a phase trains: in this process, or by torchrun in one process a GPU."""
+"""Start the training of a phase: in this process, or with torchrun in one process per GPU."""
 
 import os
 import signal
@@ -19,19 +19,19 @@ from progan.distributed import Ranks, check_shares
 from progan.errors import InputError, Interrupted
 from progan.files import read_json, write_json
 
-GRACE_SECONDS = 120  # for the ranks to save their state when they are to stop
+GRACE_SECONDS = 120  # for the ranks to save their state after a signal to stop
 
 
 @dataclass(frozen=True)
 class PhaseJob:
-    """The arguments of `train`, as they are handed to a rank in another process."""
+    """The arguments of `train`, in a form that can be passed to a rank in another process."""
 
     config: Config
     key: str
     identity: str
     dataset: Path
     init: Path | None
-    snapshots: str  # their folder, or s3:// address
+    snapshots: str  # folder or s3:// address
     checkpoint: Path
     history: Path
     grids: Path
@@ -46,14 +46,14 @@ class PhaseJob:
         dataset: Path,
         snapshots: str,
     ) -> "PhaseJob":
-        """The training of `task`, whose files lie at `paths`, by their names."""
+        """The job of `task`; `paths` are those of its inputs and outputs, by name."""
         key = str(task.key)
         init = None if config.phase(key).is_first else paths["init"]
-        made = paths["checkpoint"], paths["history"], paths["grids"]
-        return cls(config, key, identity, dataset, init, snapshots, *made)
+        outputs = paths["checkpoint"], paths["history"], paths["grids"]
+        return cls(config, key, identity, dataset, init, snapshots, *outputs)
 
     def run(self, ranks: Ranks = Ranks()) -> None:
-        """Train, as one of `ranks`."""
+        """Train as one of `ranks`."""
         train(
             self.config,
             self.key,
@@ -69,9 +69,9 @@ class PhaseJob:
 
 
 def launch(job: PhaseJob, gpus: int) -> None:
-    """Train in this process, or in one for each of several GPUs of this machine (of its CPU, if it has none).
+    """Train on `gpus` GPUs, in one process each; a machine without GPUs uses its CPU in as many processes.
 
-    Raises what a rank raises: InputError, or Interrupted with all saved.
+    Raises the InputError of a rank, or Interrupted if the training was stopped and has saved its state.
     """
     if gpus == 1:
         job.run()
@@ -80,11 +80,11 @@ def launch(job: PhaseJob, gpus: int) -> None:
 
 
 def gpus_here() -> int:
-    """As many as PROGAN_GPUS says, which a pod is given by the cluster profile; 1 where nobody says."""
-    said = os.environ.get("PROGAN_GPUS", "1")
-    if not said.isdecimal() or int(said) < 1:
-        raise InputError(f"PROGAN_GPUS={said}: a number of GPUs is expected, 1 or more")
-    return int(said)
+    """The number of GPUs in PROGAN_GPUS, which the cluster profile sets in a pod; 1 if it is not set."""
+    value = os.environ.get("PROGAN_GPUS", "1")
+    if not value.isdecimal() or int(value) < 1:
+        raise InputError(f"PROGAN_GPUS={value}: a number of GPUs is expected, 1 or more")
+    return int(value)
 
 
 def _torchrun(job: PhaseJob, gpus: int) -> None:
@@ -98,37 +98,37 @@ def _torchrun(job: PhaseJob, gpus: int) -> None:
         write_job(job, folder)
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // gpus)))
         os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(GRACE_SECONDS))
-        here = ["--standalone", "--local-addr=localhost", f"--nproc-per-node={gpus}"]
+        options = ["--standalone", "--local-addr=localhost", f"--nproc-per-node={gpus}"]
         try:
-            run(parse_args([*here, "-m", "components.train.rank", name]))
+            run(parse_args([*options, "-m", "components.train.rank", name]))
         except SignalException as stopped:
-            raise told(folder) or _cut_off(
+            raise read_error(folder) or _interrupted(
                 job, f"{stopped.sigval.name} came before its state could be saved"
             ) from None
         except ChildFailedError as failed:
-            ends = {rank: failure.exitcode for rank, failure in failed.failures.items()}
-            killed = [rank for rank, end in ends.items() if end == -signal.SIGKILL]
-            if error := told(folder):
+            failures = failed.failures.items()
+            killed = [rank for rank, failure in failures if failure.exitcode == -signal.SIGKILL]
+            if error := read_error(folder):
                 raise error from None
             if killed:
-                raise _cut_off(job, f"rank {killed[0]} was killed") from None
+                raise _interrupted(job, f"rank {killed[0]} was killed") from None
             raise
 
 
 def _check(job: PhaseJob, gpus: int) -> None:
-    """Refuse before anything starts what every rank would refuse."""
+    """Raise InputError, before any process is started, for what every rank would refuse."""
     check_shares(job.config, job.config.phase(job.key), gpus)
-    if 0 < (here := torch.cuda.device_count()) < gpus:
-        raise InputError(f"--gpus {gpus}: this machine has {here}; ask for no more")
+    if 0 < (available := torch.cuda.device_count()) < gpus:
+        raise InputError(f"--gpus {gpus}: this machine has {available}; ask for no more")
 
 
-def _cut_off(job: PhaseJob, how: str) -> Interrupted:
+def _interrupted(job: PhaseJob, how: str) -> Interrupted:
     return Interrupted(f"{job.key}: {how}; run again to go on from the newest snapshot")
 
 
 @contextmanager
 def _signals_restored() -> Iterator[None]:
-    """Put the signal handlers back that torchrun replaces."""
+    """Restore the signal handlers that torchrun replaces."""
     numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT
     before = {number: signal.getsignal(number) for number in numbers}
     try:
@@ -139,7 +139,7 @@ def _signals_restored() -> Iterator[None]:
 
 
 # ------------------------------------------------------------------------------------------------
-# What passes between the launcher and its ranks, in a folder
+# Files between the launcher and its ranks
 
 
 def write_job(job: PhaseJob, folder: Path) -> None:
@@ -154,13 +154,14 @@ def read_job(folder: Path) -> PhaseJob:
     return TypeAdapter(PhaseJob).validate_json((folder / "job.json").read_bytes())
 
 
-def tell(error: InputError | Interrupted, rank: int, folder: Path) -> None:
-    """Let the launcher know how `rank` ended."""
+def write_error(error: InputError | Interrupted, rank: int, folder: Path) -> None:
+    """Tell the launcher the error that ended `rank`."""
     write_json(folder / f"{rank}.error.json", {"type": type(error).__name__, "message": str(error)})
 
 
-def told(folder: Path) -> InputError | Interrupted | None:
-    """What the first of the ranks that told anything ended with; wrong input counts before a stop."""
-    ends = [read_json(path) for path in sorted(folder.glob("*.error.json"))]
-    ends.sort(key=lambda end: end["type"] == Interrupted.__name__)
-    return getattr(errors, ends[0]["type"])(ends[0]["message"]) if ends else None
+def read_error(folder: Path) -> InputError | Interrupted | None:
+    """The error of the lowest rank that has written one, an InputError rather than an Interrupted."""
+    errors_of_ranks = [read_json(path) for path in sorted(folder.glob("*.error.json"))]
+    errors_of_ranks.sort(key=lambda error: error["type"] == Interrupted.__name__)
+    first = next(iter(errors_of_ranks), None)
+    return None if first is None else getattr(errors, first["type"])(first["message"])

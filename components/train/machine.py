@@ -1,4 +1,4 @@
-"""What the machine says of itself while it trains."""
+"""Readings of the machine during training."""
 
 import os
 import time
@@ -15,23 +15,23 @@ GIB = 2**30
 
 
 def machine_readings(ranks: int) -> Callable[[], Readings]:
-    """A function that reads clock, device, and how busy and how full this process's GPU and CPUs are.
+    """A function that reads clock and device, and load and memory of this process's GPU and CPUs.
 
-    With several ranks the readings are the first one's.
+    With several ranks only the first one is read.
     """
     process = psutil.Process()
-    process.cpu_percent()  # from here on there is a call before
+    process.cpu_percent()  # the first call only starts the measurement
     on_gpu = torch.cuda.is_available()
 
     def read() -> Readings:
-        filled = _of_gpu(torch.cuda.device_memory_used)
+        used = _gpu_reading(torch.cuda.device_memory_used)
         return Readings(
             time=round(time.time(), 3),
             device=device_name(),
             gpus=ranks if on_gpu else 0,
             gpu_hour_price=os.environ.get(price.VARIABLE),
-            gpu_percent=_of_gpu(torch.cuda.utilization),
-            gpu_memory_gib=None if filled is None else filled / GIB,
+            gpu_percent=_gpu_reading(torch.cuda.utilization),
+            gpu_memory_gib=None if used is None else used / GIB,
             cpu_percent=process.cpu_percent(),
             memory_gib=process.memory_info().rss / GIB,
         )
@@ -39,9 +39,9 @@ def machine_readings(ranks: int) -> Callable[[], Readings]:
     return read
 
 
-def _of_gpu(read: Callable[[], int]) -> int | None:
-    """What the driver says; None without a GPU, or where it says nothing (a slice of a card does not)."""
+def _gpu_reading(read: Callable[[], int]) -> int | None:
+    """A reading of the driver; None without a GPU, or if the driver has none (as for a MIG slice)."""
     try:
         return read() if torch.cuda.is_available() else None
-    except Exception:  # whatever ails the driver's readings, training goes on without them
+    except Exception:  # training must not depend on the driver's readings
         return None

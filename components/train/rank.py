@@ -1,9 +1,9 @@
-"""What torchrun starts: one rank of a phase's training. Its argument is the folder where the job lies."""
+"""One rank of a phase's training, as torchrun starts it. Its argument is the folder with the job."""
 
 import sys
 from pathlib import Path
 
-from components.train.launch import read_job, tell
+from components.train.launch import read_job, write_error
 from progan.distributed import joined
 from progan.errors import InputError, Interrupted
 
@@ -14,7 +14,7 @@ def main() -> None:
         try:
             read_job(folder).run(ranks)
         except (InputError, Interrupted) as error:
-            tell(error, ranks.rank, folder)
+            write_error(error, ranks.rank, folder)
             sys.exit(error.exit_code)
 
 

@@ -1,4 +1,4 @@
-"""Train one phase: from the checkpoint before it to its own."""
+"""Train one phase, from the checkpoint of the phase before to its own."""
 
 import math
 import signal
@@ -29,8 +29,8 @@ from progan.snapshots import SnapshotFolder
 from progan.store import Store
 from progan.training import Hooks, PhaseTrainer
 
-CURVE_IMAGES = 256  # images on each side of the SWD that is measured during training
-PICTURE_PIXELS, PICTURE_IMAGES = 512, 64  # about how wide pictures over training are; at most so many images
+CURVE_IMAGES = 256  # real and generated images each, for the SWD during training
+PICTURE_PIXELS, PICTURE_IMAGES = 512, 64  # approximate width of a picture, and most images on it
 
 
 def train(
@@ -45,13 +45,13 @@ def train(
     grids: Path,
     ranks: Ranks = Ranks(),
 ) -> None:
-    """Train the phase `key` from the checkpoint `init`, or on from its newest snapshot if there is one.
+    """Train the phase `key` from the checkpoint `init`, or from its newest snapshot if there is one.
 
-    Writes the folder `checkpoint` and pictures over training, `<kimg>.png` in the folder `grids` (both
-    the same bytes for the same inputs on the same machine), and the CSV file `history`, which also holds
-    times and what the machine said of itself. Raises Interrupted, with all saved, on SIGTERM or SIGINT,
-    and Unavailable when it cannot be known whether there are snapshots.
-    Of several ranks, all of which call this, the first alone measures and writes.
+    Writes the folder `checkpoint`, pictures over training, `<kimg>.png` in the folder `grids` (both have the
+    same bytes for the same inputs on the same machine), and the CSV file `history`, which also contains times
+    and readings of the machine. Raises Interrupted, after saving the state, on SIGTERM or SIGINT, and
+    Unavailable if the store of the snapshots does not answer.
+    All ranks call this; only the first one measures and writes.
     """
     phase = config.phase(key)
     manifest = load_manifest(dataset)
@@ -63,7 +63,7 @@ def train(
     if not ranks.is_first:
         _follow(trainer, folder)
         return
-    measure, picture = _swd_against(images, labels, config), _picture_of(phase.resolution, config)
+    measure, picture = _swd_measure(images, labels, config), _picture_renderer(phase.resolution, config)
     with snapshots.alone(folder.name, f"is training {key}"):
         with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
             trainer.train(folder, Hooks(advance, measure, stopped, picture, machine_readings(ranks.size)))
@@ -75,22 +75,22 @@ def train(
 
 
 def _follow(trainer: PhaseTrainer, snapshots: SnapshotFolder) -> None:
-    """Train as a rank that is not the first."""
+    """Train as a rank other than the first."""
     with _stop_signals() as stopped:
         trainer.train(snapshots, Hooks(lambda done, total: None, lambda generator, alpha: math.nan, stopped))
 
 
-def _swd_against(
+def _swd_measure(
     images: np.ndarray, labels: np.ndarray | None, config: Config
 ) -> Callable[[Generator, Tensor | None], float]:
-    """A function that measures a generator against the first of the real `images` (uint8 [N, C, R, R]).
+    """A function that measures the SWD of a generator to the first of the real `images`, uint8 [N, C, R, R].
 
-    A conditional generator is asked for images of the same labels (int64 [N]).
+    A conditional generator makes images of the same labels, int64 [N].
     """
     count = min(CURVE_IMAGES, len(images))
     seed = config.training.seed
-    wanted = None if labels is None else torch.from_numpy(labels[:count])
-    inputs = seeded_inputs(count, config.network, seed, wanted)
+    first_labels = None if labels is None else torch.from_numpy(labels[:count])
+    inputs = seeded_inputs(count, config.network, seed, first_labels)
     reals: list[swd.Descriptors] = []
 
     def measure(generator: Generator, alpha: Tensor | None) -> float:
@@ -102,10 +102,10 @@ def _swd_against(
     return measure
 
 
-def _picture_of(resolution: int, config: Config) -> Callable[[Generator, Tensor | None], bytes]:
-    """A function that draws, as a PNG, what a generator makes of the same latents in every phase.
+def _picture_renderer(resolution: int, config: Config) -> Callable[[Generator, Tensor | None], bytes]:
+    """A function that renders a PNG of a generator's images, of the same latents in every phase.
 
-    A conditional generator draws a row of each class.
+    A conditional generator makes one row per class.
     """
     columns, classes = images_across(resolution, PICTURE_PIXELS), config.network.label_size
     labels = torch.arange(PICTURE_IMAGES) // columns % classes if classes else None
@@ -118,14 +118,14 @@ def _picture_of(resolution: int, config: Config) -> Callable[[Generator, Tensor 
 
 
 def _write_pictures(folder: Path, pictures: dict[str, bytes]) -> None:
-    with atomic_folder(folder) as beside:
+    with atomic_folder(folder) as partial:
         for kimg, content in pictures.items():
-            (beside / f"{kimg}.png").write_bytes(content)
+            (partial / f"{kimg}.png").write_bytes(content)
 
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Ask the loop to save and stop, at its next iteration, when SIGTERM or SIGINT comes."""
+    """Yield a function that tells whether SIGTERM or SIGINT has arrived, so that training stops."""
     received: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> None:

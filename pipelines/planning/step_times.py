@@ -251,7 +251,7 @@ def other(
         return None
     pixels = images * config.dataset.resolution**2
     if stage == "score-network":
-        pixels = _trained_on(config, images) * resolution_looked_at(config) ** 2
+        pixels = _trained_on(config, images) * classifier_resolution(config) ** 2
     seconds, basis = 0.0, "measured"
     if stage in times.images_per_second:
         seconds += images / times.images_per_second[stage]

@@ -158,10 +158,10 @@ def test_a_job_reaches_its_ranks_as_it_is(job, tmp_path):
 
 
 def test_wrong_input_counts_before_a_stop(tmp_path):
-    assert launch.told(tmp_path) is None
-    launch.tell(Interrupted("stopped"), 0, tmp_path)
-    assert isinstance(launch.told(tmp_path), Interrupted)
-    launch.tell(InputError("no space left"), 1, tmp_path)
-    told = launch.told(tmp_path)
+    assert launch.read_error(tmp_path) is None
+    launch.write_error(Interrupted("stopped"), 0, tmp_path)
+    assert isinstance(launch.read_error(tmp_path), Interrupted)
+    launch.write_error(InputError("no space left"), 1, tmp_path)
+    told = launch.read_error(tmp_path)
     assert isinstance(told, InputError)
     assert str(told) == "no space left"
