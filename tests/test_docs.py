@@ -1,4 +1,4 @@
-"""The pages keep their word: links lead somewhere, command lines are understood, pictures are small."""
+"""Links lead somewhere, commands exist with their options, variables are explained, pictures are small."""
 
 import re
 import shlex
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import typer
-import yaml
 
 from pipelines import cli
 from progan import presets
@@ -119,15 +118,6 @@ def test_the_map_shows_every_room():
     names = {parts[0] for parts in folders if parts and not parts[0].startswith(".")}
     names |= {parts[1] for parts in folders if parts[:1] == ("components",) and len(parts) > 1}
     assert {name for name in names if not re.search(rf"`{name}/?`", rooms)} == set()
-
-
-def test_every_parameter_is_explained():
-    told = set(re.findall(r"\w+", " ".join(re.findall("`(.*?)`", (ROOT / "docs/params.md").read_text()))))
-    sections = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for name in ("paint", "phases"):
-        sections[name] = next(iter(sections[name].values()))
-    keys = {key for section in sections.values() for key in section}
-    assert (keys | sections.keys()) - told == set()
 
 
 def test_every_environment_variable_is_explained():
