@@ -36,7 +36,7 @@ def generate(what: str, seeds: Sequence[int], label: str | None, truncation: flo
                 row, place = divmod(number, len(seeds))
                 names = sampler.classes
                 kind = f"{names[labels[row]]}-" if names else ""
-                (beside / f"{kind}seed{seeds[place]:04d}.png").write_bytes(png(picture(image)))
+                (partial / f"{kind}seed{seeds[place]:04d}.png").write_bytes(png(picture(image)))
     print(f"{out}: {len(images)} {'images' if sheet else 'files'} of {what}")
 
 

@@ -21,7 +21,7 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
     """Choose the network that scores this dataset's generators, and train it if it is a classifier.
 
     The folder `out` holds its description, whose kind is "inception" (a file was given, its digest is right),
-    "classifier" (trained on the dataset's labels, beside it), "digits" (trained on the planes of MNIST-1K's
+    "classifier" (trained on the dataset's labels, partial it), "digits" (trained on the planes of MNIST-1K's
     images, where modes are counted) or "none" (neither file nor labels).
     """
     measures = config.measures
@@ -33,15 +33,15 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
             )
             network = ScoreNetwork("inception", sha256=measures.inception_sha256)
         elif measures.mode_samples is not None:
-            network = ScoreNetwork("digits", accuracy=_train_on_digits(config, dataset, beside))
+            network = ScoreNetwork("digits", accuracy=_train_on_digits(config, dataset, partial))
         elif not manifest.classes:
             why = "the dataset has no labels and measures.inception_weights is null"
             network = ScoreNetwork("none", why=why)
         else:
             names = tuple(label.name for label in manifest.classes)
-            accuracy = _train_on_labels(config, dataset, len(names), beside)
+            accuracy = _train_on_labels(config, dataset, len(names), partial)
             network = ScoreNetwork("classifier", accuracy=accuracy, classes=names)
-        network.write(beside)
+        network.write(partial)
     reached = "" if network.accuracy is None else f", accuracy {network.accuracy:.1%}"
     print(f"{out}: {network.kind}{reached}")
 

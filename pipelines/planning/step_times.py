@@ -8,7 +8,6 @@ from pathlib import Path
 
 import yaml
 
-from components.score_network.stage import resolution_looked_at
 from progan.checkpoints import read_checkpoint
 from progan.config import Config, NetworkConfig, validated
 from progan.cost import iteration_flops
