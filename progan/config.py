@@ -55,7 +55,7 @@ class PaintConfig(Checked):
 class WarmStart(Checked):
     """The checkpoint that the first phase starts from: that of the phase below it, of a registered version.
 
-    `progan retrain --from` writes it: docs/plan.md. `warm_start: {}` trains from scratch.
+    `progan start-from-champion` writes it: docs/plan.md. `warm_start: {}` trains from scratch.
     """
 
     model: Annotated[str, "name of the registered model"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from components.score_network.stage import classifier_resolution
 from progan.checkpoints import read_checkpoint
 from progan.config import Config, NetworkConfig, validated
 from progan.cost import iteration_flops
@@ -235,7 +236,7 @@ def _guessed(device: str, minibatch: int, flops: float, resolution: int) -> tupl
 def other(
     stage: str, config: Config, key: str | None, images: int | None, machine: Machine
 ) -> Estimate | None:
-    """How long a stage works that is no training; None when that depends on how many photographs there are.
+    """How long a stage works that is no training; None if that is not known, or depends on photographs that nobody counted.
 
     key: the phase that is evaluated. images: in the dataset.
     """
@@ -246,7 +247,7 @@ def other(
         return Estimate(Range.around(times.guessed_seconds[stage], times.spread), "guessed")
     if stage == "evaluate" and key:
         return _evaluation(config, config.phase(key).resolution, machine)
-    if images is None:
+    if images is None or stage not in {*times.images_per_second, *times.megapixels_per_second}:
         return None
     pixels = images * config.dataset.resolution**2
     if stage == "score-network":
