@@ -1,7 +1,7 @@
-"""The identity of a task: the hash of all that decides its result, and nothing of where it runs.
+"""The identity of a task: the hash of everything that decides its result, and of nothing else.
 
-That is its parameters, the digests of what it reads, and RESULTS_VERSION. A parameter at the value that means
-"as before" does not enter it (progan/config.py), so that a new parameter has nothing done again.
+These are its parameters, the digests of its inputs, and RESULTS_VERSION. Where the task runs is no part of
+it, nor is a parameter at its neutral value (progan/config.py): adding one causes nothing to run again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ Digests = Mapping[str, str]  # of files and folders, by their paths below the pr
 
 
 def identity(config: Config, task: Task, digests: Digests) -> str | None:
-    """The identity of `task`; None while the digest of something that it reads is not known."""
+    """The identity of `task`; None while the digest of an input is unknown."""
     if any(file.path not in digests for file in task.inputs):
         return None
     facts = {
@@ -31,27 +31,26 @@ def identity(config: Config, task: Task, digests: Digests) -> str | None:
 
 
 def digests_of_dataset(folder: str, manifest: Manifest) -> dict[str, str]:
-    """The digests of a built dataset whose `folder` is this path: of all of it, and of each resolution.
+    """The digests of the dataset at the path `folder`: of the whole, of each resolution, of its manifest.
 
-    Its manifest says nothing else that decides a result, so that a dataset with more resolutions has no phase
-    trained again.
+    The manifest itself counts by its format alone: what it says of a resolution, that digest covers, and a
+    resolution that is added causes no phase to be trained again.
     """
     levels = {f"{folder}/{key}": level.digest for key, level in manifest.levels.items()}
     return {folder: manifest.digest, f"{folder}/{MANIFEST_NAME}": digest_of(manifest.format), **levels}
 
 
 def digest_of_files(files: Digests) -> str:
-    """What tasks that read an output go by, of the digests of its files by their names.
+    """The digest of an output, from those of its files.
 
-    A checkpoint is its networks, which are the same on every machine that trained the same; what
-    checkpoint.json says besides is not.
+    A checkpoint counts by its networks alone: checkpoint.json also names the machine's software.
     """
     networks = [digest for name, digest in files.items() if Path(name).name == NETWORKS]
     return networks[0] if networks else digest_of(files)
 
 
 def digest_of_path(path: Path) -> str:
-    """The same, of a file or folder that lies here; a checkpoint's as its facts say it."""
+    """The digest of an output at `path`; of a checkpoint, as its facts give it."""
     if (path / FACTS).exists():
         return read_checkpoint(path, needed=()).digest
     return digest_of_files(
@@ -65,13 +64,13 @@ def files_below(path: Path) -> list[Path]:
 
 
 # ------------------------------------------------------------------------------------------------
-# What has to be known before there are inputs
+# Names that must be known before the inputs exist
 
 
 def dataset_name(config: Config, photographs: str) -> str:
-    """What a dataset is called where several are kept, so that none is taken for another.
+    """The folder of a dataset among others, by source and identity.
 
-    photographs: a digest of them; empty where none is known.
+    photographs: their digest; empty if unknown.
     """
     task = stages.task(config, "build-dataset")
     name = identity(config, task, {file.path: photographs for file in task.inputs})
@@ -86,10 +85,10 @@ def state_of(config: Config) -> str:
 
 
 def cache_key(config: Config, task: Task, dataset_digest: str, results: str) -> str:
-    """What Kubeflow's cache knows a task by: the parameters of all tasks that it comes from, and the dataset.
+    """The key of a task in Kubeflow's cache: the parameters of all tasks before it, and the dataset.
 
-    results: where they are kept besides. What comes from the cache is not kept again, and so is not found at
-    another address.
+    results: the address of the results. A task that the cache answers stores nothing there, so another
+    address needs another key.
     """
     lineage = [*_after_the_dataset(config, task), task]
     names = sorted({name for each in lineage for name in each.params})
@@ -99,7 +98,7 @@ def cache_key(config: Config, task: Task, dataset_digest: str, results: str) -> 
 
 
 def _after_the_dataset(config: Config, task: Task) -> Iterable[Task]:
-    """The ancestors of `task` without those that the dataset's digest stands for."""
+    """The ancestors of `task`, except the dataset and its own, which the dataset's digest covers."""
     every = stages.tasks(config)
     dataset = stages.task(config, "build-dataset")
     made_by = {dataset.name, *(each.name for each in stages.ancestors(dataset, every))}

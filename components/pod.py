@@ -1,4 +1,4 @@
-"""A task in a pod: its files in a folder of their own, laid out as in a checkout, and what it keeps."""
+"""A task in a pod: it works in a temporary folder that is laid out like a checkout."""
 
 import shutil
 from functools import cached_property
@@ -57,20 +57,20 @@ class Pod:
 
     @cached_property
     def manifest(self) -> Manifest | None:
-        """That of the dataset; None where there is none yet."""
+        """The dataset's manifest; None if there is no dataset yet."""
         if self.dataset_digest:
             return expected_manifest(self.dataset_uri, self.dataset_digest)
         return find_manifest(self.dataset_uri)
 
     def bring(self) -> bool:
-        """Take the outputs from the results; False when nobody has done the task yet."""
+        """Take the outputs from the results; False if there is no result yet."""
         found = self.results.bring(self.task, self.identity, self.root)
         if found:
             print(f"{self.task.title}: was done before, taken from {self.results.uri}")
         return found
 
     def bring_inputs(self) -> None:
-        """Lay out what the task reads, as far as the run has come."""
+        """Bring the inputs of the task from the results, as far as the run has produced them."""
         if self.manifest:
             write_json(self.paths["dataset"] / MANIFEST_NAME, self.manifest.to_json())
             for each in trace(self.config, self.manifest, self.results):
@@ -90,11 +90,11 @@ class Pod:
         return fetch_level(self.dataset_uri, self.dataset_digest, resolution)
 
     def keep(self) -> None:
-        """Keep what the task made."""
+        """Store the outputs in the results."""
         self.results.keep(self.task, self.identity, self.root)
 
     def hand_on(self, **outputs: Any) -> None:
-        """Let Kubeflow's artifacts be the outputs of these names."""
+        """Move the outputs of these names to Kubeflow's artifacts."""
         for name, artifact in outputs.items():
             to = Path(artifact.path)
             to.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The receipt of a task: written last beside its outputs, it says what they are. No receipt, no result."""
+"""Receipts: written last beside a task's outputs, a receipt says what they are. No receipt, no result."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from progan.typed_json import from_json
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one task made."""
+    """The outputs of one task."""
 
     task: str  # its name
     identity: str
@@ -27,7 +27,7 @@ class Receipt:
     files: dict[str, str]  # SHA-256 of every file of the outputs, by its path there
 
     def files_of(self, output: str) -> dict[str, str]:
-        """Those of one output, which is a file itself or a folder."""
+        """The files of one output, which is a file or a folder."""
         return {
             path: digest
             for path, digest in self.files.items()
@@ -36,7 +36,7 @@ class Receipt:
 
     @property
     def digests(self) -> dict[str, str]:
-        """What tasks that read the outputs go by, by their paths."""
+        """The digest of each output, by its path, as it enters the identities of tasks that read it."""
         return {
             output: digest_of_files(
                 {relpath(path, output): digest for path, digest in self.files_of(output).items()}
@@ -46,7 +46,7 @@ class Receipt:
 
     @classmethod
     def of(cls, task: Task, identity: str, root: Path) -> "Receipt":
-        """The receipt of outputs that lie below `root`."""
+        """The receipt of the outputs below `root`."""
         outputs = tuple(file.path for file in task.outputs)
         files = {
             file.relative_to(root).as_posix(): sha256_file(file)
@@ -57,7 +57,7 @@ class Receipt:
 
     @classmethod
     def parse(cls, content: bytes, where: str) -> "Receipt":
-        """What stands in a receipt; InputError when it is none."""
+        """The receipt that `content` holds; InputError if it is none. where: its address, for the error."""
         try:
             return from_json(cls, json.loads(content))
         except ValueError:
@@ -69,12 +69,12 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The receipts that lie below `root`."""
+    """A project's folder as a source of results."""
 
     root: Path
 
     def receipt(self, task: Task, identity: str) -> Receipt | None:
-        """That of the task with this identity; None when its result is not there."""
+        """The receipt of the task with this identity; None if its result is not here."""
         file = self.root / str(task.receipt)
         receipt = Receipt.parse(file.read_bytes(), str(file)) if file.exists() else None
         return receipt if receipt and receipt.identity == identity else None
@@ -82,9 +82,9 @@ class Workspace:
 
 @contextmanager
 def recorded(config: Config, task: Task, **given: Path) -> Iterator[tuple[str, dict[str, Path]]]:
-    """Write the receipt of `task`, which is done in this folder, when what is done inside has ended well.
+    """Do `task` in the current folder: its receipt is written when the block ends without an error.
 
-    Yields its identity and the paths of its files, by their names. given: those of inputs that lie elsewhere.
+    Yields its identity and the paths of its files by name. given: the paths of inputs that lie elsewhere.
     """
     paths, file = task.paths() | given, Path(str(task.receipt))
     identity = identity_here(config, task, paths)
@@ -96,9 +96,9 @@ def recorded(config: Config, task: Task, **given: Path) -> Iterator[tuple[str, d
 def identity_here(
     config: Config, task: Task, paths: Mapping[str, Path], manifest: Manifest | None = None
 ) -> str:
-    """The identity of `task`, whose inputs lie at `paths`, by their names; InputError when one is missing.
+    """The identity of `task` with the inputs at `paths`, by their names; InputError if one is missing.
 
-    manifest: that of the dataset, if it does not lie there.
+    manifest: the dataset's, if the dataset does not lie there.
     """
     digests: dict[str, str] = {}
     for file in task.inputs:

@@ -1,12 +1,12 @@
-"""What tasks made, kept where later tasks, later runs and `progan collect` find it: a folder, or S3.
+"""The results of tasks: a cache in a folder or on S3 that pods, laptops and `progan collect` share.
 
-Whatever decides a task's result is in its identity, so that what was made once, on a laptop or in a pod, is
-found again and is not paid for twice. What every run does anew is kept by the run:
+The identity of a task covers everything that decides its result, so a result that was made once, on a laptop
+or in a pod, is never made again. The tasks that every run repeats are stored under the run:
 
     train/r0008-<identity>/checkpoints/r0008/networks.safetensors …  history/r0008.csv  receipt.json
     runs/<run>/run.json  verdict.json  report/report.html …  receipts/gate.json …
 
-The receipt is written last: without it there is nothing yet.
+The receipt is written last. No receipt, no result.
 """
 
 from collections.abc import Collection, Iterator
@@ -29,24 +29,24 @@ from progan.store import Store
 
 
 class Source(Protocol):
-    """Where results may be found: the results at an address, or a checkout."""
+    """A source of results: the cache at an address, or a checkout."""
 
     def receipt(self, task: Task, identity: str) -> Receipt | None:
-        """That of the task with this identity; None when its result is not there."""
+        """The receipt of the task with this identity; None if the source does not have its result."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What is known of a task that is run once."""
+    """What a sequence of sources has of one task."""
 
     task: Task
-    identity: str | None  # None where the result of a task before it is nowhere
+    identity: str | None  # None if no source has the result of a task before it
     receipt: Receipt | None
-    source: Source | None  # the one that has it
+    source: Source | None  # the first that has the result
 
 
 def trace(config: Config, manifest: Manifest, *sources: Source) -> Iterator[Trace]:
-    """The tasks that are run once, in order, each with its result if one of `sources` has it."""
+    """The tasks of `run: once`, in order, each with its receipt if one of `sources` has its result."""
     every = stages.tasks(config)
     digests = dict(digests_of_dataset(stages.task(config, "build-dataset").outputs[0].path, manifest))
     for task in every:
@@ -60,7 +60,7 @@ def trace(config: Config, manifest: Manifest, *sources: Source) -> Iterator[Trac
 
 @dataclass(frozen=True)
 class Results:
-    """The results that are kept at `uri`. A task that every run does has the run's name as its identity."""
+    """The results at `uri`. The identity of a task of `run: always` is the name of the run."""
 
     uri: str
 
@@ -74,7 +74,7 @@ class Results:
         return None if content is None else Receipt.parse(content, f"{self.uri}/{name}")
 
     def keep(self, task: Task, identity: str, root: Path) -> None:
-        """Keep the outputs of `task` that lie below `root`."""
+        """Store the outputs of `task` below `root`, and their receipt last."""
         folder, receipt = _folder(task, identity), Receipt.of(task, identity, root)
         self.store.delete(_receipt(task, identity))
         for path in receipt.files:
@@ -82,11 +82,11 @@ class Results:
         self.store.write(_receipt(task, identity), receipt.content())
 
     def bring(self, task: Task, identity: str, root: Path, only: Collection[str] | None = None) -> bool:
-        """Lay the outputs and the receipt out below `root`; False when they are not kept.
+        """Write the outputs and the receipt of `task` below `root`; False if there is no result.
 
-        What lies there already is not fetched again. Raises InputError when what is kept is damaged.
+        Outputs that are there already are not fetched again. Raises InputError if a stored file is damaged.
 
-        only: paths of those outputs that are wanted.
+        only: the paths of the outputs to bring; None for all, with the receipt.
         """
         receipt = self.receipt(task, identity)
         if receipt is None:
@@ -123,11 +123,11 @@ class Results:
 
 
 class _DamagedError(Exception):
-    """A file that is kept is not the one that its receipt names."""
+    """A stored file is not the one that its receipt names."""
 
 
 def _folder(task: Task, identity: str) -> str:
-    """Where the outputs of a task lie; a prefix of the identity tells enough."""
+    """The folder of a task's outputs, by a prefix of its identity."""
     if task.run == "always":
         return f"runs/{identity}"
     return f"{task.stage}/{'' if task.key is None else f'{task.key}-'}{identity[:16]}"

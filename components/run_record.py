@@ -1,4 +1,4 @@
-"""run.json: what a run on a cluster is of, and how it stands."""
+"""run.json: the parameters, the dataset and the state of a run on a cluster."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ RUNNING = "RUNNING"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run keeps of itself in the results."""
+    """The record of a run in the results."""
 
     state: str  # in Kubeflow's words
     error: str
@@ -30,7 +30,7 @@ class RunRecord:
 
     @classmethod
     def read(cls, results: str, run: str) -> "RunRecord | None":
-        """That of the run; None when it has kept none. Raises InputError when it is damaged."""
+        """The record of the run; None if there is none. Raises InputError if it is damaged."""
         content = open_store(results).read(_name(run))
         try:
             return None if content is None else from_json(cls, json.loads(content))

@@ -1,7 +1,7 @@
 """The tasks of a run, as dvc.yaml declares their stages.
 
-Kubeflow's pipeline, plans, the results that machines share and the layout of a run's files all follow from
-what is read here. A task is a stage, of one phase where the stage has phases: train@r0008.
+Kubeflow's pipeline, the plans, the shared results and the layout of a run's files are derived from them. A
+task is a stage, of one phase if the stage has phases: train@r0008.
 """
 
 import re
@@ -30,7 +30,7 @@ class File:
 
     name: str
     path: str
-    whole: str  # the path of the output that it is, or is a part of: a stage is handed all of it
+    whole: str  # the path of the output that contains it, which is what stages get
 
     def holds(self, path: str) -> bool:
         """Whether `path` is this one or lies in it."""
@@ -43,10 +43,10 @@ class File:
 
 @dataclass(frozen=True)
 class Task:
-    """One thing that a run does."""
+    """A stage of a run, of one phase or other key if it has such."""
 
     stage: str
-    key: str | None  # the phase, or what else the stage is repeated for
+    key: str | None  # the item of `foreach`, such as the phase
     params: tuple[str, ...]  # names of the values in params.yaml that decide the result
     versioned: bool  # whether RESULTS_VERSION decides it too
     inputs: tuple[File, ...]
@@ -66,7 +66,7 @@ class Task:
         return self.name.replace("@", " ")
 
     def paths(self, root: Path = Path()) -> dict[str, Path]:
-        """What it reads and makes below `root`, by name; of several outputs of one name their folder."""
+        """The inputs and outputs below `root`, by name; for several of one name, their common folder."""
         paths_by_name = defaultdict(set)
         for file in (*self.inputs, *self.outputs):
             paths_by_name[file.name].add(file.whole)
@@ -87,7 +87,7 @@ def tasks(config: Config) -> tuple[Task, ...]:
 
 
 def task(config: Config, stage: str, key: str | None = None) -> Task:
-    """One of them. Raises InputError when params.yaml has no such task."""
+    """One task of a run. Raises InputError if params.yaml has no such task."""
     of_stage = [task for task in tasks(config) if task.stage == stage]
     for each in of_stage:
         if each.key == key:
@@ -102,7 +102,7 @@ def before(task: Task, all_tasks: Iterable[Task]) -> tuple[Task, ...]:
 
 
 def ancestors(task: Task, all_tasks: tuple[Task, ...]) -> tuple[Task, ...]:
-    """The tasks on which `task` depends, by way of others too, in the order of `all_tasks`."""
+    """The tasks on which `task` depends, directly or not, in the order of `all_tasks`."""
     found: set[str] = set()
     for other in reversed(all_tasks):
         if task.reads(other) or any(each.reads(other) for each in all_tasks if each.name in found):
@@ -116,14 +116,14 @@ def ancestors(task: Task, all_tasks: tuple[Task, ...]) -> tuple[Task, ...]:
 
 @cache
 def _declared() -> dict[str, Any]:
-    """The stages of the dvc.yaml that belongs to this code: beside it, or where its installation put it."""
+    """The stages in the dvc.yaml of this code: in the checkout, or where the installation put it."""
     beside, installed = Path(__file__).parents[1] / NAME, Path(sys.prefix) / "share/progan" / NAME
     return yaml.safe_load((beside if beside.exists() else installed).read_text())["stages"]
 
 
 @dataclass(frozen=True)
 class _Values:
-    """What the ${…} of one task stand for."""
+    """The values of the ${…} in one task."""
 
     config: Config
     key: str | None
@@ -142,7 +142,7 @@ class _Values:
 
 
 def _items(declared: Mapping[str, Any], config: Config) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
-    """What a stage is repeated for: keys and their values; None alone where it is not repeated."""
+    """The keys and values of `foreach`; (None, {}) alone for a stage without it."""
     if "foreach" not in declared:
         yield None, {}
         return
@@ -172,7 +172,7 @@ def _task(
 
 
 def _input(text: str, values: _Values, made: list[File]) -> File:
-    """Called by the parameter that names it, else as the task that makes it or holds it calls it."""
+    """The name is that of the parameter that gives the path, else that of the output that contains it."""
     path = values.fill(text)
     maker = next((file for file in made if file.holds(path)), None)
     whole = maker.path if maker else path

@@ -236,7 +236,7 @@ def _guessed(device: str, minibatch: int, flops: float, resolution: int) -> tupl
 def other(
     stage: str, config: Config, key: str | None, images: int | None, machine: Machine
 ) -> Estimate | None:
-    """How long a stage works that is no training; None if that is not known, or depends on photographs that nobody counted.
+    """How long a stage works that is no training; None if nobody knows, or nobody counted the photographs.
 
     key: the phase that is evaluated. images: in the dataset.
     """
