@@ -194,7 +194,7 @@ def test_metrics_are_numbers_alone(page):
 
 def test_what_an_older_version_measured_is_one_line(page):
     write_json(Path("evaluation/r0004.json"), {"phase": "r0004", "swd": {"average": 51.0}})
-    with pytest.raises(InputError, match="evaluation/r0004.json: resolution: field required; .* older"):
+    with pytest.raises(InputError, match="evaluation/r0004.json: swd: unknown; .* older"):
         page()
     assert not Path("report").exists()
 

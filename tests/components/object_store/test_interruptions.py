@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components import stages
 from components.object_store import open_store
+from components.receipts import identity_here
 from components.train import stage
 from progan import config
 from progan.dataset.build import build
@@ -51,8 +53,10 @@ def project(request, tmp_path, small_params, photographs, monkeypatch):
 
 def train_phase(key, snapshots, out):
     init = Path("checkpoints/r0004") if key == "r0008" else None
-    files = snapshots, out, Path(f"{key}.csv"), Path(f"{key} grids")
-    stage.train(config.load(), key, "identity", Path("data/multires"), init, *files)
+    files, loaded = (snapshots, out, Path(f"{key}.csv"), Path(f"{key} grids")), config.load()
+    task = stages.task(loaded, "train", key)
+    identity = identity_here(loaded, task, task.paths())
+    stage.train(loaded, key, identity, Path("data/multires"), init, *files)
 
 
 @pytest.fixture
