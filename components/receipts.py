@@ -108,7 +108,8 @@ def identity_here(
         elif file.path not in digests and lies_at.exists():
             digests[file.path] = digest_of_path(lies_at)
         if file.path not in digests:
-            raise InputError(f"{lies_at}: holds no {file.path}; run the stage that makes it (dvc repro)")
+            missing = f"has no {Path(file.path).name}" if lies_at.exists() else "no such file"
+            raise InputError(f"{lies_at}: {missing}; run the stage that makes it (dvc repro)")
     name = identity(config, task, digests)
     assert name is not None
     return name

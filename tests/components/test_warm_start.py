@@ -180,9 +180,7 @@ def test_what_the_registry_has_not(champion, tmp_path, change, told):
 
 def test_what_cannot_be_started_from(champion):
     loaded = config.parse(champion, "")
-    with pytest.raises(
-        InputError, match="r0016: no phase of params.yaml comes after it; give one of r00"
-    ):
+    with pytest.raises(InputError, match="r0016: no phase of params.yaml comes after it; give one of r00"):
         start_from_champion(champion, loaded, "r0016")
     with pytest.raises(InputError, match="version 1: keeps no checkpoint of r0008 in MLflow; choose another"):
         start_from_champion(champion, loaded, "r0008")

@@ -64,7 +64,7 @@ def test_phases_and_datasets_that_are_not_there(new_project, photographs):
     )
     loaded = config.load(project.root / "params.yaml")
     build(loaded.dataset, project.root / "data/multires", workers=1)
-    assert "checkpoints/r0004/checkpoint.json: no such file" in error_of(
+    assert "checkpoints/r0004: no such file; run the stage that makes it" in error_of(
         project.run("progan", "train", "r0008")
     )
     shard = next((project.root / "data/multires/r0004").glob("*.parquet"))

@@ -61,7 +61,7 @@ def test_the_journey(new_project):
     failed = project.run("dvc", "repro")
     assert failed.returncode == 0, failed.stdout + failed.stderr
     assert "FAILED, nothing will be registered" in failed.stdout
-    assert "train" not in failed.stdout
+    assert "progan train" not in failed.stdout
     assert read_json(project.root / "registration.json")["version"] is None
     assert "nothing: the gate failed" in project.run("progan", "summary").stdout
     assert "Failed" in (project.root / "report/report.html").read_text()

@@ -130,7 +130,7 @@ def test_what_can_be_wrong(new_project, service, tmp_path, monkeypatch):
         return str(done.exception)
 
     here = ("--host", service.url)
-    assert "would fail on a cluster: 1 found" in told(*here, "--image", "progan:latest")
+    assert "on a cluster: image: progan:latest has no digest" in told(*here, "--image", "progan:latest")
     assert service.requests == []
     assert "http://127.0.0.1:9: " in told("--host", "http://127.0.0.1:9", error=Unavailable)
     assert "an address is expected that begins with http" in told("--host", "kubeflow")

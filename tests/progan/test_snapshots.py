@@ -65,7 +65,7 @@ def test_a_snapshot_without_its_pointer_still_counts(folder, files):
     assert folder.read()[1] == {"images_shown": 16}
 
 
-def test_other_fingerprints_are_not_read(folder, tmp_path):
+def test_other_identitys_are_not_read(folder, tmp_path):
     folder.write(8, tensors(8), {"images_shown": 8})
     assert SnapshotFolder(FolderStore(tmp_path), "r0008", "fedcba9876543210-and-more").read() is None
 
@@ -83,11 +83,11 @@ class Away(FolderStore):
 
 def test_a_store_that_is_away_costs_a_warning_and_the_snapshot_before_stays(tmp_path, capsys):
     store = Away(tmp_path)
-    folder = SnapshotFolder(store, "r0008", "fingerprint")
+    folder = SnapshotFolder(store, "r0008", "identity")
     assert folder.write(8, tensors(8), {"images_shown": 8}) is True
     store.away = True
     assert folder.write(16, tensors(16), {"images_shown": 16}) is False
-    told = r"warning: r0008-fingerprint/000000000016-\w+\.safetensors: does not answer, .*; training goes on"
+    told = r"warning: r0008-identity/000000000016-\w+\.safetensors: does not answer, .*; training goes on"
     assert re.match(told, capsys.readouterr().err)
     assert folder.read()[1] == {"images_shown": 8}
     store.away = False

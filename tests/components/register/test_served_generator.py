@@ -106,9 +106,9 @@ def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch)
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
     made = run_gate_and_register(run)
-    assert made["version"] == "1"
+    assert made.version == "1"
     row = f"select run_id from model_versions where name = '{run.register.model}' and version = 1"
-    assert in_database(tracking.database, row) == [(made["run"],)]
+    assert in_database(tracking.database, row) == [(made.run,)]
     stored = tracking.storage.client().list_objects_v2(Bucket=tracking.bucket)["Contents"]
     weights = [entry["Key"] for entry in stored if entry["Key"].endswith("artifacts/networks.safetensors")]
     assert len(weights) == 1
