@@ -18,7 +18,6 @@ from progan import config, presets
 from progan.dataset.build import build
 from tests.evaluations import evaluation, verdict
 
-PROFILE = Path(__file__).parents[2] / "infra/cluster.yaml"
 PROGAN = Path(sys.executable).with_name("progan")
 HEAVY = {  # but for pydantic, with which typer itself reads the values of options
     "torch", "torchvision", "mlflow", "numpy", "yaml", "kfp", "kubernetes", "boto3", "dvc",
@@ -59,7 +58,6 @@ def test_the_help_has_an_example_that_the_command_takes(path):
 def test_no_help_imports_anything_heavy():
     code = f"""
 import sys
-from components.register.registration import Registration
 from pipelines import cli
 for path in {[*ALL, ()]}:
     try:

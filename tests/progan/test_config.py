@@ -59,7 +59,7 @@ def test_as_text_and_back(small_params, small_config):
         (
             "training.loss",
             "wgan-gb",
-            "must be one of wgan-gp, non-saturating, least-squares, hinge, not 'wgan-",
+            f"must be one of {', '.join(LOSSES)}, not 'wgan-",
         ),
         ("training.update", "both", "input should be 'alternating' or 'joint'"),
         ("training.label_weight", -1, "must be 0 or more, not -1.0"),
