@@ -33,7 +33,7 @@ oldest-torch: .venv/ready
 	@$(INSTALL) "torch==$(OLDEST_TORCH).*" torchvision
 
 test: .venv/ready
-	@python -m pytest -m "not slow and not container and not cluster" -n 2
+	@python -m pytest -m "not slow and not container and not cluster" -n 2 --dist worksteal
 
 test-slow: .venv/ready
 	@python -m pytest -m slow
