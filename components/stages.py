@@ -34,7 +34,7 @@ class File:
 
     def holds(self, path: str) -> bool:
         """Whether `path` is this one or lies in it."""
-        return PurePosixPath(path).is_relative_to(self.path)
+        return path == self.path or path.startswith(f"{self.path.rstrip('/')}/")
 
     def touches(self, other: "File") -> bool:
         """Whether one of the two is, or lies in, the other."""
@@ -80,9 +80,11 @@ class Task:
 def tasks(config: Config) -> tuple[Task, ...]:
     """All tasks of a run, each after those that it reads from."""
     found: list[Task] = []
+    params = asdict(config)
     for stage, declared in _declared().items():
-        for key, item in _items(declared, config):
-            found.append(_task(stage, key, declared.get("do", declared), _Values(config, key, item), found))
+        for key, item in _items(declared, params):
+            values = _Values({**params, "key": key, "item": item})
+            found.append(_task(stage, key, declared.get("do", declared), values, found))
     return tuple(found)
 
 
@@ -103,11 +105,11 @@ def before(task: Task, all_tasks: Iterable[Task]) -> tuple[Task, ...]:
 
 def ancestors(task: Task, all_tasks: tuple[Task, ...]) -> tuple[Task, ...]:
     """The tasks on which `task` depends, directly or not, in the order of `all_tasks`."""
-    found: set[str] = set()
+    found: list[Task] = []
     for other in reversed(all_tasks):
-        if task.reads(other) or any(each.reads(other) for each in all_tasks if each.name in found):
-            found.add(other.name)
-    return tuple(other for other in all_tasks if other.name in found)
+        if any(each.reads(other) for each in (task, *found)):
+            found.insert(0, other)
+    return tuple(found)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -125,30 +127,28 @@ def _declared() -> dict[str, Any]:
 class _Values:
     """The values of the ${…} in one task."""
 
-    config: Config
-    key: str | None
-    item: Mapping[str, Any]
+    values: Mapping[str, Any]
 
     def fill(self, text: str) -> str:
         return VARIABLE.sub(lambda found: str(self._value(found[1])), text)
 
     def _value(self, name: str) -> Any:
-        if name == "key":
-            return self.key
-        value: Any = {"item": self.item, **asdict(self.config)}
+        value: Any = self.values
         for part in name.split("."):
             value = value[part]
         return value
 
 
-def _items(declared: Mapping[str, Any], config: Config) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
+def _items(
+    declared: Mapping[str, Any], params: Mapping[str, Any]
+) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
     """The keys and values of `foreach`; (None, {}) alone for a stage without it."""
     if "foreach" not in declared:
         yield None, {}
         return
     section = VARIABLE.fullmatch(declared["foreach"])
     assert section is not None
-    yield from asdict(config)[section[1]].items()
+    yield from params[section[1]].items()
 
 
 def _task(

@@ -49,7 +49,7 @@ def _phase_by_phase(config: Config) -> list[Task]:
     def place(task: Task) -> tuple[int, str]:
         if task in phases:
             return 1, str(task.key)
-        return (2 if any(phase in stages.ancestors(task, every) for phase in phases) else 0), ""
+        return (2 if any(each in phases for each in stages.ancestors(task, every)) else 0), ""
 
     return sorted((task for task in every if task.run != "here"), key=place)
 

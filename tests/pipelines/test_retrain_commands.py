@@ -190,6 +190,5 @@ def test_what_can_be_wrong(finished, service, monkeypatch):
         "r0008: no phase of params.yaml comes after it; give one of r0004"
     )
     finished.change(training={"seed": 5})
-    monkeypatch.setattr(compiling, "compiled", lambda *arguments: "nothing that lint would let pass")
-    assert "no compiled pipeline of this project" in wrong("retrain", "--image", IMAGE)
+    assert "progan:latest has no digest" in wrong("retrain", "--image", "progan:latest")
     assert service.runs == []
