@@ -14,6 +14,8 @@ from progan import config
 
 pytest_plugins = ["tests.servers", "tests.browser"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in several processes at once
+# MLflow's telemetry changes the environment from a thread, and a copy of it made meanwhile fails.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 ROOT = Path(__file__).parents[1]
 IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
