@@ -136,7 +136,7 @@ def test_round_trip(world, kubeflow):
 
     found = json.loads(without_data.run("progan", "collect", run, "--json").stdout)
     assert (found["phases"], found["left"]) == (["r0004", "r0008"], [])
-    assert not (without_data.root / "data").exists()
+    assert not (without_data.root / "data/multires").exists()
     assert locked(without_data) == locked(a)
     assert "up to date" in done(without_data, "dvc", "repro", "--dry", "--allow-missing")
 
@@ -156,10 +156,10 @@ def test_round_trip(world, kubeflow):
         "evaluate r0004": handed,
     }
     said, run, log = world.submit(c, kubeflow)
-    assert "handed over: r0004, the evaluation of r0004\n" in said
-    for done_before in ("trained", "measured"):
-        assert f"r0004: was {done_before} before, taken from" in log
-        assert f"r0008: was {done_before} before" not in log
+    assert "handed over: train r0004, evaluate r0004\n" in said
+    for stage in ("train", "evaluate"):
+        assert f"{stage} r0004: was done before, taken from" in log
+        assert f"{stage} r0008: was done before" not in log
     assert not list((world.cluster.root / ".kfp/snapshots").glob("r0004-*"))
     assert files_in(world.trained("r0004")) == files_in(b.root / "checkpoints/r0004")
     said, run, log = world.submit(c, kubeflow)
