@@ -1,19 +1,23 @@
 """The identity of a task: the hash of everything that decides its result, and of nothing else.
 
 These are its parameters, the digests of its inputs, and RESULTS_VERSION. Where the task runs is no part of
-it, nor is a parameter at its neutral value (progan/config.py): adding one causes nothing to run again.
+it, nor is a parameter at its neutral value (`deciding`): adding one causes nothing to run again.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from components import stages
 from components.stages import Task
 from progan import RESULTS_VERSION
 from progan.checkpoints import FACTS, NETWORKS, read_checkpoint
-from progan.config import Config, deciding
+from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME, Manifest
+from progan.errors import InputError
 from progan.files import digest_of, sha256_file
+from progan.validation import default_of
 
 Digests = Mapping[str, str]  # of files and folders, by their paths below the project's root
 
@@ -103,3 +107,42 @@ def _after_the_dataset(config: Config, task: Task) -> Iterable[Task]:
     dataset = stages.task(config, "build-dataset")
     made_by = {dataset.name, *(each.name for each in stages.ancestors(dataset, every))}
     return [each for each in stages.ancestors(task, every) if each.name not in made_by]
+
+
+# ------------------------------------------------------------------------------------------------
+# Parameters
+
+
+def deciding(config: Config, names: Iterable[str]) -> dict[str, Any]:
+    """The parameters with these dotted names, such as "phases.r0008", as plain JSON values for an identity.
+
+    Parameters at their neutral value are left out, so that adding one leaves identities as they were.
+    """
+    known, not_neutral = dataclasses.asdict(config), _without_neutral(config)
+    names = list(names)
+    for name in names:
+        if _parameter(known, name) is dataclasses.MISSING:
+            raise InputError(f"parameter {name}: not in params.yaml; add it there or correct the name")
+    values = {name: _parameter(not_neutral, name) for name in names}
+    return {name: value for name, value in values.items() if value is not dataclasses.MISSING}
+
+
+def _parameter(values: Any, name: str) -> Any:
+    """The value with this dotted name in nested mappings; dataclasses.MISSING if there is none."""
+    for part in name.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return dataclasses.MISSING
+        values = values[part]
+    return values
+
+
+def _without_neutral(value: Any) -> Any:
+    """`value` as plain JSON values, without the fields of dataclasses that have their default."""
+    if dataclasses.is_dataclass(value):
+        items = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {field.name: _without_neutral(item) for field, item in items if item != default_of(field)}
+    if isinstance(value, dict):
+        return {key: _without_neutral(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_neutral(item) for item in value]
+    return value

@@ -4,14 +4,14 @@ docs/params.md is generated from these classes: `python docs/params.py`.
 
 What decides a result stands in params.yaml, so parameters have no defaults, with one exception: a parameter
 that is added later may have as its default the value that means "as before", its neutral value. Older files
-may lack the parameter, and at this value it is no part of an identity (`deciding`): nothing is trained again.
+may lack the parameter, and at this value it is no part of an identity (components/identity.py): nothing is
+trained again.
 """
 
 import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,6 @@ from progan.validation import (
     Checked,
     Constraint,
     Faults,
-    default_of,
     read_yaml,
     validated,
 )
@@ -432,38 +431,3 @@ def to_text(config: Config) -> str:
 def from_text(text: str) -> Config:
     """The inverse of `to_text`."""
     return parse(json.loads(text), "params")
-
-
-def deciding(config: Config, names: Iterable[str]) -> dict[str, Any]:
-    """The parameters with these dotted names, such as "phases.r0008", as plain JSON values for an identity.
-
-    Parameters at their neutral value are left out, so that adding one leaves identities as they were.
-    """
-    known, not_neutral = dataclasses.asdict(config), _without_neutral(config)
-    names = list(names)
-    for name in names:
-        if _parameter(known, name) is dataclasses.MISSING:
-            raise InputError(f"parameter {name}: not in params.yaml; add it there or correct the name")
-    values = {name: _parameter(not_neutral, name) for name in names}
-    return {name: value for name, value in values.items() if value is not dataclasses.MISSING}
-
-
-def _parameter(values: Any, name: str) -> Any:
-    """The value with this dotted name in nested mappings; dataclasses.MISSING if there is none."""
-    for part in name.split("."):
-        if not isinstance(values, dict) or part not in values:
-            return dataclasses.MISSING
-        values = values[part]
-    return values
-
-
-def _without_neutral(value: Any) -> Any:
-    """`value` as plain JSON values, without the fields of dataclasses that have their default."""
-    if dataclasses.is_dataclass(value):
-        items = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
-        return {field.name: _without_neutral(item) for field, item in items if item != default_of(field)}
-    if isinstance(value, dict):
-        return {key: _without_neutral(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_neutral(item) for item in value]
-    return value

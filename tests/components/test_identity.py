@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 import yaml
@@ -12,9 +14,13 @@ from components.identity import cache_key, dataset_name, digest_of_path, digests
 from components.receipts import Receipt
 from progan import config
 from progan.dataset.manifest import ClassCount, Level, Manifest, Shard
+from progan.errors import InputError
+from progan.files import digest_of
 from progan.resolutions import phase_key
+from progan.validation import validated
 
 ROOT = Path(__file__).parents[2]
+OLD = ["network", "training", "phases.r0008"]  # parameters
 TASKS = ("score-network", "train@r0008", "evaluate@r0008")
 CHANGES = {  # what can be changed alone, and to what
     "dataset.path": "elsewhere",
@@ -190,3 +196,52 @@ def test_a_new_parameter_that_stands_at_as_before_changes_no_identity(small_conf
     other = with_precision(precision="bfloat16")
     assert identity_of(other, "train@r0008") != before[0]["train@r0008"]
     assert state_of(other) != before[1]
+
+
+# ------------------------------------------------------------------------------------------------
+# Parameters that decide
+
+
+@dataclass(frozen=True)
+class LaterTraining(config.TrainingConfig):
+    precision: Annotated[Literal["float32", "tf32"], "precision of convolutions"] = "float32"
+
+
+@dataclass(frozen=True)
+class LaterConfig(config.Config):
+    """Of a version with one more parameter."""
+
+    training: LaterTraining
+
+
+def test_the_parameters_that_decide(small_config):
+    deciding = identity.deciding(
+        small_config, ["phases.r0008", "training.mirror", "dataset", "gate.stop_after"]
+    )
+    assert list(deciding) == ["phases.r0008", "training.mirror", "dataset", "gate.stop_after"]
+    assert deciding["phases.r0008"]["fade_kimg"] == 0.08
+    assert deciding["training.mirror"] is True
+    assert deciding["dataset"]["label_attributes"] == ["Blond_Hair", "Eyeglasses", "Wearing_Hat"]
+    assert deciding["dataset"]["max_images"] is deciding["gate.stop_after"] is None
+
+
+@pytest.mark.parametrize("given", [{}, {"precision": "float32"}])
+def test_a_neutral_new_parameter_changes_no_identity(small_params, small_config, given):
+    small_params["training"] |= given
+    later = validated(LaterConfig, small_params, "params.yaml")
+    assert later.training.precision == "float32"
+    names = [*OLD, "training.precision"]
+    assert digest_of(identity.deciding(later, names)) == digest_of(identity.deciding(small_config, OLD))
+
+
+def test_at_another_value_it_does(small_params, small_config):
+    small_params["training"]["precision"] = "tf32"
+    later = identity.deciding(validated(LaterConfig, small_params, "params.yaml"), OLD)
+    assert later["training"].pop("precision") == "tf32"
+    assert later == identity.deciding(small_config, OLD)
+
+
+@pytest.mark.parametrize("name", ["phases.r0064", "training.ema_decy", "training.seed.x", "x"])
+def test_names_of_no_parameter(small_config, name):
+    with pytest.raises(InputError, match=f"^parameter {name}: not in params.yaml; "):
+        identity.deciding(small_config, ["network", name])
