@@ -60,7 +60,7 @@ class Pod:
         """The dataset's manifest; None if there is no dataset yet."""
         if self.dataset_digest:
             return expected_manifest(self.dataset_uri, self.dataset_digest)
-        return find_manifest(self.dataset_uri)
+        return find_manifest(self.dataset_uri) if self.dataset_uri else None
 
     def bring(self) -> bool:
         """Take the outputs from the results; False if there is no result yet."""

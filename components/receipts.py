@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from posixpath import relpath
+from posixpath import normpath, relpath
 
 from components.identity import digest_of_files, digest_of_path, digests_of_dataset, files_below, identity
 from components.stages import Task
@@ -44,27 +44,37 @@ class Receipt:
             for output in self.outputs
         }
 
+    def is_of(self, task: Task, identity: str) -> bool:
+        """Whether this is the receipt of `task` with this identity, and of the outputs that it has today."""
+        return self.identity == identity and self.outputs == _outputs(task)
+
     @classmethod
     def of(cls, task: Task, identity: str, root: Path) -> "Receipt":
         """The receipt of the outputs below `root`."""
-        outputs = tuple(file.path for file in task.outputs)
         files = {
             file.relative_to(root).as_posix(): sha256_file(file)
-            for output in outputs
+            for output in _outputs(task)
             for file in files_below(root / output)
         }
-        return cls(task.name, identity, outputs, files)
+        return cls(task.name, identity, _outputs(task), files)
 
     @classmethod
     def parse(cls, content: bytes, where: str) -> "Receipt":
         """The receipt that `content` holds; InputError if it is none. where: its address, for the error."""
         try:
-            return from_json(cls, json.loads(content))
+            receipt = from_json(cls, json.loads(content))
+            if any(normpath(path) != path for path in receipt.files):
+                raise ValueError("a path that leads out of an output")
+            return receipt
         except ValueError:
             raise InputError(f"{where}: no receipt; delete it to have its task done again") from None
 
     def content(self) -> bytes:
         return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+
+def _outputs(task: Task) -> tuple[str, ...]:
+    return tuple(file.path for file in task.outputs)
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ class Workspace:
         """The receipt of the task with this identity; None if its result is not here."""
         file = self.root / str(task.receipt)
         receipt = Receipt.parse(file.read_bytes(), str(file)) if file.exists() else None
-        return receipt if receipt and receipt.identity == identity else None
+        return receipt if receipt and receipt.is_of(task, identity) else None
 
 
 @contextmanager

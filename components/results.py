@@ -71,7 +71,8 @@ class Results:
     def receipt(self, task: Task, identity: str) -> Receipt | None:
         name = _receipt(task, identity)
         content = self.store.read(name)
-        return None if content is None else Receipt.parse(content, f"{self.uri}/{name}")
+        receipt = None if content is None else Receipt.parse(content, f"{self.uri}/{name}")
+        return receipt if receipt and receipt.is_of(task, identity) else None
 
     def keep(self, task: Task, identity: str, root: Path) -> None:
         """Store the outputs of `task` below `root`, and their receipt last."""

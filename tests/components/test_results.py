@@ -146,6 +146,27 @@ def test_half_of_it_is_nothing_and_damage_is_told(uri, tmp_path, done):
         results.bring(task, name, tmp_path / "out")
 
 
+def test_a_receipt_of_other_outputs_or_another_identity_is_no_result(uri, tmp_path, done):
+    results, (task, name, root) = Results(uri), done("train", "r0004")
+    results.keep(task, name, root)
+    receipt = results.receipt(task, name)
+    for changes in ({"identity": name[:16] + "0" * 48}, {"outputs": receipt.outputs[:-1]}):
+        results.store.write(f"train/r0004-{name[:16]}/receipt.json", replace(receipt, **changes).content())
+        assert not results.bring(task, name, tmp_path / "out")
+
+
+def test_a_receipt_writes_to_its_outputs_only(uri, tmp_path, done):
+    results, (task, name, root) = Results(uri), done("train", "r0004")
+    results.keep(task, name, root)
+    receipt, place = results.receipt(task, name), f"train/r0004-{name[:16]}"
+    outside = receipt.files | {"grids/r0004/../../../outside": next(iter(receipt.files.values()))}
+    results.store.write(f"{place}/receipt.json", replace(receipt, files=outside).content())
+    with pytest.raises(InputError, match=f"{place}/receipt.json: no receipt; delete it"):
+        results.bring(task, name, tmp_path / "out")
+    assert not (tmp_path / "outside").exists()
+    assert not (tmp_path / "out").exists()
+
+
 def test_keeping_again_never_mixes_two_results(uri, done, monkeypatch):
     """Stopped between two files: there is nothing, rather than parts that do not belong together."""
     results, (task, name, root) = Results(uri), done("train", "r0004")
