@@ -62,7 +62,7 @@ class Checkout:
 
         content = self.read(str(task.receipt))
         receipt = None if content is None else Receipt.parse(content, str(task.receipt))
-        return receipt if receipt and receipt.identity == identity else None
+        return receipt if receipt and receipt.is_of(task, identity) else None
 
     def manifest(self, dataset: str) -> "Manifest | None":
         """That of the built dataset which is known by the name `dataset`."""

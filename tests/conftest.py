@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -19,6 +20,16 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 ROOT = Path(__file__).parents[1]
 IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
+
+PROJECT_FILES = (
+    "dvc.yaml",
+    ".dvc/config",
+    ".dvcignore",
+    ".gitignore",
+    "data/.gitignore",
+    "progan/__init__.py",
+    "infra/cluster.yaml",
+)
 
 SMALL = {
     "paint": {"toy-celeba": {"images": 48, "seed": 1}},
@@ -56,6 +67,15 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+
+
+def start_project(root, params):
+    """Make `root` a checkout without a commit: the project's own files, and these parameters."""
+    for name in PROJECT_FILES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
 
 
 def shrunk_params():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT, shrunk_params
+from tests.conftest import shrunk_params, start_project
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,7 @@ def new_project(tmp_path, small_params):
 
     def make(name="project"):
         root = tmp_path / name
-        (root / "progan").mkdir(parents=True)
-        for file in (
-            "dvc.yaml",
-            ".dvc/config",
-            ".dvcignore",
-            ".gitignore",
-            "data/.gitignore",
-            "progan/__init__.py",
-        ):
-            (root / file).parent.mkdir(exist_ok=True)
-            shutil.copy(ROOT / file, root / file)
-        (root / "params.yaml").write_text(yaml.safe_dump(small_params, sort_keys=False))
-        subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+        start_project(root, small_params)
         return Project(root)
 
     return make

@@ -1,12 +1,9 @@
 """A project that DVC takes for finished, in seconds: what no plan reads is made up."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 
 from components import stages
@@ -18,31 +15,18 @@ from progan.dataset.reader import load_images, load_manifest
 from progan.files import write_json
 from progan.training import PhaseTrainer
 from tests import made_up
-from tests.conftest import ROOT
+from tests.conftest import start_project
 from tests.histories import history
 
-COPIED = (
-    "dvc.yaml",
-    ".dvc/config",
-    ".dvcignore",
-    ".gitignore",
-    "data/.gitignore",
-    "progan/__init__.py",
-    "infra/cluster.yaml",
-)
 FACES, DATASET = Path("data/raw/faces"), Path("data/multires")
 SECONDS = 10.0  # that every phase took
 
 
 def make_finished(params):
     """Fill the working folder; photographs of its own are tracked by DVC."""
-    for name in COPIED:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, name)
     params["paint"] = {}
     params["dataset"] |= {"source": "folder", "path": str(FACES), "label_attributes": []}
-    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    subprocess.run(["git", "init", "-q"], check=True)
+    start_project(Path(), params)
     add_photographs(24)
     loaded = config.load()
     build(loaded.dataset, DATASET, workers=1)

@@ -95,7 +95,14 @@ def test_the_image_holds_neither_the_companys_authority_nor_git_nor_the_tests(po
 
 
 def test_a_change_of_code_rebuilds_no_dependency(podman, image, tmp_path):
-    for name in (".dockerignore", "Dockerfile", "README.md", "pyproject.toml", "requirements.lock"):
+    for name in (
+        ".dockerignore",
+        "Dockerfile",
+        "README.md",
+        "dvc.yaml",
+        "pyproject.toml",
+        "requirements.lock",
+    ):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("progan", "components", "pipelines", "presets"):
         shutil.copytree(ROOT / name, tmp_path / name)

@@ -19,8 +19,6 @@ def tracked(new_project, photographs, monkeypatch):
     """A project with photographs that DVC tracks, and the dataset built of them."""
     project = new_project()
     shutil.copytree(photographs, project.root / "data/raw/mine")
-    (project.root / "infra").mkdir()
-    shutil.copy(ROOT / "infra/cluster.yaml", project.root / "infra")
     source = {"source": "folder", "path": "data/raw/mine", "label_attributes": [], "resolution": 8}
     project.change(dataset=source)
     values = yaml.safe_load((project.root / "params.yaml").read_text())
@@ -59,8 +57,6 @@ def test_painted_photographs(new_project, monkeypatch):
     """They are known by the parameters that they are painted by."""
     project = new_project()
     monkeypatch.chdir(project.root)
-    (project.root / "infra").mkdir()
-    shutil.copy(ROOT / "infra/cluster.yaml", project.root / "infra")
     assert photographs.origin(config.load()) == "paint@toy-celeba"
     before = place()
     project.change(paint={"toy-celeba": {"images": 48, "seed": 2}})

@@ -88,7 +88,6 @@ def world(tmp_path, small_params, address, new_project):
     profile = yaml.safe_load((ROOT / "infra/cluster.yaml").read_text())
     for name in ("data", "snapshots", "results"):
         profile["storage"]["datasets" if name == "data" else name] = f"{address}/{name}"
-    (project.root / "infra").mkdir()
     (project.root / "infra/cluster.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
     done(project, "dvc", "remote", "add", "--default", "s3", f"{address}/dvc")
     git(project, "add", "--all")

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from components.build_dataset.stage import build_dataset
 from pipelines.dvc import Checkout
 from progan import config
-from tests.conftest import ROOT, shrunk_params
+from tests.conftest import shrunk_params, start_project
 from tests.pipelines.collect.made_up_run import Run, collected
 
 
@@ -20,14 +19,11 @@ from tests.pipelines.collect.made_up_run import Run, collected
 def built(tmp_path_factory):
     """Two phases; the dataset is built and dvc.lock says so. To be copied."""
     root = tmp_path_factory.mktemp("built") / "project"
-    for file in ("dvc.yaml", ".dvc/config", ".dvcignore", "progan/__init__.py", "infra/cluster.yaml"):
-        (root / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / file, root / file)
     params = shrunk_params()
     del params["phases"]["r0016"]
     params |= {"paint": {}}
     params["dataset"] |= {"source": "folder", "path": "data/raw/faces", "label_attributes": []}
-    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    start_project(root, params)
     (root / "data/raw/faces").mkdir(parents=True)
     random = np.random.default_rng(0)
     for number in range(8):
