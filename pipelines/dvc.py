@@ -1,5 +1,4 @@
-"""All that is asked of DVC: what dvc.lock names, wherever it lies; what `dvc repro` would do, and why; and
-saying there what was made."""
+"""DVC, through its Python API: read and record what dvc.lock names, and foresee what `dvc repro` would do."""
 
 import contextlib
 import json
@@ -18,16 +17,16 @@ if TYPE_CHECKING:
     from progan.dataset.manifest import Manifest
 
 NEVER_RUN = "not run before"
-SHOWN_DIGITS = 7  # of a digest
+DIGITS = 7  # of a digest, as shown
 
 
 class OutOfReach(InputError):
-    """What dvc.lock knows lies in a remote that cannot be read from here."""
+    """A file that dvc.lock names is in a remote that cannot be read from here."""
 
 
 class Checkout:
-    """The project in the current folder. Names are paths in it; its data may be here, in DVC's cache, or in
-    the remote."""
+    """The project in the current folder. The files that dvc.lock names may be here, in DVC's cache or in the
+    remote; they are called by their paths in the project."""
 
     @cached_property
     def repo(self) -> Any:
@@ -37,18 +36,13 @@ class Checkout:
         with one_line():
             return Repo()
 
-    def json(self, name: str) -> Any:
-        """The JSON in a file; None when dvc.lock does not know it, or it lies nowhere."""
-        content = self.read(name)
-        return None if content is None else json.loads(content)
-
-    def read(self, name: str) -> bytes | None:
-        """What is in a file; None when dvc.lock does not know it, or it lies nowhere."""
+    def read(self, path: str) -> bytes | None:
+        """The content of a file; None if dvc.lock does not name it, or nothing has a copy."""
         from dvc_data.index import DataIndexDirError
 
         with one_line():
             try:
-                return self._files.read_bytes(f"/{name}")
+                return self._files.read_bytes(f"/{path}")
             except FileNotFoundError:
                 return None
             except DataIndexDirError as error:
@@ -57,7 +51,7 @@ class Checkout:
                 raise
 
     def receipt(self, task: "Task", identity: str) -> "Receipt | None":
-        """That of the task with this identity; None when its result is not known here."""
+        """The receipt of the task with this identity; None if dvc.lock does not name its result."""
         from components.receipts import Receipt
 
         content = self.read(str(task.receipt))
@@ -65,52 +59,51 @@ class Checkout:
         return receipt if receipt and receipt.is_of(task, identity) else None
 
     def manifest(self, dataset: str) -> "Manifest | None":
-        """That of the built dataset which is known by the name `dataset`."""
+        """The manifest of the dataset in the folder `dataset`; None if dvc.lock does not name it."""
+        from progan.dataset.manifest import MANIFEST_NAME
         from progan.dataset.reader import parse_manifest
 
-        values = self.json(f"{dataset}/dataset.json")
-        return None if values is None else parse_manifest(values, f"{dataset}/dataset.json")
+        path = f"{dataset}/{MANIFEST_NAME}"
+        content = self.read(path)
+        return None if content is None else parse_manifest(json.loads(content), path)
 
-    def fetch(self, name: str, to: Path) -> None:
-        """Bring the file or folder `name` to `to`."""
+    def fetch(self, path: str, to: Path) -> None:
+        """Copy a file or folder to `to`."""
         with one_line():
-            self._files.get(f"/{name}", str(to), recursive=True)
+            self._files.get(f"/{path}", str(to), recursive=True)
 
     def stale(self) -> list[str]:
-        """What `dvc repro` would do if all data were here: the stages that dvc.lock does not say were done
-        with parameters and data as they are, and the .dvc files whose data is another."""
+        """The stages that `dvc repro` would run, and the .dvc files whose data changed, by their names.
+
+        Data that is not here counts as unchanged.
+        """
         with self._stages() as stages:
-            all_of_them = list(stages.values())
+            all_stages = list(stages.values())
             return [
                 name
                 for name, stage in stages.items()
-                if stage.changed(allow_missing=True, upstream=all_of_them)
+                if stage.changed(allow_missing=True, upstream=all_stages)
                 or any("modified" in out.workspace_status().values() for out in stage.outs)
             ]
 
-    def outputs(self, stage: str) -> list[Path]:
-        """What the stage makes."""
-        with self._stages() as stages:
-            return [Path(str(out)) for out in stages[stage].outs]
+    def record(self, names: list[str]) -> None:
+        """Record in dvc.lock that these stages made the outputs that are here; the cache gets a copy.
 
-    def claim(self, names: list[str]) -> None:
-        """Let dvc.lock say that the stages of these names made what lies here, and put it into the cache.
-
-        Data that they read and that is not here counts as what dvc.lock says of it.
+        Inputs that are not here are recorded as dvc.lock has them.
         """
         with self._stages() as stages:
-            claimed = [stages[name] for name in names]
-            for stage in claimed:
+            recorded = [stages[name] for name in names]
+            for stage in recorded:
                 for dependency in stage.deps:
                     if not dependency.exists:
                         self._take_from_lock(dependency)
                 stage.save(allow_missing=True, run_cache=False)
                 stage.commit()
-            if claimed:
-                claimed[0].dvcfile.dump_stages(claimed, update_pipeline=False)
+            if recorded:
+                recorded[0].dvcfile.dump_stages(recorded, update_pipeline=False)
 
     def push(self, stages: list[str]) -> None:
-        """Send what those stages made, and what they made it of, to the remote."""
+        """Push the outputs of these stages, and of those upstream of them, to the remote."""
         with one_line():
             self.repo.push(targets=stages, with_deps=True)
 
@@ -122,29 +115,31 @@ class Checkout:
 
     @contextlib.contextmanager
     def _stages(self) -> Iterator[dict[str, Any]]:
-        """DVC's stages by name, while nobody else changes anything."""
+        """DVC's stages by name, under DVC's lock."""
         from dvc.repo import lock_repo
 
         with one_line(), lock_repo(self.repo):
             yield {stage.addressing: stage for stage in self.repo.index.stages}
 
     def _take_from_lock(self, dependency: Any) -> None:
-        """Give a dependency that is not here the digest of that part of the output it belongs to."""
+        """Give a dependency that is not here the digest that dvc.lock has of it, or of part of an output."""
         path = PurePosixPath(dependency.fs_path)
         for out in self.repo.index.outs:
             if path.is_relative_to(out.fs_path) and out.hash_info:
-                is_all = dependency.fs_path == out.fs_path
-                part = out if is_all else out.get_dir_cache() and out.get_obj(filter_info=dependency.fs_path)
+                is_whole = dependency.fs_path == out.fs_path
+                part = (
+                    out if is_whole else out.get_dir_cache() and out.get_obj(filter_info=dependency.fs_path)
+                )
                 if part and part.hash_info != dependency.hash_info:
                     dependency.hash_info, dependency.meta = part.hash_info, type(out.meta)()
                 if part:
                     return
-        raise InputError(f"{dependency}: not here, and dvc.lock does not know it; run dvc repro or dvc pull")
+        raise InputError(f"{dependency}: not here, and not in dvc.lock; run dvc repro or dvc pull")
 
 
 @contextlib.contextmanager
 def one_line() -> Iterator[None]:
-    """Turn what DVC, and the clients of its remote, raise into one clear line."""
+    """Raise the errors of DVC, and of the clients of its remote, as an InputError of one line."""
     from botocore.exceptions import BotoCoreError, ClientError
     from dvc.exceptions import DvcException
     from dvc_data.index import DataIndexDirError
@@ -164,9 +159,9 @@ def one_line() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Fate:
-    """Why a stage has to run: `why` of its own, or because of the stages `upstream`; else it is cached.
+    """Whether a stage would run: for its own reasons `why`, or because the stages `upstream` run.
 
-    remark: of a cached stage whose outputs are not here, where they are.
+    remark: where the outputs of a cached stage are, if they are not here.
     """
 
     why: tuple[str, ...] = ()
@@ -179,31 +174,31 @@ class Fate:
 
 
 def fates(root: Path, params: Mapping[str, Any]) -> dict[str, Fate]:
-    """The fate of every stage by its name in DVC, such as train@r0008; none where DVC has no project.
+    """The fate of every stage by its name in DVC, such as train@r0008; empty if there is no DVC project.
 
-    DVC itself lists only the stages that are stale at once, as what they make may turn out the same; what a
-    run may cost has to count everything downstream of them.
+    DVC itself lists only the stages that are stale now, since they may give the same outputs again. What a
+    run may cost includes everything downstream of them.
 
-    params: the contents of params.yaml, or those planned in their place. Nothing is locked or written, so
-    that this can be asked while `dvc repro` works.
+    params: the contents of params.yaml, or planned ones. Nothing is locked or written, so this works while
+    `dvc repro` runs.
     """
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
     from dvc.repo.reproduce import plan_repro
 
-    found: dict[str, Fate] = {}
+    fate_of: dict[str, Fate] = {}
     try:
         with Repo(str(root), config={"core": {"no_scm": True}}) as repo:
             graph = repo.index.graph  # from each stage to those whose outputs it depends on
             for stage in plan_repro(graph):
                 before = sorted(each.addressing for each in graph.successors(stage))
-                upstream = tuple(name for name in before if found[name].runs)
-                found[stage.addressing] = _fate(repo, stage, params, upstream)
+                upstream = tuple(name for name in before if fate_of[name].runs)
+                fate_of[stage.addressing] = _fate(repo, stage, params, upstream)
     except NotDvcRepoError:
         return {}
     except DvcException as error:
         raise InputError(f"dvc.yaml: {' '.join(str(error).split())}; dvc status says more") from None
-    return found
+    return fate_of
 
 
 def _fate(repo: Any, stage: Any, params: Mapping[str, Any], upstream: tuple[str, ...]) -> Fate:
@@ -222,16 +217,16 @@ def _fate(repo: Any, stage: Any, params: Mapping[str, Any], upstream: tuple[str,
 
 
 def _changed_params(dep: Any, params: Mapping[str, Any]) -> Iterator[str]:
-    """Old and new value of every parameter that differs."""
+    """The old and the new value of every parameter that differs."""
     before = dep.hash_info.value or {}
-    ours = Path(dep.fs_path).name == dep.DEFAULT_PARAMS_FILE
-    now = {key: _at(params, key) for key in dep.params} if ours else dep.read_params()
+    is_params_yaml = Path(dep.fs_path).name == dep.DEFAULT_PARAMS_FILE
+    now = {key: _at(params, key) for key in dep.params} if is_params_yaml else dep.read_params()
     for key in dep.params:
         yield from _changes(key, before.get(key, ...), now.get(key, ...))
 
 
 def _at(values: Any, key: str) -> Any:
-    """The value that a dotted key names; ... where there is none."""
+    """The value of a dotted key; ... if there is none."""
     for part in key.split("."):
         if not isinstance(values, Mapping) or part not in values:
             return ...
@@ -240,7 +235,7 @@ def _at(values: Any, key: str) -> Any:
 
 
 def _changes(key: str, before: Any, now: Any) -> Iterator[str]:
-    """What differs between two values, a line a leaf; ... stands for a value that is not there."""
+    """The differences between two values, a line for each leaf; ... stands for a missing value."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in dict.fromkeys([*before, *now]):
             yield from _changes(f"{key}.{name}", before.get(name, ...), now.get(name, ...))
@@ -259,10 +254,10 @@ def _shown(value: Any) -> str:
 
 
 def _changed_file(repo: Any, dep: Any) -> Iterator[str]:
-    """Old and new digest of a file or folder that differs.
+    """The old and the new digest of a file or folder, if they differ.
 
-    One that is not here has the digest of what makes it, a stage or a .dvc file, or counts as unchanged, as
-    does a folder of several stages' outputs of which one is not here: what became of those, `_outputs` says.
+    A missing one has the digest that its stage or .dvc file says, or counts as unchanged. So does a folder
+    that several stages write to if one of their outputs is missing: `_outputs` speaks of those.
     """
     outs = [out for each in repo.index.stages for out in each.outs]
     makers = [out for out in outs if out.fs_path == dep.fs_path]
@@ -277,7 +272,7 @@ def _changed_file(repo: Any, dep: Any) -> Iterator[str]:
 
 
 def _outputs(repo: Any, stage: Any) -> tuple[list[str], list[str]]:
-    """What became of a stage's outputs that calls for a run, and what does not."""
+    """Why the state of a stage's outputs makes it run; remarks if it does not."""
     lost, remarks = [], []
     for out in stage.outs:
         if out.use_cache and out.changed_cache():
@@ -295,4 +290,4 @@ def _outputs(repo: Any, stage: Any) -> tuple[list[str], list[str]]:
 
 
 def _short(digest: Any) -> str:
-    return str(digest.value)[:SHOWN_DIGITS] if digest else "nothing"
+    return str(digest.value)[:DIGITS] if digest else "nothing"

@@ -1,4 +1,4 @@
-"""What was finished here, handed to a cluster before it would be made there again."""
+"""Hand the results of this checkout over to a cluster, so that they are not computed there again."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> list[str]:
-    """Bring to the cluster what this checkout has finished and it has not; what that was."""
+    """`hand_over` to the cluster of `profile`, and print what was handed over."""
     from pipelines.compiling import storage_of
 
     handed = hand_over(config, storage_of(config, profile), dataset)
@@ -28,11 +28,10 @@ def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> l
 
 
 def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
-    """Bring to `storage`, where it can be reached from here (s3://), what this checkout has finished and it
-    has not; what that was, in words.
+    """Copy the dataset and the results that this checkout has and `storage` lacks; their titles.
 
-    dataset: where the built dataset lies, or what dvc.lock knows it by. Raises InputError when `storage`
-    holds another one.
+    Storage that cannot be reached from here (not s3://) is left alone. dataset: the folder of the built
+    dataset, as dvc.lock names it. Raises InputError if `storage` holds another dataset.
     """
     from components.results import Results, trace
     from pipelines.dvc import Checkout
@@ -40,50 +39,52 @@ def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
     in_reach = [uri for uri in (storage.dataset, storage.results) if "://" in uri]
     if not in_reach or (manifest := known_dataset(config, str(dataset))) is None:
         return []
-    here, handed = Checkout(), []
-    if storage.dataset in in_reach and _hand_dataset(config, here, storage.dataset, dataset, manifest):
+    checkout, handed = Checkout(), []
+    if storage.dataset in in_reach and _hand_dataset(config, checkout, storage.dataset, dataset, manifest):
         handed.append("the dataset")
     if storage.results in in_reach:
         results = Results(storage.results)
-        for found in trace(config, manifest, results, here):
-            if found.source is here:
-                _hand_result(here, results, found)
-                handed.append(found.task.title)
+        for step in trace(config, manifest, results, checkout):
+            if step.source is checkout:
+                _hand_result(checkout, results, step)
+                handed.append(step.task.title)
     return handed
 
 
-def _hand_dataset(config: "Config", here: "Checkout", uri: str, dataset: Path, manifest: "Manifest") -> bool:
+def _hand_dataset(
+    config: "Config", checkout: "Checkout", uri: str, dataset: Path, manifest: "Manifest"
+) -> bool:
+    """Upload the dataset if there is none at `uri`; whether it was uploaded."""
     from components.object_store.dataset import find_manifest, upload_dataset
     from progan.dataset.manifest import MANIFEST_NAME
 
-    there = find_manifest(uri)
-    if there is not None and there != manifest:
+    stored = find_manifest(uri)
+    if stored is not None and stored != manifest:
         raise InputError(
-            f"{uri}: holds the dataset {there.digest[:12]}, not {manifest.digest[:12]}, which {dataset} is; "
-            "delete what lies there, or give another storage.datasets"
+            f"{uri}: holds the dataset {stored.digest[:12]}, but {dataset} is {manifest.digest[:12]}; delete "
+            "the one there, or give another storage.datasets"
         )
-    if there is not None or not (dataset / MANIFEST_NAME).exists():
+    if stored is not None or not (dataset / MANIFEST_NAME).exists():
         return False
-    made_by = {photographs.origin(config), "build-dataset"}
-    if photographs.origin(config) and made_by & set(here.stale()):
+    origin = photographs.origin(config)
+    if origin and {origin, "build-dataset"} & set(checkout.stale()):
         raise InputError(
-            f"{dataset}: dvc.lock does not say that it is made of {config.dataset.path} as it is; "
-            "run dvc repro build-dataset, and submit again"
+            f"{dataset}: not built from {config.dataset.path} as it is now, says dvc.lock; run dvc repro "
+            "build-dataset, and submit again"
         )
     upload_dataset(dataset, uri)
     return True
 
 
-def _hand_result(here: "Checkout", results: "Results", found: "Trace") -> None:
-    """Bring what a task made from this folder, DVC's cache or its remote to the results."""
+def _hand_result(checkout: "Checkout", results: "Results", step: "Trace") -> None:
+    """Copy the outputs of a task, from this folder, DVC's cache or its remote, to the results."""
     from components.receipts import Receipt
 
-    assert found.identity is not None
+    task, identity = step.task, step.identity
+    assert identity is not None
     with TemporaryDirectory(prefix="progan-") as name:
-        for output in found.task.outputs:
-            here.fetch(output.path, Path(name, output.path))
-        if Receipt.of(found.task, found.identity, Path(name)) != found.receipt:
-            raise InputError(
-                f"{found.task.receipt}: not of the files that lie here; run dvc repro {found.task.name}"
-            )
-        results.keep(found.task, found.identity, Path(name))
+        for output in task.outputs:
+            checkout.fetch(output.path, Path(name, output.path))
+        if Receipt.of(task, identity, Path(name)) != step.receipt:
+            raise InputError(f"{task.receipt}: does not match its files; run dvc repro {task.name}")
+        results.keep(task, identity, Path(name))

@@ -32,7 +32,7 @@ def built(tmp_path_factory):
     with contextlib.chdir(root):
         (root / ".dvc/config").write_text("[core]\n  no_scm = true\n  analytics = false\n")
         build_dataset(config.load(), Path("data/multires"))
-        Checkout().claim(["build-dataset"])
+        Checkout().record(["build-dataset"])
     return root
 
 

@@ -64,7 +64,7 @@ def test_without_the_data(run, tmp_path):
         assert hashes(locks[0]) == hashes(locks[1])
         assert len(hashes(locks[0])) == 9
         shutil.rmtree(".dvc/cache")
-        assert "data/multires: not known here, and /progan/data/datasets/folder-" in refused()
+        assert "data/multires: not built here, and /progan/data/datasets/folder-" in refused()
 
 
 def test_a_failed_gate_leaves_nothing_to_do_either(run):
@@ -107,18 +107,18 @@ def test_other_parameters_and_other_data_are_refused(run, monkeypatch):
     values["phases"]["r0008"]["stable_kimg"] = 9
     Path("params.yaml").write_text(yaml.safe_dump(values))
     assert refused() == (
-        "run-1: trained with other parameters than params.yaml's "
-        "(phases.r0008.stable_kimg: was 0.08, is 9.0); check out what was submitted"
+        "run-1: trained with parameters other than params.yaml's "
+        "(phases.r0008.stable_kimg: was 0.08, is 9.0); check out the commit that was submitted"
     )
     Path("params.yaml").write_text(text)
     with monkeypatch.context() as newer:
         newer.setattr("components.identity.RESULTS_VERSION", 99)
-        assert "(RESULTS_VERSION, that of the code)" in refused()
+        assert "(the code's RESULTS_VERSION)" in refused()
     facts = read_json(Path("results/runs/run-1/run.json"))
     write_json(Path("results/runs/run-1/run.json"), facts | {"dataset": "0" * 64})
     digest = run.manifest.digest[:12]
     assert refused().startswith(
-        f"run-1: trained on the dataset 000000000000, not on {digest}, which data/multires"
+        f"run-1: trained on the dataset 000000000000, but data/multires is {digest}; "
     )
 
 
@@ -130,7 +130,7 @@ def test_runs_that_cannot_be_collected(run):
     write_json(Path("results/runs/run-1/run.json"), facts | {"dataset": ""})
     assert refused() == "run-1: FAILED before it had a dataset; there is nothing to collect"
     shutil.rmtree("results")
-    assert refused().startswith("run-1: no run of this name keeps results in results; give its id, or")
+    assert refused().startswith("run-1: no results of such a run in results; give Kubeflow's id of it, or")
 
 
 def test_kubeflow_knows_how_a_run_ended(run):

@@ -84,7 +84,7 @@ def test_a_dataset_of_the_parameters_before_gives_way(clone, tmp_path):
     Path("params.yaml").write_text(new.replace("seed: 123", "seed: 5"))
     shutil.rmtree("data/multires")
     build_dataset(config.load(), Path("data/multires"))
-    Checkout().claim(["build-dataset"])
+    Checkout().record(["build-dataset"])
     Path("params.yaml").write_text(new)
     shutil.copytree(Path(), tmp_path / "without")
     assert "left for dvc repro: nothing" in collected()
@@ -108,9 +108,9 @@ def test_a_fetch_that_failed_leaves_no_dataset(clone):
     store.write(shard, content)
     assert "left for dvc repro: nothing" in collected()
     write_json(Path("results/runs/run-1/run.json"), run | {"dataset": "0" * 64})
-    assert "trained on the dataset 000000000000, not on" in refused()
+    assert "trained on the dataset 000000000000, but" in refused()
     Path("dvc.lock").unlink()
-    assert f"{storage().dataset} has not the dataset 000000000000 that run-1 was trained on" in refused()
+    assert f"{storage().dataset} is not the dataset 000000000000 that run-1 was trained on" in refused()
 
 
 def test_pictures_that_were_painted_otherwise_are_painted_again(project, address, tmp_path):
@@ -118,7 +118,7 @@ def test_pictures_that_were_painted_otherwise_are_painted_again(project, address
     store_in(address)
     values = yaml.safe_load(Path("params.yaml").read_text()) | {"paint": {"faces": {"images": 2, "seed": 1}}}
     Path("params.yaml").write_text(yaml.safe_dump(values))
-    Checkout().claim(["paint@faces", "build-dataset"])
+    Checkout().record(["paint@faces", "build-dataset"])
     before = Path("dvc.lock").read_text()
     values["paint"]["faces"]["seed"] = 2
     Path("params.yaml").write_text(yaml.safe_dump(values))
@@ -148,7 +148,7 @@ def test_photographs_that_are_not_proven_are_left_to_dvc(clone, photographs):
         shutil.copytree(clone / "data/raw/faces", "data/raw/faces")
         Path("data/raw/faces/0.png").unlink()
     told = collected()
-    assert "data/raw/faces: not photographs that DVC knows; build-dataset is left to dvc repro" in told
+    assert "data/raw/faces: not tracked by DVC; build-dataset is left to dvc repro" in told
     assert "collected: r0004, r0008\n" in told
     assert "build-dataset" in Checkout().stale()
     assert "train@r0008" not in Checkout().stale()

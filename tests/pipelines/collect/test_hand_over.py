@@ -90,7 +90,7 @@ def test_a_dataset_of_photographs_as_they_were_is_not_handed_over(trained, addre
     """The name that it would have says photographs: a run on it could be collected as made of them."""
     track_photographs()
     Path("data/raw/faces/0.png").unlink()
-    with pytest.raises(InputError, match="data/multires: dvc.lock does not say that it is made of data/raw"):
+    with pytest.raises(InputError, match="data/multires: not built from data/raw"):
         handed(address)
     assert find_manifest(f"{address}/data") is None
 
@@ -100,9 +100,7 @@ def test_another_dataset_in_the_cluster_is_told_before_anything_is_spent(trained
     digest = trained.manifest.digest[:12]
     text = (Path("data/multires/dataset.json")).read_text()
     Path("data/multires/dataset.json").write_text(text.replace('"name": "faces"', '"name": "others"'))
-    with pytest.raises(
-        InputError, match=rf"{address}/data: holds the dataset {digest}, not \w+, which data/"
-    ):
+    with pytest.raises(InputError, match=rf"{address}/data: holds the dataset {digest}, but data/"):
         handed(address)
 
 
@@ -126,7 +124,7 @@ def test_a_remote_that_cannot_be_read(trained, address, monkeypatch):
 
 def test_files_that_are_not_those_of_their_receipt_are_not_handed_over(trained, address):
     Path("history/r0004.csv").write_text("edited")
-    with pytest.raises(InputError, match=r"receipts/train/r0004\.json: not of the files that lie here"):
+    with pytest.raises(InputError, match=r"receipts/train/r0004\.json: does not match its files"):
         handed(address)
 
 
