@@ -7,9 +7,10 @@ task is a stage, of one phase if the stage has phases: train@r0008.
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial, reduce
+from operator import getitem
 from pathlib import Path, PurePosixPath
 from posixpath import commonpath
 from typing import Any, Literal
@@ -23,10 +24,12 @@ NAME = "dvc.yaml"
 VARIABLE = re.compile(r"\$\{([\w.-]+)\}")
 PARAMETER_OF_ITEM = re.compile(r"\$\{item\.(\w+)\}")
 
+Fill = Callable[[str], str]  # fills in the ${…} of a text
+
 
 @dataclass(frozen=True)
 class File:
-    """A file or folder that a task reads or makes, by its path below the project's root."""
+    """A file or folder that a task reads or writes, by its path below the project's root."""
 
     name: str
     path: str
@@ -79,13 +82,13 @@ class Task:
 
 def tasks(config: Config) -> tuple[Task, ...]:
     """All tasks of a run, each after those that it reads from."""
-    found: list[Task] = []
+    tasks: list[Task] = []
     params = asdict(config)
     for stage, declared in _declared().items():
         for key, item in _items(declared, params):
-            values = _Values({**params, "key": key, "item": item})
-            found.append(_task(stage, key, declared.get("do", declared), values, found))
-    return tuple(found)
+            fill = partial(_fill, {**params, "key": key, "item": item})
+            tasks.append(_task(stage, key, declared.get("do", declared), fill, tasks))
+    return tuple(tasks)
 
 
 def task(config: Config, stage: str, key: str | None = None) -> Task:
@@ -105,11 +108,11 @@ def before(task: Task, all_tasks: Iterable[Task]) -> tuple[Task, ...]:
 
 def ancestors(task: Task, all_tasks: tuple[Task, ...]) -> tuple[Task, ...]:
     """The tasks on which `task` depends, directly or not, in the order of `all_tasks`."""
-    found: list[Task] = []
+    upstream: list[Task] = []
     for other in reversed(all_tasks):
-        if any(each.reads(other) for each in (task, *found)):
-            found.insert(0, other)
-    return tuple(found)
+        if any(reader.reads(other) for reader in (task, *upstream)):
+            upstream.insert(0, other)
+    return tuple(upstream)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -123,20 +126,9 @@ def _declared() -> dict[str, Any]:
     return yaml.safe_load((beside if beside.exists() else installed).read_text())["stages"]
 
 
-@dataclass(frozen=True)
-class _Values:
-    """The values of the ${…} in one task."""
-
-    values: Mapping[str, Any]
-
-    def fill(self, text: str) -> str:
-        return VARIABLE.sub(lambda found: str(self._value(found[1])), text)
-
-    def _value(self, name: str) -> Any:
-        value: Any = self.values
-        for part in name.split("."):
-            value = value[part]
-        return value
+def _fill(values: Mapping[str, Any], text: str) -> str:
+    """`text` with the values of its ${…}, which are dotted names."""
+    return VARIABLE.sub(lambda variable: str(reduce(getitem, variable[1].split("."), values)), text)
 
 
 def _items(
@@ -152,18 +144,18 @@ def _items(
 
 
 def _task(
-    stage: str, key: str | None, declared: Mapping[str, Any], values: _Values, earlier: Iterable[Task]
+    stage: str, key: str | None, declared: Mapping[str, Any], fill: Fill, earlier: Iterable[Task]
 ) -> Task:
-    made = [file for task in earlier for file in task.outputs]
-    outputs = [_output(entry, values) for kind in ("outs", "metrics") for entry in declared.get(kind, [])]
+    earlier_outputs = [file for task in earlier for file in task.outputs]
+    outputs = [_output(entry, fill) for kind in ("outs", "metrics") for entry in declared.get(kind, [])]
     params = declared.get("params", [])
     meta = declared["meta"]
     return Task(
         stage=stage,
         key=key,
-        params=tuple(values.fill(name) for name in params if isinstance(name, str)),
+        params=tuple(fill(name) for name in params if isinstance(name, str)),
         versioned=any(isinstance(name, dict) for name in params),
-        inputs=tuple(_input(text, values, made) for text in declared.get("deps", [])),
+        inputs=tuple(_input(text, fill, earlier_outputs) for text in declared.get("deps", [])),
         outputs=tuple(file for file in outputs if file.name != "receipt"),
         receipt=next((file.path for file in outputs if file.name == "receipt"), None),
         run=meta["run"],
@@ -171,19 +163,19 @@ def _task(
     )
 
 
-def _input(text: str, values: _Values, made: list[File]) -> File:
+def _input(text: str, fill: Fill, earlier_outputs: list[File]) -> File:
     """The name is that of the parameter that gives the path, else that of the output that contains it."""
-    path = values.fill(text)
-    maker = next((file for file in made if file.holds(path)), None)
-    whole = maker.path if maker else path
+    path = fill(text)
+    output = next((file for file in earlier_outputs if file.holds(path)), None)
+    whole = output.path if output else path
     if parameter := PARAMETER_OF_ITEM.fullmatch(text):
         return File(parameter[1], path, whole)
-    return File(maker.name if maker else _first_part(path), path, whole)
+    return File(output.name if output else _first_part(path), path, whole)
 
 
-def _output(entry: str | Mapping[str, Any], values: _Values) -> File:
+def _output(entry: str | Mapping[str, Any], fill: Fill) -> File:
     text, about = next(iter(entry.items())) if isinstance(entry, Mapping) else (entry, {})
-    path = values.fill(text)
+    path = fill(text)
     return File(about.get("type", _first_part(path)), path, path)
 
 
