@@ -83,8 +83,7 @@ def dataset_name(config: Config, photographs: str) -> str:
 
 def state_of(config: Config) -> str:
     """Digest of every parameter that decides a result, and of RESULTS_VERSION."""
-    every = stages.tasks(config)
-    names = sorted({name for task in every for name in task.params})
+    names = sorted({name for task in stages.tasks(config) for name in task.params})
     return digest_of({"params": deciding(config, names), "results_version": RESULTS_VERSION})
 
 
@@ -103,10 +102,10 @@ def cache_key(config: Config, task: Task, dataset_digest: str, results: str) -> 
 
 def _after_the_dataset(config: Config, task: Task) -> Iterable[Task]:
     """The ancestors of `task`, except the dataset and its own, which the dataset's digest covers."""
-    every = stages.tasks(config)
+    tasks = stages.tasks(config)
     dataset = stages.task(config, "build-dataset")
-    made_by = {dataset.name, *(each.name for each in stages.ancestors(dataset, every))}
-    return [each for each in stages.ancestors(task, every) if each.name not in made_by]
+    covered = {dataset.name, *(other.name for other in stages.ancestors(dataset, tasks))}
+    return [other for other in stages.ancestors(task, tasks) if other.name not in covered]
 
 
 # ------------------------------------------------------------------------------------------------

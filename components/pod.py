@@ -64,18 +64,18 @@ class Pod:
 
     def bring(self) -> bool:
         """Take the outputs from the results; False if there is no result yet."""
-        found = self.results.bring(self.task, self.identity, self.root)
-        if found:
+        done = self.results.bring(self.task, self.identity, self.root)
+        if done:
             print(f"{self.task.title}: was done before, taken from {self.results.uri}")
-        return found
+        return done
 
     def bring_inputs(self) -> None:
         """Bring the inputs of the task from the results, as far as the run has produced them."""
         if self.manifest:
             write_json(self.paths["dataset"] / MANIFEST_NAME, self.manifest.to_json())
-            for each in trace(self.config, self.manifest, self.results):
-                if each.receipt and each.identity:
-                    self._bring(each.task, each.identity)
+            for step in trace(self.config, self.manifest, self.results):
+                if step.receipt and step.identity:
+                    self._bring(step.task, step.identity)
         for task in stages.tasks(self.config):
             if task.run == "always":
                 self._bring(task, self.run)

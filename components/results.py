@@ -1,7 +1,7 @@
 """The results of tasks: a cache in a folder or on S3 that pods, laptops and `progan collect` share.
 
-The identity of a task covers everything that decides its result, so a result that was made once, on a laptop
-or in a pod, is never made again. The tasks that every run repeats are stored under the run:
+The identity of a task covers everything that decides its result, so what was computed once, on a laptop or in
+a pod, is never computed again. The tasks that every run repeats are stored under the run:
 
     train/r0008-<identity>/checkpoints/r0008/networks.safetensors …  history/r0008.csv  receipt.json
     runs/<run>/run.json  verdict.json  report/report.html …  receipts/gate.json …
@@ -47,13 +47,12 @@ class Trace:
 
 def trace(config: Config, manifest: Manifest, *sources: Source) -> Iterator[Trace]:
     """The tasks of `run: once`, in order, each with its receipt if one of `sources` has its result."""
-    every = stages.tasks(config)
     digests = dict(digests_of_dataset(stages.task(config, "build-dataset").outputs[0].path, manifest))
-    for task in every:
+    for task in stages.tasks(config):
         if task.run == "once":
             name = identity(config, task, digests)
-            found = ((source, source.receipt(task, name)) for source in sources if name is not None)
-            source, receipt = next(((each, got) for each, got in found if got is not None), (None, None))
+            receipts = ((source.receipt(task, name), source) for source in sources if name is not None)
+            receipt, source = next((pair for pair in receipts if pair[0] is not None), (None, None))
             digests |= receipt.digests if receipt else {}
             yield Trace(task, name, receipt, source)
 
@@ -106,16 +105,16 @@ class Results:
         return True
 
     def _bring_output(self, receipt: Receipt, output: str, folder: str, root: Path) -> None:
-        wanted = receipt.files_of(output)
-        there = {file.relative_to(root).as_posix(): sha256_file(file) for file in files_below(root / output)}
-        if (root / output).exists() and there == wanted:
+        stored = receipt.files_of(output)
+        here = {file.relative_to(root).as_posix(): sha256_file(file) for file in files_below(root / output)}
+        if (root / output).exists() and here == stored:
             return
-        if output in wanted:
+        if output in stored:
             with atomic_file(root / output) as beside:
                 self._bring_file(receipt, output, folder, beside)
         else:
             with atomic_folder(root / output) as beside:
-                for path in wanted:
+                for path in stored:
                     self._bring_file(receipt, path, folder, beside / relpath(path, output))
 
     def _bring_file(self, receipt: Receipt, path: str, folder: str, to: Path) -> None:
