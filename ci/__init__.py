@@ -1,1 +1,1 @@
-"""What the workflows of GitHub and GitLab share: all of theirs that takes more than a line."""
+"""What the workflows of GitHub and GitLab share: every job whose script would take more than a line."""

@@ -1,4 +1,4 @@
-"""`python -m ci COMMAND`: what the jobs run besides make and progan."""
+"""`python -m ci COMMAND`: the commands that jobs run besides make and progan."""
 
 import argparse
 import json
@@ -7,21 +7,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ci.forge import Status, of_this_job
+from ci.forge import Status, current_forge
 from progan.errors import InputError, Interrupted
 
 
 def main() -> None:
-    """Find the command by its function's name."""
+    """Parse the command line and run the function that has the command's name."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # dvc
     parser = argparse.ArgumentParser(prog="python -m ci", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
     def command(function: Callable[..., None], *arguments: str) -> None:
-        added = commands.add_parser(function.__name__.replace("_", "-"), help=function.__doc__)
+        subparser = commands.add_parser(function.__name__.replace("_", "-"), help=function.__doc__)
         for argument in arguments:
-            added.add_argument(argument)
-        added.set_defaults(function=function)
+            subparser.add_argument(argument)
+        subparser.set_defaults(function=function)
 
     command(describe, "base")
     command(comment, "file")
@@ -30,68 +30,67 @@ def main() -> None:
     command(announce, "output")
     command(propose, "branch", "title")
     command(collect, "run")
-    given = vars(parser.parse_args())
+    arguments = vars(parser.parse_args())
     try:
-        given.pop("function")(**given)
+        arguments.pop("function")(**arguments)
     except (InputError, Interrupted) as error:
         print(f"ci: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 
 def describe(base: str) -> None:
-    """Print as Markdown what merging the checked-out commit into a base would mean."""
+    """Print, as Markdown, what merging the checked-out commit into a base would change."""
     from ci.pull_request import description
 
     print(description(base), end="")
 
 
 def comment(file: str) -> None:
-    """Say on the pull request what stands in a file, in the place of what was said before."""
-    here = of_this_job()
-    number = here.pull_request()
+    """Write the contents of a file as a comment on the pull request, in place of the previous one."""
+    forge = current_forge()
+    number = forge.pull_request()
     if number is None:
-        print("The pull request is closed or has moved on: nothing to say.")
+        print("The pull request is closed or has moved on: no comment.")
     else:
-        here.comment(number, "plan", Path(file).read_text(errors="replace"))
+        forge.comment(number, "plan", Path(file).read_text(errors="replace"))
 
 
 def sign_in() -> None:
-    """Write the short-lived tokens that the cluster and the object store want."""
+    """Write the short-lived tokens that the cluster and the object store ask for."""
     from ci import sign_in
 
-    sign_in.sign_in(of_this_job())
+    sign_in.sign_in(current_forge())
 
 
 def to_do() -> None:
-    """Read what `progan plan --json` prints; print the number of tasks as an output of a GitHub step."""
+    """Print the number of tasks to do, from `progan plan --json`, as an output of a GitHub step."""
     print(f"to_do={json.load(sys.stdin)['totals']['to_do']}")
 
 
 def announce(output: str) -> None:
-    """Say on the commit where its run is: the address at the end of what `progan retrain` printed."""
-    forge, lines = of_this_job(), Path(output).read_text().split()
-    if lines and lines[-1].startswith(("http://", "https://")):
-        status = Status("pending", lines[-1])
+    """Set the commit's status to the address of its run, the last word that `progan retrain` printed."""
+    forge, words = current_forge(), Path(output).read_text().split()
+    if words and words[-1].startswith(("http://", "https://")):
+        status = Status("pending", words[-1])
         if forge.status(forge.commit) != status:
             forge.set_status(forge.commit, status, "The cluster trains")
 
 
 def propose(branch: str, title: str) -> None:
-    """Open a pull request of what differs here from the commit."""
+    """Open a pull request with the files that differ from the commit."""
     from ci.worktrees import changed_files
 
-    forge = of_this_job()
-    number = forge.propose(
-        branch, forge.commit, changed_files(Path()), title, f"Made by [a job]({forge.job})."
-    )
+    forge = current_forge()
+    text = f"Made by [a job]({forge.job})."
+    number = forge.propose(branch, forge.commit, changed_files(Path()), title, text)
     print(f"pull request {number}")
 
 
 def collect(run: str) -> None:
-    """Bring home what runs made that have ended: all that commits wait for, or the one that is named."""
+    """Collect the results of runs that have ended: all that commits wait for, or the one that is named."""
     from ci.bring_home import bring_home
 
-    bring_home(of_this_job(), run)
+    bring_home(current_forge(), run)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""GitHub and GitLab behind the same few verbs.
+"""GitHub and GitLab behind one interface.
 
 Only the standard library: the job that comments on pull requests runs this on a bare Python.
 """
@@ -8,61 +8,61 @@ import os
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, ClassVar, Literal, Protocol
 from urllib.parse import quote, urlencode
 
 from progan.errors import InputError
 
 State = Literal["pending", "success", "failure"]
-Files = dict[str, str | None]  # texts by path; None: to be deleted
-CONTEXT = "progan/training"  # the commit status that says what became of a commit's run
+Files = dict[str, str | None]  # texts by path; None: delete the file
+CONTEXT = "progan/training"  # the name of the commit status that tells how a commit's run went
 LONGEST_TEXT = 60_000  # characters; GitHub takes 65536 in a comment
 LONGEST_DESCRIPTION = 140  # of a status
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a commit's status `progan/training` says; `url` is the run's."""
+    """A commit's status `progan/training`; `url` is the address of the run."""
 
     state: State
     url: str
 
 
 class Forge(Protocol):
-    """What is asked of either."""
+    """What jobs need of a forge."""
 
-    commit: str  # that this job has checked out
-    job: str  # the address of its page
+    commit: str  # the one that this job has checked out
+    job: str  # the address of the job's page
 
     def pull_request(self) -> int | None:
-        """The number of the open pull request that this job is about, if it still is what the job saw."""
+        """The number of this job's pull request; None if it is closed or has a newer commit."""
 
     def comment(self, number: int, about: str, text: str) -> None:
-        """Say `text` on a pull request; what was said `about` the same before is replaced."""
+        """Write `text` as a comment on a pull request, in place of an earlier one `about` the same."""
 
     def set_status(self, commit: str, status: Status, description: str) -> None:
-        """Say on a commit what becomes of its run."""
+        """Set the status of a commit's run."""
 
     def status(self, commit: str) -> Status | None:
-        """What was said of the commit's run last."""
+        """The newest status of a commit's run."""
 
     def propose(self, branch: str, parent: str, files: Files, title: str, text: str) -> int:
-        """Open a pull request, or renew it: on `branch`, one commit of `files` after `parent`."""
+        """Open or update a pull request: `branch` with one commit of `files` on top of `parent`."""
 
     def identity(self, audience: str) -> str:
-        """A token, good for minutes, by which `audience` knows this job."""
+        """A token, valid for minutes, that identifies this job to `audience`."""
 
 
-def of_this_job() -> Forge:
-    """The forge whose job this process is."""
+def current_forge() -> Forge:
+    """The forge that runs this job."""
     if "GITHUB_API_URL" in os.environ:
         return GitHub()
     if "CI_API_V4_URL" in os.environ:
         return GitLab()
-    raise InputError(
-        "this is a job of neither GitHub nor GitLab: GITHUB_API_URL and CI_API_V4_URL are not set"
-    )
+    raise InputError("not a job of GitHub or GitLab: neither GITHUB_API_URL nor CI_API_V4_URL is set")
 
 
 class Api:
@@ -72,7 +72,7 @@ class Api:
         self.url, self.headers, self.trust = url.rstrip("/"), headers, trust
 
     def __call__(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The answer; None where there is no such thing."""
+        """The answer; None for 404."""
         url = f"{self.url}{path}{'?' + urlencode(query) if query else ''}"
         headers = {**self.headers, "Content-Type": "application/json", "User-Agent": "progan"}
         data = None if body is None else json.dumps(body).encode()
@@ -83,34 +83,33 @@ class Api:
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
-            said = " ".join(error.read(500).decode(errors="replace").split())
+            reason = " ".join(error.read(500).decode(errors="replace").split())
             raise InputError(
-                f"{method} {self.url}{path}: {error.code}: {said}; check the token and its rights"
+                f"{method} {self.url}{path}: {error.code}: {reason}; check the token and its permissions"
             ) from None
         except OSError as error:
             raise InputError(f"{method} {self.url}{path}: {error}; run the job again") from None
 
-    def every(self, path: str) -> list[Any]:
+    def list_all(self, path: str) -> Iterator[Any]:
         """The entries of all pages of a list."""
-        found: list[Any] = []
-        page = 1
-        while entries := self("GET", path, per_page=100, page=page):
-            found += entries
+        for page in count(1):
+            entries = self("GET", path, per_page=100, page=page) or []
+            yield from entries
             if len(entries) < 100:
-                break
-            page += 1
-        return found
+                return
 
-    def must(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The answer, where nothing may be missing."""
+    def require(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """The answer; a 404 is an error too."""
         answer = self(method, path, body, **query)
         if answer is None:
-            raise InputError(f"{method} {self.url}{path}: 404: not there, or not for this token")
+            raise InputError(
+                f"{method} {self.url}{path}: 404: missing, or hidden from this token; check both"
+            )
         return answer
 
 
 class GitHub:
-    """As its jobs see it: https://docs.github.com/en/rest, 2022-11-28."""
+    """GitHub, from within a job: https://docs.github.com/en/rest, 2022-11-28."""
 
     def __init__(self) -> None:
         headers = {
@@ -125,18 +124,18 @@ class GitHub:
         self.api = Api(f"{os.environ['GITHUB_API_URL']}/repos/{self.repository}", headers)
 
     def pull_request(self) -> int | None:
-        """Found by what GitHub says that the first workflow ran on, not by what that workflow left behind."""
+        """Found by what GitHub reports of the first workflow's run, not by what that workflow wrote."""
         owner, branch, commit = (os.environ[f"HEAD_{name}"] for name in ("OWNER", "BRANCH", "COMMIT"))
-        open_ones = self.api.must("GET", "/pulls", state="open", head=f"{owner}:{branch}")
-        return next((pull["number"] for pull in open_ones if pull["head"]["sha"] == commit), None)
+        pulls = self.api.require("GET", "/pulls", state="open", head=f"{owner}:{branch}")
+        return next((pull["number"] for pull in pulls if pull["head"]["sha"] == commit), None)
 
     def comment(self, number: int, about: str, text: str) -> None:
-        marked = _marked(about, text)
-        for said in self.api.every(f"/issues/{number}/comments"):
-            if said["body"].startswith(_marker(about)) and said["user"]["type"] == "Bot":
-                self.api.must("PATCH", f"/issues/comments/{said['id']}", {"body": marked})
+        body = {"body": _marked(about, text)}
+        for comment in self.api.list_all(f"/issues/{number}/comments"):
+            if comment["body"].startswith(_marker(about)) and comment["user"]["type"] == "Bot":
+                self.api.require("PATCH", f"/issues/comments/{comment['id']}", body)
                 return
-        self.api.must("POST", f"/issues/{number}/comments", {"body": marked})
+        self.api.require("POST", f"/issues/{number}/comments", body)
 
     def set_status(self, commit: str, status: Status, description: str) -> None:
         body = {
@@ -145,62 +144,62 @@ class GitHub:
             "target_url": status.url,
             "description": description[:LONGEST_DESCRIPTION],
         }
-        self.api.must("POST", f"/statuses/{commit}", body)
+        self.api.require("POST", f"/statuses/{commit}", body)
 
     def status(self, commit: str) -> Status | None:
-        said = self.api.must("GET", f"/commits/{commit}/status", per_page=100)["statuses"]
-        ours = (status for status in said if status["context"] == CONTEXT)
+        statuses = self.api.require("GET", f"/commits/{commit}/status", per_page=100)["statuses"]
+        ours = (status for status in statuses if status["context"] == CONTEXT)
         return next((Status(status["state"], status["target_url"]) for status in ours), None)
 
     def propose(self, branch: str, parent: str, files: Files, title: str, text: str) -> int:
-        tree = self.api.must("GET", f"/git/commits/{parent}")["tree"]["sha"]
+        tree = self.api.require("GET", f"/git/commits/{parent}")["tree"]["sha"]
         entries = [
             {"path": path, "mode": "100644", "type": "blob"}
             | ({"sha": None} if content is None else {"content": content})
             for path, content in files.items()
         ]
-        tree = self.api.must("POST", "/git/trees", {"base_tree": tree, "tree": entries})["sha"]
+        tree = self.api.require("POST", "/git/trees", {"base_tree": tree, "tree": entries})["sha"]
         commit = {"message": title, "tree": tree, "parents": [parent]}
-        commit = self.api.must("POST", "/git/commits", commit)["sha"]
+        commit = self.api.require("POST", "/git/commits", commit)["sha"]
         if self.api("GET", f"/git/ref/heads/{branch}") is None:
-            self.api.must("POST", "/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
+            self.api.require("POST", "/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
         else:
-            self.api.must("PATCH", f"/git/refs/heads/{branch}", {"sha": commit, "force": True})
+            self.api.require("PATCH", f"/git/refs/heads/{branch}", {"sha": commit, "force": True})
         owner, _ = self.repository.split("/")
-        told = {"title": title, "body": text[:LONGEST_TEXT]}
-        for pull in self.api.must("GET", "/pulls", state="open", head=f"{owner}:{branch}"):
-            return self.api.must("PATCH", f"/pulls/{pull['number']}", told)["number"]
+        content = {"title": title, "body": text[:LONGEST_TEXT]}
+        for pull in self.api.require("GET", "/pulls", state="open", head=f"{owner}:{branch}"):
+            return self.api.require("PATCH", f"/pulls/{pull['number']}", content)["number"]
         base = os.environ["GITHUB_REF_NAME"]
-        return self.api.must("POST", "/pulls", {**told, "head": branch, "base": base})["number"]
+        return self.api.require("POST", "/pulls", {**content, "head": branch, "base": base})["number"]
 
     def identity(self, audience: str) -> str:
         headers = {"Authorization": f"Bearer {os.environ['ACTIONS_ID_TOKEN_REQUEST_TOKEN']}"}
         url, _, query = os.environ["ACTIONS_ID_TOKEN_REQUEST_URL"].partition("?")
-        return Api(url, headers).must("GET", f"?{query}&audience={quote(audience)}")["value"]
+        return Api(url, headers).require("GET", f"?{query}&audience={quote(audience)}")["value"]
 
 
 class GitLab:
-    """As its jobs see it: https://docs.gitlab.com/api/rest, v4."""
+    """GitLab, from within a job: https://docs.gitlab.com/api/rest, v4."""
 
     STATES: ClassVar[dict[State, str]] = {"pending": "pending", "success": "success", "failure": "failed"}
 
     def __init__(self) -> None:
         headers = {"PRIVATE-TOKEN": os.environ["PROGAN_FORGE_TOKEN"]}
         self.commit, self.job = os.environ["CI_COMMIT_SHA"], os.environ["CI_JOB_URL"]
-        self.whole = Api(os.environ["CI_API_V4_URL"], headers)
-        self.api = Api(f"{self.whole.url}/projects/{os.environ['CI_PROJECT_ID']}", headers)
+        self.instance = Api(os.environ["CI_API_V4_URL"], headers)
+        self.api = Api(f"{self.instance.url}/projects/{os.environ['CI_PROJECT_ID']}", headers)
 
     def pull_request(self) -> int | None:
         return int(os.environ["CI_MERGE_REQUEST_IID"])
 
     def comment(self, number: int, about: str, text: str) -> None:
-        marked, notes = _marked(about, text), f"/merge_requests/{number}/notes"
-        me = self.whole.must("GET", "/user")["id"]
-        for said in self.api.every(notes):
-            if said["body"].startswith(_marker(about)) and said["author"]["id"] == me:
-                self.api.must("PUT", f"{notes}/{said['id']}", {"body": marked})
+        body, notes = {"body": _marked(about, text)}, f"/merge_requests/{number}/notes"
+        user = self.instance.require("GET", "/user")["id"]
+        for note in self.api.list_all(notes):
+            if note["body"].startswith(_marker(about)) and note["author"]["id"] == user:
+                self.api.require("PUT", f"{notes}/{note['id']}", body)
                 return
-        self.api.must("POST", notes, {"body": marked})
+        self.api.require("POST", notes, body)
 
     def set_status(self, commit: str, status: Status, description: str) -> None:
         body = {
@@ -209,31 +208,31 @@ class GitLab:
             "target_url": status.url,
             "description": description[:LONGEST_DESCRIPTION],
         }
-        self.api.must("POST", f"/statuses/{commit}", body)
+        self.api.require("POST", f"/statuses/{commit}", body)
 
     def status(self, commit: str) -> Status | None:
-        said = self.api.must("GET", f"/repository/commits/{commit}/statuses", name=CONTEXT)
+        statuses = self.api.require("GET", f"/repository/commits/{commit}/statuses", name=CONTEXT)
         states = {theirs: ours for ours, theirs in self.STATES.items()}
-        return next((Status(states[status["status"]], status["target_url"]) for status in said), None)
+        return next((Status(states[status["status"]], status["target_url"]) for status in statuses), None)
 
     def propose(self, branch: str, parent: str, files: Files, title: str, text: str) -> int:
         def action(path: str, content: str | None) -> dict[str, str]:
             if content is None:
                 return {"action": "delete", "file_path": path}
-            known = self.api("GET", f"/repository/files/{quote(path, safe='')}", ref=parent)
-            return {"action": "update" if known else "create", "file_path": path, "content": content}
+            exists = self.api("GET", f"/repository/files/{quote(path, safe='')}", ref=parent)
+            return {"action": "update" if exists else "create", "file_path": path, "content": content}
 
         actions = [action(path, content) for path, content in files.items()]
         commit = {"branch": branch, "start_sha": parent, "force": True, "commit_message": title}
-        self.api.must("POST", "/repository/commits", {**commit, "actions": actions})
-        told = {"title": title, "description": text[:LONGEST_TEXT]}
-        for merge in self.api.must("GET", "/merge_requests", state="opened", source_branch=branch):
-            return self.api.must("PUT", f"/merge_requests/{merge['iid']}", told)["iid"]
-        ways = {"source_branch": branch, "target_branch": os.environ["CI_DEFAULT_BRANCH"]}
-        return self.api.must("POST", "/merge_requests", {**told, **ways, "remove_source_branch": True})["iid"]
+        self.api.require("POST", "/repository/commits", {**commit, "actions": actions})
+        content = {"title": title, "description": text[:LONGEST_TEXT]}
+        for merge in self.api.require("GET", "/merge_requests", state="opened", source_branch=branch):
+            return self.api.require("PUT", f"/merge_requests/{merge['iid']}", content)["iid"]
+        content |= {"source_branch": branch, "target_branch": os.environ["CI_DEFAULT_BRANCH"]}
+        return self.api.require("POST", "/merge_requests", {**content, "remove_source_branch": True})["iid"]
 
     def identity(self, audience: str) -> str:
-        """From `id_tokens` of .gitlab-ci.yml, whose names are made of the audience."""
+        """One of the `id_tokens` in .gitlab-ci.yml, which are named after their audience."""
         return os.environ[f"ID_TOKEN_{audience.split('.')[0].upper()}"]
 
 

@@ -1,4 +1,4 @@
-"""What a pull request is told: what a run would cost, and how the pipeline and the metrics differ."""
+"""The comment on a pull request: what a run would cost, and how the pipeline and the metrics change."""
 
 from pathlib import Path
 
@@ -10,28 +10,28 @@ LONGEST_DIFFERENCE = 400  # lines
 
 
 def description(base: str) -> str:
-    """As Markdown, what merging the checked-out commit into `base` would mean."""
+    """What merging the checked-out commit into `base` would change, as Markdown."""
     base, head = output("git", "rev-parse", base, "HEAD").split()
     plan = progan("plan", "--cluster", "--md", cwd=Path())
     sections = [plan, _pipelines(base, head), metrics(Path(), base, head)]
-    made_of = f"<sub>Made by the code of {head[:10]}, compared with {base[:10]}.</sub>"
-    return "\n\n".join(section.strip() for section in [*sections, made_of] if section) + "\n"
+    footer = f"<sub>Made by the code of {head[:10]}, compared with {base[:10]}.</sub>"
+    return "\n\n".join(section.strip() for section in [*sections, footer] if section) + "\n"
 
 
 def _pipelines(base: str, head: str) -> str:
-    """The difference of what both compile to."""
+    """How the compiled pipelines of two commits differ."""
     before, after = _compiled(base), _compiled(head)
     if before is None or after is None:
         return f"**The pipeline** of {(head if after is None else base)[:10]} does not compile here."
     lines = difference(before, after)
     if not lines:
         return "**The pipeline** compiles to the same."
-    cut = [f"… and {len(lines) - LONGEST_DIFFERENCE} lines more"] if len(lines) > LONGEST_DIFFERENCE else []
+    cut = [f"… and {len(lines) - LONGEST_DIFFERENCE} more lines"] if len(lines) > LONGEST_DIFFERENCE else []
     return _folded("<b>The pipeline</b>", ["```diff", *lines[:LONGEST_DIFFERENCE], *cut, "```"])
 
 
 def _compiled(commit: str) -> str | None:
-    """A commit's pipeline; None where it does not compile with what is installed here."""
+    """A commit's pipeline; None if it does not compile with the packages installed here."""
     with checked_out(commit) as folder:
         try:
             progan("compile", cwd=folder)
@@ -41,13 +41,13 @@ def _compiled(commit: str) -> str | None:
 
 
 def metrics(folder: Path, *commits: str) -> str:
-    """How measures differ between two commits, or between what is checked out and what lies in `folder`.
+    """How the metrics differ between two commits, or between the commit and the files in `folder`.
 
-    Empty where either side's cannot be had.
+    Empty if there is no difference, or if DVC does not have the metrics of either side.
     """
     command = ["dvc", "metrics", "diff", "--md", "--precision", "4", *commits]
     table = output(*command, cwd=folder).strip()
-    rows = table.splitlines()[2:]  # below the head
+    rows = table.splitlines()[2:]  # below the header
     return _folded("<b>The metrics</b>", [table]) if rows else ""
 
 

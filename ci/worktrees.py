@@ -1,4 +1,4 @@
-"""Commits, as folders to work in."""
+"""Commits checked out in temporary folders, and commands that run there."""
 
 import subprocess
 import sys
@@ -9,35 +9,35 @@ from tempfile import TemporaryDirectory
 
 from progan.errors import InputError, Interrupted
 
-PROGAN = "from pipelines.cli import main; main()"  # of the folder it runs in, not of what is installed
+PROGAN = "from pipelines.cli import main; main()"  # the code in the current folder, not the installed package
 
 
 @contextmanager
 def checked_out(commit: str) -> Iterator[Path]:
-    """The files of a commit in a folder of their own."""
+    """A temporary folder with the files of a commit."""
     with TemporaryDirectory() as folder:
-        where = Path(folder) / commit[:10]
-        output("git", "worktree", "add", "--quiet", "--detach", str(where), commit)
+        worktree = Path(folder) / commit[:10]
+        output("git", "worktree", "add", "--quiet", "--detach", str(worktree), commit)
         try:
-            yield where
+            yield worktree
         finally:
-            output("git", "worktree", "remove", "--force", str(where))
+            output("git", "worktree", "remove", "--force", str(worktree))
 
 
 def changed_files(folder: Path) -> dict[str, str | None]:
-    """{path: text} of what differs from the commit and is not ignored; None for a file that is gone."""
+    """{path: text} of the files that differ from the commit and are not ignored; None for a deleted file."""
     listed = output("git", "ls-files", "-z", "--modified", "--others", "--exclude-standard", cwd=folder)
     files = {name: folder / name for name in listed.split("\0") if name}
     return {name: file.read_text() if file.exists() else None for name, file in files.items()}
 
 
 def progan(*arguments: str, cwd: Path) -> str:
-    """What the command prints, as the code of the commit in `cwd` has it."""
+    """The output of a progan command, run by the code in `cwd`."""
     return output(sys.executable, "-c", PROGAN, *arguments, cwd=cwd)
 
 
 def output(*command: str, cwd: Path | None = None) -> str:
-    """What a command prints; where it fails, so do we, by the last line of what it says."""
+    """The output of a command; if it fails, an error with the last line of its standard error."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     print(done.stderr, end="", file=sys.stderr)
     if done.returncode:

@@ -1,4 +1,4 @@
-"""What a run may cost and take, compared with what is planned at most."""
+"""The budget of a run, compared with the upper bounds of its plan."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def over_budget(plan: "Plan", max_cost: float | None, max_hours: float | None) -> InputError | None:
-    """The error to raise for a plan that may cost or take more than the limits; None if it keeps to them."""
+    """The error for a plan that may exceed a limit on cost or hours; None if it is within the budget."""
     over = "; ".join(_excesses(plan, max_cost, max_hours))
     return InputError(f"over the budget: {over}; raise the limit, or train less") if over else None
 

@@ -1,4 +1,4 @@
-"""The `progan` command: how people, DVC, containers and CI all call a stage."""
+"""The `progan` command, by which people, DVC, containers and CI call every stage."""
 
 import sys
 from typing import Annotated, Any
@@ -19,10 +19,10 @@ from pipelines.commands import (
 )
 from progan.errors import InputError, Interrupted
 
-CTRL_C = 130  # what typer returns for it
-UsageError: Any = typer.BadParameter.__base__  # what typer raises for a command line that it cannot read
+CTRL_C = 130  # typer's status after Ctrl-C
+UsageError: Any = typer.BadParameter.__base__  # typer's error for a command line that it cannot parse
 
-PANELS: dict[str, list[Any]] = {  # of `progan --help`, in their order; so are the commands of each
+PANELS: dict[str, list[Any]] = {  # panels of `progan --help` and their commands, in order
     "Before and after a run": [
         plan_commands.plan,
         stage_commands.import_official,
@@ -30,7 +30,7 @@ PANELS: dict[str, list[Any]] = {  # of `progan --help`, in their order; so are t
         preset_commands.app,
         dataset_commands.app,
     ],
-    "Stages, which dvc repro runs": [
+    "Stages that dvc repro runs": [
         stage_commands.paint,
         stage_commands.build_dataset,
         stage_commands.warm_start,
@@ -81,16 +81,16 @@ def _main(
 
 
 def main() -> None:
-    """Run the command; errors that people can cause become one line on stderr and their exit code."""
+    """Run the command; an error that people can cause becomes one line on stderr and its exit code."""
     try:
         status = app(standalone_mode=False)
         if status == CTRL_C:
-            raise Interrupted("stopped by Ctrl-C; run the same command again, what was finished is kept")
+            raise Interrupted("stopped by Ctrl-C; run the same command again, finished work is kept")
         sys.exit(status)
     except UsageError as error:
-        told = error.format_message().removesuffix(".").replace("Value error, ", "")
-        if told:  # nothing is, where no argument asked for help
-            print(f"progan: {told}; see {error.ctx.command_path} --help", file=sys.stderr)
+        message = error.format_message().removesuffix(".").replace("Value error, ", "")
+        if message:  # a group without arguments prints its help and has none
+            print(f"progan: {message}; see {error.ctx.command_path} --help", file=sys.stderr)
         sys.exit(error.exit_code)
     except (InputError, Interrupted) as error:
         if "--debug" in sys.argv:

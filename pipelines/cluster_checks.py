@@ -1,4 +1,4 @@
-"""What of a cluster is not as the profile wants it, found before it costs anything."""
+"""Checks of a cluster against the profile, before a run there costs anything."""
 
 import json
 import urllib.request
@@ -7,39 +7,37 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+from pipelines.profile import GPU, Pod, Profile
 from progan.errors import InputError
 
-if TYPE_CHECKING:
-    from pipelines.profile import Pod, Profile
-
-GPU, KUEUE = "nvidia.com/gpu", "kueue.x-k8s.io"
-OF_THE_CLUSTER = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")  # taints: not ready, cordoned …
+KUEUE = "kueue.x-k8s.io"
+CLUSTER_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")  # not ready, cordoned …
 TIMEOUT_SECONDS = 15
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: fine or not, and what to do about it."""
+    """The result of one check; if it failed, the text says what to do."""
 
     passed: bool
     text: str
 
 
 def cluster_checks(
-    profile: "Profile", phases: Sequence[str], kubeconfig: str | None, context: str | None
+    profile: Profile, phases: Sequence[str], kubeconfig: str | None, context: str | None
 ) -> list[Check]:
-    """Compare the cluster with what the profile asks of it for these phases; nothing is made there.
+    """Check that the cluster has what the profile asks for these phases; nothing is created there.
 
-    kubeconfig: its file, in the place of ~/.kube/config; context: one of it, in the place of its current one.
+    kubeconfig: a file, if not ~/.kube/config; context: a context of that file, if not the current one.
     """
     return list(_Cluster(_api(kubeconfig, context), profile, tuple(phases)).checks())
 
 
 def _api(kubeconfig: str | None, context: str | None) -> Any:
-    """A client by the kubeconfig, or by the service account of the pod that this runs in."""
+    """A client that uses the kubeconfig, or the service account of the pod in which this runs."""
     import yaml
     from kubernetes import client, config
 
@@ -51,15 +49,18 @@ def _api(kubeconfig: str | None, context: str | None) -> Any:
             config.load_incluster_config(configuration)
         except config.ConfigException:
             why = " ".join(str(error).split())
-            raise InputError(f"no cluster to look at: {why}; give --kubeconfig or --context") from None
+            raise InputError(f"no cluster to check: {why}; give --kubeconfig or --context") from None
     configuration.retries = False
     return client.ApiClient(configuration)
 
 
 class _Cluster:
-    """A cluster that is compared with a profile. Each check returns what it saw, or raises what is wrong."""
+    """A cluster and the profile it is checked against.
 
-    def __init__(self, api: Any, profile: "Profile", phases: tuple[str, ...]) -> None:
+    A check returns the state that it saw, or raises an error that says what is wrong.
+    """
+
+    def __init__(self, api: Any, profile: Profile, phases: tuple[str, ...]) -> None:
         from kubernetes import client
 
         self.api, self.profile, self.phases = api, profile, phases
@@ -67,11 +68,11 @@ class _Cluster:
         self.core = client.CoreV1Api(api)
 
     def checks(self) -> Iterator[Check]:
-        """All checks; the first alone when nothing answers."""
+        """The results of all checks; only the first if the API server does not answer."""
         profile, storage = self.profile, self.profile.storage
-        reached = _check("API", self._version)
-        yield reached
-        if not reached.passed:
+        api = _check("API", self._version)
+        yield api
+        if not api.passed:
             return
         yield _check(f"namespace {self.namespace}", self._namespace)
         yield _check(f"service account {profile.service_account}", self._account)
@@ -97,18 +98,18 @@ class _Cluster:
     def _namespace(self) -> str:
         phase = self.core.read_namespace(self.namespace).status.phase
         if phase != "Active":
-            raise InputError(f"is {phase}; nothing can be made in it")
+            raise InputError(f"is {phase}; nothing can be created in it")
         return "active"
 
     def _account(self) -> str:
         self.core.read_namespaced_service_account(self.profile.service_account, self.namespace)
-        return "is there"
+        return "exists"
 
     def _secret(self, name: str) -> str:
-        """The names of its keys are looked at, never what they hold."""
-        there = set(self.core.read_namespaced_secret(name, self.namespace).data or {})
-        if missing := set(self.profile.secrets[name].values()) - there:
-            raise InputError(f"has no {', '.join(sorted(missing))}; add what the profile reads of it")
+        """Only the names of the secret's keys are read, never their values."""
+        keys = set(self.core.read_namespaced_secret(name, self.namespace).data or {})
+        if missing := set(self.profile.secrets[name].values()) - keys:
+            raise InputError(f"has no {', '.join(sorted(missing))}; add the keys that the profile reads")
         return "has every key"
 
     def _claim(self, name: str) -> str:
@@ -117,20 +118,22 @@ class _Cluster:
         if phase == "Pending" and self._binds_late(storage_class):
             return "is bound when a pod first mounts it"
         if phase != "Bound":
-            of_class = f"of the storage class {storage_class}" if storage_class else "of no storage class"
-            raise InputError(f"is {phase}, {of_class}; a pod that mounts it waits for ever")
+            class_text = (
+                f"with the storage class {storage_class}" if storage_class else "without a storage class"
+            )
+            raise InputError(f"is {phase}, {class_text}; a pod that mounts it waits forever")
         return "is bound"
 
     def _binds_late(self, storage_class: str | None) -> bool:
         from kubernetes import client
 
         return any(
-            each.metadata.name == storage_class and each.volume_binding_mode == "WaitForFirstConsumer"
-            for each in client.StorageV1Api(self.api).list_storage_class().items
+            item.metadata.name == storage_class and item.volume_binding_mode == "WaitForFirstConsumer"
+            for item in client.StorageV1Api(self.api).list_storage_class().items
         )
 
     def _queue(self) -> str:
-        """In the version of Kueue's API that the cluster has."""
+        """The queue is read through the version of Kueue's API that the cluster has."""
         from kubernetes import client
 
         groups = {group.name: group for group in client.ApisApi(self.api).get_api_versions().groups}
@@ -138,10 +141,10 @@ class _Cluster:
             raise InputError("the cluster has no Kueue; install it, or set queue to null")
         kind = (KUEUE, groups[KUEUE].preferred_version.version, self.namespace, "localqueues")
         client.CustomObjectsApi(self.api).get_namespaced_custom_object(*kind, self.profile.queue)
-        return "is there"
+        return "exists"
 
-    def _gpus(self, pod: "Pod") -> str:
-        """All GPUs of a pod are in one node."""
+    def _gpus(self, pod: Pod) -> str:
+        """One node must have all GPUs of the pod."""
         wanted = f"{pod.gpus} × {pod.gpu or GPU}"
         labels = self.profile.node_labels(pod)
         nodes = [
@@ -151,24 +154,24 @@ class _Cluster:
             and _amount(node.status.allocatable, GPU) >= pod.gpus
         ]
         if not nodes:
-            raise InputError(f"no node has {wanted} and {labels}; change the profile, or let nodes be added")
+            raise InputError(f"no node has {wanted} and {labels}; change the profile, or add nodes")
         open_nodes = [node for node in nodes if not self._untolerated(node, pod)]
         if not open_nodes:
             taint = self._untolerated(nodes[0], pod)[0]
-            closed = taint.startswith(OF_THE_CLUSTER)
-            advice = "it takes no pods now" if closed else "tolerate it in the profile"
+            unavailable = taint.startswith(CLUSTER_TAINTS)
+            advice = "it takes no pods now" if unavailable else "tolerate it in the profile"
             raise InputError(f"{nodes[0].metadata.name} has the taint {taint}; {advice}")
         used = self._used_gpus()
         free = {
             n.metadata.name: _amount(n.status.allocatable, GPU) - used[n.metadata.name] for n in open_nodes
         }
-        if max(free.values()) < pod.gpus:
+        if (most := max(free.values())) < pod.gpus:
             raise InputError(
-                f"{wanted} wanted, {max(free.values())} free in one of {len(free)} nodes: it waits"
+                f"{wanted} wanted, at most {most} free in one of {len(free)} nodes; it would wait"
             )
         return f"{wanted} wanted, {sum(free.values())} free in {len(free)} nodes"
 
-    def _untolerated(self, node: Any, pod: "Pod") -> list[str]:
+    def _untolerated(self, node: Any, pod: Pod) -> list[str]:
         """The taints that keep `pod` off `node`."""
         tolerations = self.profile.tolerations(pod)
         return [
@@ -176,14 +179,14 @@ class _Cluster:
             for taint in node.spec.taints or []
             if taint.effect != "PreferNoSchedule"
             and not any(
-                (tolerated.key, tolerated.effect) == (taint.key, taint.effect)
-                and (tolerated.operator == "Exists" or tolerated.value == taint.value)
-                for tolerated in tolerations
+                (toleration.key, toleration.effect) == (taint.key, taint.effect)
+                and (toleration.operator == "Exists" or toleration.value == taint.value)
+                for toleration in tolerations
             )
         ]
 
     def _used_gpus(self) -> Counter[str]:
-        """What pods that have not ended hold, by node."""
+        """The GPUs of pods that have not ended, by node."""
         used: Counter[str] = Counter()
         for pod in self.core.list_pod_for_all_namespaces().items:
             if pod.spec.node_name and pod.status.phase not in ("Succeeded", "Failed"):
@@ -193,19 +196,19 @@ class _Cluster:
         return used
 
     def _pods(self) -> str:
-        """Whether the API server would take the pods: quotas, limits, and whatever else judges them there."""
+        """The API server must admit the pods: its quotas, limits and other admission rules apply."""
         from kubernetes.client import ApiException
 
         for pod, phases in groupby((None, *self.phases), self.profile.pod):
             try:
                 self.core.create_namespaced_pod(self.namespace, self._manifest(pod), dry_run="All")
             except ApiException as error:
-                whose = ", ".join(phase or "stages" for phase in phases)
-                raise InputError(f"{whose}: {_reason(error)}") from None
-        return "of every size are admitted"
+                entries = ", ".join(phase or "stages" for phase in phases)
+                raise InputError(f"{entries}: {_reason(error)}") from None
+        return "every size is admitted"
 
-    def _manifest(self, pod: "Pod") -> dict[str, Any]:
-        """A pod as Kubeflow makes it, as far as the API server judges it."""
+    def _manifest(self, pod: Pod) -> dict[str, Any]:
+        """A pod as Kubeflow creates it, with the fields that admission depends on."""
         memory = f"{pod.memory_gib:g}Gi"
         container = {
             "name": "main",
@@ -225,7 +228,7 @@ class _Cluster:
         return {"metadata": {"name": "progan-doctor"}, "spec": spec}
 
     def _mlflow(self) -> str:
-        """By its address, or through the API when only pods can reach that."""
+        """Ask for its health; through the API server if only pods can reach the address."""
         url = urlsplit(self.profile.mlflow)
         service, *rest = (url.hostname or "").split(".")
         if len(rest) == 1 or "svc" in rest:
@@ -238,37 +241,39 @@ class _Cluster:
         return "answers"
 
 
-def _check(what: str, look: Callable[[], str]) -> Check:
-    """Look, and put what was seen or what is wrong into a line."""
+def _check(subject: str, check: Callable[[], str]) -> Check:
+    """Run `check`; its result or its error becomes one line."""
     import botocore.exceptions
     import kubernetes.client
     import urllib3
 
     try:
-        return Check(True, f"{what}: {look()}")
+        return Check(True, f"{subject}: {check()}")
     except kubernetes.client.ApiException as error:
         why = {
-            0: _silent(error.reason),  # no certificate of whom we trust
+            0: _no_answer(error.reason),  # such as a certificate of an unknown authority
             401: "the token is not accepted",
-            403: "you may not look at it",
-            404: "is not there",
-        }
-        return Check(False, f"{what}: {why.get(error.status) or f'answers {error.status}: {_reason(error)}'}")
+            403: "you have no permission to read it",
+            404: "does not exist",
+        }.get(error.status) or f"answers {error.status}: {_reason(error)}"
+        return Check(False, f"{subject}: {why}")
     except botocore.exceptions.ClientError as error:
-        return Check(False, f"{what}: answers {error.response['Error']['Code']}; check name and credentials")
+        return Check(
+            False, f"{subject}: answers {error.response['Error']['Code']}; check name and credentials"
+        )
     except InputError as error:
-        return Check(False, f"{what}: {error}")
+        return Check(False, f"{subject}: {error}")
     except (urllib3.exceptions.HTTPError, botocore.exceptions.BotoCoreError, OSError) as error:
-        return Check(False, f"{what}: {_silent(error)}")
+        return Check(False, f"{subject}: {_no_answer(error)}")
 
 
-def _silent(error: object) -> str:
-    """The end of a chain of errors says why."""
+def _no_answer(error: object) -> str:
+    """The message for an error of the connection; the end of its chain of causes says why."""
     return f"does not answer ({' '.join(str(error).split()).rpartition('Caused by ')[2][:160]})"
 
 
 def _reason(error: Any) -> str:
-    """What the API server says of a refusal, without the name of what it refused."""
+    """The API server's message, without the name of the pod that it refused."""
     try:
         message = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):
@@ -277,20 +282,20 @@ def _reason(error: Any) -> str:
 
 
 def _amount(quantities: dict[str, Any] | None, resource: str) -> int:
-    """What `quantities` has of a resource: bytes, cores or pieces."""
+    """The amount of a resource in `quantities`: bytes, cores or pieces."""
     from kubernetes.utils import parse_quantity
 
     return int(parse_quantity((quantities or {}).get(resource, 0)))
 
 
 def _bucket(uri: str) -> str:
-    """Ask for the bucket, at AWS_ENDPOINT_URL where that is set."""
+    """Ask for the bucket, at AWS_ENDPOINT_URL if that is set."""
     import boto3
     from botocore.config import Config
 
     url = urlsplit(uri)
     if url.scheme != "s3":
-        raise InputError("no folder and no s3:// address")
+        raise InputError("neither a folder nor an s3:// address")
     settings = Config(connect_timeout=TIMEOUT_SECONDS, retries={"total_max_attempts": 1})
     boto3.client("s3", config=settings).head_bucket(Bucket=url.netloc)
     return "answers"

@@ -1,4 +1,4 @@
-"""The pipeline as IR YAML, which Kubeflow Pipelines runs."""
+"""Compile the pipeline to the YAML that Kubeflow Pipelines runs."""
 
 import warnings
 from pathlib import Path
@@ -11,18 +11,17 @@ if TYPE_CHECKING:
 
 
 def compiled(config: "Config", profile: "Profile", dataset_digest: str) -> str:
-    """The pipeline as two YAML documents: what runs, and what Kubernetes gets to know of it.
+    """The pipeline as two YAML documents: its tasks, and their settings for Kubernetes.
 
-    Raises an InputError that names everything for which the pipeline would fail on a cluster.
+    Raises an InputError that names every reason for which the pipeline would fail on a cluster.
     """
     from kfp.compiler import Compiler
 
     from pipelines.placement import on_cluster
     from pipelines.progressive_training import progressive_training
-    from pipelines.refusals import refuse
+    from pipelines.refusals import check_for_cluster
 
-    refuse(config, profile)
-
+    check_for_cluster(config, profile)
     storage = storage_of(config, profile)
     pipeline = progressive_training(config, storage, dataset_digest, on_cluster(profile))
     with TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -33,7 +32,7 @@ def compiled(config: "Config", profile: "Profile", dataset_digest: str) -> str:
 
 
 def storage_of(config: "Config", profile: "Profile") -> "Storage":
-    """Where a run of these parameters and photographs keeps what outlives its pods."""
+    """The storage of a run with these parameters and photographs."""
     from components.identity import dataset_name
     from pipelines import photographs
 

@@ -1,4 +1,4 @@
-"""What a built dataset holds, as people read it."""
+"""The contents of a built dataset, printed as tables."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from rich.text import Text
 
 from progan.dataset.manifest import Manifest
 
-MAX_CLASSES, MAX_SKIPPED = 40, 10  # lines of the tables
+MAX_CLASSES, MAX_SKIPPED = 40, 10  # rows of the tables
 
 
 def print_overview(manifest: Manifest) -> None:
-    """Its source and parameters, and a table each of resolutions, classes, checks and what was skipped."""
+    """Print the source, the parameters, and tables of resolutions, classes, checks and skipped images."""
     console = Console(highlight=False, markup=False)
     console.print(
         Text.assemble((manifest.name, "bold"), f": {manifest.images:,} images, from {manifest.source}")
@@ -26,7 +26,7 @@ def print_overview(manifest: Manifest) -> None:
 
 
 def _table(*columns: str, title: str) -> Table:
-    """A table whose first column is text and whose others are figures."""
+    """A table whose first column is text and whose others are numbers."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", overflow="fold")
@@ -34,7 +34,7 @@ def _table(*columns: str, title: str) -> Table:
 
 
 def _plain(value: Any) -> str:
-    """A parameter as params.yaml spells it."""
+    """A parameter as in params.yaml."""
     return "null" if value is None else f"[{', '.join(value)}]" if isinstance(value, list) else str(value)
 
 

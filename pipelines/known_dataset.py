@@ -1,4 +1,4 @@
-"""The built dataset that is known here: by its folder, its s3:// address, or dvc.lock alone."""
+"""The manifest of the built dataset, from its folder, its s3:// address or dvc.lock."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def planned_dataset(config: "Config", dataset: str) -> str:
-    """The digest of the dataset at `dataset`; empty, and said, when none is known."""
+    """The digest of the dataset at `dataset`; empty, with a message, if there is no manifest."""
     from pipelines.dvc import OutOfReach
 
     try:
@@ -19,16 +19,17 @@ def planned_dataset(config: "Config", dataset: str) -> str:
     except OutOfReach as error:
         print(error, file=sys.stderr)
     print(
-        f"{dataset}: no dataset here; the run's first task builds it, or takes what it finds", file=sys.stderr
+        f"{dataset}: no dataset here; the run's first task builds it, or uses the one in storage",
+        file=sys.stderr,
     )
     return ""
 
 
 def known_dataset(config: "Config", dataset: str) -> "Manifest | None":
-    """The manifest of the dataset at `dataset`, a folder or s3:// address, or of what dvc.lock knows there.
+    """The manifest of the dataset at `dataset`, a folder or s3:// address, else the one in dvc.lock.
 
-    None when there is neither, or it was made of other photographs, or what dvc.lock knows is of other
-    parameters. Raises InputError when what lies there is.
+    None if there is neither, if it was built from other photographs, or if dvc.lock's was built with other
+    parameters. Raises InputError if the dataset at `dataset` was built with other parameters.
     """
     from components.build_dataset.stage import has_parameters, require_parameters
     from components.object_store.dataset import find_manifest
@@ -37,10 +38,10 @@ def known_dataset(config: "Config", dataset: str) -> "Manifest | None":
 
     if "://" not in dataset and photographs.are_new(config):
         return None
-    if lying_there := find_manifest(dataset):
-        require_parameters(config, lying_there, dataset)
-        return lying_there
+    if manifest := find_manifest(dataset):
+        require_parameters(config, manifest, dataset)
+        return manifest
     if "://" in dataset or not Path(".dvc").is_dir():
         return None
-    known = Checkout().manifest(dataset)
-    return known if known and has_parameters(config, known) else None
+    manifest = Checkout().manifest(dataset)
+    return manifest if manifest and has_parameters(config, manifest) else None

@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines: start a run, find one, and wait for its end."""
+"""A client of Kubeflow Pipelines: start a run, find one, and wait until it ends."""
 
 import contextlib
 import io
@@ -18,18 +18,18 @@ TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 ENDED_BADLY = ("FAILED", "CANCELED", "CANCELING", "SKIPPED")
 POLL_SECONDS, MAX_UNANSWERED = 10.0, 30
-SETTLE_SECONDS = 2.5  # Kubeflow notes in whole seconds when a run was made
+SETTLE_SECONDS = 2.5  # more than the resolution of `created_at`, which is one second
 
 
 def address(ui: str, run: str) -> str:
-    """Where people look at a run."""
+    """The address of a run's page."""
     return f"{ui.rstrip('/')}/#/runs/details/{run}"
 
 
 class Kubeflow:
-    """The service at `host`. Runs and experiments are named by their ids.
+    """The service at `host`. Runs and experiments are given as ids.
 
-    namespace: whose they are, if the service has several users.
+    namespace: that of runs and experiments, if the service has several users.
     """
 
     def __init__(self, host: str, token_file: Path, namespace: str) -> None:
@@ -49,12 +49,12 @@ class Kubeflow:
             )
 
     def experiment(self, name: str) -> str:
-        """The experiment of this name, which is made if there is none."""
+        """The experiment with this name, created if there is none."""
         with _clear_errors(self.host), contextlib.redirect_stdout(io.StringIO()):
             return self.client.create_experiment(name, namespace=self.namespace).experiment_id
 
     def start(self, text: str, experiment: str, name: str, service_account: str) -> str:
-        """Start the compiled pipeline `text`; its run."""
+        """Start a run of the compiled pipeline `text`; return the run."""
         with (
             _clear_errors(self.host),
             TemporaryDirectory() as folder,
@@ -66,40 +66,41 @@ class Kubeflow:
         return run.run_id
 
     def first_run(self, experiment: str, name: str) -> str | None:
-        """The earliest run of this name that is under way or succeeded."""
-        named = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
+        """The earliest run with this name that is under way or succeeded; None if there is none."""
+        same_name = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+        filters = json.dumps({"predicates": [same_name]})
         with _clear_errors(self.host):
-            answer = self.client.list_runs(page_size=100, experiment_id=experiment, filter=json.dumps(named))
+            answer = self.client.list_runs(page_size=100, experiment_id=experiment, filter=filters)
         runs = [run for run in answer.runs or [] if run.state not in ENDED_BADLY]
         return min(runs, key=lambda run: (run.created_at, run.run_id)).run_id if runs else None
 
-    def settled(self, experiment: str, name: str, mine: str) -> str:
-        """The run of this name that stays when others start one at the same time as `mine`.
+    def settle(self, experiment: str, name: str, started: str) -> str:
+        """Keep one of the runs that several callers start with this name at the same time; return it.
 
-        Two may both have found none and started one. So each looks again when whoever did that in the same
-        second is done: all see the same runs then, and all but the first terminate their own.
+        Callers may each find no run and start one. Each therefore looks again after SETTLE_SECONDS, when all
+        see the same runs, and terminates the run that it started unless that is the first.
         """
         time.sleep(SETTLE_SECONDS)
-        first = self.first_run(experiment, name) or mine
-        if first != mine:
+        first = self.first_run(experiment, name) or started
+        if first != started:
             with _clear_errors(self.host):
-                self.client.terminate_run(mine)
+                self.client.terminate_run(started)
         return first
 
     def state(self, run: str) -> str:
-        """What the service says of the run."""
+        """The run's state, as the service reports it."""
         with _clear_errors(self.host):
             return str(self.client.get_run(run).state)
 
     def wait(self, run: str, url: str) -> str:
-        """Ask until the run has ended, whatever goes wrong for some minutes; the state it ended in."""
+        """Wait until the run has ended, through outages of some minutes; return its last state."""
         try:
             with _clear_errors(self.host):
-                return self._end(run)
+                return self._last_state(run)
         except KeyboardInterrupt:
-            raise Interrupted(f"{run}: goes on, it is only not waited for any more; look at {url}") from None
+            raise Interrupted(f"{run}: stopped waiting, but the run goes on: {url}") from None
 
-    def _end(self, run: str) -> str:
+    def _last_state(self, run: str) -> str:
         import kfp_server_api
         import urllib3
 
@@ -107,20 +108,20 @@ class Kubeflow:
         while state not in ENDED:
             time.sleep(POLL_SECONDS)
             try:
-                before, state = state, self.client.get_run(run).state
+                previous, state = state, self.client.get_run(run).state
             except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError):
                 unanswered += 1
                 if unanswered > MAX_UNANSWERED:
                     raise
             else:
                 unanswered = 0
-                if state != before:
+                if state != previous:
                     print(state, flush=True)
         return str(state)
 
 
 def _token(file: Path) -> str | None:
-    """What stands in the file; None when there is no file of a pod's own."""
+    """The token in the file; None if it is the file that only a pod has, and is missing."""
     if file.exists():
         return file.read_text().strip()
     if file != TOKEN_OF_POD:
@@ -129,9 +130,9 @@ def _token(file: Path) -> str | None:
 
 
 def _health(host: str, token: str | None) -> dict[str, Any]:
-    """What the service says of itself: the first question, so that a wrong host or token is told at once."""
+    """The service's own status; as the first request, it shows a wrong host or token at once."""
     if not host.startswith(("http://", "https://")):
-        raise InputError(f"--host {host}: an address is expected that begins with http:// or https://")
+        raise InputError(f"--host {host}: must begin with http:// or https://")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(f"{host}/apis/v2beta1/healthz", headers=headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -140,7 +141,7 @@ def _health(host: str, token: str | None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _clear_errors(host: str) -> Iterator[None]:
-    """One line for a host that does not answer or says no."""
+    """Turn the errors of a host that does not answer, or refuses, into errors of one line."""
     import kfp_server_api
     import urllib3
 
@@ -148,11 +149,11 @@ def _clear_errors(host: str) -> Iterator[None]:
         yield
     except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         if isinstance(error, kfp_server_api.ApiException) and error.body:
-            why = f"{error.status}: {error.body}"
+            reason = f"{error.status}: {error.body}"
         else:
-            why = str(error)
-        why = " ".join(why.split())[:300]
+            reason = str(error)
+        reason = " ".join(reason.split())[:300]
         status = getattr(error, "status", None) or getattr(error, "code", None)  # kfp's name, and urllib's
         if isinstance(error, ValueError) or (status and status < 500):
-            raise InputError(f"{host}: {why}; check --host, --token-file and --namespace") from error
-        raise Unavailable(f"{host}: {why}; check --host, or try again later") from error
+            raise InputError(f"{host}: {reason}; check --host, --token-file and --namespace") from error
+        raise Unavailable(f"{host}: {reason}; check --host, or try again later") from error

@@ -1,4 +1,4 @@
-"""The pipeline of the cluster on this machine, task by task, in processes or containers."""
+"""Run the cluster's pipeline on this machine, task by task, in processes or containers."""
 
 import json
 import os
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def run_here(config: "Config", dataset: str, results: str | None, root: Path, image: str | None) -> bool:
-    """Run the pipeline and say where its report is; whether the run did all that it should.
+    """Run the pipeline and print where its report is; return whether the run is complete.
 
-    dataset, results: a folder or an s3:// address; results in `root` when none is given.
-    image: that of the containers; None for processes.
+    dataset, results: a folder or an s3:// address; None for results in `root`.
+    image: the image of the containers; None for processes.
     """
     from components.object_store import open_store
     from pipelines.known_dataset import planned_dataset
@@ -29,18 +29,18 @@ def run_here(config: "Config", dataset: str, results: str | None, root: Path, im
     from progan.files import disk_errors
 
     root = root.resolve()
-    kept = _absolute(results or str(root / "results"))
-    storage = Storage(_absolute(dataset), str(root / "snapshots"), kept)
+    results = _absolute(results or str(root / "results"))
+    storage = Storage(_absolute(dataset), str(root / "snapshots"), results)
     digest = planned_dataset(config, dataset)
-    store = open_store(kept)
+    store = open_store(results)
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-    before = _runs(store)
+    earlier = _runs(store)
     succeeded = _run_pipeline(config, storage, digest, root, image)
-    name = next(iter(_runs(store) - before), "")
+    name = next(iter(_runs(store) - earlier), "")
     page = f"runs/{name}/report/report.html"
     if page in store.names(f"runs/{name}"):
-        print(f"report: {kept}/{page}")
+        print(f"report: {results}/{page}")
     return succeeded and _is_complete(store, name, config.last_phase)
 
 
@@ -49,14 +49,14 @@ def _absolute(uri: str) -> str:
 
 
 def _runs(store: "Store") -> set[str]:
-    """The names of the runs that have kept anything."""
+    """The names of the runs that have stored anything."""
     return {name.split("/")[1] for name in store.names("runs")}
 
 
 def _is_complete(store: "Store", run: str, last_phase: str) -> bool:
-    """Whether a run was logged, or ended before its last phase with a verdict of no.
+    """Whether a run was registered, or failed its gate at an earlier phase than the last.
 
-    kfp takes a task that failed for one that succeeded when its container is gone before it is asked.
+    kfp's answer is not enough: it takes a failed task for a success if the container is gone before kfp asks.
     """
     if f"runs/{run}/registration.json" in store.names(f"runs/{run}"):
         return True
@@ -67,19 +67,19 @@ def _is_complete(store: "Store", run: str, last_phase: str) -> bool:
 def _run_pipeline(
     config: "Config", storage: "Storage", dataset_digest: str, root: Path, image: str | None
 ) -> bool:
-    """Run all of it, in containers of `image` or in processes of its own. Whether kfp saw no error."""
+    """Run the pipeline in containers of `image`, or in processes; return whether kfp saw no error."""
     from docker.errors import APIError, DockerException
     from kfp import local
 
-    from pipelines.placement import as_it_is, with_image
+    from pipelines.placement import in_this_environment, with_image
     from pipelines.progressive_training import progressive_training
 
-    os.environ["PYTHONSAFEPATH"] = "1"  # tasks import what is installed, not what lies in this folder
-    place = with_image(image) if image else as_it_is
+    os.environ["PYTHONSAFEPATH"] = "1"  # tasks import the installed packages, not those in this folder
+    place = with_image(image) if image else in_this_environment
     pipeline = progressive_training(config, storage, dataset_digest, place)
-    here = _containers() if image else local.SubprocessRunner(use_venv=False)
-    # kfp deletes the workspace after every run, so it gets a new one each time: its default.
-    local.init(here, pipeline_root=str(root), enable_caching=True, cache_root=str(root / "cache"))
+    runner = _docker_runner() if image else local.SubprocessRunner(use_venv=False)
+    # kfp deletes the workspace after each run; by default it is a new folder.
+    local.init(runner, pipeline_root=str(root), enable_caching=True, cache_root=str(root / "cache"))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="kfp")
         try:
@@ -94,18 +94,18 @@ def _run_pipeline(
     return True
 
 
-def _containers() -> Any:
-    """Containers that see this folder as a process here would, but run the image's own code."""
+def _docker_runner() -> Any:
+    """Containers with this folder at the same path; they run the image's own code."""
     from docker.types import DeviceRequest, Mount
     from kfp import local
 
-    here = str(Path.cwd())
-    passed_on = ("MLFLOW_", "AWS_", "OMP_")  # with another number of threads the last bits differ
-    environment = {name: value for name, value in os.environ.items() if name.startswith(passed_on)}
+    folder = str(Path.cwd())
+    prefixes = ("MLFLOW_", "AWS_", "OMP_")  # with another number of threads the last bits differ
+    environment = {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
     return local.DockerRunner(
-        entrypoint="env",  # the image's own is `progan`
-        working_dir=here,
-        mounts=[Mount(here, here, type="bind")],
+        entrypoint="env",  # the image's own entry point is `progan`
+        working_dir=folder,
+        mounts=[Mount(folder, folder, type="bind")],
         environment={**environment, "PYTHONSAFEPATH": "1", "HOME": "/tmp"},
         user=f"{os.getuid()}:{os.getgid()}",
         network_mode="host",

@@ -1,4 +1,4 @@
-"""Which photographs a dataset is made of, by what git has of DVC: every clone can tell, without the data."""
+"""The photographs that a dataset is built from, identified by DVC's files in git: no data is needed."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def digest(config: "Config") -> str:
-    """DVC's hash of the photographs that it tracks at `dataset.path`, or a digest of the parameters by which
-    they are painted; empty where nothing tells them from others."""
+    """DVC's hash of the photographs at `dataset.path`, or the digest of the parameters that they are painted
+    with; empty if they are neither tracked nor painted."""
     from progan.files import digest_of
 
     name = painted(config)
@@ -20,23 +20,23 @@ def digest(config: "Config") -> str:
 
 
 def origin(config: "Config") -> str:
-    """What `digest` goes by, as DVC calls it: a stage, or a .dvc file; empty where there is none."""
+    """DVC's name of what `digest` is taken from: a stage or a .dvc file; empty if there is neither."""
     if name := painted(config):
         return f"paint@{name}"
     return f"{config.dataset.path}.dvc" if _tracked(config) else ""
 
 
 def painted(config: "Config") -> str | None:
-    """The key of `paint` whose pictures are the photographs; None for others."""
+    """The key of `paint` that draws the photographs; None if they are not painted."""
     return next((name for name in config.paint if config.dataset.path == f"data/raw/{name}"), None)
 
 
 def are_new(config: "Config") -> bool:
-    """Whether DVC tracks other photographs now than those that the dataset in dvc.lock is made of."""
-    now = _tracked(config)
-    built = _read(Path("dvc.lock")).get("stages", {}).get("build-dataset", {}).get("deps", [])
-    made_of = {each["path"]: each["md5"] for each in built}.get(config.dataset.path)
-    return bool(now and made_of) and now != made_of
+    """Whether DVC tracks other photographs now than the dataset in dvc.lock was built from."""
+    tracked = _tracked(config)
+    inputs = _read(Path("dvc.lock")).get("stages", {}).get("build-dataset", {}).get("deps", [])
+    built_from = {file["path"]: file["md5"] for file in inputs}.get(config.dataset.path)
+    return bool(tracked and built_from) and tracked != built_from
 
 
 def _tracked(config: "Config") -> str:

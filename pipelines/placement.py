@@ -1,4 +1,4 @@
-"""Put tasks where the cluster profile says: image, resources, nodes, retries. No result depends on it."""
+"""Where and how tasks run: image, resources, nodes, retries. No result depends on it."""
 
 from collections.abc import Callable
 
@@ -6,48 +6,48 @@ from kfp import dsl, kubernetes
 
 from components import price
 from components.stages import Task
-from pipelines.profile import FIRST_PAUSE_SECONDS, PAUSE_FACTOR, Pod, Profile
+from pipelines.profile import FIRST_PAUSE_SECONDS, GPU, PAUSE_FACTOR, Pod, Profile
 
 Placer = Callable[[dsl.PipelineTask, Task], None]
 
-GPU = "nvidia.com/gpu"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 SHM, SCRATCH = "/dev/shm", "/tmp"
 
 
 def on_cluster(profile: Profile) -> Placer:
-    """Places a task as `profile` says."""
+    """Run each task as the profile says."""
 
-    def place(made: dsl.PipelineTask, task: Task) -> None:
+    def place(kfp_task: dsl.PipelineTask, task: Task) -> None:
         pod = profile.pod_of(task)
-        _give(made, pod)
-        _tell_price(made, pod, profile)
-        _choose_nodes(made, pod, profile)
-        _connect(made, profile)
+        _set_resources(kfp_task, pod, profile)
+        _select_nodes(kfp_task, pod, profile)
+        _connect(kfp_task, profile)
 
     return place
 
 
 def with_image(image: str) -> Placer:
-    """Runs a task in `image`, wherever that is."""
+    """Run each task in `image`."""
 
-    def place(made: dsl.PipelineTask, task: Task) -> None:
-        made.set_container_image(image)
+    def place(kfp_task: dsl.PipelineTask, task: Task) -> None:
+        kfp_task.set_container_image(image)
 
     return place
 
 
-def as_it_is(made: dsl.PipelineTask, task: Task) -> None:
-    """Runs a task in this environment."""
+def in_this_environment(kfp_task: dsl.PipelineTask, task: Task) -> None:
+    """Run a task in the Python environment of this process."""
 
 
-def _give(task: dsl.PipelineTask, pod: Pod) -> None:
-    """Resources, time and retries."""
+def _set_resources(task: dsl.PipelineTask, pod: Pod, profile: Profile) -> None:
+    """Resources, time and retries; and the price of the GPUs, for the history that training writes."""
     task.set_cpu_request(f"{pod.cpu:g}")
     task.set_memory_request(f"{pod.memory_gib:g}Gi").set_memory_limit(f"{pod.memory_gib:g}Gi")
     if pod.gpus:
         task.set_accelerator_type(GPU).set_accelerator_limit(pod.gpus)
         task.set_env_variable("PROGAN_GPUS", str(pod.gpus))
+        if pod.gpu_hour_price:
+            task.set_env_variable(price.VARIABLE, f"{pod.gpu_hour_price:g} {profile.currency}")
     kubernetes.empty_dir_mount(task, "shm", SHM, medium="Memory", size_limit=f"{pod.shm_gib:g}Gi")
     kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=f"{pod.ephemeral_gib:g}Gi")
     kubernetes.set_timeout(task, pod.timeout_seconds)
@@ -59,23 +59,19 @@ def _give(task: dsl.PipelineTask, pod: Pod) -> None:
     )
 
 
-def _tell_price(task: dsl.PipelineTask, pod: Pod, profile: Profile) -> None:
-    """What its GPUs cost, for the history that training writes."""
-    if pod.gpus and pod.gpu_hour_price:
-        task.set_env_variable(price.VARIABLE, f"{pod.gpu_hour_price:g} {profile.currency}")
-
-
-def _choose_nodes(task: dsl.PipelineTask, pod: Pod, profile: Profile) -> None:
+def _select_nodes(task: dsl.PipelineTask, pod: Pod, profile: Profile) -> None:
     for label, value in profile.node_labels(pod).items():
         kubernetes.add_node_selector(task, label, value)
-    for each in profile.tolerations(pod):
-        kubernetes.add_toleration(task, each.key, each.operator, each.value, each.effect)
+    for toleration in profile.tolerations(pod):
+        kubernetes.add_toleration(
+            task, toleration.key, toleration.operator, toleration.value, toleration.effect
+        )
     if profile.queue:
         kubernetes.add_pod_label(task, QUEUE_LABEL, profile.queue)
 
 
 def _connect(task: dsl.PipelineTask, profile: Profile) -> None:
-    """Image, identity, volumes, secrets and MLflow."""
+    """Image, user, volumes, secrets and MLflow."""
     task.set_container_image(profile.image)
     task.set_env_variable("MLFLOW_TRACKING_URI", profile.mlflow)
     kubernetes.set_security_context(task, run_as_non_root=True)

@@ -19,15 +19,16 @@ from progan.validation import (
     refusal,
 )
 
+GPU = "nvidia.com/gpu"  # the resource
 STAGES = "stages"  # the entry of `pods` for every stage but training
 ENTRIES = [STAGES, *map(phase_key, RESOLUTIONS)]
-FIRST_PAUSE_SECONDS, PAUSE_FACTOR = 60, 2  # before a retry, and how it grows
-QUEUE_SECONDS = 24 * 3600  # that an attempt may wait for a node: the window counts it, the timeout does not
+FIRST_PAUSE_SECONDS, PAUSE_FACTOR = 60, 2  # the pause before a retry, and its growth
+QUEUE_SECONDS = 24 * 3600  # an attempt's wait for a node: part of the retry window, not of the timeout
 
 AN_OBJECT_NAME = Constraint(
-    "a name of a Kubernetes object", lambda value: re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", value)
+    "the name of a Kubernetes object", lambda value: re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", value)
 )
-A_LABEL = Constraint(  # Kubeflow names a volume after its claim, so that a claim's name must be a label, too
+A_LABEL = Constraint(  # a claim's name must be a label too, as Kubeflow names the volume after the claim
     "a DNS label: a-z, 0-9 and -, at most 63 characters",
     lambda value: re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value),
 )
@@ -35,7 +36,7 @@ A_LABEL = Constraint(  # Kubeflow names a volume after its claim, so that a clai
 
 @dataclass(frozen=True)
 class Toleration(Checked):
-    """A taint of nodes that a pod does not mind."""
+    """A toleration of a pod, as Kubernetes has it."""
 
     key: str
     operator: Literal["Exists", "Equal"]
@@ -58,11 +59,11 @@ class SpotNodes:
 
 @dataclass(frozen=True)
 class Pod(Checked):
-    """What one pod gets."""
+    """The resources, nodes, time and retries of a pod."""
 
-    gpu: str | None  # the value of `gpu_label` on its nodes; null: any card
-    gpus: Annotated[int, Constraint("from 0 to 8, those of one node", lambda value: 0 <= value <= 8)]
-    gpu_memory_gib: float  # of one card
+    gpu: str | None  # the value of `gpu_label` on its nodes; null: any GPU
+    gpus: Annotated[int, Constraint("from 0 to 8, as in one node", lambda value: 0 <= value <= 8)]
+    gpu_memory_gib: float  # of each GPU
     gpu_hour_price: Annotated[float, NOT_NEGATIVE]
     cpu: Annotated[float, POSITIVE]
     memory_gib: Annotated[float, POSITIVE]
@@ -90,10 +91,10 @@ class Pod(Checked):
 
     @property
     def retry_window_seconds(self) -> int:
-        """How long to go on retrying, counted from the start of the first attempt.
+        """The time for all attempts, counted from the start of the first.
 
-        Every attempt may wait for a node and then use its whole timeout, with a pause after each but the
-        last. A shorter window ends the retries of whatever runs for long.
+        Each attempt may wait for a node and then use its whole timeout; between attempts there is a pause.
+        With a shorter window, a task that runs for long would not be retried.
         """
         pauses = sum(FIRST_PAUSE_SECONDS * PAUSE_FACTOR**retry for retry in range(self.retries))
         return (self.retries + 1) * (self.timeout_seconds + QUEUE_SECONDS) + pauses
@@ -101,7 +102,7 @@ class Pod(Checked):
 
 @dataclass(frozen=True)
 class Storage:
-    """URIs of what outlives a pod of a run."""
+    """The addresses of what a run keeps beyond the life of its pods."""
 
     dataset: str
     snapshots: str
@@ -110,20 +111,20 @@ class Storage:
 
 @dataclass(frozen=True)
 class SharedStorage:
-    """URIs of what outlives the runs: each dataset is in a folder of its own below `datasets`."""
+    """The addresses that all runs share; each dataset has its own folder in `datasets`."""
 
     datasets: str
     snapshots: str
     results: str
 
     def with_dataset(self, name: str) -> Storage:
-        """That of a run whose dataset has this name."""
+        """The storage of a run whose dataset has this name."""
         return Storage(f"{self.datasets.rstrip('/')}/{name}", self.snapshots, self.results)
 
 
 @dataclass(frozen=True)
 class Profile(Checked):
-    """The whole of infra/cluster.yaml."""
+    """The contents of infra/cluster.yaml."""
 
     image: str
     namespace: Annotated[str, A_LABEL]
@@ -153,28 +154,28 @@ class Profile(Checked):
                 yield f"secrets.{name}", f"the key must be {AN_OBJECT_NAME.description}"
 
     def node_labels(self, pod: Pod) -> dict[str, str]:
-        """Those that a node of `pod` must have."""
-        card = {self.gpu_label: pod.gpu} if pod.gpu else {}
-        return {**card, **pod.node_selectors, **(self.spot.node_selectors if pod.spot else {})}
+        """The labels that a node must have for `pod`."""
+        gpu = {self.gpu_label: pod.gpu} if pod.gpu else {}
+        return {**gpu, **pod.node_selectors, **(self.spot.node_selectors if pod.spot else {})}
 
     def tolerations(self, pod: Pod) -> tuple[Toleration, ...]:
-        """What `pod` does not mind of a node."""
+        """The tolerations of `pod`, with those for spot nodes if it uses them."""
         return pod.tolerations + (self.spot.tolerations if pod.spot else ())
 
     def pod(self, phase: str | None) -> Pod:
-        """What the training of the phase with this key gets; None: any other stage."""
+        """The pod that trains the phase with this key; None: the pod of any other stage."""
         if phase is None:
             return self.pods[STAGES]
         return self.pods[max(key for key in self.pods if key != STAGES and key <= phase)]
 
     def pod_of(self, task: Task) -> Pod:
-        """What the pod of a task gets: of a phase's GPUs as many as its stage uses."""
+        """The pod of a task: that of its phase, with as many of the GPUs as its stage uses."""
         pod = self.pod(task.key if task.gpus else None)
         return replace(pod, gpus=min(1, pod.gpus)) if task.gpus == "one" else pod
 
 
 def load_profile(path: Path, image: str | None = None) -> Profile:
-    """Read and check `path`, with `image` instead of its own. Raises InputError that names every fault."""
+    """Read and check `path`; `image` replaces its image. Raises an InputError that names every fault."""
     values = read_yaml(path, "give --profile")
     faults: list[Fault] = []
     if isinstance(values, dict):
@@ -182,14 +183,14 @@ def load_profile(path: Path, image: str | None = None) -> Profile:
         if isinstance(pods := values.get("pods"), dict):
             faults += _misplaced(pods)
             values["pods"] = _filled(pods)
-    profile, found = examined(Profile, values)
-    if faults := [*faults, *_without_inherited(found)]:
+    profile, value_faults = examined(Profile, values)
+    if faults := [*faults, *_without_inherited(value_faults)]:
         raise refusal(str(path), faults)
     return profile
 
 
 def _misplaced(pods: dict[Any, Any]) -> Faults:
-    """Entries that are unknown or not in order."""
+    """The faults of entries that are unknown or out of order."""
     for key in pods:
         if isinstance(key, str) and key not in ENTRIES:
             yield f"pods.{key}", f"unknown entry; known here: {', '.join(ENTRIES)}"
@@ -199,21 +200,21 @@ def _misplaced(pods: dict[Any, Any]) -> Faults:
 
 
 def _filled(pods: dict[Any, Any]) -> dict[Any, Any]:
-    """Every entry with what it does not give taken from the one before it."""
+    """The entries, each completed with the values of the entry before it."""
     filled: dict[Any, Any] = {}
-    before: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, entry in pods.items():
         if isinstance(entry, dict):
-            entry = before = before | entry
+            entry = values = values | entry
         filled[key] = entry
     return filled
 
 
 def _without_inherited(faults: list[Fault]) -> list[Fault]:
-    """A fault of an entry of `pods` only once, not of the entries after it again."""
-    once: dict[Fault, Fault] = {}
+    """The faults without those that entries of `pods` inherit from an entry before them."""
+    first: dict[Fault, Fault] = {}
     for key, problem in faults:
         section, _, rest = key.partition(".")
         field = rest.partition(".")[2]
-        once.setdefault((field, problem) if section == "pods" and field else (key, problem), (key, problem))
-    return list(once.values())
+        first.setdefault((field, problem) if section == "pods" and field else (key, problem), (key, problem))
+    return list(first.values())

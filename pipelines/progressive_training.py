@@ -1,7 +1,7 @@
 """The pipeline: the tasks of dvc.yaml as tasks of Kubeflow, built in Python at compile time.
 
-Training goes on to the next phase while the one before is evaluated. What is cached is known by what decides
-it (components/identity.py), never by where it ran or which image it ran in.
+The next phase trains while the one before it is evaluated. The cache key of a task covers what decides its
+result (components/identity.py), not where or in which image it ran.
 """
 
 from contextlib import ExitStack
@@ -21,10 +21,10 @@ NAME = "progressive-training"
 
 
 def progressive_training(config: Config, storage: Storage, dataset_digest: str, place: Placer) -> Any:
-    """The pipeline for these parameters, as kfp compiles or runs it.
+    """The pipeline for these parameters, for kfp to compile or run.
 
-    dataset_digest: of the dataset's manifest; empty when it has not been built yet. Then nothing is cached
-    but by what Kubeflow Pipelines knows of a task, the image among it.
+    dataset_digest: that of the dataset's manifest; empty if it is not built yet. Then tasks have Kubeflow's
+    own cache keys, which depend on the image too.
     """
 
     @dsl.pipeline(name=NAME, description=f"Trains {config.register.model}, {', '.join(config.phases)}.")
@@ -42,42 +42,44 @@ def progressive_training(config: Config, storage: Storage, dataset_digest: str, 
 
 
 def _phase_by_phase(config: Config) -> list[Task]:
-    """The tasks of a run on a cluster: what all phases need, each phase with its evaluation, what follows."""
-    every = stages.tasks(config)
-    phases = [task for task in every if task.key in config.phases]
+    """The tasks of a run on a cluster: those before the phases, of each phase, and after them."""
+    tasks = stages.tasks(config)
+    of_phases = [task for task in tasks if task.key in config.phases]
 
-    def place(task: Task) -> tuple[int, str]:
-        if task in phases:
+    def position(task: Task) -> tuple[int, str]:
+        if task in of_phases:
             return 1, str(task.key)
-        return (2 if any(each in phases for each in stages.ancestors(task, every)) else 0), ""
+        follows = any(ancestor in of_phases for ancestor in stages.ancestors(task, tasks))
+        return (2 if follows else 0), ""
 
-    return sorted((task for task in every if task.run != "here"), key=place)
+    return sorted((task for task in tasks if task.run != "here"), key=position)
 
 
 class _Graph:
-    """The tasks that the pipeline has so far."""
+    """The pipeline so far, and how to add the next task to it."""
 
     def __init__(self, config: Config, storage: Storage, dataset_digest: str, place: Placer) -> None:
-        self.config, self.storage, self.planned, self.place = config, storage, dataset_digest, place
-        self.dataset_digest: Any = dataset_digest  # from build-dataset on, what that gives
+        self.config, self.storage, self.planned_digest, self.place = config, storage, dataset_digest, place
+        self.dataset_digest: Any = dataset_digest  # after build-dataset is added, its output
         self.added: list[tuple[Task, Any]] = []
 
-    def add(self, task: Task, of: str | None = None) -> Any:
-        """Add `task` behind those whose outputs it reads; `of` is what a gate before the last one judges."""
+    def add(self, task: Task, phase: str | None = None) -> Any:
+        """Add `task` after those whose outputs it reads. phase: that of a gate before the last one."""
         component = _component(task.stage)
-        before = [(other, made) for other, made in self.added if task.reads(other)]
-        made = component(**self._arguments(task, component, before)).after(*(made for _, made in before))
-        self._cache(task, made)
-        self.place(made, task)
-        made.set_display_name(f"{task.title} {of}" if of else task.title)
+        before = [(other, kfp_task) for other, kfp_task in self.added if task.reads(other)]
+        arguments = self._arguments(task, component, before)
+        kfp_task = component(**arguments).after(*(earlier for _, earlier in before))
+        self._cache(task, kfp_task)
+        self.place(kfp_task, task)
+        kfp_task.set_display_name(f"{task.title} {phase}" if phase else task.title)
         if task.stage == "build-dataset":
-            self.dataset_digest = made.output
-        self.added.append((task, made))
-        return made
+            self.dataset_digest = kfp_task.output
+        self.added.append((task, kfp_task))
+        return kfp_task
 
     def _arguments(self, task: Task, component: Any, before: list[tuple[Task, Any]]) -> dict[str, Any]:
-        """What the component takes: what every task is told, and artifacts by the names of the inputs."""
-        told = {
+        """The arguments that the component takes: values, and artifacts by the names of the inputs."""
+        values = {
             "params": to_text(self.config),
             "phase": task.key,
             "dataset_uri": self.storage.dataset,
@@ -88,16 +90,16 @@ class _Graph:
         }
         inputs = {file.name: artifact for file in task.inputs for artifact in _artifacts(file, before)}
         return {
-            name: value for name, value in (told | inputs).items() if name in component.component_spec.inputs
+            name: value
+            for name, value in (values | inputs).items()
+            if name in component.component_spec.inputs
         }
 
-    def _cache(self, task: Task, made: Any) -> None:
-        if task.run == "always":
-            made.set_caching_options(False)
-            return
-        known = self.planned
-        key = cache_key(self.config, task, known, self.storage.results) if known else None
-        made.set_caching_options(True, cache_key=key)
+    def _cache(self, task: Task, kfp_task: Any) -> None:
+        key = None
+        if task.run == "once" and self.planned_digest:
+            key = cache_key(self.config, task, self.planned_digest, self.storage.results)
+        kfp_task.set_caching_options(task.run == "once", cache_key=key)
 
 
 def _component(stage: str) -> Any:
@@ -106,10 +108,10 @@ def _component(stage: str) -> Any:
 
 
 def _artifacts(file: File, before: list[tuple[Task, Any]]) -> list[Any]:
-    """Those that Kubeflow has of an input, the newest last."""
+    """Kubeflow's artifacts of an input, the newest last."""
     return [
-        made.outputs[output.name]
-        for task, made in before
+        kfp_task.outputs[output.name]
+        for task, kfp_task in before
         for output in task.outputs
-        if file.touches(output) and output.name in made.outputs
+        if file.touches(output) and output.name in kfp_task.outputs
     ]

@@ -1,4 +1,4 @@
-"""Start a run on the cluster once for each state of parameters and data."""
+"""Start at most one run on the cluster for each state of parameters and data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,29 +11,28 @@ if TYPE_CHECKING:
 KEY_DIGITS = 16
 
 
-def started_once(
-    kubeflow: "Kubeflow", home: str, key: str, config: "Config", profile: "Profile", dataset: Path
+def start_once(
+    kubeflow: "Kubeflow", experiment: str, key: str, config: "Config", profile: "Profile", dataset: Path
 ) -> tuple[str, bool]:
-    """The run of this key in the experiment `home`; whether it was started just now."""
+    """Start the run with this key unless `experiment` has it. Its id, and whether this call started it."""
     from pipelines.compiling import compiled
     from pipelines.hand_over import hand_over_and_tell
     from pipelines.known_dataset import planned_dataset
 
     name = f"{config.register.model} {key}"
-    if earlier := kubeflow.first_run(home, name):
+    if earlier := kubeflow.first_run(experiment, name):
         return earlier, False
     text = compiled(config, profile, planned_dataset(config, str(dataset)))
     hand_over_and_tell(config, profile, dataset)
-    mine = kubeflow.start(text, home, name, profile.service_account)
-    first = kubeflow.settled(home, name, mine)
-    return first, first == mine
+    started = kubeflow.start(text, experiment, name, profile.service_account)
+    run = kubeflow.settle(experiment, name, started)
+    return run, run == started
 
 
 def run_key(config: "Config", dataset: Path) -> str:
-    """What tells a state from others: all parameters, RESULTS_VERSION and the photographs.
+    """The key of a state: a digest of all parameters, RESULTS_VERSION and the photographs.
 
-    Those that nothing tells from others go by the dataset that was made of them, if it lies in the folder
-    `dataset`.
+    If the photographs have no digest, that of the dataset in the folder `dataset` takes its place.
     """
     from components.identity import state_of
     from pipelines import photographs

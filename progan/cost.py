@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from progan.config import Config, NetworkConfig
-from progan.models import build_networks
+from progan.networks import build_networks
 from progan.phases import Schedule
 
 # The cost of one iteration, in forward passes of each network. Half of the discriminator's is the double

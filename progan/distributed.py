@@ -132,6 +132,6 @@ def check_continued(config: Config, phase: PhaseConfig, before: int, ranks: int)
     for name, present in share_dependent.items():
         if present and before != ranks:
             raise InputError(
-                f"{phase.key}: its snapshot is of {before} ranks, and with network.{name} that number "
+                f"{phase.key}: {before} ranks wrote its snapshot, and with network.{name} that number "
                 f"changes the result; train with {before} ranks, or delete its snapshots to start over"
             )

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from progan.config import Config
-from progan.models import build_networks
+from progan.networks import build_networks
 
 OVERHEAD = 1.4  # factor on what is counted: temporary gradients, convolution workspaces, fragmentation
 CONTEXT_BYTES = 2**30  # of the CUDA context

@@ -1,5 +1,6 @@
-"""What a phase changes as it trains: networks, optimisers, and what is summed or averaged besides."""
+"""The state that training changes: networks, optimisers, the noise's strength and sums of statistics."""
 
+import copy
 from dataclasses import dataclass, fields
 
 import torch
@@ -9,27 +10,22 @@ from progan.checkpoints import Checkpoint, prefixed, stripped
 from progan.config import Config, NetworkConfig, PhaseConfig
 from progan.distributed import Ranks
 from progan.errors import InputError
-from progan.networks import Discriminator, Generator
+from progan.networks import Discriminator, Generator, build_networks
 from progan.noise import InstanceNoise
 from progan.optimizer import Adam, flatten
 
 STATISTICS = ("d_loss", "g_loss", "real_score", "fake_score", "gradient_norm")
 
 
-def build_networks(network: NetworkConfig, resolution: int) -> tuple[Generator, Discriminator]:
-    """Freshly drawn networks for a phase at `resolution`."""
-    return Generator(network, resolution), Discriminator(network, resolution)
-
-
 def share_buffers(ema: Generator, generator: Generator) -> None:
-    """Let `ema` read the running statistics of `generator` itself: they are copied, not averaged again."""
-    for average, own in zip(ema.modules(), generator.modules(), strict=True):
-        for name, buffer in own.named_buffers(recurse=False):
-            setattr(average, name, buffer)
+    """Make `ema` use the running statistics of `generator` itself instead of averaging them again."""
+    for averaged, module in zip(ema.modules(), generator.modules(), strict=True):
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(averaged, name, buffer)
 
 
 def network_tensors(generator: nn.Module, discriminator: nn.Module, ema: nn.Module) -> dict[str, Tensor]:
-    """What a checkpoint keeps of the networks, by name, on the CPU."""
+    """The networks' tensors in a checkpoint, by name, on the CPU."""
     return (
         prefixed("generator", generator.state_dict())
         | prefixed("discriminator", discriminator.state_dict())
@@ -38,43 +34,43 @@ def network_tensors(generator: nn.Module, discriminator: nn.Module, ema: nn.Modu
 
 
 def optimizer_tensors(generator_adam: Adam, discriminator_adam: Adam) -> dict[str, Tensor]:
-    """What a checkpoint keeps of the optimisers, by name, on the CPU."""
+    """The optimisers' tensors in a checkpoint, by name, on the CPU."""
     return prefixed("generator_adam", generator_adam.state_dict()) | prefixed(
         "discriminator_adam", discriminator_adam.state_dict()
     )
 
 
 def require_network(checkpoint: Checkpoint, network: NetworkConfig) -> None:
-    """Raise an InputError that names what in `network` is not as the checkpoint was made with."""
+    """Raise InputError, naming the first parameter that differs, unless the checkpoint has this `network`."""
     for field in fields(network):
-        made = getattr(checkpoint.facts.network, field.name)
-        wanted = getattr(network, field.name)
-        if made != wanted:
+        trained = getattr(checkpoint.facts.network, field.name)
+        configured = getattr(network, field.name)
+        if trained != configured:
             raise InputError(
                 f"{checkpoint.folder}: made with another network configuration (network.{field.name}: "
-                f"{made}, in params.yaml {wanted}); set it as it was, or train the phases before again"
+                f"{trained}, in params.yaml {configured}); set it as it was, or train the earlier ones again"
             )
 
 
 def load_grown(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
-    """Load the levels that `state` has into `module`, which may have grown newer ones besides.
+    """Load the levels in `state` into `module`, which may have newer levels as well.
 
-    Raises InputError when a tensor has no place or another shape: a checkpoint of another configuration.
+    Raises InputError if `module` has no such tensor, or one of another shape.
     """
-    own = module.state_dict()
+    initial = module.state_dict()
     for name, tensor in state.items():
-        if name not in own or own[name].shape != tensor.shape:
-            has = tuple(own[name].shape) if name in own else "no such layer"
+        if name not in initial or initial[name].shape != tensor.shape:
+            expected = tuple(initial[name].shape) if name in initial else "no such layer"
             raise InputError(
-                f"{where}: made with another network configuration ({name}: {tuple(tensor.shape)}, not {has} "
-                "as by params.yaml); set network as it was, or train the phases before again"
+                f"{where}: made with another network configuration ({name}: {tuple(tensor.shape)}, by "
+                f"params.yaml {expected}); set network as it was, or train the earlier phases again"
             )
-    module.load_state_dict(own | state)
+    module.load_state_dict(initial | state)
 
 
 @dataclass
 class Models:
-    """The three networks of a phase, two optimisers, noise where the loss asks for it, and running sums."""
+    """The three networks of a phase, two optimisers, noise if the loss has it, and sums of statistics."""
 
     generator: Generator
     discriminator: Discriminator
@@ -95,19 +91,16 @@ class Models:
         device: torch.device,
         ranks: Ranks = Ranks(),
     ) -> "Models":
-        """Networks for `phase`: drawn from the seed, then whatever `init` has learnt already."""
+        """Models for `phase`: weights drawn from the seed, and replaced by those that `init` has."""
         if init is not None:
             require_network(init, config.network)
         torch.manual_seed(config.training.seed + phase.resolution)
         generator, discriminator = build_networks(config.network, phase.resolution)
-        if init is not None:
-            load_grown(generator, init.networks("generator"), str(init.folder))
-            load_grown(discriminator, init.networks("discriminator"), str(init.folder))
-        ema, _ = build_networks(config.network, phase.resolution)
-        ema.load_state_dict(generator.state_dict())
-        if init is not None:
-            load_grown(ema, init.networks("ema"), str(init.folder))
-        for network in (generator, discriminator, ema):
+        ema = copy.deepcopy(generator)
+        networks = {"generator": generator, "discriminator": discriminator, "ema": ema}
+        for name, network in networks.items():
+            if init is not None:
+                load_grown(network, init.networks(name), str(init.folder))
             network.to(device)
         ema.requires_grad_(False).eval()
         share_buffers(ema, generator)
@@ -126,19 +119,19 @@ class Models:
         )
 
     def network_tensors(self) -> dict[str, Tensor]:
-        """Generator, discriminator and average by name, on the CPU."""
+        """The tensors of generator, discriminator and averaged generator, by name, on the CPU."""
         return network_tensors(self.generator, self.discriminator, self.ema)
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
-        """Both optimisers' state by name, on the CPU."""
+        """The state of both optimisers, by name, on the CPU."""
         return optimizer_tensors(self.generator_adam, self.discriminator_adam)
 
     def running_tensors(self) -> dict[str, Tensor]:
-        """What matters inside a phase only, by name, on the CPU."""
+        """The state that only snapshots need, by name, on the CPU."""
         return prefixed("running", self._running())
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what the three above gave."""
+        """Restore the state from the tensors that the three methods above returned."""
         self.generator.load_state_dict(stripped("generator", tensors))
         self.discriminator.load_state_dict(stripped("discriminator", tensors))
         self.ema.load_state_dict(stripped("ema", tensors))
@@ -149,7 +142,7 @@ class Models:
             tensor.copy_(running[name])
 
     def copy_first_rank(self) -> None:
-        """Let all of that be the first rank's."""
+        """Overwrite the whole state with that of the first rank."""
         networks = self.generator, self.discriminator, self.ema
         for part in (*networks, self.generator_adam, self.discriminator_adam):
             self.ranks.copy_first_(part.state_dict().values())

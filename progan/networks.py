@@ -310,6 +310,11 @@ class Discriminator(nn.Module):
         hook.remove()
 
 
+def build_networks(network: "NetworkConfig", resolution: int) -> tuple[Generator, Discriminator]:
+    """New networks for a phase at `resolution`, with random weights."""
+    return Generator(network, resolution), Discriminator(network, resolution)
+
+
 def fade_reals(images: Tensor, alpha: Tensor | None) -> Tensor:
     """Fade real images as the networks are faded: between half resolution and full (as in the authors' code).
 

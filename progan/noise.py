@@ -12,7 +12,7 @@ MEMORY, LIMIT, GAIN = 0.9, 0.5, 0.2  # decay of d̂; d̂ above which there is no
 
 
 class InstanceNoise:
-    """Multiplies what enters a discriminator's layers by noise that grows with its confidence.
+    """Multiplies the inputs of a discriminator's layers by noise that grows with its confidence.
 
     Each feature map of each image entering a 3×3 convolution or the first dense layer is multiplied by a
     draw from N(1, (s √maps)²), s = 0.2 max(0, d̂ - 0.5)², where d̂ follows d, the mean score of the fakes

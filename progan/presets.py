@@ -22,7 +22,7 @@ def listed() -> dict[str, str]:
 
 
 def params(name: str) -> dict[str, Any]:
-    """The contents of params.yaml for the preset `name`; InputError when there is none."""
+    """The contents of params.yaml for the preset `name`; InputError if there is none."""
     if name not in listed():
         raise InputError(f"{name}: no such preset; {hint(name, listed(), 'see progan presets list')}")
     sections = _inherited(name)
@@ -64,7 +64,7 @@ def phases(
 
 
 def to_yaml(name: str) -> str:
-    """The preset as a params.yaml, one line a phase."""
+    """The preset as a params.yaml, with one line per phase."""
     sections = params(name)
     lines = [f"# Preset {name}: {listed()[name]}.", "# What every parameter means: docs/params.md."]
     for section, values in sections.items():

@@ -16,7 +16,7 @@ Advance = Callable[[int, int], None]  # units done, units in all
 
 @contextmanager
 def show_progress(label: str, unit: str, later_work: float = 0) -> Iterator[Advance]:
-    """Yield a function that shows progress; its first call tells where the work starts.
+    """Yield a function that shows progress; its first call sets the starting point for the rate.
 
     later_work: the units of work that follow in the same run, for an estimate of its remaining time.
     """

@@ -1,4 +1,4 @@
-"""Pictures out of a generator.
+"""Sample images from a generator.
 
 A registered model ships this file, so that a seed, a class and a truncation mean the same everywhere.
 """
@@ -11,11 +11,11 @@ from torch import Tensor
 from progan.checkpoints import Checkpoint
 from progan.config import NetworkConfig
 from progan.errors import InputError
-from progan.networks import Generator, one_hot
+from progan.networks import Generator, build_networks, one_hot
 
 PIXELS_AT_ONCE = 2**21  # bounds memory: 256 images at 64×64, two at 1024×1024
-CENTRED_ON = 1000  # latents of which the centre is the mean
-CLASSES_TOLD = 20  # by an error
+CENTER_LATENTS = 1000  # number of latents whose mean is the centre of truncation
+LISTED_CLASSES = 20  # in an error message
 
 
 def seeded_latents(count: int, latent_size: int, seed: int) -> Tensor:
@@ -31,9 +31,9 @@ def latents_of_seeds(seeds: Sequence[int], latent_size: int) -> Tensor:
 
 
 def seeded_inputs(count: int, network: NetworkConfig, seed: int, labels: Tensor | None) -> Tensor:
-    """Seeded latents and behind them one-hot `labels` (int64, beginning again where they end; None for none).
+    """The input of a generator: seeded latents, then one-hot labels: float [count, latent_size + label_size].
 
-    float [count, latent_size + label_size], what a generator takes.
+    labels: int64, repeated as often as necessary; None for an unconditional generator.
     """
     latents = seeded_latents(count, network.latent_size, seed)
     if labels is None:
@@ -44,17 +44,17 @@ def seeded_inputs(count: int, network: NetworkConfig, seed: int, labels: Tensor 
 def generate(generator: Generator, inputs: Tensor, alpha: Tensor | None = None) -> Iterator[Tensor]:
     """The images of `inputs` in even minibatches that fit into memory: uint8 [n, C, H, W], on the CPU.
 
-    inputs: float [N, latent_size + label_size]. Rounded as the reference does before it measures:
+    inputs: float [N, latent_size + label_size]. Rounded as the authors' code does before it measures:
     round(127.5 x + 127.5), saturating.
     """
     device = next(generator.parameters()).device
-    for some in inputs.split(images_at_once(generator.resolution)):
+    for minibatch in inputs.split(images_at_once(generator.resolution)):
         with torch.no_grad():
-            yield to_uint8(generator(some.to(device), alpha)).cpu()
+            yield to_uint8(generator(minibatch.to(device), alpha)).cpu()
 
 
 def images_at_once(resolution: int) -> int:
-    """How many images of this side are made in one minibatch."""
+    """The number of images of this resolution that one minibatch generates."""
     return min(PIXELS_AT_ONCE // resolution**2, 256)
 
 
@@ -65,29 +65,29 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def load_generator(checkpoint: Checkpoint) -> Generator:
     """The averaged generator of a finished phase, as its facts describe it, on the CPU."""
-    generator = Generator(checkpoint.facts.network, checkpoint.facts.resolution)
+    generator, _ = build_networks(checkpoint.facts.network, checkpoint.facts.resolution)
     try:
         generator.load_state_dict(checkpoint.networks("ema"))
     except RuntimeError:
         raise InputError(
-            f"{checkpoint.folder}: checkpoint.json describes other networks than lie beside it; delete "
+            f"{checkpoint.folder}: checkpoint.json does not describe the networks beside it; delete "
             f"{checkpoint.folder} and run its phase again"
         ) from None
     return generator.requires_grad_(False).eval()
 
 
 # ------------------------------------------------------------------------------------------------
-# As people ask for them
+# By class and truncation
 
 
 class Sampler:
-    """A trained generator, asked by latents, class and truncation.
+    """A trained generator, sampled by latents, class and truncation.
 
-    Truncation trades variety for typicality: 1 leaves images as they are, 0 makes all of a class the same,
-    most typical one. Shorter latents would do nothing here, for the generator normalises them. So what is
-    moved towards its mean is what the 4×4 block makes of them, x, as StyleGAN moves what its mapping network
-    makes (Karras et al. 2019, appendix B): c + truncation · (x - c), c being the mean of x over
-    CENTRED_ON seeded latents of the same class.
+    Truncation trades variety for typicality: 1 leaves images as they are, 0 turns all of a class into the
+    same, most typical one. Shorter latents would have no effect, because the generator normalises them.
+    Instead, the output x of the 4×4 block is moved towards its mean, as StyleGAN moves the output of its
+    mapping network (Karras et al. 2019, appendix B): c + truncation · (x - c), where c is the mean of x over
+    CENTER_LATENTS seeded latents of the same class.
     """
 
     def __init__(self, generator: Generator, classes: Sequence[str] = ()) -> None:
@@ -104,14 +104,14 @@ class Sampler:
     def images(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]:
         """The images of `latents` in minibatches that fit into memory: uint8 [n, C, R, R], on the CPU.
 
-        latents: float [N, latent_size]. labels: int64 [N], 0 where there are no classes.
+        latents: float [N, latent_size]. labels: int64 [N], 0 if there are no classes.
         """
         require_truncation(truncation)
         device = next(self.generator.parameters()).device
         count = images_at_once(self.resolution)
-        for some, their in zip(latents.split(count), labels.split(count), strict=True):
+        for part, part_labels in zip(latents.split(count), labels.split(count), strict=True):
             with torch.no_grad():
-                yield to_uint8(self.make(some.to(device), their.to(device), truncation)).cpu()
+                yield to_uint8(self.make(part.to(device), part_labels.to(device), truncation)).cpu()
 
     def make(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
         """The images of one minibatch: float [n, C, R, R], about [-1, 1]."""
@@ -123,17 +123,17 @@ class Sampler:
 
     @torch.no_grad()
     def center(self, label: int) -> Tensor:
-        """What truncation 0 makes the class `label` of: float [maps, 4, 4]."""
+        """The mean c of the class `label`: float [maps, 4, 4]."""
         if label not in self._centers:
-            latents = seeded_latents(CENTRED_ON, self.latent_size, 0)
-            labels = one_hot(torch.full((CENTRED_ON,), label), len(self.classes))
+            latents = seeded_latents(CENTER_LATENTS, self.latent_size, 0)
+            labels = one_hot(torch.full((CENTER_LATENTS,), label), len(self.classes))
             inputs = torch.cat([latents, labels], 1).to(next(self.generator.parameters()).device)
             self._centers[label] = self.generator.start(inputs).mean(0)
         return self._centers[label]
 
 
 def label_of(wanted: str | None, classes: Sequence[str]) -> int:
-    """The label of the class `wanted`, its name or number; 0 where there are no classes."""
+    """The label of the class `wanted`, its name or number; 0 if there are no classes."""
     if not classes:
         if wanted is not None:
             raise InputError(f"label {wanted}: this generator was trained without labels; leave it out")
@@ -142,12 +142,12 @@ def label_of(wanted: str | None, classes: Sequence[str]) -> int:
         return list(classes).index(str(wanted))
     if wanted is not None and wanted.isdecimal() and int(wanted) < len(classes):
         return int(wanted)
-    told = ", ".join(classes[:CLASSES_TOLD]) + (", …" if len(classes) > CLASSES_TOLD else "")
-    raise InputError(f"label {'missing' if wanted is None else wanted}: expected one of {told}")
+    listed = ", ".join(classes[:LISTED_CLASSES]) + (", …" if len(classes) > LISTED_CLASSES else "")
+    raise InputError(f"label {'missing' if wanted is None else wanted}: expected one of {listed}")
 
 
 def require_truncation(truncation: float) -> None:
     if not 0 <= truncation <= 1:
         raise InputError(
-            f"truncation {truncation:g}: from 0, the most typical image, to 1, all variety, is expected"
+            f"truncation {truncation:g}: from 0 (the most typical image) to 1 (full variety) is expected"
         )

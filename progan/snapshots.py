@@ -1,6 +1,6 @@
-"""Snapshots, from which a phase goes on, bit for bit.
+"""Snapshots: the state from which an interrupted phase continues, bit for bit.
 
-They are safetensors with JSON in them: nothing that is read here can execute anything.
+They are safetensors files with JSON metadata: reading one cannot execute anything.
 """
 
 import hashlib
@@ -23,16 +23,16 @@ KEPT_SNAPSHOTS = 2
 class SnapshotFolder:
     """The last snapshots of one phase with one identity, in the folder `name` of a store.
 
-    A snapshot's name says its content's digest, so that a damaged one is known and the one before it serves.
+    A snapshot's name contains its digest. If a snapshot is damaged, the one before it is read instead.
     """
 
     def __init__(self, store: Store, key: str, identity: str) -> None:
         self.store, self.name = store, f"{key}-{identity[:16]}"
 
     def write(self, images_shown: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> bool:
-        """Write a snapshot, point LATEST at it, and remove all but the last two and what a kill cut off.
+        """Write a snapshot and point LATEST at it; delete unfinished files and all but the last two.
 
-        False, with a warning, when the store is away: that costs what a kill would undo, never the run.
+        Prints a warning and returns False if the store is not available: training continues all the same.
         """
         content = safetensors.torch.save(tensors, metadata={"facts": json.dumps(facts)})
         name = f"{images_shown:012d}-{_digest(content)}.safetensors"
@@ -48,7 +48,7 @@ class SnapshotFolder:
         return True
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and facts of the newest whole snapshot; None when there is none."""
+        """Tensors and facts of the newest undamaged snapshot; None if there is none."""
         for name in self._newest_first():
             content = self.store.read(name)
             if content is None or Path(name).stem.split("-")[1] != _digest(content):
@@ -60,21 +60,21 @@ class SnapshotFolder:
         return None
 
     def newest(self) -> int | None:
-        """The images shown by when the newest snapshot was written, whole or not; None when there is none."""
+        """The images shown before the newest snapshot, damaged or not; None if there is none."""
         names = self._newest_first()
         return int(Path(names[0]).stem.split("-")[0]) if names else None
 
     def _newest_first(self) -> list[str]:
-        latest = self.store.read(f"{self.name}/{LATEST}") or b""
-        named = f"{self.name}/{latest.decode().strip()}"
-        return sorted(self._snapshots(), key=lambda name: (name == named, name), reverse=True)
+        pointer = self.store.read(f"{self.name}/{LATEST}") or b""
+        latest = f"{self.name}/{pointer.decode().strip()}"
+        return sorted(self._snapshots(), key=lambda name: (name == latest, name), reverse=True)
 
     def _snapshots(self) -> list[str]:
         return [name for name in self.store.names(self.name) if name.endswith(".safetensors")]
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """What stands in a safetensors file besides its tensors, in the JSON behind its first eight bytes."""
+    """The metadata of a safetensors file, from the JSON header after its first eight bytes."""
     length = int.from_bytes(content[:8], "little")
     return json.loads(content[8 : 8 + length])["__metadata__"]
 

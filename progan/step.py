@@ -140,7 +140,7 @@ def critic_step(
     outcome = critique(models.discriminator, reals, fakes, labels, draws.mix, alpha, training)
     adam = models.discriminator_adam
     adam.step(adam.gradient(outcome.loss), learning_rate)
-    _follow(models, outcome, training)
+    _update_averages(models, outcome, training)
 
 
 def generator_step(
@@ -174,13 +174,13 @@ def joint_step(
     loss = generator_loss(outcome.fake_outputs, labels, training)
     generator_gradient = models.generator_adam.gradient(loss, retain_graph=True)
     critic_gradient = models.discriminator_adam.gradient(outcome.loss)
-    _follow(models, outcome, training)
+    _update_averages(models, outcome, training)
     models.discriminator_adam.step(critic_gradient, learning_rate)
     models.generator_adam.step(generator_gradient, learning_rate)
     models.sums[1] += models.ranks.mean_(loss.detach())
 
 
-def _follow(models: Models, outcome: Critique, training: TrainingConfig) -> None:
+def _update_averages(models: Models, outcome: Critique, training: TrainingConfig) -> None:
     """Update the averaged generator, the noise and the sums for the history after a critique."""
     models.ema_values.lerp_(models.generator_adam.values, 1 - training.ema_decay)
     means = models.ranks.mean_(outcome.statistics)

@@ -33,11 +33,11 @@ from progan.step import Draws, critic_step, draw, generator_step, joint_step, pr
 
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
 MEASURES_PER_PHASE = 4  # SWD during training, besides the one at the start
-SNAPSHOT_COST = 0.02  # the fraction of the time that writing snapshots may take …
-SNAPSHOT_SECONDS = 10.0  # … but never more often than this
-SNAPSHOT_RETRY_SECONDS = 300.0  # … and one that could not be written is tried again by then
-CALIBRATION_IMAGES = 500  # real images that minibatch discrimination starts from, as in the authors' code
-NOISE = 1  # tells the stream of the discriminator's noise from that of the draws
+SNAPSHOT_COST = 0.02  # the largest fraction of the time that writing snapshots may take
+SNAPSHOT_SECONDS = 10.0  # the shortest interval between snapshots
+SNAPSHOT_RETRY_SECONDS = 300.0  # the longest interval after a snapshot that could not be written
+CALIBRATION_IMAGES = 500  # real images that initialise minibatch discrimination, as in the authors' code
+NOISE = 1  # distinguishes the random stream of the discriminator's noise from that of the draws
 
 
 # ------------------------------------------------------------------------------------------------
@@ -57,26 +57,26 @@ class RealImages:
         return len(self.images)
 
     def indices(self, position: int, count: int) -> Tensor:
-        """Which images the positions [position, position + count) show: int64 [count]."""
+        """The indices of the images at the positions [position, position + count): int64 [count]."""
         positions = np.arange(position, position + count)
         return torch.from_numpy(np.array([self._index(*divmod(int(p), len(self))) for p in positions]))
 
     def at(self, position: int, count: int, ranks: Ranks = Ranks()) -> tuple[Tensor, Tensor]:
-        """What this rank sees of those positions, on its device: uint8 [n, C, H, W], int64 [n]."""
+        """This rank's share of those images and their labels: uint8 [n, C, H, W], int64 [n]."""
         indices = ranks.share(self.indices(position, count))
         images = self.images[indices.to(self.images.device, non_blocking=True)]
         if images.device != self.device:
             images = images.pin_memory().to(self.device, non_blocking=True)
         return images, self.labels[indices.to(self.device, non_blocking=True)]
 
-    def _index(self, epoch: int, place: int) -> int:
+    def _index(self, epoch: int, position: int) -> int:
         if epoch != self._epoch:
             self._epoch, self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self))
-        return int(self._order[place])
+        return int(self._order[position])
 
 
 def _resident(images: Tensor, device: torch.device) -> Tensor:
-    """On the GPU when they take less than half of its free memory, else where they are."""
+    """Move `images` to the GPU if they need less than half of its free memory; else leave them."""
     if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
         return images.to(device)
     return images
@@ -88,20 +88,20 @@ def _resident(images: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop calls back: nothing here can change the result."""
+    """The callbacks of the training loop; none of them can change the result."""
 
     progress: Callable[[int, int], None]  # images shown, images in the phase
-    measure: Callable[[Generator, Tensor | None], float]  # the average and alpha → SWD
+    measure: Callable[[Generator, Tensor | None], float]  # averaged generator, alpha → SWD
     stop_requested: Callable[[], bool]
     picture: Callable[[Generator, Tensor | None], bytes | None] = lambda generator, alpha: None  # → a PNG
     machine: Callable[[], Readings] = Readings
 
 
 class PhaseTrainer:
-    """A phase under way: its models, its place in the schedule, its history.
+    """A phase in training: its models, its position in the schedule, its history.
 
-    images: uint8 [N, C, R, R]. labels: int64 [N], 0 … label_size - 1; left out with label_size 0.
-    identity: the hash of all that decides what the phase becomes; its checkpoint repeats it.
+    images: uint8 [N, C, R, R]. labels: int64 [N], 0 … label_size - 1; None if label_size is 0.
+    identity: that of the task, for the checkpoint.
     """
 
     def __init__(
@@ -138,15 +138,15 @@ class PhaseTrainer:
         )
         self.images_shown = 0  # within the phase
         self.history: list[Row] = []
-        self.pictures: dict[str, bytes] = {}  # by kimg, such as "00004.008": those of the rows with an SWD
-        self.seconds = 0.0  # of training, without those between an interruption and going on
+        self.pictures: dict[str, bytes] = {}  # PNGs by kimg, such as "00004.008", for the rows with an SWD
+        self.seconds = 0.0  # of training, without the time between an interruption and the restart
         self.learning_rate = torch.tensor(phase.learning_rate, device=device)
         if init is None and config.network.minibatch_discrimination:
-            some, _ = self.reals.at(0, min(CALIBRATION_IMAGES, len(self.reals)))
-            self.models.discriminator.calibrate(prepare_reals(some, None, None))
+            first_images, _ = self.reals.at(0, min(CALIBRATION_IMAGES, len(self.reals)))
+            self.models.discriminator.calibrate(prepare_reals(first_images, None, None))
 
     def train(self, snapshots: SnapshotFolder, hooks: Hooks) -> None:
-        """Go on from the newest snapshot to the end of the phase. Raises Interrupted when asked to stop."""
+        """Train from the newest snapshot to the end of the phase. Raises Interrupted if asked to stop."""
         self._resume(snapshots)
         clock = SnapshotClock()
         started = time.monotonic() - self.seconds
@@ -155,7 +155,7 @@ class PhaseTrainer:
         hooks.progress(self.images_shown, self.schedule.total_images)
         while not self._finished():
             if self.ranks.any(hooks.stop_requested()):
-                saved = "state saved" if self._snapshot(snapshots) else "the last snapshot before it stays"
+                saved = "state saved" if self._snapshot(snapshots) else "the previous snapshot remains"
                 self.ranks.wait()
                 raise Interrupted(
                     f"{self.phase.key}: stopped at {self.images_shown} images, {saved}; run again to go on"
@@ -177,12 +177,12 @@ class PhaseTrainer:
             alpha = self._alpha()
             position = self.start_images + self.images_shown
             images, labels = self.reals.at(position, minibatch, self.ranks)
-            whole = draw(training.seed, position, minibatch, network, self.reals.labels)
-            draws = Draws(*map(self.ranks.share, whole))
+            draws = draw(training.seed, position, minibatch, network, self.reals.labels)
+            draws = Draws(*map(self.ranks.share, draws))
             if self.models.noise:
                 self.models.noise.random.manual_seed(stream_seed(training.seed, position, NOISE))
-            shown_as = one_hot(labels, network.label_size)
-            update(self.models, images, shown_as, draws, alpha, self.learning_rate, training)
+            classes = one_hot(labels, network.label_size)
+            update(self.models, images, classes, draws, alpha, self.learning_rate, training)
             was_stable = self.schedule.is_stable(self.images_shown)
             self.images_shown += minibatch
         if training.update == "alternating":
@@ -191,7 +191,7 @@ class PhaseTrainer:
             self.models.reset_optimizers()
 
     def write_checkpoint(self, folder: Path, dataset: DatasetFacts) -> None:
-        """Hand on the finished phase."""
+        """Write the checkpoint of the finished phase."""
         images_shown = self.start_images + self.images_shown
         facts = CheckpointFacts(
             phase=self.phase.key,
@@ -215,11 +215,11 @@ class PhaseTrainer:
         return torch.full((), self.schedule.alpha(self.images_shown), device=self.device)
 
     def _tick(self, hooks: Hooks) -> None:
-        """Add a row to the history: the means since the last one, and at times the SWD and a picture."""
-        before = self.history[-1] if self.history else None
-        shown = self.images_shown - (before.images if before else 0)
-        elapsed = self.seconds - (before.seconds if before else 0.0)
-        means = (self.models.sums / self._updates(shown)).tolist() if shown else [None] * len(STATISTICS)
+        """Add a row to the history: the means since the previous row, and sometimes the SWD and a picture."""
+        previous = self.history[-1] if self.history else None
+        images = self.images_shown - (previous.images if previous else 0)
+        elapsed = self.seconds - (previous.seconds if previous else 0.0)
+        means = (self.models.sums / self._updates(images)).tolist() if images else [None] * len(STATISTICS)
         statistics = dict(zip(STATISTICS, means, strict=True))
         if self.config.training.adversarial.gradients_at is None:
             statistics["gradient_norm"] = None
@@ -234,22 +234,22 @@ class PhaseTrainer:
             **statistics,
             skipped=int(self.models.generator_adam.skipped + self.models.discriminator_adam.skipped),
             seconds=self.seconds,
-            images_per_second=shown / elapsed if elapsed else None,
+            images_per_second=images / elapsed if elapsed else None,
             swd=self._measure(hooks, kimg) if self._measure_due() else None,
             machine=hooks.machine(),
         )
         self.history.append(row)
 
     def _measure(self, hooks: Hooks, kimg: float) -> float:
-        """The SWD of the average as it is; a picture of it is kept."""
+        """The SWD of the averaged generator; a picture of its images is added to `pictures`."""
         alpha = self._alpha()
         if picture := hooks.picture(self.models.ema, alpha):
             self.pictures[f"{kimg:09.3f}"] = picture
         return hooks.measure(self.models.ema, alpha)
 
-    def _updates(self, shown: int) -> Tensor:
-        """How many updates each of STATISTICS has been summed over: float [len(STATISTICS)]."""
-        critic = shown / self.phase.minibatch
+    def _updates(self, images: int) -> Tensor:
+        """The number of updates in `images` that each of STATISTICS sums up: float [len(STATISTICS)]."""
+        critic = images / self.phase.minibatch
         generator = critic / self.config.training.critic_steps
         updates = [generator if name == "g_loss" else critic for name in STATISTICS]
         return torch.tensor(updates, device=self.device)
@@ -265,7 +265,7 @@ class PhaseTrainer:
         return self.images_shown >= self.schedule.total_images
 
     def _snapshot(self, snapshots: SnapshotFolder) -> bool:
-        """Let the first rank write one; whether it could."""
+        """Write a snapshot on the first rank; False if the store is not available."""
         if not self.ranks.is_first:
             return True
         models = self.models
@@ -283,22 +283,22 @@ class PhaseTrainer:
         return snapshots.write(self.images_shown, tensors, facts)
 
     def _resume(self, snapshots: SnapshotFolder) -> None:
-        """The first rank reads, and the others are told."""
-        found = snapshots.read() if self.ranks.is_first else None
-        if found:
-            self.models.load(found[0])
-            pictures = stripped("picture", found[0])
+        """Load the newest snapshot, if there is one, on the first rank and send it to the others."""
+        snapshot = snapshots.read() if self.ranks.is_first else None
+        if snapshot:
+            self.models.load(snapshot[0])
+            pictures = stripped("picture", snapshot[0])
             self.pictures = {kimg: bytes(pictures[kimg].numpy()) for kimg in sorted(pictures)}
         self.models.copy_first_rank()
-        if facts := self.ranks.tell(found and found[1]):
-            began = facts.get("ranks", 1)  # snapshots did not always say, and then were of one
-            check_continued(self.config, self.phase, began, self.ranks.size)
+        if facts := self.ranks.tell(snapshot and snapshot[1]):
+            ranks = facts.get("ranks", 1)  # missing in old snapshots, which only a single rank wrote
+            check_continued(self.config, self.phase, ranks, self.ranks.size)
             self.images_shown, self.seconds = facts["images_shown"], facts["seconds"]
             self.history = [Row.of(columns) for columns in facts["history"]]
 
 
 class SnapshotClock:
-    """Says when a snapshot is due, so that writing them takes a small, fixed part of the time."""
+    """Decides when a snapshot is due, so that writing snapshots takes a small, fixed part of the time."""
 
     def __init__(self) -> None:
         self._last, self._interval = time.monotonic(), SNAPSHOT_SECONDS
@@ -307,10 +307,10 @@ class SnapshotClock:
         return time.monotonic() - self._last >= self._interval
 
     def time(self, write: Callable[[], bool]) -> None:
-        """Call `write` and set the interval by how long it took, and by whether it says that it succeeded."""
+        """Call `write`; its duration and whether it returns success determine the next interval."""
         started = time.monotonic()
-        written = write()
+        success = write()
         self._last = time.monotonic()
         self._interval = max(SNAPSHOT_SECONDS, (self._last - started) / SNAPSHOT_COST)
-        if not written:
+        if not success:
             self._interval = min(self._interval, SNAPSHOT_RETRY_SECONDS)

@@ -17,7 +17,7 @@ MAX_SECONDS = 600.0
 CONSTANT_RATE_FACTOR = "16"  # of x264; below 18 the loss is not visible
 ENCODER_THREADS = 1  # with more threads the same frames may give other bytes
 BT709 = 1  # the colour space's number in H.264, so that players need not guess it
-PALETTE_FRAMES = 32  # about as many frames, spread evenly, determine a GIF's palette
+PALETTE_FRAMES = 32  # about this many frames, spread evenly, determine a GIF's palette
 
 
 def require_film(out: Path, seconds: float, fps: int) -> int:
@@ -30,7 +30,7 @@ def require_film(out: Path, seconds: float, fps: int) -> int:
     if ending == ".mp4" and "libx264" not in av.codecs_available:
         raise InputError(f"--out: {out}: this PyAV has no H.264 encoder; install av, or name a .gif file")
     if not 1 <= fps <= MAX_FPS[ending]:
-        raise InputError(f"--fps: {fps}: from 1 to {MAX_FPS[ending]} are expected in {ending}")
+        raise InputError(f"--fps: {fps}: 1 to {MAX_FPS[ending]} frames per second are expected for {ending}")
     frames = round(seconds * fps) if 0 < seconds <= MAX_SECONDS else 0
     if frames < 2:
         raise InputError(
@@ -50,7 +50,7 @@ def write_film(out: Path, frames: Iterable[np.ndarray], fps: int, progress: Call
 
 
 def _write_mp4(file: Path, frames: Iterable[np.ndarray], fps: int, progress: Callable[[int], None]) -> None:
-    """In the form that every player and browser shows: 4:2:0, with the index first."""
+    """Write the form that every player and browser supports: 4:2:0, with the index first."""
     import av
 
     with av.open(file, "w", format="mp4", options={"movflags": "+faststart"}) as container:
@@ -71,7 +71,7 @@ def _write_mp4(file: Path, frames: Iterable[np.ndarray], fps: int, progress: Cal
 
 
 def _write_gif(file: Path, frames: Iterable[np.ndarray], fps: int, progress: Callable[[int], None]) -> None:
-    """It loops for ever. All frames share one palette, so that static parts do not flicker."""
+    """Write an endless loop. All frames share one palette, so that static parts do not flicker."""
     pictures, milliseconds = [], []
     for number, frame in enumerate(frames):
         pictures.append(Image.fromarray(frame))

@@ -5,7 +5,7 @@ import torch
 from progan import config
 from progan.checkpoints import CheckpointFacts, DatasetFacts, Versions, prefixed, write_checkpoint
 from progan.files import digest_of, sha256_file
-from progan.models import build_networks
+from progan.networks import build_networks
 from progan.resolutions import phase_key, resolution_of
 from tests.conftest import shrunk_params
 

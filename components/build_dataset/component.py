@@ -7,10 +7,10 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def build_dataset(params: str, dataset_uri: str, dataset_digest: str, results: str, run: str) -> str:
-    """Make sure that the dataset is at `dataset_uri`; its digest. The run's results then say what it is of.
+    """Build the dataset at `dataset_uri` unless it exists, record the run, and return the dataset's digest.
 
     Args:
-        dataset_digest: Of the dataset that is expected there; empty when it was not built before.
+        dataset_digest: Of the dataset that is expected there; empty if it was not built before.
     """
     from components.build_dataset.stage import find_or_build
     from components.run_record import RUNNING, RunRecord

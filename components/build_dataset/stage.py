@@ -21,14 +21,15 @@ def build_dataset(config: Config, out: Path) -> None:
         manifest = build(config.dataset, out, progress=advance)
     print(f"{out}: {manifest.images:,} images at {len(manifest.resolutions)} resolutions")
     if manifest.checks:
-        sums = (f"{manifest.checks.get(result, 0):,} {result}" for result in ("exact", "close", "failed"))
-        print(f"checks: {', '.join(sums)} ({out / CHECKS_NAME})")
+        counts = (f"{manifest.checks.get(result, 0):,} {result}" for result in ("exact", "close", "failed"))
+        print(f"checks: {', '.join(counts)} ({out / CHECKS_NAME})")
 
 
 def find_or_build(config: Config, uri: str, digest: str) -> str:
-    """Build the dataset at `uri` unless it is there; the digest of its manifest.
+    """Build the dataset at `uri` unless it exists; return the digest of its manifest.
 
-    Raises InputError when another one is there: of other parameters, or not of `digest` where one is given.
+    Raises InputError if there is another one: with other parameters, or with another digest than `digest`,
+    unless that is empty.
     """
     manifest = find_manifest(uri) or _build_at(config, uri)
     require_parameters(config, manifest, uri)
@@ -41,12 +42,12 @@ def find_or_build(config: Config, uri: str, digest: str) -> str:
 
 def has_parameters(config: Config, manifest: Manifest) -> bool:
     """Whether params.yaml describes the dataset of `manifest`."""
-    asked = config.dataset.source, deciding_parameters(config.dataset)
-    return (manifest.source, manifest.parameters) == asked
+    described = config.dataset.source, deciding_parameters(config.dataset)
+    return (manifest.source, manifest.parameters) == described
 
 
 def require_parameters(config: Config, manifest: Manifest, where: Path | str) -> None:
-    """Raise InputError when params.yaml describes another dataset than the one of `manifest`."""
+    """Raise InputError unless params.yaml describes the dataset of `manifest`."""
     if not has_parameters(config, manifest):
         raise InputError(
             f"{where}: built with other parameters than params.yaml's; run dvc repro build-dataset, "
@@ -55,7 +56,7 @@ def require_parameters(config: Config, manifest: Manifest, where: Path | str) ->
 
 
 def _build_at(config: Config, uri: str) -> Manifest:
-    """Build in the folder that `uri` is, or in the user's cache and upload from there."""
+    """Build in the folder `uri`, or, for an object store, in the user's cache and upload from there."""
     store = open_store(uri)
     if isinstance(store, FolderStore):
         build_dataset(config, store.root)

@@ -18,18 +18,19 @@ def evaluate(
     samples: dsl.Output[dsl.Artifact],
     nearest: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Measure a finished phase; draw reals beside fakes, and the training images nearest to fakes.
+    """Measure a finished phase; draw reals beside fakes, and fakes above their nearest training images.
 
-    What was measured before, here or on a laptop, is taken from the results instead.
+    A phase that was evaluated before, here or on a laptop, is taken from the results instead.
 
     Args:
-        checkpoint: Of the finished phase.
+        checkpoint: The finished phase's checkpoint.
         score_network: The folder of the network that scores generators.
         evaluation: The measures, as JSON and as metrics.
         samples: Reals beside fakes.
-        nearest: Fakes above the training images that are nearest to them.
+        nearest: Fakes above their nearest training images.
     """
-    from components.evaluate.stage import evaluate, numbers
+    from components.evaluate.evaluation import Evaluation
+    from components.evaluate.stage import evaluate
     from components.pod import Pod
 
     inputs = {"checkpoint": checkpoint, "score_network": score_network}
@@ -38,5 +39,5 @@ def evaluate(
             dataset = pod.fetch_level(pod.config.phase(phase).resolution)
             evaluate(pod.config, phase, **pod.paths | {"dataset": dataset})
             pod.keep()
-        evaluation.metadata.update(numbers(pod.paths["evaluation"]))
+        evaluation.metadata.update(Evaluation.read(pod.paths["evaluation"]).numbers)
         pod.hand_on(evaluation=evaluation, samples=samples, nearest=nearest)

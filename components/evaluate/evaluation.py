@@ -1,4 +1,4 @@
-"""`evaluation/<phase>.json`: what was measured of a finished phase."""
+"""`evaluation/<phase>.json`: the measures of a finished phase."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +8,16 @@ from components import contracts
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The measures of one checkpoint, and what they were taken of."""
+    """The measures of one checkpoint, and what they were computed from."""
 
     phase: str  # its key
     resolution: int
     kimg: float  # since the first phase began
-    identity: str  # of the finished phase
+    identity: str  # of the training task
     checkpoint: str  # digest of its networks
-    dataset: str  # digest of the level that it was trained on
-    swd_images: int  # on each side of the SWD
-    measures: dict[str, float | None]  # by name; None: no finite number
+    dataset: str  # digest of the level it was trained on
+    swd_images: int  # on each side of the comparison
+    measures: dict[str, float | None]  # by name; None: not finite
 
     @classmethod
     def read(cls, path: Path) -> "Evaluation":
@@ -28,6 +28,6 @@ class Evaluation:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Every finite measure, and kimg beside them."""
+        """kimg and every finite measure."""
         finite = {name: value for name, value in self.measures.items() if value is not None}
         return {"kimg": self.kimg, **finite}

@@ -1,4 +1,4 @@
-"""The table of measures: what gate, report, registry and documentation show of a generator, and how."""
+"""The table of measures that gate, report, registry and documentation share."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import Literal
 LOWER, HIGHER = "lower is better", "higher is better"
 
 Limit = Literal["swd_max", "ms_ssim_max", "score_min"]
-Values = Mapping[str, float | None]  # by name; None: no finite number
+Values = Mapping[str, float | None]  # by name; None: not finite
 
 
 @dataclass(frozen=True)
@@ -17,26 +17,31 @@ class Measure:
     name: str
     title: str
     digits: int  # after the decimal point
-    reading: str  # which values are good; empty for the levels of the SWD, which read as it does
-    limit: Limit | None = None  # the threshold of params.yaml's `gate` that judges it; None: not judged
-    reals: str | None = None  # the name of the same measure between real images …
-    reals_title: str = "real images"  # … and what that is called
+    reading: str  # which values are good; empty for the levels of the SWD
+    limit: Limit | None = None  # the threshold of params.yaml's `gate` for it; None: not judged
+    reals: str | None = None  # name of the same measure between real images
+    reals_title: str = "real images"
 
     @property
     def spread(self) -> str:
-        """The name of its standard deviation, which some measures come with."""
+        """The name of its standard deviation, which only some measures have."""
         return f"{self.name}_std"
 
     def text(self, value: float | None) -> str:
-        """A value for people; a dash for what is missing or no finite number."""
-        return "–" if value is None else f"{value:,.{self.digits}f}"
+        """The formatted value; a dash if it is missing or not finite."""
+        return number(value, self.digits)
+
+
+def number(value: float | None, digits: int) -> str:
+    """A formatted number; a dash for None."""
+    return "–" if value is None else f"{value:,.{digits}f}"
 
 
 SWD = Measure("swd_average", "SWD × 1000", 1, LOWER, "swd_max", "swd_floor_average", "noise floor")
 
 MEASURES = (
     SWD,
-    Measure("ms_ssim", "MS-SSIM", 3, "best as real images; above: all alike", "ms_ssim_max", "ms_ssim_reals"),
+    Measure("ms_ssim", "MS-SSIM", 3, "best as real images; above: alike", "ms_ssim_max", "ms_ssim_reals"),
     Measure("fid", "FID", 1, LOWER),
     Measure("kid", "KID", 4, LOWER),
     Measure("inception_score", "Inception score", 2, HIGHER, "score_min"),
@@ -50,19 +55,19 @@ MEASURES = (
 
 
 def swd_level(side: int) -> Measure:
-    """The row of the SWD at one level of detail."""
+    """The SWD at one level of detail."""
     return replace(
         SWD, name=f"swd_{side}", title=f"SWD at {side} px", reading="", limit=None, reals=f"swd_floor_{side}"
     )
 
 
 def swd_levels(values: Values) -> list[int]:
-    """The levels whose SWD `values` has, coarse to fine."""
+    """The levels of the SWD in `values`, coarse to fine."""
     return sorted(int(side) for name in values if (side := name.removeprefix("swd_")).isdecimal())
 
 
-def taken(evaluations: Iterable[Values]) -> list[Measure]:
-    """The rows that any of the evaluations has, the levels of the SWD behind their average."""
-    values = {name: value for each in evaluations for name, value in each.items()}
+def measures_in(evaluations: Iterable[Values]) -> list[Measure]:
+    """The measures that any of the evaluations has, the levels of the SWD after their average."""
+    values = {name: value for evaluation in evaluations for name, value in evaluation.items()}
     rows = [measure for measure in MEASURES if measure.name in values]
     return [*rows[:1], *map(swd_level, swd_levels(values)), *rows[1:]] if SWD in rows else rows

@@ -1,4 +1,4 @@
-"""Measure the generator of a finished phase, and show it beside the real images."""
+"""Measure the generator of a finished phase, and draw its images beside real ones."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -26,9 +26,9 @@ from progan.sampling import generate, load_generator, seeded_inputs
 REALS_AT_ONCE = 64
 MODE_ROUNDS = 10  # of `mode_samples` images each, as in the paper
 GRID_PIXELS = 512  # side of the grids of reals and fakes: 8 × 8 images up to 64 px, fewer above
-NEAREST_SHOWN, NEIGHBOURS, NEAREST_SIDE = 8, 3, 128  # fakes, training images below each, their largest side
+NEAREST_SHOWN, NEIGHBOURS, NEAREST_SIDE = 8, 3, 128  # fakes, training images below each, maximum side
 
-Images = Callable[[int, int], Iterator[Tensor]]  # from which image to which → minibatches, uint8 [n, C, R, R]
+Images = Callable[[int, int], Iterator[Tensor]]  # (begin, end) → minibatches, uint8 [n, C, R, R]
 
 
 def evaluate(
@@ -42,8 +42,8 @@ def evaluate(
     samples: Path,
     nearest: Path,
 ) -> None:
-    """Write the measures of `checkpoint` to `evaluation` (JSON), reals beside fakes to `samples` (PNG), and
-    fakes above the training images that are nearest to them to `nearest` (PNG)."""
+    """Write the measures of `checkpoint` to `evaluation` (JSON), and two pictures (PNG): `samples`, reals
+    beside fakes, and `nearest`, fakes above their nearest training images."""
     finished = read_checkpoint(checkpoint)
     if finished.facts.phase != key:
         raise InputError(f"{checkpoint}: holds phase {finished.facts.phase}, not {key}; run that phase first")
@@ -54,16 +54,16 @@ def evaluate(
     require_network(finished, config.network)
     generator = load_generator(finished).to(best_device())
     reals, fakes = _reals_of(images, config), _fakes_of(generator, labels, config)
-    nearness, near = _nearest(images, fakes, config)
+    nearest_measures, nearest_picture = _nearest(images, fakes, config)
     swd_images = min(config.measures.swd_images, len(images) // 2)
     measures = {
         **_swd(swd_images, config.measures.seed, reals, fakes),
         **_ms_ssim(config, reals, len(images), fakes),
         **_scores(config, reals, len(images), fakes, score_network),
-        **_named("nearest", nearness),
+        **_prefixed("nearest", nearest_measures),
     }
     write_png(samples, _samples(images, labels, generator, config))
-    write_png(nearest, near)
+    write_png(nearest, nearest_picture)
     Evaluation(
         phase=key,
         resolution=resolution,
@@ -75,90 +75,86 @@ def evaluate(
         measures={name: value if math.isfinite(value) else None for name, value in measures.items()},
     ).write(evaluation)
     distance, floor = measures["swd_average"], measures["swd_floor_average"]
-    print(f"{evaluation}: SWD {distance:.1f}; real images among themselves {floor:.1f}")
-
-
-def numbers(evaluation: Path) -> dict[str, float]:
-    """Those measures in the file `evaluation` that are finite numbers."""
-    return Evaluation.read(evaluation).numbers
+    print(f"{evaluation}: SWD {distance:.1f}; noise floor {floor:.1f}")
 
 
 def _fakes_of(generator: Generator, labels: Tensor | None, config: Config) -> Images:
-    """What `generator` makes of seeded latents and, if it is conditional, the labels of the reals."""
+    """The images of `generator` for seeded latents and, if it is conditional, the labels of the reals."""
     network, seed = config.network, config.measures.seed
     return lambda begin, end: generate(generator, seeded_inputs(end, network, seed, labels)[begin:])
 
 
 def classes_shown(network: NetworkConfig, resolution: int) -> int:
-    """How many classes have a row of the samples at this resolution: as many as fit, from the first on."""
+    """The number of classes, from the first on, that have a row in the samples at this resolution."""
     return min(network.label_size, images_across(resolution, GRID_PIXELS))
 
 
 def _samples(images: Tensor, labels: Tensor | None, generator: Generator, config: Config) -> Image:
-    """Reals (uint8 [N, C, R, R]) on the left, fakes on the right; with labels a row for each class that fits.
+    """Reals (uint8 [N, C, R, R]) on the left, fakes on the right; with labels, one row per class that fits.
 
-    Where a class has fewer reals than a row is long, the rest of the row stays white.
+    If a class has too few reals for a row, the rest of the row stays white.
     """
-    columns, reals, wanted = None, images[:64], None
+    columns, reals, fake_labels = None, images[:64], None
     if labels is not None:
         columns = images_across(generator.resolution, GRID_PIXELS)
         rows = torch.arange(classes_shown(config.network, generator.resolution))
         reals = torch.cat([_row(images[labels == row], columns) for row in rows])
-        wanted = rows.repeat_interleave(columns)
-    inputs = seeded_inputs(len(reals), config.network, config.measures.seed, wanted)
+        fake_labels = rows.repeat_interleave(columns)
+    inputs = seeded_inputs(len(reals), config.network, config.measures.seed, fake_labels)
     fakes = torch.cat(list(generate(generator, inputs)))
     return beside(grid(reals, GRID_PIXELS, columns), grid(fakes, GRID_PIXELS, columns))
 
 
 def _row(images: Tensor, columns: int) -> Tensor:
-    """The first `columns` images, white ones where there are fewer."""
+    """The first `columns` images, padded with white ones."""
     white = images.new_full((max(columns - len(images), 0), *images.shape[1:]), 255)
     return torch.cat([images[:columns], white])
 
 
 def _nearest(images: Tensor, fakes: Images, config: Config) -> tuple[dict[str, float], Image]:
-    """How near fakes come to the training images (uint8 [N, C, R, R]), and a picture of it.
+    """How close fakes are to the training images (uint8 [N, C, R, R]), and a picture of the closest ones.
 
-    The picture shows the fakes that come nearest in its top row, below each the nearest training images.
+    Its top row shows the fakes that are closest to a training image; below each are its nearest training
+    images.
     """
     count, mirror, random = config.measures.nearest_images, config.training.mirror, torch.Generator()
-    generated = torch.cat([nearest.reduce(some, NEAREST_SIDE) for some in fakes(0, count)])
+    generated = torch.cat([nearest.reduce(batch, NEAREST_SIDE) for batch in fakes(0, count)])
     sample = torch.randperm(len(images), generator=random.manual_seed(config.measures.seed))[:count]
     queries = torch.cat([nearest.reduce(generated), nearest.reduce(images[sample])]).to(best_device())
     own = torch.cat([torch.full((count,), -1), sample])
-    shown = min(NEIGHBOURS, len(images) - 1)
-    found = nearest.neighbours(queries, images.split(REALS_AT_ONCE), shown, mirror, own)
-    made, real = found[:count], found[count:]
-    first = made.distances[:, 0].argsort()[:NEAREST_SHOWN]
+    per_query = min(NEIGHBOURS, len(images) - 1)
+    neighbours = nearest.neighbours(queries, images.split(REALS_AT_ONCE), per_query, mirror, own)
+    of_fakes, of_reals = neighbours[:count], neighbours[count:]
+    closest = of_fakes.distances[:, 0].argsort()[:NEAREST_SHOWN]
     rows = [
         torch.where(mirrored.view(-1, 1, 1, 1), images[indices].flip(3), images[indices])
-        for indices, mirrored in zip(made.indices[first].T, made.mirrored[first].T, strict=True)
+        for indices, mirrored in zip(of_fakes.indices[closest].T, of_fakes.mirrored[closest].T, strict=True)
     ]
     below = nearest.reduce(torch.cat(rows), NEAREST_SIDE)
     top, bottom = (
-        grid(some.round().to(torch.uint8), GRID_PIXELS, len(first)) for some in (generated[first], below)
+        grid(part.round().to(torch.uint8), GRID_PIXELS, len(closest)) for part in (generated[closest], below)
     )
-    return nearest.measure(made, real), above(top, bottom)
+    return nearest.measure(of_fakes, of_reals), above(top, bottom)
 
 
 def _reals_of(images: Tensor, config: Config) -> Images:
-    """The real images (uint8 [N, C, R, R]), half of them mirrored where training did that."""
+    """The real images (uint8 [N, C, R, R]), half of them mirrored if training mirrors."""
     random = torch.Generator().manual_seed(config.measures.seed)
     mirror = torch.rand(len(images), generator=random) < (0.5 if config.training.mirror else 0.0)
 
     def batches(begin: int, end: int) -> Iterator[Tensor]:
-        for some in torch.arange(begin, end).split(REALS_AT_ONCE):
-            yield torch.where(mirror[some].view(-1, 1, 1, 1), images[some].flip(3), images[some])
+        for batch in torch.arange(begin, end).split(REALS_AT_ONCE):
+            yield torch.where(mirror[batch].view(-1, 1, 1, 1), images[batch].flip(3), images[batch])
 
     return batches
 
 
 def _swd(count: int, seed: int, reals: Images, fakes: Images) -> dict[str, float]:
-    """SWD of the first `count` fakes, and its floor: between real images and as many others."""
-    described = swd.describe(reals(0, count), seed)
-    floor = swd.sliced_wasserstein(described, swd.describe(reals(count, 2 * count), seed + 1), seed)
-    distances = swd.sliced_wasserstein(described, swd.describe(fakes(0, count), seed + 1), seed)
-    return _named("swd", distances) | _named("swd_floor", floor)
+    """SWD between `count` reals and `count` fakes, and its noise floor, that between two sets of reals."""
+    descriptors = swd.describe(reals(0, count), seed)
+    floor = swd.sliced_wasserstein(descriptors, swd.describe(reals(count, 2 * count), seed + 1), seed)
+    distances = swd.sliced_wasserstein(descriptors, swd.describe(fakes(0, count), seed + 1), seed)
+    return _prefixed("swd", distances) | _prefixed("swd_floor", floor)
 
 
 def _ms_ssim(config: Config, reals: Images, real_count: int, fakes: Images) -> dict[str, float]:
@@ -169,14 +165,14 @@ def _ms_ssim(config: Config, reals: Images, real_count: int, fakes: Images) -> d
     }
 
 
-def _named(prefix: str, values: dict[str, float]) -> dict[str, float]:
+def _prefixed(prefix: str, values: dict[str, float]) -> dict[str, float]:
     return {f"{prefix}_{name}": value for name, value in values.items()}
 
 
 def _scores(
     config: Config, reals: Images, real_count: int, fakes: Images, score_network: Path
 ) -> dict[str, float]:
-    """What the score network says, under its own name; nothing when there is none."""
+    """The scores by the score network, under its own name; empty if there is no network."""
     measures, scorer, device = config.measures, ScoreNetwork.read(score_network), best_device()
     if scorer.kind == "none":
         return {}

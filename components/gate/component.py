@@ -7,9 +7,9 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def gate(params: str, results: str, run: str, evaluation: dsl.Input[dsl.Metrics]) -> bool:
-    """Judge a phase's generator; whether it passed. The verdict is kept with the run's results.
+    """Judge a phase's generator and return whether it passed; the verdict is stored with the run's results.
 
-    The bare bool is its only output: a condition on one output of several is not evaluated everywhere.
+    The bool is the only output: not every backend evaluates a condition on one of several outputs.
 
     Args:
         evaluation: The measures of the phase.

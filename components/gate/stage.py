@@ -8,7 +8,7 @@ from components import stages
 from components.evaluate.evaluation import Evaluation
 from components.evaluate.measures import MEASURES, SWD, Limit
 from components.gate.verdict import Reason, Verdict
-from components.register.registry import Champion, find_champion
+from components.register.mlflow_registry import Champion, find_champion
 from progan.config import Config, GateConfig
 from progan.errors import InputError
 
@@ -19,15 +19,14 @@ LOWER_LIMITS: tuple[Limit, ...] = ("score_min",)
 def decide(candidate: Evaluation, champion: Champion | None, thresholds: GateConfig) -> Verdict:
     """Judge `candidate` by `thresholds` and against `champion`; a pure function.
 
-    A measure that is missing, NaN or infinite fails; a threshold of None is not asked.
+    A measure that is missing, NaN or infinite fails; a threshold of None is not applied.
     """
     reasons = []
     for limit in (*UPPER_LIMITS, *LOWER_LIMITS):
         threshold: float | None = getattr(thresholds, limit)
         if threshold is not None:
             name = _judged_by(limit, candidate)
-            judge = _at_most if limit in UPPER_LIMITS else _at_least
-            reasons.append(judge(name, candidate.measures.get(name), threshold, "the limit"))
+            reasons.append(_judge(name, candidate.measures.get(name), threshold, limit in UPPER_LIMITS))
     if thresholds.swd_vs_champion is not None and champion is not None:
         reasons.append(_against_champion(candidate, champion, thresholds.swd_vs_champion))
     passed = all(reason.passed for reason in reasons)
@@ -35,41 +34,35 @@ def decide(candidate: Evaluation, champion: Champion | None, thresholds: GateCon
 
 
 def _judged_by(limit: Limit, candidate: Evaluation) -> str:
-    """The name of the first measure with this limit that `candidate` has; if it has none, of the first."""
+    """The first measure with this limit that `candidate` has; the first of all if it has none."""
     names = [measure.name for measure in MEASURES if measure.limit == limit]
     return next((name for name in names if name in candidate.measures), names[0])
 
 
-def _at_most(measure: str, value: float | None, limit: float, what: str) -> Reason:
-    return _judge(measure, value, limit, _finite(value) and value <= limit, f"at most {limit:.4g}, {what}")
-
-
-def _at_least(measure: str, value: float | None, limit: float, what: str) -> Reason:
-    return _judge(measure, value, limit, _finite(value) and value >= limit, f"at least {limit:.4g}, {what}")
-
-
-def _judge(measure: str, value: float | None, limit: float, passed: bool, wanted: str) -> Reason:
+def _judge(measure: str, value: float | None, limit: float, upper: bool, derivation: str = "") -> Reason:
+    """Compare `value` with an upper or lower limit. derivation: where the limit comes from, for the text."""
+    bound = f"{'at most' if upper else 'at least'} {limit:.4g}{derivation}"
     if not _finite(value):
-        was = "is missing or no finite number" if value is None else f"is {value}"
-        return Reason(measure, None, limit, False, f"{measure} {was}; {wanted} is asked")
-    return Reason(
-        measure, value, limit, passed, f"{measure} is {value:.4g}; {'' if passed else 'not '}{wanted}"
-    )
+        state = "is missing or not finite" if value is None else f"is {value}"
+        return Reason(measure, None, limit, False, f"{measure} {state}; must be {bound}")
+    passed = value <= limit if upper else value >= limit
+    text = f"{measure} is {value:.4g}; {'' if passed else 'must be '}{bound}"
+    return Reason(measure, value, limit, passed, text)
 
 
 def _against_champion(candidate: Evaluation, champion: Champion, ratio: float) -> Reason:
-    """Measures compare only between generators of one dataset and one resolution."""
+    """Compare the SWD with the champion's, if both generators have the same dataset and resolution."""
     measure = "swd_vs_champion"
     for key in ("dataset", "resolution"):
         if getattr(candidate, key) != getattr(champion, key):
-            return Reason(measure, None, None, True, f"{measure}: not asked, the champion has another {key}")
+            text = f"{measure}: not compared, the champion has another {key}"
+            return Reason(measure, None, None, True, text)
     best = champion.measures.get(SWD.name)
     if not _finite(best):
-        return Reason(
-            measure, None, None, False, f"{measure}: the champion's SWD is not known; promote another"
-        )
+        text = f"{measure}: the champion has no SWD; promote another version"
+        return Reason(measure, None, None, False, text)
     value = candidate.measures.get(SWD.name)
-    return _at_most(SWD.name, value, ratio * best, f"{ratio:g} × the champion's {best:.4g}")
+    return _judge(SWD.name, value, ratio * best, True, f", {ratio:g} × the champion's {best:.4g}")
 
 
 def _finite(value: float | None) -> TypeGuard[float]:
@@ -77,7 +70,7 @@ def _finite(value: float | None) -> TypeGuard[float]:
 
 
 def gate(config: Config, evaluation: Path, out: Path) -> bool:
-    """Judge a phase's `evaluation` and write the verdict to `out` (JSON). A failed gate is no error."""
+    """Judge `evaluation`, write the verdict to `out` (JSON), and return whether it passed."""
     verdict = decide(Evaluation.read(evaluation), find_champion(config.register.model), config.gate)
     verdict.write(out)
     print(f"{out}: {verdict.phase} {'passed' if verdict.passed else 'FAILED, nothing will be registered'}")
@@ -87,7 +80,7 @@ def gate(config: Config, evaluation: Path, out: Path) -> bool:
 
 
 def refuse_to_go_on(config: Config, key: str) -> None:
-    """Raise InputError when `gate.stop_after` is a phase before `key` and has no verdict, or one of no."""
+    """Raise InputError if `gate.stop_after` is a phase before `key` and not evaluated, or fails the gate."""
     from progan.checkpoints import read_checkpoint
 
     stop = config.gate.stop_after

@@ -1,16 +1,16 @@
-"""`verdict.json`: the gate's answer, and what it was given to."""
+"""`verdict.json`: the gate's answer, and the evaluations it is based on."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from components import contracts
 from components.evaluate.evaluation import Evaluation
-from components.register.registry import Champion
+from components.register.mlflow_registry import Champion
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One threshold and how the candidate stands to it."""
+    """One threshold, and how the candidate compares with it."""
 
     measure: str
     value: float | None
@@ -24,13 +24,13 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gate's answer: passed only when every reason did."""
+    """The gate's answer: it is passed only if every reason is."""
 
     phase: str
     passed: bool
     reasons: tuple[Reason, ...]
     candidate: Evaluation
-    champion: Champion | None  # that of the day
+    champion: Champion | None  # at the time of the verdict
 
     @classmethod
     def read(cls, path: Path) -> "Verdict":

@@ -28,13 +28,13 @@ def import_official(file: Path, kimg: float, out: Path) -> None:
     weights = read_official(file)
     digest = sha256_file(file)
     images_shown = round(kimg * 1000)
-    decides = {"results_version": RESULTS_VERSION, "official": digest, "images_shown": images_shown}
+    deciding = {"results_version": RESULTS_VERSION, "official": digest, "images_shown": images_shown}
     facts = CheckpointFacts(
         phase=phase_key(weights.resolution),
         resolution=weights.resolution,
         images_shown=images_shown,
         kimg=images_shown / 1000,
-        identity=digest_of(decides),
+        identity=digest_of(deciding),
         init=None,
         network=weights.network,
         training=None,
@@ -46,5 +46,5 @@ def import_official(file: Path, kimg: float, out: Path) -> None:
     networks = network_tensors(weights.generator, weights.discriminator, weights.ema)
     adams = (Adam(module, (0.0, 0.99), 1e-8) for module in (weights.generator, weights.discriminator))
     write_checkpoint(out, facts, networks, optimizer_tensors(*adams))
-    print(f"{out}: {facts.phase} imported; params.yaml must have with it:")
+    print(f"{out}: {facts.phase} imported; params.yaml needs for it:")
     print(yaml.safe_dump({"network": asdict(facts.network)}, sort_keys=False), end="")

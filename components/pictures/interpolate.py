@@ -17,7 +17,7 @@ from progan.walk import closed_walk
 
 
 def interpolate(
-    what: str,
+    address: str,
     seeds: Sequence[int],
     walks: int,
     label: str | None,
@@ -28,14 +28,14 @@ def interpolate(
 ) -> None:
     """Write a film of `walks` closed walks side by side, each through its share of `seeds`.
 
-    what: see `sampler_of`. Each row of a frame shows one class, the class `label` or every one.
+    address: see `sampler_of`. Each row of a frame shows one class; label: the only one, None for all classes.
     """
     count = require_film(out, seconds, fps)
     if walks < 1 or len(seeds) % walks or len(seeds) < 2 * walks:
         raise InputError(
-            f"--seeds: {len(seeds)} for {walks} walks; each needs as many as the others, and at least two"
+            f"--seeds: {len(seeds)} for {walks} walks; name equally many for each walk, at least two"
         )
-    sampler = sampler_of(what)
+    sampler = sampler_of(address)
     labels = labels_of(sampler, label)
     shares = latents_of_seeds(seeds, sampler.latent_size).split(len(seeds) // walks)
     paths = torch.stack([closed_walk(share, count) for share in shares], 1)  # [count, walks, latent_size]
@@ -50,4 +50,4 @@ def interpolate(
             yield frame(torch.stack(list(islice(images, walks * len(labels)))), width, columns)
 
     film(out, frames(), count, fps)
-    print(f"{out}: {count / fps:g} s of {what}")
+    print(f"{out}: {count / fps:g} s of {address}")

@@ -29,7 +29,7 @@ TOLERANCE = 1e-4  # between onnxruntime's images and torch's
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says of its generator."""
+    """The metadata of a file: facts about its generator."""
 
     phase: str
     resolution: int
@@ -60,7 +60,7 @@ class _Exported(nn.Module):
 
 
 def write(sampler: Sampler, facts: CheckpointFacts, file: Path) -> None:
-    """Write the generator, on the CPU, and what `facts` say of it to `file`."""
+    """Write the generator, which is on the CPU, and its metadata to `file`."""
     example = {"latents": torch.zeros(2, sampler.latent_size), "truncation": torch.ones(())}
     dynamic: dict[str, Any] = {"latents": {0: torch.export.Dim("N")}, "truncation": {}}
     if sampler.classes:
@@ -87,7 +87,7 @@ def write(sampler: Sampler, facts: CheckpointFacts, file: Path) -> None:
 
 
 def check(sampler: Sampler, file: Path) -> float:
-    """The largest difference from torch's images; RuntimeError if it exceeds TOLERANCE."""
+    """The largest difference between the file's images and torch's; RuntimeError above TOLERANCE."""
     exported = OnnxSampler(file)
     largest = 0.0
     for count, truncation in ((1, 1.0), (3, 0.7)):
@@ -121,11 +121,11 @@ class OnnxSampler:
             raise InputError(f"{file}: no such file; progan export writes one")
         try:
             self._session = _session(file)
-            found = self._session.get_modelmeta().custom_metadata_map
-            metadata = from_json(Metadata, {name: json.loads(value) for name, value in found.items()})
-        except Exception as error:  # onnxruntime's own have no common base
+            properties = self._session.get_modelmeta().custom_metadata_map
+            metadata = from_json(Metadata, {name: json.loads(value) for name, value in properties.items()})
+        except Exception as error:  # onnxruntime's exceptions have no common base
             why = " ".join(str(error).split())[:200]
-            raise InputError(f"{file}: no generator that progan export wrote ({why})") from error
+            raise InputError(f"{file}: not a generator that progan export wrote ({why})") from error
         self.resolution, self.latent_size = metadata.resolution, metadata.latent_size
         self.classes = list(metadata.classes)
 

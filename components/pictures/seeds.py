@@ -13,7 +13,7 @@ def parse_seeds(text: str) -> list[int]:
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"--seeds: {text}: whole numbers and ranges are expected, such as 0-15 or 1,4,8")
         ranges.append(range(int(first), int(last or first) + 1))
-    count = sum(max(each.stop - each.start, 0) for each in ranges)
-    if not 0 < count <= 100_000 or max(each.stop for each in ranges) > 2**63:
-        raise InputError(f"--seeds: {text}: from 1 to 100,000 of them are expected")
+    count = sum(max(seeds.stop - seeds.start, 0) for seeds in ranges)
+    if not 0 < count <= 100_000 or max(seeds.stop for seeds in ranges) > 2**63:
+        raise InputError(f"--seeds: {text}: 1 to 100,000 seeds are expected, each below 2^63")
     return list(chain.from_iterable(ranges))

@@ -25,7 +25,7 @@ class AnySampler(Protocol):
 
 
 def labels_of(sampler: AnySampler, wanted: str | None) -> list[int]:
-    """The class `wanted`, or each of them when it is None, as labels; [0] without classes."""
+    """The label of the class `wanted`, or all labels if it is None; [0] without classes."""
     if wanted is None and sampler.classes:
         return list(range(len(sampler.classes)))
     return [label_of(wanted, sampler.classes)]
@@ -37,44 +37,44 @@ def inputs_of(sampler: AnySampler, seeds: Sequence[int], labels: Sequence[int]) 
     return latents, torch.tensor(labels).repeat_interleave(len(seeds))
 
 
-def sampler_of(what: str) -> AnySampler:
-    """Open an .onnx file, or what `checkpoint_of` takes."""
-    if Path(what).suffix == ".onnx":
+def sampler_of(address: str) -> AnySampler:
+    """The generator in an .onnx file, or at any address that `checkpoint_of` takes."""
+    if Path(address).suffix == ".onnx":
         from components.pictures.onnx_file import OnnxSampler
 
-        return OnnxSampler(Path(what))
-    return _opened(checkpoint_of(what))
+        return OnnxSampler(Path(address))
+    return _sampler(checkpoint_of(address))
 
 
-def checkpoint_of(what: str) -> Checkpoint:
-    """The checkpoint in a folder, or of a file in it, or that of models:/NAME@alias or models:/NAME/3."""
-    if what.startswith("models:"):
+def checkpoint_of(address: str) -> Checkpoint:
+    """The checkpoint at a folder, a file in it, models:/NAME@alias or models:/NAME/VERSION."""
+    if address.startswith("models:"):
         from components.register.download import fetch_generator
 
-        return read_checkpoint(fetch_generator(what), [NETWORKS])
-    path = Path(what)
+        return read_checkpoint(fetch_generator(address), [NETWORKS])
+    path = Path(address)
     folder = path.parent if path.name in (NETWORKS, FACTS) else path
     if not (folder / FACTS).is_file():
         raise InputError(
-            f"{what}: no finished phase here; name its folder, such as checkpoints/r0032, an .onnx file, or "
-            "a version in the registry, such as models:/NAME@champion"
+            f"{address}: no finished phase here; name its folder, such as checkpoints/r0032, an .onnx file, "
+            "or a version in the registry, such as models:/NAME@champion"
         )
     return read_checkpoint(folder, [NETWORKS])
 
 
-def phases_of(what: str) -> list[Sampler]:
-    """The generators of all finished phases of a run, the smallest first.
+def phases_of(address: str) -> list[Sampler]:
+    """The generators of all finished phases of a run, lowest resolution first.
 
-    what: a folder of checkpoint folders, such as checkpoints, or a version in the registry.
+    address: a folder of checkpoint folders, such as checkpoints, or a version in the registry.
     """
-    if what.startswith("models:"):
+    if address.startswith("models:"):
         from components.register.download import fetch_phases
 
-        return [_opened(phase) for phase in _by_resolution(fetch_phases(what))]
-    found = _by_resolution([file.parent for file in Path(what).glob(f"*/{FACTS}")])
-    if not found:
-        raise InputError(f"{what}: no finished phases in it; name the folder of their checkpoints")
-    return [_opened(phase) for phase in _of_one_run(found, what)]
+        return [_sampler(phase) for phase in _by_resolution(fetch_phases(address))]
+    phases = _by_resolution([file.parent for file in Path(address).glob(f"*/{FACTS}")])
+    if not phases:
+        raise InputError(f"{address}: no finished phases in it; name the folder of their checkpoints")
+    return [_sampler(phase) for phase in _of_one_run(phases, address)]
 
 
 def _by_resolution(folders: Sequence[Path]) -> list[Checkpoint]:
@@ -82,20 +82,20 @@ def _by_resolution(folders: Sequence[Path]) -> list[Checkpoint]:
     return sorted(phases, key=lambda phase: phase.facts.resolution)
 
 
-def _of_one_run(found: Sequence[Checkpoint], what: str) -> list[Checkpoint]:
-    """The first, and those after it that each began with the one before; says which others are left out."""
-    run = [found[0]]
-    for phase in found[1:]:
+def _of_one_run(phases: Sequence[Checkpoint], address: str) -> list[Checkpoint]:
+    """The first phase and those that continue it, each from the one before; reports the others."""
+    run = [phases[0]]
+    for phase in phases[1:]:
         if phase.facts.init != run[-1].digest:
             break
         run.append(phase)
-    if others := [phase.facts.phase for phase in found[len(run) :]]:
-        told = f"left out, as of another run than {run[-1].facts.phase}: {', '.join(others)}"
-        print(f"{what}: {told}", file=sys.stderr)
+    if others := [phase.facts.phase for phase in phases[len(run) :]]:
+        left_out = f"left out, from another run than {run[-1].facts.phase}: {', '.join(others)}"
+        print(f"{address}: {left_out}", file=sys.stderr)
     return run
 
 
-def _opened(checkpoint: Checkpoint) -> Sampler:
+def _sampler(checkpoint: Checkpoint) -> Sampler:
     sampler = Sampler.of(checkpoint)
     sampler.generator.to(best_device())
     return sampler

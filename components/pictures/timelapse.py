@@ -18,7 +18,7 @@ LAST_HOLD = 2  # the last phase is shown this many times as long as each of the 
 
 
 def timelapse(
-    what: str,
+    address: str,
     seeds: Sequence[int],
     label: str | None,
     truncation: float,
@@ -26,24 +26,24 @@ def timelapse(
     fps: int,
     out: Path,
 ) -> None:
-    """Write a film of the images of `seeds` in each finished phase, each fading into the next.
+    """Write a film of the images of `seeds` in all finished phases, each phase fading into the next.
 
-    what: see `phases_of`. label: the class to show; None for all classes, one per row. out: an .mp4 or .gif
-    file. Raises InputError for other files, lengths or rates.
+    address: see `phases_of`. label: the class to show; None for all classes, one per row. out: an .mp4 or
+    .gif file. Raises InputError for other files, lengths or rates.
     """
     count = require_film(out, seconds, fps)
-    phases = phases_of(what)
+    phases = phases_of(address)
     resolution, width = phases[-1].resolution, WIDTHS[out.suffix.lower()]
-    stages = [_stage(phase, seeds, label, truncation, resolution, width) for phase in phases]
-    film(out, _faded(stages, count), count, fps)
+    stills = [_still(phase, seeds, label, truncation, resolution, width) for phase in phases]
+    film(out, _cross_faded(stills, count), count, fps)
     first, last = phase_key(phases[0].resolution), phase_key(resolution)
-    print(f"{out}: {count / fps:g} s, {first} to {last} of {what}")
+    print(f"{out}: {count / fps:g} s, {first} to {last} of {address}")
 
 
-def _stage(
+def _still(
     phase: Sampler, seeds: Sequence[int], label: str | None, truncation: float, resolution: int, width: int
 ) -> np.ndarray:
-    """What a phase makes of the seeds, enlarged to `resolution`, in a frame `width` wide: uint8 [H, W, 3]."""
+    """A phase's images of the seeds, enlarged to `resolution`, in a frame `width` wide: uint8 [H, W, 3]."""
     labels = labels_of(phase, label)
     images = torch.cat(list(phase.images(*inputs_of(phase, seeds, labels), truncation)))
     scale = resolution // phase.resolution
@@ -51,7 +51,7 @@ def _stage(
     return frame(large, width, columns_for(len(seeds), len(labels)))
 
 
-def _faded(stills: list[np.ndarray], count: int) -> Iterator[np.ndarray]:
+def _cross_faded(stills: list[np.ndarray], count: int) -> Iterator[np.ndarray]:
     """Yield `count` frames: each still is shown as long as its fade into the next one takes."""
     spans = 2 * (len(stills) - 1) + LAST_HOLD
     for number in range(count):

@@ -7,7 +7,7 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def register(params: str, dataset_uri: str, dataset_digest: str, results: str, run: str) -> None:
-    """Log the run to MLflow; register its generator if the gate passed."""
+    """Log the run to MLflow, and register its generator if the gate passed."""
     from components.pod import Pod
     from components.register.runs import RunFiles
     from components.register.stage import register

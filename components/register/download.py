@@ -1,4 +1,4 @@
-"""Generators out of the registry, each fetched once into the user's cache."""
+"""Generators of registered versions, each downloaded once into the user's cache."""
 
 import contextlib
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 import platformdirs
 
-from components.register.registry import CHECKPOINT, clear_errors, client, phase_runs, tracking_uri
+from components.register.mlflow_registry import CHECKPOINT, clear_errors, client, phase_runs, tracking_uri
 from progan.checkpoints import FACTS, NETWORKS
 from progan.errors import InputError
 from progan.files import alone, atomic_folder, digest_of, disk_errors
@@ -19,7 +19,7 @@ URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[0-9
 
 
 def fetch_generator(uri: str) -> Path:
-    """The checkpoint folder, the averaged generator alone in it, of models:/NAME@alias or models:/NAME/3."""
+    """A checkpoint folder with the averaged generator only, of models:/NAME@alias or models:/NAME/3."""
     with _in_registry(uri):
         version = _version(uri)
         source = f"models:/{version.name}/{version.version}/artifacts"
@@ -28,21 +28,21 @@ def fetch_generator(uri: str) -> Path:
             for name in (FACTS, NETWORKS):
                 _download(folder / name, artifact_uri=f"{source}/{name}")
 
-        return _fetched(f"{version.name}-{version.version}-{digest_of(version.source)[:16]}", uri, fetch)
+        return _cached(f"{version.name}-{version.version}-{digest_of(version.source)[:16]}", uri, fetch)
 
 
 def fetch_phases(uri: str) -> list[Path]:
-    """The checkpoint folders, without their optimisers, that the phases of the version's run kept."""
+    """The checkpoint folders, without optimizers, of the phases of the version's run."""
     with _in_registry(uri):
         mlflow_client = client()
-        kept = [
+        runs = [
             run
             for run in phase_runs(mlflow_client, _version(uri).run_id)
             if run.info.status == "FINISHED" and mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)
         ]
-        if not kept:
-            raise InputError(f"{uri}: its run kept no checkpoints of its phases; name their folder instead")
-        return [_fetch_checkpoint(run, uri) for run in kept]
+        if not runs:
+            raise InputError(f"{uri}: its run has no checkpoints of its phases; pass their folder instead")
+        return [_fetch_checkpoint(run, uri) for run in runs]
 
 
 def _fetch_checkpoint(run: Any, uri: str) -> Path:
@@ -52,11 +52,11 @@ def _fetch_checkpoint(run: Any, uri: str) -> Path:
             _download(folder / name, run_id=run.info.run_id, artifact_path=artifact)
 
     what = f"{uri}, {run.data.tags.get('phase', run.info.run_name)}"
-    return _fetched(run.info.run_id, what, fetch)
+    return _cached(run.info.run_id, what, fetch)
 
 
 def _version(uri: str) -> Any:
-    """The version that `uri` names."""
+    """The version at `uri`."""
     parsed = URI.fullmatch(uri)
     if parsed is None:
         raise InputError(f"{uri}: expected models:/NAME@alias or models:/NAME/3")
@@ -65,15 +65,15 @@ def _version(uri: str) -> Any:
     return client().get_model_version(parsed["name"], parsed["version"])
 
 
-def _fetched(key: str, what: str, fetch: Callable[[Path], None]) -> Path:
-    """The folder of the cache that `fetch` has filled, now or before."""
+def _cached(key: str, what: str, fetch: Callable[[Path], None]) -> Path:
+    """The folder `key` of the cache; `fetch` fills it if it does not exist. what: for the messages."""
     folder = platformdirs.user_cache_path("progan") / "registry" / key
     if folder.exists():
         return folder
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     with alone(folder.with_name(f".{folder.name}.lock"), f"is fetching {what}"):
-        if not folder.exists():  # the other process may have brought it
+        if not folder.exists():
             print(f"{what}: fetching it into {folder}", file=sys.stderr, flush=True)
             with atomic_folder(folder) as beside:
                 fetch(beside)
@@ -81,7 +81,7 @@ def _fetched(key: str, what: str, fetch: Callable[[Path], None]) -> Path:
 
 
 def _download(file: Path, **where: str) -> None:
-    """Fetch an artifact, which MLflow may put below folders of its own, to `file`."""
+    """Download an artifact to `file`; MLflow itself may put it below folders of its own."""
     from mlflow.artifacts import download_artifacts
 
     with TemporaryDirectory(dir=file.parent) as folder:
@@ -90,9 +90,9 @@ def _download(file: Path, **where: str) -> None:
 
 @contextlib.contextmanager
 def _in_registry(uri: str) -> Iterator[None]:
-    """`clear_errors`; and one line for a registry in a file that is not there, for MLflow would make one."""
-    place = tracking_uri()
-    if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
-        raise InputError(f"{uri}: no registry at {place}; set MLFLOW_TRACKING_URI, or run where it is")
+    """`clear_errors`, and an InputError if the registry is a missing file, which MLflow would create."""
+    address = tracking_uri()
+    if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists():
+        raise InputError(f"{uri}: no registry at {address}; set MLFLOW_TRACKING_URI, or run in its folder")
     with clear_errors(uri):
         yield

@@ -1,4 +1,4 @@
-"""What MLflow's charts show of a run: curves over training, readings of the machine, and measures."""
+"""The metrics of a run in MLflow: curves of training, readings of the machine, and measures."""
 
 import math
 from typing import Any
@@ -14,16 +14,16 @@ READINGS = ("gpu_percent", "gpu_memory_gib", "cpu_percent", "memory_gib")  # MLf
 METRICS = {name: f"curves/{name}" for name in CURVES} | {name: f"system/{name}" for name in READINGS}
 
 
-def curves(history: History, otherwise: int) -> list[Any]:
-    """The finite numbers of a history at whole kimg; of several rows the last with one counts.
+def curves(history: History, default_time: int) -> list[Any]:
+    """The finite numbers of a history, the last one for each whole kimg.
 
-    otherwise: the time, in milliseconds since 1970, of rows that have none.
+    default_time: of rows without a time, in milliseconds since 1970.
     """
     from mlflow.entities import Metric
 
     last = {}
     for row in history.rows:
-        columns, time = row.columns, milliseconds(row.machine.time) or otherwise
+        columns, time = row.columns, milliseconds(row.machine.time) or default_time
         for name in METRICS:
             if columns[name] is not None:
                 last[name, round(row.kimg)] = float(columns[name]), time
@@ -35,7 +35,7 @@ def curves(history: History, otherwise: int) -> list[Any]:
 
 
 def measures(evaluation: Evaluation, time: int) -> list[Any]:
-    """The measures; the slash gives them a section of their own on MLflow's page, below the curves.
+    """The measures; MLflow's page shows a section for the part of the name before the slash.
 
     time: of the evaluation, in milliseconds since 1970.
     """
@@ -49,5 +49,5 @@ def measures(evaluation: Evaluation, time: int) -> list[Any]:
 
 
 def milliseconds(seconds: float | None) -> int | None:
-    """A time as MLflow counts it."""
+    """A time in MLflow's unit."""
     return None if seconds is None else round(seconds * 1000)

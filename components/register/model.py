@@ -1,4 +1,4 @@
-"""A generator as a version of a registered model, which serves it."""
+"""Register a generator as a version of a model that MLflow can serve."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 import progan
 from progan.checkpoints import FACTS, NETWORKS, Checkpoint, CheckpointFacts, prefixed, write_checkpoint
 
-SHIPPED = (  # of progan: what served_generator.py imports, and what that imports
+SHIPPED = (  # modules of progan that served_generator.py imports, directly or not
     "__init__",
     "checkpoints",
     "config",
@@ -25,10 +25,10 @@ SHIPPED = (  # of progan: what served_generator.py imports, and what that import
 
 
 def log_model(model: str, checkpoint: Checkpoint) -> str:
-    """Log the averaged generator in the active run as a pyfunc that needs neither this project nor pickle.
+    """Log the averaged generator to the active run as a new version of `model`; returns the version.
 
-    Returns the version that it is now of the registered model `model`.
-    Its artifacts are a checkpoint folder that holds this generator alone.
+    The logged model is a pyfunc that needs neither this project nor pickle. Its artifacts form a checkpoint
+    folder with the averaged generator only.
     """
     import mlflow
     import numpy as np
@@ -60,7 +60,7 @@ def log_model(model: str, checkpoint: Checkpoint) -> str:
 
 
 def _signature(facts: CheckpointFacts) -> Any:
-    """What the served generator takes and gives; it looks at the inputs itself, to say what was expected."""
+    """Inputs and outputs of the served generator, which validates the inputs itself for clear messages."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
@@ -81,7 +81,7 @@ def _signature(facts: CheckpointFacts) -> Any:
 
 
 def _shipped_code(folder: Path) -> Path:
-    """A copy of the package `progan` that holds what the served generator imports of it."""
+    """A copy of the package `progan`, reduced to the modules in SHIPPED."""
     package = folder / "progan"
     package.mkdir()
     source = Path(progan.__file__).parent

@@ -1,4 +1,4 @@
-"""`registration.json`: what the registry has of a run."""
+"""`registration.json`: the run and the version that the stage `register` created."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +8,10 @@ from components import contracts
 
 @dataclass(frozen=True)
 class Registration:
-    """The MLflow run, and the version of its generator."""
+    """The MLflow run and its registered generator."""
 
     model: str
-    version: str | None  # None: the gate failed, nothing was registered
+    version: str | None  # None: the gate failed
     run: str  # MLflow's id of the run of all phases
 
     @classmethod

@@ -1,7 +1,7 @@
 """The registered model: seeds or latents in, images out.
 
-MLflow runs this file as it is (models from code) and ships the few files of progan that it imports, so that
-serving needs torch, numpy, pillow, pyyaml and safetensors, and nothing else of this project.
+MLflow runs this file as it is (models from code), with copies of the few modules of progan that it imports:
+serving needs torch, numpy, pillow, pyyaml and safetensors, but not this project.
 """
 
 import base64
@@ -26,12 +26,12 @@ from progan.sampling import Sampler, label_of, latents_of_seeds
 
 
 class ServedGenerator(PythonModel):
-    """predict: {"seeds": [whole numbers]} or {"latents": [[latent_size numbers], …]} to images.
+    """Images from {"seeds": [whole numbers]} or {"latents": [[latent_size numbers], …]}.
 
-    Params: `label`, the class, by name or number, which a conditional generator needs; `truncation`, from 1,
-    all variety, to 0, the most typical image (see progan.sampling.Sampler); `format`, "pixels" for uint8
-    [N, H, W, C] or "png" for N PNG files in base64. What is wrong raises INVALID_PARAMETER_VALUE, 400 over
-    HTTP, with a line that says what was expected.
+    Parameters: `label`, the name or number of the class, which a conditional generator needs; `truncation`,
+    from 1, all variety, to 0, the most typical image (see progan.sampling.Sampler); `format`, "pixels" for
+    uint8 [N, H, W, C] or "png" for N PNG files in base64. Wrong input raises INVALID_PARAMETER_VALUE, status
+    400 over HTTP, with a line that says what was expected.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -54,7 +54,7 @@ class ServedGenerator(PythonModel):
         return pixels if params["format"] == "pixels" else [_png(image) for image in pixels]
 
     def _latents(self, rows: pd.DataFrame) -> Tensor:
-        """float [N, latent_size] of N rows with a seed or latents in each."""
+        """float [N, latent_size] from N rows, each with a seed or latents."""
         size = self.sampler.latent_size
         if ("seeds" in rows) == ("latents" in rows):
             raise InputError(
@@ -81,7 +81,7 @@ def _short(value: Any) -> str:
 
 
 def _png(pixels: np.ndarray) -> str:
-    """uint8 [H, W, C] as the base64 of a PNG file."""
+    """uint8 [H, W, C] as a PNG file in base64."""
     file = io.BytesIO()
     Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""Charts as SVG that stands in a page and takes its colours from it: right in light and dark."""
+"""Charts as inline SVG, which takes its colours from the page, light or dark."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from progan.history import History, Row
 
-# What matplotlib draws with, and the colour of the page that takes its place.
+# The colours that matplotlib draws with, and the page's colours that replace them.
 INK, SHADE, SERIES = "#010203", "#010204", ("#010205", "#010206")
 PAGE_COLOURS = {
     INK: "currentColor",
@@ -34,15 +34,15 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 9,
 }
 INCHES = (5.0, 2.7)
-LABEL_SHARE = 0.06  # of the width: a phase that takes less has no room for its name above
+LABEL_SHARE = 0.06  # of the width: a narrower phase has no label, for lack of room
 
 
 def over_kimg(
     phases: Mapping[str, History], columns: Mapping[str, str], title: str, unit: str, log: bool = False
 ) -> Markup:
-    """Columns of the history over kimg, each phase by itself, its fade shaded; empty without any numbers.
+    """Columns of the history over kimg, phase by phase, with fades shaded; empty if there are no numbers.
 
-    phases: each one's, by what stands above it. columns: how each is called in the legend.
+    phases: the histories by the labels above them. columns: the legend's text by the name of the column.
     """
     phase_rows = {label: history.rows for label, history in phases.items()}
     if not any(_points(rows, name) for rows in phase_rows.values() for name in columns):
@@ -64,11 +64,11 @@ def over_kimg(
         if len(columns) > 1:
             axes.figure.legend(loc="outside upper right", ncols=2)
 
-    return _drawn(draw, title, unit)
+    return _svg(draw, title, unit)
 
 
 def by_level(generated: Mapping[str, float], reals: Mapping[str, float], title: str, unit: str) -> Markup:
-    """Bars for each level, coarse to fine: generated images, and beside them real ones."""
+    """A pair of bars for each level, coarse to fine: generated images and real images."""
     levels = list(generated)
 
     def draw(axes: Any) -> None:
@@ -77,7 +77,7 @@ def by_level(generated: Mapping[str, float], reals: Mapping[str, float], title: 
             (reals, "real images: the noise floor", SERIES[1], 0.2),
         ):
             bars = axes.bar(
-                [place + shift for place in range(len(levels))],
+                [position + shift for position in range(len(levels))],
                 [values[level] for level in levels],
                 0.36,
                 color=colour,
@@ -89,7 +89,7 @@ def by_level(generated: Mapping[str, float], reals: Mapping[str, float], title: 
         axes.margins(y=0.1)
         axes.figure.legend(loc="outside upper right", ncols=2)
 
-    return _drawn(draw, title, unit)
+    return _svg(draw, title, unit)
 
 
 def _points(rows: tuple[Row, ...], name: str) -> list[tuple[float, float]]:
@@ -97,7 +97,7 @@ def _points(rows: tuple[Row, ...], name: str) -> list[tuple[float, float]]:
 
 
 def _mark_phases(axes: Any, phases: Mapping[str, tuple[Row, ...]]) -> None:
-    """Shade what is faded in; a line where a phase begins, its name above where there is room."""
+    """Shade the fades and mark the beginning of each phase, with its label above if there is room."""
     first, last = next(iter(phases.values()))[0].kimg, list(phases.values())[-1][-1].kimg
     for name, rows in phases.items():
         begin, end = rows[0].kimg, rows[-1].kimg
@@ -111,19 +111,19 @@ def _mark_phases(axes: Any, phases: Mapping[str, tuple[Row, ...]]) -> None:
     axes.set_xlim(first, last)
 
 
-def _drawn(draw: Callable[[Any], None], title: str, unit: str) -> Markup:
-    """What `draw` puts on axes, as the element <svg>; `title` is what a screen reader says."""
+def _svg(draw: Callable[[Any], None], title: str, unit: str) -> Markup:
+    """An element <svg> with axes on which `draw` draws; `title` is for screen readers."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
         figure = Figure(figsize=INCHES, layout="constrained")
         axes = figure.subplots()
         draw(axes)
         axes.set_ylabel(unit)
-        written = io.StringIO()
+        output = io.StringIO()
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(written, format="svg", transparent=True, metadata=no_metadata)
+        figure.savefig(output, format="svg", transparent=True, metadata=no_metadata)
     width, height = (72 * side for side in INCHES)
     start = f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width:g} {height:g}">'
-    svg = start + written.getvalue().partition("<svg")[2].partition(">")[2]
-    for drawn, shown in PAGE_COLOURS.items():
-        svg = svg.replace(drawn, shown)
+    svg = start + output.getvalue().partition("<svg")[2].partition(">")[2]
+    for colour, page_colour in PAGE_COLOURS.items():
+        svg = svg.replace(colour, page_colour)
     return Markup(svg)

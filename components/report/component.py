@@ -1,4 +1,4 @@
-"""`report` as Kubeflow Pipelines sees it: what is left to do however a run ends."""
+"""`report` as Kubeflow Pipelines sees it: the exit handler, which runs however the run ends."""
 
 from kfp import dsl
 
@@ -14,7 +14,7 @@ def report(
     status: dsl.PipelineTaskFinalStatus,
     page: dsl.Output[dsl.HTML],
 ) -> None:
-    """Report the run as far as it came.
+    """Report on the run, as far as it got, and record how it ended.
 
     Args:
         status: How the run ended.

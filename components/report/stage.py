@@ -1,4 +1,4 @@
-"""The report: what a run made, in one HTML file that needs nothing beside it."""
+"""The report of a run: one self-contained HTML file, and tables for DVC."""
 
 import base64
 import csv
@@ -16,7 +16,7 @@ from PIL import Image
 
 from components.commit import git_commit
 from components.evaluate.evaluation import Evaluation
-from components.evaluate.measures import MEASURES, Measure, Values, swd_level, swd_levels, taken
+from components.evaluate.measures import MEASURES, Measure, Values, measures_in, number, swd_level, swd_levels
 from components.evaluate.stage import classes_shown
 from components.gate.verdict import Verdict
 from components.register.registration import Registration
@@ -32,12 +32,12 @@ from progan.progress import duration
 from progan.render import apart
 
 TRAINING_COLUMNS = ("phase", "kimg", "alpha", "d_loss", "g_loss", "gradient_norm", "images_per_second")
-PIXELS_AS_PNG = 2**20  # a larger picture is embedded as WebP: a fifth of the size, and hardly different
+PIXELS_AS_PNG = 2**20  # larger pictures are embedded as WebP: a fifth of the size, hardly different
 
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What `report` reads and makes, by dvc.yaml's names; folders of the phases hold one entry each."""
+    """The inputs and outputs of `report`, by their names in dvc.yaml; folders have one entry per phase."""
 
     dataset: Path
     history: Path
@@ -49,11 +49,10 @@ class ReportFiles:
 
 
 def report(config: Config, files: ReportFiles, failure: str | None = None) -> None:
-    """Write report.html, and the tables behind `dvc plots` and `dvc metrics`, into the folder
-    `files.report`.
+    """Write report.html, and the tables for `dvc plots` and `dvc metrics`, to the folder `files.report`.
 
-    A run that was stopped or failed (`failure` says how), or whose weights were imported and have no history,
-    is reported as far as there is something.
+    Missing parts are left out: the run may have failed (`failure` says how), or its weights may have been
+    imported, without a history.
     """
     out = files.report
     histories = {key: History.read(files.history / f"{key}.csv") for key in config.phases}
@@ -78,7 +77,7 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
         manifest=load_manifest(files.dataset) if (files.dataset / MANIFEST_NAME).exists() else None,
         phases=phases,
         final=final,
-        measures=taken(evaluation.measures for evaluation in evaluations.values()),
+        measures=measures_in(evaluation.measures for evaluation in evaluations.values()),
         figures=[row for row in MEASURES if final and row.name in final["evaluation"].measures],
         levels_chart=_levels_chart(final["evaluation"].measures) if final else "",
         curves=_curves(config, histories),
@@ -93,7 +92,7 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
 
 
 def _write_tables(out: Path, histories: Mapping[str, History], evaluations: Mapping[str, Evaluation]) -> None:
-    """training.csv and swd.csv, which `dvc plots` draws; the measures of each phase for `dvc metrics`."""
+    """training.csv and swd.csv for `dvc plots`, and the measures of each phase for `dvc metrics`."""
     rows = [{"phase": key} | row.columns for key, history in histories.items() for row in history.rows]
     _write_csv(out / "training.csv", TRAINING_COLUMNS, [row for row in rows if row["d_loss"] is not None])
     _write_csv(out / "swd.csv", ("phase", "kimg", "swd"), [row for row in rows if row["swd"] is not None])
@@ -112,7 +111,7 @@ def _write_csv(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]])
 def _phase(
     config: Config, key: str, files: ReportFiles, history: History | None, evaluation: Evaluation | None
 ) -> dict[str, Any]:
-    """What the report says of a phase: of its training if it has a history, of its measures if any."""
+    """The template's values for a phase; None for the training or the evaluation that it does not have."""
     phase: dict[str, Any] = {
         "key": key,
         "config": config.phase(key),
@@ -130,12 +129,12 @@ def _phase(
 
 
 def _curves(config: Config, histories: Mapping[str, History]) -> dict[str, Any]:
-    """The charts over kimg that there is something to draw for, by their titles."""
+    """The charts over kimg by their titles, without those that have no data."""
     if not histories:
         return {}
-    named = {str(config.phase(key).resolution): history for key, history in histories.items()}
-    found = {
-        title: charts.over_kimg(named, columns, title, unit, log)
+    labelled = {str(config.phase(key).resolution): history for key, history in histories.items()}
+    curves = {
+        title: charts.over_kimg(labelled, columns, title, unit, log)
         for title, columns, unit, log in (
             ("Sliced Wasserstein distance", {"swd": "SWD"}, "SWD × 1000", False),
             ("Losses", {"d_loss": "discriminator", "g_loss": "generator"}, "loss", False),
@@ -143,7 +142,7 @@ def _curves(config: Config, histories: Mapping[str, History]) -> dict[str, Any]:
             ("Speed", {"images_per_second": "images per second"}, "images / s", True),
         )
     }
-    return {title: chart for title, chart in found.items() if chart}
+    return {title: chart for title, chart in curves.items() if chart}
 
 
 def _levels_chart(measures: Values) -> Any:
@@ -171,18 +170,13 @@ def _embedded(picture: Image.Image) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
-def _beside(measure: Measure, measures: Values) -> str:
-    """What stands below a value: that of real images, its deviation, or how to read it."""
+def _note(measure: Measure, measures: Values) -> str:
+    """The note below a value: that of real images, its deviation, or which values are good."""
     if measure.reals and measure.reals in measures:
         return f"{measure.reals_title} {measure.text(measures[measure.reals])}"
     if measure.spread in measures:
         return f"± {measure.text(measures[measure.spread])}"
     return measure.reading
-
-
-def _number(value: float | None, digits: int) -> str:
-    """A number for the tables; a dash where there is none."""
-    return "–" if value is None else f"{value:,.{digits}f}"
 
 
 def _template() -> Any:
@@ -193,5 +187,5 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "duration": duration, "beside": _beside}
+    environment.filters |= {"number": number, "duration": duration, "note": _note}
     return environment.get_template("report.html")

@@ -1,4 +1,4 @@
-"""The few lines at the end of `make run`: what was made and where to look."""
+"""The summary that `make run` prints at its end: the verdict and where to find the results."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from components.gate.verdict import Verdict
+from components.register.mlflow_registry import public_address, tracking_uri
 from components.register.registration import Registration
-from components.register.registry import public_address, tracking_uri
 
 
 def summary(paths: Mapping[str, Path]) -> dict[str, Any]:
-    """The verdict, the files to look at, the registered version (None: none) and how to open MLflow.
+    """The verdict, the report, the samples, the registered version (or None) and how to open MLflow.
 
-    paths: what the stage `report` reads and makes, by dvc.yaml's names.
+    paths: the inputs and outputs of the stage `report`, by their names in dvc.yaml.
     """
     verdict, registration = Verdict.read(paths["verdict"]), Registration.read(paths["registration"])
     return {
@@ -31,30 +31,27 @@ def summary(paths: Mapping[str, Path]) -> dict[str, Any]:
     }
 
 
-def print_summary(made: dict[str, Any]) -> None:
-    """Print a summary for people to read."""
-    version = f"{made['model']} version {made['version']}, alias candidate"
+def print_summary(values: dict[str, Any]) -> None:
+    """Print the values of `summary` for people to read."""
+    version = f"{values['model']} version {values['version']}, alias candidate"
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\n[bold]{made['phase']}[/bold]: the gate {_word(made['passed'])}")
-    for reason in made["reasons"]:
+    verdict = "[green]passed[/green]" if values["passed"] else "[red]failed[/red]"
+    console.print(f"\n[bold]{values['phase']}[/bold]: the gate {verdict}")
+    for reason in values["reasons"]:
         console.print(f"  {'✓' if reason['passed'] else '✗'} {escape(reason['text'])}")
-    lines = {
-        "report": made["report"],
-        "samples": made["samples"],
-        "registered": version if made["version"] else "nothing: the gate failed",
-        "registry": made["registry"],
+    rows = {
+        "report": values["report"],
+        "samples": values["samples"],
+        "registered": version if values["version"] else "nothing: the gate failed",
+        "registry": values["registry"],
     }
-    for name, value in lines.items():
+    for name, value in rows.items():
         console.print(f"  {name:<11} {escape(value)}")
 
 
 def _how_to_open(uri: str) -> str:
-    """The page of an MLflow server, or the command that serves one; never a password."""
+    """The address of the MLflow server, or the command that starts one; without passwords."""
     if uri.startswith(("http://", "https://")):
         return public_address(uri)
-    shown = uri if uri.startswith("sqlite:") else '"$MLFLOW_TRACKING_URI"'
-    return f".venv/bin/mlflow ui --backend-store-uri {shown}"
-
-
-def _word(passed: bool) -> str:
-    return "[green]passed[/green]" if passed else "[red]failed[/red]"
+    address = uri if uri.startswith("sqlite:") else '"$MLFLOW_TRACKING_URI"'
+    return f".venv/bin/mlflow ui --backend-store-uri {address}"

@@ -10,7 +10,7 @@ def warm_start(params: str, phase: str, results: str, checkpoint: dsl.Output[dsl
     """Fetch the checkpoint that the first phase starts from.
 
     Args:
-        checkpoint: That of the registered version.
+        checkpoint: The checkpoint of the registered version.
     """
     from components.pod import Pod
     from components.warm_start.stage import warm_start

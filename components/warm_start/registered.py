@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.register.registry import (
+from components.register.mlflow_registry import (
     CHAMPION,
     CHECKPOINT,
     WARM_START,
@@ -22,9 +22,9 @@ from progan.models import require_network
 
 
 def of_champion(config: Config, key: str) -> WarmStart:
-    """The champion's checkpoint of the phase `key`, to be written as params.yaml's `warm_start.<key>`.
+    """The champion's checkpoint of the phase `key`, as the value of `warm_start.<key>` in params.yaml.
 
-    Raises InputError when there is no champion, it keeps no such checkpoint, or its networks are others.
+    Raises InputError if there is no champion, or it has no such checkpoint, or one of other networks.
     """
     model = config.register.model
     champion = find_champion(model)
@@ -38,17 +38,17 @@ def of_champion(config: Config, key: str) -> WarmStart:
 
 
 def find_run(model: str, version: str, key: str) -> str:
-    """The id of the run that keeps the checkpoint of the phase `key` of a version.
+    """The id of the run that has the checkpoint of the phase `key` of a version.
 
-    Of a version that was warm-started later than at `key`, it is a run of the version it started from.
+    If the version was warm-started after `key`, that is a run of the version it started from.
     """
     registry = client()
-    for seen in _ancestry(registry, model, version):
-        for run in phase_runs(registry, seen.run_id, key):
+    for ancestor in _ancestry(registry, model, version):
+        for run in phase_runs(registry, ancestor.run_id, key):
             if registry.list_artifacts(run.info.run_id, CHECKPOINT):
                 return run.info.run_id
     raise InputError(
-        f"{model} version {version}: keeps no checkpoint of {key} in MLflow; choose another phase or version"
+        f"{model} version {version}: has no checkpoint of {key} in MLflow; choose another phase or version"
     )
 
 
@@ -59,7 +59,7 @@ def _ancestry(registry: Any, model: str, version: str) -> Any:
     started_from: dict[str, str] | None = {"model": model, "version": version}
     while started_from:
         try:
-            found = registry.get_model_version(started_from["model"], started_from["version"])
+            ancestor = registry.get_model_version(started_from["model"], started_from["version"])
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
@@ -67,12 +67,12 @@ def _ancestry(registry: Any, model: str, version: str) -> Any:
                 f"{started_from['model']} version {started_from['version']}: not in the MLflow registry; "
                 "set MLFLOW_TRACKING_URI, or name another"
             ) from None
-        yield found
-        started_from = json.loads(found.tags.get(WARM_START, "null"))
+        yield ancestor
+        started_from = json.loads(ancestor.tags.get(WARM_START, "null"))
 
 
 def _facts(run: str, where: str) -> Checkpoint:
-    """The checkpoint that a run keeps, as far as its facts tell: its tensors stay where they are."""
+    """The checkpoint of a run, with its facts alone: the tensors are not downloaded."""
     import mlflow
 
     with TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components.register.registry import CHECKPOINT, clear_errors
+from components.register.mlflow_registry import CHECKPOINT, clear_errors
 from components.warm_start.registered import find_run
 from progan.checkpoints import NETWORKS, read_checkpoint
 from progan.config import Config
@@ -12,27 +12,27 @@ from progan.models import require_network
 
 
 def warm_start(config: Config, key: str, out: Path) -> None:
-    """Bring the checkpoint of the phase `key` to the folder `out`.
+    """Fetch the checkpoint of the phase `key` into the folder `out`.
 
-    Raises InputError when params.yaml names none of that phase, the registry has not what it names, or it is
-    another one: by its digest, or of other networks than params.yaml describes.
+    Raises InputError if params.yaml names no checkpoint of that phase, the registry does not have it, or its
+    digest or network differs from params.yaml.
     """
     import mlflow
 
     if key not in config.warm_start:
         raise InputError(f"warm_start.{key}: not in params.yaml; progan start-from-champion {key} writes it")
-    wanted = config.warm_start[key]
-    with clear_errors(wanted.model), atomic_folder(out) as beside:
-        run = find_run(wanted.model, wanted.version, key)
-        mlflow.artifacts.download_artifacts(run_id=run, artifact_path=CHECKPOINT, dst_path=str(beside))
-        for file in (beside / CHECKPOINT).iterdir():
-            file.rename(beside / file.name)
-        (beside / CHECKPOINT).rmdir()
-        found = sha256_file(beside / NETWORKS)
-        if found != wanted.checkpoint:
+    version = config.warm_start[key]
+    with clear_errors(version.model), atomic_folder(out) as partial:
+        run = find_run(version.model, version.version, key)
+        mlflow.artifacts.download_artifacts(run_id=run, artifact_path=CHECKPOINT, dst_path=str(partial))
+        for file in (partial / CHECKPOINT).iterdir():
+            file.rename(partial / file.name)
+        (partial / CHECKPOINT).rmdir()
+        digest = sha256_file(partial / NETWORKS)
+        if digest != version.checkpoint:
             raise InputError(
-                f"warm_start.{key}.checkpoint: {wanted.model} version {wanted.version} has {found[:12]}, not "
-                f"{wanted.checkpoint[:12]}; name that one, or another version"
+                f"warm_start.{key}.checkpoint: {version.model} version {version.version} has {digest[:12]}, "
+                f"not {version.checkpoint[:12]}; name that one, or another version"
             )
-        require_network(read_checkpoint(beside), config.network)
-    print(f"{out}: {key} of {wanted.model} version {wanted.version}")
+        require_network(read_checkpoint(partial), config.network)
+    print(f"{out}: {key} of {version.model} version {version.version}")

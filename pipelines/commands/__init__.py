@@ -1,4 +1,4 @@
-"""The commands of `progan`, a module a group: they read options, call plain functions, and print.
+"""The commands of `progan`, one module per group: they read options, call plain functions and print.
 
-Heavy imports are made inside the commands, so that `--help` answers at once.
+Heavy imports stand inside the commands, so that `--help` answers at once.
 """

@@ -1,48 +1,48 @@
-"""`progan collect`: bring home what a run made.
+"""`progan collect`: bring the results of a run into this checkout.
 
-How CI calls it: `progan collect RUN --push --md comment.md` (or `--json`). It exits with 0 when the run was
-collected, whatever its verdict, which the output tells; 75 when the run has not ended; 2 when it cannot be
-collected here, with one line that says why. Run again after any interruption, it goes on.
+CI calls `progan collect RUN --push --md comment.md` (or `--json`). It exits with 0 if the run was collected,
+whatever its verdict, which is printed; with 75 if the run has not ended; with 2, and one line that says why,
+if it cannot be collected here. Running it again after any interruption goes on.
 """
 
-import contextlib
 import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.commands import options
+from pipelines.commands import common_options
 from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow, address
 
 
 def collect(
-    run: Annotated[str, typer.Argument(help="Kubeflow's id of the run, by which its results are kept too.")],
+    run: Annotated[
+        str, typer.Argument(help="Kubeflow's id of the run, under which its results are stored, too.")
+    ],
     host: Annotated[
         str | None,
         typer.Option(
-            envvar="KF_PIPELINES_ENDPOINT", help="Of Kubeflow Pipelines, which is asked how the run ended."
+            envvar="KF_PIPELINES_ENDPOINT", help="Address of Kubeflow Pipelines, to ask how the run ended."
         ),
     ] = None,
-    namespace: options.Namespace = None,
-    token_file: options.TokenFile = TOKEN_OF_POD,
-    ui: options.Ui = None,
+    namespace: common_options.Namespace = None,
+    token_file: common_options.TokenFile = TOKEN_OF_POD,
+    ui: common_options.Ui = None,
     results: Annotated[
-        str | None, typer.Option(help="Where results are kept; the profile's storage.results if not given.")
+        str | None, typer.Option(help="Where results are stored; default: the profile's storage.results.")
     ] = None,
-    push: Annotated[bool, typer.Option("--push", help="Send it to DVC's remote, too.")] = False,
-    as_json: options.Json = False,
-    md: Annotated[
-        Path | None, typer.Option(help="Write verdict and links to this file, as Markdown.")
-    ] = None,
-    params: options.Params = options.PARAMS,
-    profile: options.ProfileFile = options.PROFILE,
+    push: Annotated[bool, typer.Option("--push", help="Push the results to DVC's remote, too.")] = False,
+    as_json: common_options.Json = False,
+    md: Annotated[Path | None, typer.Option(help="Markdown file to write the verdict and links to.")] = None,
+    params: common_options.Params = common_options.PARAMS,
+    profile: common_options.ProfileFile = common_options.PROFILE,
 ) -> None:
-    """Bring what a run made here and into DVC's cache, so that dvc.lock says it and nothing is left to do.
+    """Bring the results of a run here, into DVC's cache and dvc.lock, so that nothing is left to do.
 
-    Refuses a run of other parameters or of another dataset than this checkout's; where it has none, the run's
-    comes from the profile's storage.
+    Refuses a run with other parameters or another dataset than this checkout's. If the checkout has no
+    dataset, the run's is fetched from the profile's storage.
 
     Example: progan collect 6f3c7a1e-… --host https://kubeflow.example.org/pipeline --push
     """
@@ -53,11 +53,11 @@ def collect(
 
     loaded, cluster = config.load(params), load_profile(profile)
     uri = results or cluster.storage.results
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        ended = host and Kubeflow(host, token_file, namespace or cluster.namespace).state(run)
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        state = host and Kubeflow(host, token_file, namespace or cluster.namespace).state(run)
         storage = storage_of(loaded, cluster)
-        found = collecting.collect(run, uri, ended, loaded, storage, options.DATASET, push)
-        found = replace(found, url=address(ui or host, run) if host else None)
+        collected = collecting.collect(run, uri, state, loaded, storage, common_options.DATASET, push)
+        collected = replace(collected, url=address(ui or host, run) if host else None)
     if md:
-        md.write_text(collecting.as_markdown(found, loaded, cluster))
-    options.print_json(asdict(found)) if as_json else print(collecting.as_text(found))
+        md.write_text(collecting.as_markdown(collected, loaded, cluster))
+    common_options.print_json(asdict(collected)) if as_json else print(collecting.as_text(collected))

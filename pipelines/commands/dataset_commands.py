@@ -1,25 +1,25 @@
-"""`progan dataset`: look at a built dataset, and check it."""
+"""`progan dataset`: inspect and verify a built dataset."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.commands import options
+from pipelines.commands import common_options
 
-app = typer.Typer(name="dataset", help="Look at a built dataset, and check it.", no_args_is_help=True)
+app = typer.Typer(name="dataset", help="Inspect and verify a built dataset.", no_args_is_help=True)
 
-Dataset = Annotated[Path, typer.Argument(help="The folder of the built dataset.")]
+Dataset = Annotated[Path, typer.Argument(help="Folder of the built dataset.")]
 SHEET = Path("contact-sheet.png")
 
 
 @app.command()
 def show(
-    dataset: Dataset = options.DATASET,
-    sheet: Annotated[Path, typer.Option(help="Where to write the contact sheet.")] = SHEET,
-    as_json: options.Json = False,
+    dataset: Dataset = common_options.DATASET,
+    sheet: Annotated[Path, typer.Option(help="File for the contact sheet.")] = SHEET,
+    as_json: common_options.Json = False,
 ) -> None:
-    """Print what a built dataset holds, and write a sheet of its images.
+    """Print what a built dataset holds, and write a contact sheet of its images.
 
     Example: progan dataset show data/multires --sheet faces.png
     """
@@ -31,15 +31,17 @@ def show(
     manifest = load_manifest(dataset)
     write_png(sheet, contact_sheet(dataset))
     if as_json:
-        options.print_json({**manifest.to_json(), "digest": manifest.digest, "contact_sheet": str(sheet)})
+        common_options.print_json(
+            {**manifest.to_json(), "digest": manifest.digest, "contact_sheet": str(sheet)}
+        )
         return
     print_overview(manifest)
     print(f"contact sheet: {sheet}")
 
 
 @app.command()
-def verify(dataset: Dataset = options.DATASET, as_json: options.Json = False) -> None:
-    """Read every shard of a built dataset again and compare it with its digest.
+def verify(dataset: Dataset = common_options.DATASET, as_json: common_options.Json = False) -> None:
+    """Compare every shard of a built dataset with its digest.
 
     Example: progan dataset verify data/multires
     """
@@ -51,7 +53,9 @@ def verify(dataset: Dataset = options.DATASET, as_json: options.Json = False) ->
     shards = sum(len(level.shards) for level in manifest.levels.values())
     if as_json:
         facts = {"name": manifest.name, "images": manifest.images, "shards": shards}
-        options.print_json(facts | {"digest": manifest.digest})
+        common_options.print_json(facts | {"digest": manifest.digest})
         return
-    print(f"{dataset}: all {shards} shards are as {manifest.name} was built, {manifest.images:,} images")
-    print(f"digest of its manifest: {manifest.digest}")
+    print(
+        f"{dataset}: all {shards} shards of {manifest.name} match their digests, {manifest.images:,} images"
+    )
+    print(f"digest of the manifest: {manifest.digest}")

@@ -1,14 +1,16 @@
-"""`progan doctor`: say what is missing before it costs anything."""
+"""`progan doctor`: find what a cluster lacks before a run costs anything."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from pipelines.commands import options
+from pipelines.commands import common_options
 from progan.errors import InputError
 
-app = typer.Typer(name="doctor", help="Say what is missing before it costs anything.", no_args_is_help=True)
+app = typer.Typer(
+    name="doctor", help="Find what is missing before a run costs anything.", no_args_is_help=True
+)
 
 
 @app.callback()
@@ -19,16 +21,18 @@ def _main() -> None:
 @app.command()
 def cluster(
     kubeconfig: Annotated[
-        str | None, typer.Option(envvar="KUBECONFIG", help="Else ~/.kube/config, or a pod's own account.")
+        str | None, typer.Option(envvar="KUBECONFIG", help="Default: ~/.kube/config, or a pod's own account.")
     ] = None,
-    context: Annotated[str | None, typer.Option(help="Of the kubeconfig; else its current one.")] = None,
-    params: options.Params = options.PARAMS,
-    profile: options.ProfileFile = options.PROFILE,
-    as_json: options.Json = False,
+    context: Annotated[
+        str | None, typer.Option(help="Context of the kubeconfig; default: its current one.")
+    ] = None,
+    params: common_options.Params = common_options.PARAMS,
+    profile: common_options.ProfileFile = common_options.PROFILE,
+    as_json: common_options.Json = False,
 ) -> None:
     """Compare a cluster with the profile: GPUs, quotas, secrets, accounts, MLflow and storage.
 
-    Nothing is made: each pod is given to the API server as a trial run.
+    Nothing is created: pods are sent to the API server as a dry run.
 
     Example: progan doctor cluster --context gke_my-project_europe-west4_gpu
     """
@@ -38,9 +42,9 @@ def cluster(
 
     checks = cluster_checks(load_profile(profile), list(config.load(params).phases), kubeconfig, context)
     if as_json:
-        options.print_json([asdict(check) for check in checks])
+        common_options.print_json([asdict(check) for check in checks])
     else:
         for check in checks:
             print(f"{'✓' if check.passed else '✗'} {check.text}")
-    if wrong := sum(not check.passed for check in checks):
-        raise InputError(f"{wrong} of {len(checks)} checks failed, see above")
+    if failed := sum(not check.passed for check in checks):
+        raise InputError(f"{failed} of {len(checks)} checks failed, see above")

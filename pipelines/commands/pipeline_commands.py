@@ -1,15 +1,15 @@
-"""`progan compile | run | submit`: the pipeline, as a file, on this machine, and on a cluster."""
+"""`progan compile | run | submit`: the pipeline as a file, on this machine and on a cluster."""
 
-import contextlib
 import sys
 import time
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands import options
+from pipelines.commands import common_options
 from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow, address
 
 if TYPE_CHECKING:
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 
 class Runner(StrEnum):
-    """What a task runs in."""
+    """How each task is run."""
 
     subprocess = "subprocess"
     docker = "docker"
 
 
 def run(
-    runner: Annotated[Runner, typer.Option(help="What a task runs in.")] = Runner.subprocess,
-    image: Annotated[str, typer.Option(help="The image, for docker.")] = "progan:latest",
-    params: options.Params = options.PARAMS,
+    runner: Annotated[Runner, typer.Option(help="How to run each task.")] = Runner.subprocess,
+    image: Annotated[str, typer.Option(help="Image for --runner docker.")] = "progan:latest",
+    params: common_options.Params = common_options.PARAMS,
     dataset: Annotated[
-        str, typer.Option(help="Where the dataset is, or is to be: a folder, or an s3:// address.")
-    ] = str(options.DATASET),
+        str, typer.Option(help="Where the dataset is or will be built: a folder or an s3:// address.")
+    ] = str(common_options.DATASET),
     results: Annotated[
-        str | None, typer.Option(help="Where results are kept, s3:// or a folder; in the root if not given.")
+        str | None, typer.Option(help="Where results are stored, a folder or s3://; default: in the root.")
     ] = None,
-    root: Annotated[Path, typer.Option(help="The folder of all that the run keeps.")] = Path(".kfp"),
+    root: Annotated[Path, typer.Option(help="Folder for everything that the run stores.")] = Path(".kfp"),
 ) -> None:
-    """Run the pipeline here. Tasks whose parameters and data are as before come from the cache.
+    """Run the pipeline here; tasks with unchanged parameters and data come from the cache.
 
     Example: progan run --runner docker --image progan:latest
     """
@@ -50,16 +50,16 @@ def run(
 
 
 def compile(
-    params: options.Params = options.PARAMS,
-    profile: options.ProfileFile = options.PROFILE,
-    image: options.Image = None,
-    dataset: options.Dataset = options.DATASET,
-    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("pipeline.yaml"),
+    params: common_options.Params = common_options.PARAMS,
+    profile: common_options.ProfileFile = common_options.PROFILE,
+    image: common_options.Image = None,
+    dataset: common_options.Dataset = common_options.DATASET,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("pipeline.yaml"),
 ) -> None:
-    """Write the pipeline for a cluster; the same bytes as long as nothing changes.
+    """Write the pipeline for a cluster; the same inputs give the same bytes.
 
-    Refuses what would fail there only: an image without a digest, minibatches that GPUs cannot share, too
-    little GPU memory.
+    Refuses what would only fail on the cluster: an image without a digest, minibatches that the GPUs cannot
+    share, too little GPU memory.
 
     Example: progan compile --image registry.example.org/progan@sha256:…
     """
@@ -67,28 +67,30 @@ def compile(
     from progan.files import atomic_file
 
     text = compiled(*_read_all(params, profile, image, dataset))
-    with atomic_file(out) as beside:
-        beside.write_text(text)
+    with atomic_file(out) as partial:
+        partial.write_text(text)
     print(f"{out}: written")
 
 
 def submit(
-    host: options.Host,
-    experiment: options.Experiment = None,
-    namespace: options.Namespace = None,
-    token_file: options.TokenFile = TOKEN_OF_POD,
-    ui: options.Ui = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if it failed.")] = False,
-    as_json: options.Json = False,
-    params: options.Params = options.PARAMS,
-    profile: options.ProfileFile = options.PROFILE,
-    image: options.Image = None,
-    dataset: options.Dataset = options.DATASET,
+    host: common_options.Host,
+    experiment: common_options.Experiment = None,
+    namespace: common_options.Namespace = None,
+    token_file: common_options.TokenFile = TOKEN_OF_POD,
+    ui: common_options.Ui = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the run ends; exit 1 if it failed.")
+    ] = False,
+    as_json: common_options.Json = False,
+    params: common_options.Params = common_options.PARAMS,
+    profile: common_options.ProfileFile = common_options.PROFILE,
+    image: common_options.Image = None,
+    dataset: common_options.Dataset = common_options.DATASET,
 ) -> None:
     """Start a run on a cluster and print its address.
 
-    What was trained and measured, there or here, is not done again: what this checkout has finished is handed
-    over where the profile keeps results in S3.
+    Finished tasks are not repeated, whether they ran there or here: if the profile stores results in S3,
+    this checkout's are handed over.
 
     Example: progan submit --host https://kubeflow.example.org/pipeline --token-file token --wait
     """
@@ -98,22 +100,22 @@ def submit(
     loaded, cluster, digest = _read_all(params, profile, image, dataset)
     text = compiled(loaded, cluster, digest)
     kubeflow = Kubeflow(host, token_file, namespace or cluster.namespace)
-    handed = hand_over_and_tell(loaded, cluster, dataset)
+    handed_over = hand_over_and_tell(loaded, cluster, dataset)
     name = experiment or loaded.register.model
     run_name = f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
     run = kubeflow.start(text, kubeflow.experiment(name), run_name, cluster.service_account)
     url = address(ui or host, run)
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
         print(url, flush=True)
         state = kubeflow.wait(run, url) if wait else None
     if as_json:
-        options.print_json({"run": run, "url": url, "handed_over": handed, "state": state})
+        common_options.print_json({"run": run, "url": url, "handed_over": handed_over, "state": state})
     if wait and state != "SUCCEEDED":
         raise typer.Exit(1)
 
 
 def _read_all(params: Path, profile: Path, image: str | None, dataset: Path) -> "tuple[Config, Profile, str]":
-    """Parameters, cluster profile and the digest of the dataset."""
+    """The parameters, the cluster profile and the digest of the dataset."""
     from pipelines.known_dataset import planned_dataset
     from pipelines.profile import load_profile
     from progan import config

@@ -4,25 +4,25 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import options
+from pipelines.commands import common_options
 
 
 def plan(
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="On the cluster of the profile, not on this machine.")
+        bool, typer.Option("--cluster", help="Plan for the profile's cluster, not for this machine.")
     ] = False,
-    as_json: options.Json = False,
+    as_json: common_options.Json = False,
     as_markdown: Annotated[bool, typer.Option("--md", help="Print Markdown, for a pull request.")] = False,
-    params: options.Params = options.PARAMS,
-    profile: options.ProfileFile = options.PROFILE,
-    dataset: options.Dataset = options.DATASET,
-    snapshots: options.Snapshots = options.SNAPSHOTS,
-    max_cost: options.MaxCost = None,
-    max_hours: options.MaxHours = None,
+    params: common_options.Params = common_options.PARAMS,
+    profile: common_options.ProfileFile = common_options.PROFILE,
+    dataset: common_options.Dataset = common_options.DATASET,
+    snapshots: common_options.Snapshots = common_options.SNAPSHOTS,
+    max_cost: common_options.MaxCost = None,
+    max_hours: common_options.MaxHours = None,
 ) -> None:
-    """Say what a run would do and why, and what it takes: time, memory, disk and price.
+    """Show what a run would do and why, and how much time, memory, disk and money it needs.
 
-    A budget is compared with what it takes at most.
+    Limits are compared with the upper bounds.
 
     Example: progan plan --cluster --md
     """
@@ -31,19 +31,17 @@ def plan(
     from pipelines.planning.cluster import plan_cluster
     from pipelines.planning.here import plan_here
     from pipelines.profile import load_profile
-    from progan import config
 
-    contents = config.read_yaml(params, "run in the project's root, or give --params")
-    loaded = config.parse(contents, str(params))
+    contents, loaded = common_options.read_params(params)
     if cluster:
-        made = plan_cluster(loaded, contents, dataset, load_profile(profile))
+        planned = plan_cluster(loaded, contents, dataset, load_profile(profile))
     else:
-        made = plan_here(loaded, contents, dataset, snapshots)
+        planned = plan_here(loaded, contents, dataset, snapshots)
     if as_json:
-        options.print_json(show.as_json(made))
+        common_options.print_json(show.as_json(planned))
     elif as_markdown:
-        print(show.as_markdown(made))
+        print(show.as_markdown(planned))
     else:
-        show.print_plan(made)
-    if refusal := over_budget(made, max_cost, max_hours):
+        show.print_plan(planned)
+    if refusal := over_budget(planned, max_cost, max_hours):
         raise refusal

@@ -1,10 +1,10 @@
-"""`progan presets`: the settings of the paper, and quicker ones, by name."""
+"""`progan presets`: the paper's settings, and quicker ones, by name."""
 
 from typing import Annotated
 
 import typer
 
-from pipelines.commands import options
+from pipelines.commands import common_options
 
 app = typer.Typer(
     name="presets", help="The paper's settings, and quicker ones, by name.", no_args_is_help=True
@@ -12,8 +12,8 @@ app = typer.Typer(
 
 
 @app.command(name="list")
-def list_presets(as_json: options.Json = False) -> None:
-    """List the presets, a line each.
+def list_presets(as_json: common_options.Json = False) -> None:
+    """List the presets, one per line.
 
     Example: progan presets list
     """
@@ -21,11 +21,11 @@ def list_presets(as_json: options.Json = False) -> None:
 
     listed = presets.listed()
     if as_json:
-        options.print_json(listed)
+        common_options.print_json(listed)
         return
     width = max(map(len, listed))
-    for name, about in listed.items():
-        print(f"{name:{width}}  {about}")
+    for name, description in listed.items():
+        print(f"{name:{width}}  {description}")
 
 
 def _names() -> list[str]:
@@ -36,13 +36,13 @@ def _names() -> list[str]:
 
 Name = Annotated[
     str,
-    typer.Argument(help="A name that `progan presets list` gives.", autocompletion=_names, metavar="NAME"),
+    typer.Argument(help="A name from `progan presets list`.", autocompletion=_names, metavar="NAME"),
 ]
 
 
 @app.command()
 def show(name: Name) -> None:
-    """Print a preset as a whole parameter file.
+    """Print a preset as a complete parameter file.
 
     Example: progan presets show cifar10 > params.yaml
     """

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands import options
+from pipelines.commands import common_options
 from progan.errors import InputError
 
 if TYPE_CHECKING:
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 Expect = Annotated[
-    str, typer.Option(help="The version that is champion now, or none: if it is not, nothing changes.")
+    str, typer.Option(help="The present champion's version, or none; if it is another, nothing changes.")
 ]
-Why = Annotated[str, typer.Option(help="Kept as a tag of the version.")]
+Why = Annotated[str, typer.Option(help="Reason, stored as a tag of the version.")]
 
 
 def promote(
-    version: Annotated[str, typer.Argument(help="The number of a version that passed its gate.")],
+    version: Annotated[str, typer.Argument(help="Number of a version that passed its gate.")],
     expect: Expect,
     why: Why = "",
-    params: options.Params = options.PARAMS,
-    as_json: options.Json = False,
+    params: common_options.Params = common_options.PARAMS,
+    as_json: common_options.Json = False,
 ) -> None:
-    """Make a version of the model champion, if the champion is the one you expect.
+    """Make a version of the model champion, if the present champion is the expected one.
 
     Example: progan promote 7 --expect 5 --why "sharper, and fewer odd ears"
     """
@@ -33,14 +33,14 @@ def promote(
     from progan import config
 
     model = config.load(params).register.model
-    _say(promote(model, _number(version, "VERSION"), _expected(expect), why), as_json)
+    _print(promote(model, _number(version, "VERSION"), _expected(expect), why), as_json)
 
 
 def rollback(
     expect: Expect,
     why: Why = "",
-    params: options.Params = options.PARAMS,
-    as_json: options.Json = False,
+    params: common_options.Params = common_options.PARAMS,
+    as_json: common_options.Json = False,
 ) -> None:
     """Make the version that was champion before (alias previous-champion) champion again.
 
@@ -49,7 +49,7 @@ def rollback(
     from components.register.promotion import roll_back
     from progan import config
 
-    _say(roll_back(config.load(params).register.model, _expected(expect), why), as_json)
+    _print(roll_back(config.load(params).register.model, _expected(expect), why), as_json)
 
 
 def _expected(text: str) -> str:
@@ -58,14 +58,14 @@ def _expected(text: str) -> str:
     return NONE if text == NONE else _number(text, "--expect")
 
 
-def _number(text: str, what: str) -> str:
+def _number(text: str, option: str) -> str:
     if not text.isdecimal():
-        raise InputError(f"{what}: {text}: the number of a version is expected, such as 7")
+        raise InputError(f"{option}: {text}: expected a version number, such as 7")
     return str(int(text))
 
 
-def _say(promotion: "Promotion", as_json: bool) -> None:
+def _print(promotion: "Promotion", as_json: bool) -> None:
     if as_json:
-        options.print_json(asdict(promotion))
+        common_options.print_json(asdict(promotion))
     else:
-        print(f"{promotion.model}: version {promotion.version} is champion, it was {promotion.before}")
+        print(f"{promotion.model}: version {promotion.version} is now champion, before: {promotion.before}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands.options import (
+from pipelines.commands.common_options import (
     DATASET,
     PARAMS,
     SNAPSHOTS,
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from components.stages import Task
     from progan.config import Config
 
-DatasetUri = Annotated[
-    str, typer.Option("--dataset", help="The built dataset: its folder, or its s3:// address.")
-]
+DatasetUri = Annotated[str, typer.Option("--dataset", help="The built dataset: its folder or s3:// address.")]
 DatasetDigest = Annotated[str, typer.Option(help="Refuse a dataset whose manifest has another digest.")]
 Key = Annotated[
     str, typer.Argument(help="The phase, such as r0008.", metavar="PHASE", autocompletion=phase_keys)
@@ -33,7 +31,7 @@ Key = Annotated[
 
 
 def _task(params: Path, stage: str, key: str | None = None) -> "tuple[Config, Task]":
-    """The parameters, and a task of theirs."""
+    """The parameters, and one of their tasks."""
     from components import stages
     from progan import config
 
@@ -56,7 +54,7 @@ def paint(
 
 
 def build_dataset(params: Params = PARAMS, out: Dataset = DATASET) -> None:
-    """Make the multi-resolution dataset from the photographs that params.yaml names.
+    """Build the multi-resolution dataset from the photographs that params.yaml names.
 
     Example: progan build-dataset --out data/multires
     """
@@ -100,10 +98,12 @@ def train(
     snapshots: Snapshots = SNAPSHOTS,
     gpus: Annotated[
         int,
-        typer.Option(min=1, envvar="PROGAN_GPUS", help="So many of this machine share each minibatch."),
+        typer.Option(
+            min=1, envvar="PROGAN_GPUS", help="Number of this machine's GPUs that share each minibatch."
+        ),
     ] = 1,
 ) -> None:
-    """Train one phase, going on from its newest snapshot if it was interrupted.
+    """Train one phase; if it was interrupted, resume from its newest snapshot.
 
     Example: progan train r0008 --gpus 2
     """
@@ -140,13 +140,13 @@ def evaluate(
 
 
 def import_official(
-    file: Annotated[Path, typer.Argument(help="A pickle of the authors': the networks (G, D, Gs).")],
-    out: Annotated[Path, typer.Option(help="The checkpoint folder to make, such as checkpoints/r1024.")],
+    file: Annotated[Path, typer.Argument(help="The authors' pickle with the networks (G, D, Gs).")],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write, such as checkpoints/r1024.")],
     kimg: Annotated[
-        float, typer.Option(help="Thousands of images they were trained with, if you know it.")
+        float, typer.Option(help="Thousands of images that they were trained with, if known.")
     ] = 0.0,
 ) -> None:
-    """Make a checkpoint of the authors' released weights, executing nothing that stands in their file.
+    """Convert the authors' released weights to a checkpoint, without executing anything in their file.
 
     Example: progan import-official karras2018iclr-celebahq-1024x1024.pkl --out checkpoints/r1024
     """
@@ -197,12 +197,12 @@ def report(params: Params = PARAMS) -> None:
 
 
 def summary(params: Params = PARAMS, as_json: Json = False) -> None:
-    """Say what the run made and where to look.
+    """Show what the run made and where to look.
 
     Example: progan summary
     """
     from components.report.summary import print_summary, summary
 
     _, task = _task(params, "report")
-    found = summary(task.paths())
-    print_json(found) if as_json else print_summary(found)
+    facts = summary(task.paths())
+    print_json(facts) if as_json else print_summary(facts)

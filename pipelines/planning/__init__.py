@@ -1,1 +1,1 @@
-"""What a run would do, for how long and at what price: behind `progan plan` and `progan retrain`."""
+"""What a run would do, how long it would take and what it would cost."""

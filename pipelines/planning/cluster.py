@@ -1,5 +1,6 @@
-"""A run on the cluster that infra/cluster.yaml describes: what the pipeline would do there."""
+"""The plan of a run on the cluster that infra/cluster.yaml describes."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,51 +14,57 @@ from components.stages import Task
 from pipelines.compiling import storage_of
 from pipelines.dvc import NEVER_RUN, Checkout, Fate, OutOfReach, fates
 from pipelines.known_dataset import known_dataset
-from pipelines.planning.here import ROOT, device_here, reachable
+from pipelines.planning.here import ROOT, machine_here, reachable_store
 from pipelines.planning.step_times import Machine, Measured, Range, own_rates
-from pipelines.planning.tasks import Plan, PlannedTask, planned
+from pipelines.planning.tasks import Plan, PlannedTask, plan_tasks
 from pipelines.profile import Profile
 from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.errors import InputError
 from progan.store import Store
 
-SPOT_REPEATS = 1.25  # times the hours of a spot pod, at most: it does some again when interrupted (a guess)
+SPOT_REPEATS = 1.25  # upper bound of a spot pod's hours: it repeats some work when interrupted (a guess)
 
 
 def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -> Plan:
-    """What the pipeline would do on the cluster with `config`, which the file contents `params` describe.
+    """What the pipeline would do on the cluster with `config`, which was parsed from the contents `params`.
 
     dataset: the folder of the dataset, if it was built here.
     """
     remarks: list[str] = []
-    storage, here = storage_of(config, profile), fates(ROOT, params)
-    answers = {name: reachable(uri, name, remarks) for name, uri in vars(storage).items()}
-    is_stale = here.get("build-dataset", Fate()).runs
-    there = find_manifest(storage.dataset) if answers["dataset"] else None
-    known = there or (None if is_stale else _known(config, dataset, remarks))
-    manifest = known if known and has_parameters(config, known) else None
-    results = Results(storage.results) if answers["results"] else None
+    storage, fates_here = storage_of(config, profile), fates(ROOT, params)
+    stores = {name: reachable_store(uri, name, remarks) for name, uri in vars(storage).items()}
+    is_stale = fates_here.get("build-dataset", Fate()).runs
+    stored = find_manifest(storage.dataset) if stores["dataset"] else None
+    manifest = stored or (None if is_stale else _manifest_here(config, dataset, remarks))
+    if manifest and not has_parameters(config, manifest):
+        manifest = None
+    results = Results(storage.results) if stores["results"] else None
     place = _Cluster(
         config=config,
         profile=profile,
-        here=here,
-        has_dataset=manifest is not None and (there is not None or "://" in storage.dataset),
+        fates_here=fates_here,
+        has_dataset=manifest is not None and (stored is not None or "://" in storage.dataset),
         traces=_traces(config, manifest, results, remarks),
-        own=own_rates(config, ROOT, device_here().device),
+        own_rates=own_rates(config, ROOT, machine_here().device),
         manifest=manifest,
-        snapshots=answers["snapshots"],
+        snapshots=stores["snapshots"],
     )
-    tasks = tuple(planned(config, place, place.tasks))
-    return Plan("the cluster", False, tasks, tuple(remarks), profile.currency)
+    return Plan(
+        place="the cluster",
+        ends_early=False,
+        tasks=tuple(plan_tasks(config, place, place.tasks)),
+        remarks=tuple(remarks),
+        currency=profile.currency,
+    )
 
 
-def _known(config: Config, dataset: Path, remarks: list[str]) -> Manifest | None:
-    """The dataset that lies here, or that dvc.lock knows; None where it is of other parameters."""
+def _manifest_here(config: Config, dataset: Path, remarks: list[str]) -> Manifest | None:
+    """The manifest of the dataset here or in dvc.lock; None if there is none with these parameters."""
     try:
         return known_dataset(config, str(dataset))
     except OutOfReach as error:
-        remarks.append(f"{error}; counted as if there were nothing")
+        remarks.append(f"{error}; counted as empty")
     except InputError:
         pass
     return None
@@ -66,29 +73,29 @@ def _known(config: Config, dataset: Path, remarks: list[str]) -> Manifest | None
 def _traces(
     config: Config, manifest: Manifest | None, results: Results | None, remarks: list[str]
 ) -> dict[str, Trace]:
-    """What the cluster has, or gets of this checkout by a submission, by the names of the tasks."""
+    """What the cluster has of each task, or is handed over from this checkout, by the task's name."""
     if manifest is None or results is None:
         return {}
     sources: list[Source] = [results]
     if "://" in results.uri and Path(".dvc").is_dir():
         sources.append(Checkout())
     try:
-        return {found.task.name: found for found in trace(config, manifest, *sources)}
+        return {each.task.name: each for each in trace(config, manifest, *sources)}
     except OutOfReach as error:
-        remarks.append(f"{error}; counted as if there were nothing")
-        return {found.task.name: found for found in trace(config, manifest, results)}
+        remarks.append(f"{error}; counted as empty")
+        return {each.task.name: each for each in trace(config, manifest, results)}
 
 
 @dataclass(frozen=True)
 class _Cluster:
-    """The cluster as a Place: what it has of these parameters and data."""
+    """The cluster as a Place."""
 
     config: Config
     profile: Profile
-    here: dict[str, Fate]  # what DVC says of the same tasks: why they are not among the results
-    has_dataset: bool  # or gets it by being handed over
+    fates_here: dict[str, Fate]  # of the same tasks by DVC: they tell why there is no result
+    has_dataset: bool  # or is handed it over
     traces: dict[str, Trace]
-    own: tuple[Measured, ...]
+    own_rates: tuple[Measured, ...]
     manifest: Manifest | None
     snapshots: Store | None
     dataset_copies = 1
@@ -102,38 +109,37 @@ class _Cluster:
 
     @cached_property
     def _fates(self) -> dict[str, Fate]:
-        found: dict[str, Fate] = {}
+        task_fates: dict[str, Fate] = {}
+        changing: set[str] = set()
         for task in self.tasks:
-            found[task.name] = self._fate(task, [name for name in found if self._may_change(name, found)])
-        return found
+            fate = task_fates[task.name] = self._fate(task, changing)
+            if fate.runs and not (task.stage == "build-dataset" and self.manifest):
+                changing.add(task.name)
+        return task_fates
 
-    def _may_change(self, name: str, found: dict[str, Fate]) -> bool:
-        """Whether a task runs whose result may be another than before: a dataset that is known is not."""
-        return found[name].runs and not (name == "build-dataset" and self.manifest)
-
-    def _fate(self, task: Task, changing: list[str]) -> Fate:
-        """changing: the names of the tasks before it whose results may change."""
+    def _fate(self, task: Task, changing: Collection[str]) -> Fate:
+        """changing: the names of the tasks before this one whose results may change."""
         if task.stage == "build-dataset":
             if self.has_dataset:
                 return Fate()
         elif task.run == "always":
-            return Fate(("every run does it",))
-        found = self.traces.get(task.name)
-        if found and found.receipt:
-            return Fate(remark="" if isinstance(found.source, Results) else "handed over from here")
+            return Fate(("part of every run",))
+        traced = self.traces.get(task.name)
+        if traced and traced.receipt:
+            return Fate(remark="" if isinstance(traced.source, Results) else "handed over from here")
         upstream = tuple(each.name for each in stages.before(task, self.tasks) if each.name in changing)
-        here = self.here.get(task.name, Fate((NEVER_RUN,) if self.here else ()))
-        return Fate(here.why or (() if upstream else ("the cluster has none",)), upstream)
+        why_here = self.fates_here.get(task.name, Fate((NEVER_RUN,) if self.fates_here else ())).why
+        return Fate(why_here or (() if upstream else ("no result on the cluster",)), upstream)
 
     def identity(self, task: Task) -> str | None:
-        found = self.traces.get(task.name)
-        return found.identity if found else None
+        traced = self.traces.get(task.name)
+        return traced.identity if traced else None
 
     def machine(self, task: Task) -> Machine:
         pod = self.profile.pod_of(task)
         return Machine(pod.gpu or "any GPU", pod.gpus) if pod.gpus else Machine("CPU", 0)
 
-    def placed(self, task: PlannedTask) -> PlannedTask:
+    def with_costs(self, task: PlannedTask) -> PlannedTask:
         pod = self.profile.pod_of(stages.task(self.config, task.stage, task.key))
         if task.hours and pod.spot:
             hours = task.hours

@@ -1,4 +1,4 @@
-"""A run on this machine: what `dvc repro` would do."""
+"""The plan of a run on this machine: what `dvc repro` would do."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +12,7 @@ from components.stages import Task
 from components.train.launch import gpus_here
 from pipelines.dvc import NEVER_RUN, Fate, fates
 from pipelines.planning.step_times import Machine, Measured, own_rates
-from pipelines.planning.tasks import Plan, PlannedTask, planned
+from pipelines.planning.tasks import Plan, PlannedTask, plan_tasks
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME, Manifest
 from progan.dataset.reader import load_manifest
@@ -24,60 +24,65 @@ ROOT = Path()
 
 
 def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Plan:
-    """What `dvc repro` would do with `config`, which the file contents `params` describe.
+    """What `dvc repro` would do with `config`, which was parsed from the file contents `params`.
 
-    dataset: the folder of the built one. snapshots: their folder, or s3:// address.
+    dataset: the folder of the built dataset. snapshots: the folder or s3:// address of the snapshots.
     """
-    device = device_here()
-    known = fates(ROOT, params)
+    machine = machine_here()
+    task_fates = fates(ROOT, params)
     remarks: list[str] = []
-    store = reachable(snapshots, "snapshots", remarks)
-    if not known:
-        remarks.append("no DVC project here: nothing is known of earlier runs")
-    own = own_rates(config, ROOT, device.device)
-    place = _Here(config, known, device, own, _manifest(known, dataset), store)
-    gpus = f"{device.gpus} × " if device.gpus else ""
+    store = reachable_store(snapshots, "snapshots", remarks)
+    if not task_fates:
+        remarks.append("no DVC project here: earlier runs are unknown")
+    place = _Here(
+        config=config,
+        fates=task_fates,
+        this_machine=machine,
+        own_rates=own_rates(config, ROOT, machine.device),
+        manifest=_manifest(task_fates, dataset),
+        snapshots=store,
+    )
+    gpus = f"{machine.gpus} × " if machine.gpus else ""
     return Plan(
-        f"dvc repro, here on {gpus}{device.device}",
-        True,
-        tuple(planned(config, place, stages.tasks(config))),
-        tuple(remarks),
+        place=f"dvc repro, here on {gpus}{machine.device}",
+        ends_early=True,
+        tasks=tuple(plan_tasks(config, place, stages.tasks(config))),
+        remarks=tuple(remarks),
     )
 
 
 def is_up_to_date(params: Any) -> bool:
     """Whether dvc.lock has the results of everything that the file contents `params` describe."""
-    known = fates(ROOT, params)
-    return bool(known) and not any(fate.runs for fate in known.values())
+    task_fates = fates(ROOT, params)
+    return bool(task_fates) and not any(fate.runs for fate in task_fates.values())
 
 
-def device_here() -> Machine:
-    """This machine's card, as often as PROGAN_GPUS says, or its CPU."""
+def machine_here() -> Machine:
+    """This machine with as many GPUs as PROGAN_GPUS says, or its CPU."""
     import torch
 
     return Machine(device_name(), gpus_here() if torch.cuda.is_available() else 0)
 
 
-def reachable(uri: str, what: str, remarks: list[str]) -> Store | None:
-    """The store at `uri`; None, with a remark, when it cannot be asked from here."""
+def reachable_store(uri: str, name: str, remarks: list[str]) -> Store | None:
+    """The store at `uri`; None, with a remark that begins with `name`, if it cannot be read from here."""
     from components.object_store import open_store
 
     try:
         store = open_store(uri)
         if Path(uri).is_absolute() and not Path(uri).exists():
-            raise InputError(f"{uri}: cannot be seen from here")
+            raise InputError(f"{uri}: cannot be read from here")
         store.names("")
     except (InputError, Interrupted) as error:
-        remarks.append(f"{what}: {error}; counted as if there were none")
+        remarks.append(f"{name}: {error}; counted as empty")
         return None
     return store
 
 
-def _manifest(known: dict[str, Fate], dataset: Path) -> Manifest | None:
-    """The dataset's, as long as it will not be built again."""
-    if known.get("build-dataset", Fate((NEVER_RUN,))).runs or not (dataset / MANIFEST_NAME).exists():
-        return None
-    return load_manifest(dataset)
+def _manifest(task_fates: dict[str, Fate], dataset: Path) -> Manifest | None:
+    """The manifest of the built dataset; None if there is none or it would be built again."""
+    fate = task_fates.get("build-dataset", Fate((NEVER_RUN,)))
+    return load_manifest(dataset) if not fate.runs and (dataset / MANIFEST_NAME).exists() else None
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,11 @@ class _Here:
 
     config: Config
     fates: dict[str, Fate]
-    device: Machine
-    own: tuple[Measured, ...]
+    this_machine: Machine
+    own_rates: tuple[Measured, ...]
     manifest: Manifest | None
     snapshots: Store | None
-    dataset_copies = 2  # DVC's cache has one
+    dataset_copies = 2  # one of them in DVC's cache
 
     def fate(self, task: Task) -> Fate:
         return self.fates.get(task.name, Fate((NEVER_RUN,)))
@@ -102,11 +107,11 @@ class _Here:
     def _identities(self) -> dict[str, str | None]:
         if self.manifest is None:
             return {}
-        found = trace(self.config, self.manifest, Workspace(ROOT))
-        return {each.task.name: each.identity for each in found}
+        traces = trace(self.config, self.manifest, Workspace(ROOT))
+        return {each.task.name: each.identity for each in traces}
 
     def machine(self, task: Task) -> Machine:
-        return self.device if task.gpus else Machine("CPU", 0)
+        return self.this_machine if task.gpus else Machine("CPU", 0)
 
-    def placed(self, task: PlannedTask) -> PlannedTask:
+    def with_costs(self, task: PlannedTask) -> PlannedTask:
         return task

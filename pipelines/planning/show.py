@@ -1,4 +1,4 @@
-"""A plan as people and machines read it: a table on a terminal, Markdown for a pull request, JSON."""
+"""A plan as a table on a terminal, as Markdown for a pull request, and as JSON."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,12 +16,12 @@ WIDTH = 100
 STATES = {"cached": "cached", "resumes": "resumes from kimg", "runs": "runs in full"}
 COLOURS = {"cached": "dim", "resumes": "yellow", "runs": "bold"}
 COLUMNS = ("task", "what happens", "images", "steps", "time", "GPU GiB", "disk", "price")
-LEAST = ("steps", "disk", "images")  # left out first where the terminal is narrow
-REASONS = 3  # shown of those that hold for the same tasks
+OPTIONAL = ("steps", "disk", "images")  # columns that a narrow terminal leaves out, the first one first
+MAX_REASONS = 3  # shown for the same tasks
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """All of it, with the totals."""
+    """The plan with its totals."""
     tasks = [asdict(task) for task in plan.tasks]
     totals = {
         "to_do": len(plan.to_do),
@@ -35,7 +35,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
 
 
 def print_plan(plan: Plan) -> None:
-    """The table, the reasons and the totals, in 100 columns or as many as the terminal has."""
+    """Print the table, the reasons and the summary, in 100 columns or as many as the terminal has."""
     from rich.console import Console
     from rich.text import Text
 
@@ -43,7 +43,7 @@ def print_plan(plan: Plan) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     columns, unlimited = _columns(plan), console.options.update(width=10 * WIDTH)
-    for name in LEAST:
+    for name in OPTIONAL:
         if console.measure(_table(plan, columns), options=unlimited).maximum > console.width:
             columns = [column for column in columns if column != name]
     console.print(_table(plan, columns))
@@ -57,7 +57,7 @@ def print_plan(plan: Plan) -> None:
 
 
 def as_markdown(plan: Plan) -> str:
-    """The summary, and table and reasons folded below it."""
+    """The summary, with table and reasons folded below it."""
     head, *rest = summary(plan)
     if not plan.to_do:
         return f"**{head}**"
@@ -70,7 +70,7 @@ def as_markdown(plan: Plan) -> str:
     return "\n".join(
         [
             *(f"**{head}**", "", *(f"- {line}" for line in rest), ""),
-            *("<details><summary>Every task, and why</summary>", ""),
+            *("<details><summary>All tasks and reasons</summary>", ""),
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
             *(f"- **{names}**: {escape(reason, quote=False)}" for names, reason in _reasons(plan).items()),
@@ -80,36 +80,36 @@ def as_markdown(plan: Plan) -> str:
 
 
 def summary(plan: Plan) -> list[str]:
-    """What there is to do in all, a line each."""
+    """The totals of the work to do, line by line."""
     if not plan.to_do:
         return [f"Nothing to do for {plan.place}: all {len(plan.tasks)} tasks are cached.", *plan.remarks]
     hours, price = plan.hours, plan.price
     lines = [
         f"{len(plan.to_do)} of {len(plan.tasks)} tasks to do for {plan.place}",
-        f"time: {_about(hours, _one_time)}, with all that follows a change",
+        f"time: {_about(hours, _time)}, with everything downstream",
     ]
     if plan.ends_early and plan.certain_hours.high < hours.high:
         lines.append(
-            f"time: {_about(plan.certain_hours, _one_time)}, if what changed makes the same as before"
+            f"time: {_about(plan.certain_hours, _time)}, if the outputs of stale tasks stay the same"
         )
     if price.high:
-        amounts = _about(price, lambda *amount: f"{_one_price(*amount)} {plan.currency}")
-        lines.append(f"price: {amounts}, of GPU hours at the profile's prices")
+        amounts = _about(price, lambda *amount: f"{_price(*amount)} {plan.currency}")
+        lines.append(f"price: {amounts}, for GPU hours at the profile's prices")
     if disk := sum(task.disk_gib or 0 for task in plan.to_do):
         lines.append(f"disk: {_gib(disk)}")
     if plan.unknown:
-        lines.append(f"not known, and not counted: {', '.join(plan.unknown)}")
+        lines.append(f"unknown, and not counted: {', '.join(plan.unknown)}")
     bases = Counter(task.basis.partition(",")[0] for task in plan.to_do if task.basis)
-    lines.append("times are from: " + ", ".join(f"{basis} ({count})" for basis, count in bases.items()))
+    lines.append("sources of the times: " + ", ".join(f"{basis} ({count})" for basis, count in bases.items()))
     if large := [task for task in plan.to_do if _too_large(task)]:
         lines.append(f"more memory than the card has (!): {', '.join(task.name for task in large)}")
     return [*lines, *plan.remarks]
 
 
 def _columns(plan: Plan) -> list[str]:
-    """Those that say something in this plan."""
+    """The columns that are not empty in this plan."""
     cells = [_cells(task) for task in plan.tasks]
-    return [name for at, name in enumerate(COLUMNS) if at < 2 or any(row[at] for row in cells)]
+    return [name for i, name in enumerate(COLUMNS) if i < 2 or any(row[i] for row in cells)]
 
 
 def _row(task: PlannedTask, columns: list[str]) -> list[str]:
@@ -129,19 +129,19 @@ def _table(plan: Plan, columns: list[str]) -> "Table":
 
 
 def _cells(task: PlannedTask) -> tuple[str, ...]:
-    what = STATES[task.state]
+    state = STATES[task.state]
     if task.resumes_at_kimg is not None:
-        what += f" {_count(task.resumes_at_kimg)}"
+        state += f" {_count(task.resumes_at_kimg)}"
     unknown = "" if task.state == "cached" else "?"
     return (
         task.name,
-        what,
+        state,
         "" if task.images is None else _count(task.images),
         "" if task.steps is None else _count(task.steps),
-        _range(task.hours, _one_time) if task.hours else unknown,
+        _range(task.hours, _time) if task.hours else unknown,
         _memory(task),
         "" if task.disk_gib is None else _gib(task.disk_gib),
-        "" if task.price is None else _range(task.price, _one_price),
+        "" if task.price is None else _range(task.price, _price),
     )
 
 
@@ -157,7 +157,7 @@ def _too_large(task: PlannedTask) -> bool:
 
 
 def _reasons(plan: Plan) -> dict[str, str]:
-    """Every reason with the tasks it holds for; reasons that hold for the same ones together."""
+    """The reasons, joined if they hold for the same tasks, by the names of these tasks."""
     tasks_by_reason: dict[str, list[str]] = {}
     for task in plan.tasks:
         for reason in task.why or (["upstream changed"] if task.upstream else []):
@@ -167,14 +167,17 @@ def _reasons(plan: Plan) -> dict[str, str]:
         reasons_by_tasks.setdefault(tuple(names), []).append(reason)
     return {
         _names(names, plan): "; ".join(
-            [*reasons[:REASONS], *([f"{len(reasons) - REASONS} more"] if reasons[REASONS:] else [])]
+            [
+                *reasons[:MAX_REASONS],
+                *([f"{len(reasons) - MAX_REASONS} more"] if reasons[MAX_REASONS:] else []),
+            ]
         )
         for names, reasons in reasons_by_tasks.items()
     }
 
 
 def _names(names: tuple[str, ...], plan: Plan) -> str:
-    """Phases of one stage together: "train r0004, r0008"."""
+    """The names of tasks, the phases of each stage together: "train r0004, r0008"."""
     if len(names) == len(plan.tasks):
         return "every task"
     stages: dict[str, list[str]] = {}
@@ -188,30 +191,30 @@ def _names(names: tuple[str, ...], plan: Plan) -> str:
 # Amounts
 
 
-def _about(amount: Range, one: Callable[[float, float], str]) -> str:
-    return f"about {one(amount.likely, amount.likely)}, at most {one(amount.high, amount.likely)}"
+def _about(amount: Range, text: Callable[[float, float], str]) -> str:
+    return f"about {text(amount.likely, amount.likely)}, at most {text(amount.high, amount.likely)}"
 
 
-def _range(amount: Range, one: Callable[[float, float], str]) -> str:
-    """ "2–8 h", both in the unit that suits the likely one."""
-    low, high = one(amount.low, amount.likely), one(amount.high, amount.likely)
+def _range(amount: Range, text: Callable[[float, float], str]) -> str:
+    """ "2–8 h", both in the unit that suits the likely amount."""
+    low, high = text(amount.low, amount.likely), text(amount.high, amount.likely)
     number, _, unit = low.partition(" ")
     return high if low == high else f"{number}–{high}" if unit else f"{low}–{high}"
 
 
-def _one_time(hours: float, like: float) -> str:
-    """`hours` in the unit that `like`, so many hours, calls for."""
+def _time(hours: float, likely: float) -> str:
+    """`hours` in the unit that suits `likely` hours."""
     units = {"s": 1 / 3600, "min": 1 / 60, "h": 1.0, "days": 24.0}
-    unit, size = next((pair for pair in reversed(units.items()) if like >= 2 * pair[1]), ("s", 1 / 3600))
+    unit, size = next((pair for pair in reversed(units.items()) if likely >= 2 * pair[1]), ("s", 1 / 3600))
     return f"{_rounded(hours / size)} {unit}"
 
 
-def _one_price(amount: float, like: float) -> str:
-    return f"{amount:,.0f}" if like >= 10 else f"{amount:.2f}"
+def _price(amount: float, likely: float) -> str:
+    return f"{amount:,.0f}" if likely >= 10 else f"{amount:.2f}"
 
 
 def _count(number: float) -> str:
-    """Three digits: 7000002 → "7 M", 50125 → "50.1 k"."""
+    """A number with three digits: 7000002 → "7 M", 50125 → "50.1 k"."""
     if number < 10_000:
         return f"{number:,g}"
     return f"{number / 1e6:.3g} M" if number >= 999_500 else f"{number / 1e3:.3g} k"
@@ -222,5 +225,5 @@ def _gib(amount: float) -> str:
 
 
 def _rounded(value: float) -> str:
-    """Two digits, more of what is larger than a hundred; nobody knows them all."""
+    """A whole number, or two digits of one below 10: more would be false precision."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}" if value >= 0.1 else "0"

@@ -1,4 +1,4 @@
-"""How long a phase trains and a stage works: own runs, then step_times.yaml, then arithmetic."""
+"""How long phases and stages take: from own runs, else from step_times.yaml, scaled by arithmetic."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from progan.metrics import modes
 from progan.resolutions import phase_key
 
 OWN_SPREAD = 1.3  # of a rate that a run of this project had
-SPREAD_OF_SCALING = 0.15  # added for each factor of two from the rate that is known
+SPREAD_OF_SCALING = 0.15  # added per factor of two between the known rate and the estimated one
 LARGEST_SPREAD = 8.0
 
 
@@ -46,27 +46,27 @@ NOTHING = Range(0.0, 0.0, 0.0)
 
 
 # ------------------------------------------------------------------------------------------------
-# What is known
+# Known rates
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Images a second on one device, each of so many operations."""
+    """The rate of one training step on one device, and what decides it."""
 
     resolution: int
     minibatch: int
-    megaflops: float
+    megaflops: float  # per image
     images_per_second: float
 
     def distance(self, minibatch: int, megaflops: float) -> float:
-        """How unlike another step is, in factors of two."""
+        """How different another step is, in factors of two."""
         other_minibatch = abs(math.log2(minibatch / self.minibatch)) / 2
         return abs(math.log2(megaflops / self.megaflops)) + other_minibatch
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Rates of one device, and how they were found."""
+    """Rates of one device, and how they were measured."""
 
     device: str
     how: str
@@ -74,14 +74,14 @@ class Measured:
     rates: tuple[Rate, ...]
 
     def spread_at(self, rate: Rate, minibatch: int, megaflops: float) -> float:
-        """How unsure it is what one of the rates says of another step."""
+        """The spread of an estimate for another step from one of the rates."""
         wider = 1 + SPREAD_OF_SCALING * rate.distance(minibatch, megaflops)
         return min(self.spread * wider, LARGEST_SPREAD)
 
 
 @dataclass(frozen=True)
 class AnyOther:
-    """A card that no guess is for."""
+    """The guess for a GPU that `teraflops` does not list."""
 
     teraflops: float
     spread: float
@@ -89,7 +89,7 @@ class AnyOther:
 
 @dataclass(frozen=True)
 class Guessed:
-    """What stands in for measurements of GPUs."""
+    """Guesses in place of measurements of GPUs."""
 
     spread: float
     level_milliseconds: float
@@ -100,7 +100,7 @@ class Guessed:
 
 @dataclass(frozen=True)
 class StageTimes:
-    """The stages that are no training."""
+    """Rates of the stages other than `train`."""
 
     how: str
     spread: float
@@ -116,7 +116,7 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class StepTimes:
-    """The whole of step_times.yaml."""
+    """The content of step_times.yaml."""
 
     measured: tuple[Measured, ...]
     guessed: Guessed
@@ -126,15 +126,15 @@ class StepTimes:
 
 @cache
 def step_times() -> StepTimes:
-    """The project's own table."""
+    """The project's table of times."""
     file = resources.files("pipelines.planning") / "step_times.yaml"
     return validated(StepTimes, yaml.safe_load(file.read_text(encoding="utf-8")), file.name)
 
 
 def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
-    """What this project's finished phases say, by the device they ran on.
+    """The rates of this project's finished phases, by the device that they ran on.
 
-    device: that of this machine, for histories that name none.
+    device: the device of histories that name none.
     """
     rates: dict[str, list[Rate]] = {}
     for file in sorted((root / "history").glob("r*.csv")):
@@ -148,14 +148,14 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
             resolution,
             last.minibatch // gpus,
             iteration_flops(network, resolution) / 1e6,
-            last.images / last.seconds / _together(gpus),
+            last.images / last.seconds / _speedup(gpus),
         )
         rates.setdefault(last.machine.device or device, []).append(rate)
-    return tuple(Measured(name, "own run", OWN_SPREAD, tuple(found)) for name, found in rates.items())
+    return tuple(Measured(name, "own run", OWN_SPREAD, tuple(of_device)) for name, of_device in rates.items())
 
 
 def _network_of(checkpoint: Path) -> NetworkConfig | None:
-    """What a checkpoint was made with; None if it is missing or damaged, for then params.yaml counts."""
+    """The network parameters of a checkpoint; None if it is missing or damaged."""
     try:
         return read_checkpoint(checkpoint, needed=()).facts.network
     except InputError:
@@ -163,12 +163,12 @@ def _network_of(checkpoint: Path) -> NetworkConfig | None:
 
 
 # ------------------------------------------------------------------------------------------------
-# What follows from it
+# Estimates
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long, and from what that was concluded: "own run", "measured" or "guessed", perhaps "scaled"."""
+    """A time and its basis: "own run", "measured" or "guessed", which may be "scaled"."""
 
     seconds: Range
     basis: str
@@ -176,69 +176,70 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a stage runs on. `device` is a card's name, or "CPU"."""
+    """The machine that a stage runs on. `device` is the name of its GPU, or "CPU"."""
 
     device: str
     gpus: int  # 0: a CPU
 
 
-def training(config: Config, key: str, images: int, machine: Machine, own: tuple[Measured, ...]) -> Estimate:
-    """How long it takes to show so many images in the phase `key`."""
+def training_time(
+    config: Config, key: str, images: int, machine: Machine, own: tuple[Measured, ...]
+) -> Estimate:
+    """The time to show `images` images in the phase `key`. own: the rates of own runs."""
     phase, gpus = config.phase(key), max(1, machine.gpus)
     share = max(1, phase.minibatch // gpus)
     flops = iteration_flops(config.network, phase.resolution)
-    known = _surest(machine.device, share, flops / 1e6, (*own, *step_times().measured))
-    if known is None:
-        seconds, basis = _guessed(machine.device, share, flops, phase.resolution)
-        return Estimate(seconds * (images / _together(gpus)), basis)
-    source, rate = known
+    closest = _closest(machine.device, share, flops / 1e6, (*own, *step_times().measured))
+    if closest is None:
+        seconds = _guessed_seconds(machine.device, share, flops, phase.resolution)
+        return Estimate(seconds * (images / _speedup(gpus)), "guessed")
+    source, rate = closest
     scale = flops / 1e6 / rate.megaflops
     spread = source.spread_at(rate, share, flops / 1e6)
     basis = "own run" if source in own else "measured"
     if spread > 1.05 * source.spread:
         basis += f", scaled from {phase_key(rate.resolution)}"
-    return Estimate(Range.around(images * scale / rate.images_per_second / _together(gpus), spread), basis)
+    return Estimate(Range.around(images * scale / rate.images_per_second / _speedup(gpus), spread), basis)
 
 
-def _together(gpus: int) -> float:
-    """How many times as fast as one so many GPUs are."""
+def _speedup(gpus: int) -> float:
+    """How many times as fast as one GPU several are."""
     return 1.0 if gpus == 1 else gpus * step_times().guessed.several_gpus
 
 
-def _surest(
-    device: str, minibatch: int, megaflops: float, known: tuple[Measured, ...]
+def _closest(
+    device: str, minibatch: int, megaflops: float, measured: tuple[Measured, ...]
 ) -> tuple[Measured, Rate] | None:
-    """Of the same device, the rate that says the most of such a step, and where it is from."""
-    candidates = [(each, rate) for each in known if _same(each.device, device) for rate in each.rates]
+    """The rate of the device from which such a step is estimated with the least spread, and its source."""
+    name = _hyphenated(device)
+    candidates = [
+        (each, rate) for each in measured if _hyphenated(each.device) == name for rate in each.rates
+    ]
     return min(candidates, key=lambda pair: pair[0].spread_at(pair[1], minibatch, megaflops), default=None)
 
 
-def _same(one: str, other: str) -> bool:
-    """Whether two names are of one card: a node's label has hyphens where CUDA has spaces."""
-    return _hyphens(one) == _hyphens(other)
-
-
-def _hyphens(name: str) -> str:
+def _hyphenated(name: str) -> str:
+    """The name of a GPU as the labels of nodes spell it, with hyphens where CUDA has spaces."""
     return name.replace(" ", "-").lower()
 
 
-def _guessed(device: str, minibatch: int, flops: float, resolution: int) -> tuple[Range, str]:
-    """Seconds an image on one card that nobody measured."""
+def _guessed_seconds(device: str, minibatch: int, flops: float, resolution: int) -> Range:
+    """The seconds per image on one GPU that was not measured."""
     guess = step_times().guessed
-    fits = [name for name in guess.teraflops if name.lower() in _hyphens(device)]
-    teraflops = guess.teraflops[fits[0]] if fits else guess.any_other.teraflops
-    spread = guess.spread if fits else guess.any_other.spread
+    listed = [name for name in guess.teraflops if name.lower() in _hyphenated(device)]
+    teraflops = guess.teraflops[listed[0]] if listed else guess.any_other.teraflops
+    spread = guess.spread if listed else guess.any_other.spread
     levels = int(math.log2(resolution)) - 1
-    starting = levels * guess.level_milliseconds / 1e3 / minibatch
-    return Range.around(starting + flops / (teraflops * 1e12), spread), "guessed"
+    launches = levels * guess.level_milliseconds / 1e3 / minibatch
+    return Range.around(launches + flops / (teraflops * 1e12), spread)
 
 
-def other(
+def stage_time(
     stage: str, config: Config, key: str | None, images: int | None, machine: Machine
 ) -> Estimate | None:
-    """How long a stage works that is no training; None if nobody knows, or nobody counted the photographs.
+    """The time of a stage other than `train`; None if it is unknown, as without the number of images.
 
-    key: the phase that is evaluated. images: in the dataset.
+    key: the phase to evaluate. images: the size of the dataset.
     """
     times = step_times().stages
     if stage in times.seconds:
@@ -251,7 +252,7 @@ def other(
         return None
     pixels = images * config.dataset.resolution**2
     if stage == "score-network":
-        pixels = _trained_on(config, images) * classifier_resolution(config) ** 2
+        pixels = _classifier_images(config, images) * classifier_resolution(config) ** 2
     seconds, basis = 0.0, "measured"
     if stage in times.images_per_second:
         seconds += images / times.images_per_second[stage]
@@ -263,37 +264,38 @@ def other(
     return Estimate(Range.around(seconds, times.spread), basis)
 
 
-def _trained_on(config: Config, images: int) -> int:
-    """How many images a score network of our own sees in all its epochs, if the dataset has classes."""
+def _classifier_images(config: Config, images: int) -> int:
+    """The images that a classifier is trained on, in all epochs; 0 if Inception is the score network."""
     measures = config.measures
     if measures.inception_weights is not None:
         return 0
     if measures.mode_samples is not None:
-        images = 3 * min(images, modes.TRAINING_IMAGES)  # planes
+        images = 3 * min(images, modes.TRAINING_IMAGES)  # each colour plane is one
     return images * measures.classifier_epochs
 
 
 def _evaluation(config: Config, resolution: int, machine: Machine) -> Estimate:
-    """Every image that is looked at, by pixels from the resolution that was measured next to this one."""
+    """The time to evaluate a phase, scaled by pixels from the closest resolution that was measured."""
     times, measures = step_times().stages, config.measures
-    looked_at = 3 * measures.swd_images + 4 * measures.ms_ssim_pairs + 2 * measures.score_images
-    known = min(times.evaluated_per_second, key=lambda side: abs(math.log2(side / resolution)))
-    rate = times.evaluated_per_second[known] * (known / resolution) ** 2
-    seconds = looked_at / rate
+    images = 3 * measures.swd_images + 4 * measures.ms_ssim_pairs + 2 * measures.score_images
+    closest = min(times.evaluated_per_second, key=lambda side: abs(math.log2(side / resolution)))
+    rate = times.evaluated_per_second[closest] * (closest / resolution) ** 2
+    seconds = images / rate
     if measures.inception_weights:
         seconds += 2 * measures.score_images / times.inception_per_second
-    is_known = machine.gpus == 0 and known == resolution and not measures.inception_weights
-    basis = "measured" if is_known else "guessed"
+    is_measured = machine.gpus == 0 and closest == resolution and not measures.inception_weights
+    basis = "measured" if is_measured else "guessed"
     return Estimate(Range.around(seconds / (times.on_gpu if machine.gpus else 1), times.spread), basis)
 
 
-def photographs(config: Config, root: Path) -> int | None:
-    """How many images the dataset that params.yaml describes has, if that can be known before it is built."""
+def photograph_count(config: Config, root: Path) -> int | None:
+    """The number of images of the dataset in params.yaml; None if it is unknown before it is built."""
     dataset = config.dataset
     painted = [paint.images for name, paint in config.paint.items() if dataset.path == f"data/raw/{name}"]
-    found = painted[0] if painted else step_times().images.get(dataset.source) or _files(root / dataset.path)
-    return found and min(found, dataset.max_images or found)
+    count = painted[0] if painted else step_times().images.get(dataset.source) or _files(root / dataset.path)
+    return count and min(count, dataset.max_images or count)
 
 
 def _files(folder: Path) -> int | None:
+    """The number of files in a folder; None if there are none."""
     return sum(1 for path in folder.rglob("*.*")) or None if folder.is_dir() else None

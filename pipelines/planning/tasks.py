@@ -1,4 +1,4 @@
-"""What would be done with each task of a run, why, and what it takes."""
+"""The tasks of a planned run: what each would do, why, and how much time, memory and money it needs."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,21 +18,20 @@ from progan.phases import Schedule
 from progan.snapshots import KEPT_SNAPSHOTS, SnapshotFolder
 from progan.store import Store
 
-PNG_BYTES = 0.6  # of a pixel's three or one: photographs compress to about as much
-CHECKPOINT_COPIES = 2  # what the phase hands on, and what DVC's cache or the cluster's results keep of it
+PNG_BYTES = 0.6  # per channel of a pixel: to about this photographs compress
+CHECKPOINT_COPIES = 2  # the phase's output, and its copy in DVC's cache or the cluster's results
 State = Literal["cached", "resumes", "runs"]
 
 
 @dataclass(frozen=True)
 class PlannedTask:
-    """A task as a run would meet it.
+    """What a run would do with one task.
 
-    Amounts are those of what is still to be done: none of a task that is cached, and None where they do not
-    apply or cannot be known.
+    Amounts cover the work that is left; None if they do not apply, are unknown, or the task is cached.
     """
 
     stage: str
-    key: str | None  # the phase, or what else the stage is repeated for
+    key: str | None  # such as the phase
     name: str  # as people read it
     state: State
     why: tuple[str, ...] = ()
@@ -44,20 +43,20 @@ class PlannedTask:
     basis: str | None = None
     gpus: int = 0
     gpu_memory_gib: float | None = None  # of each GPU
-    card_gib: float | None = None  # what such a card has
+    card_gib: float | None = None  # memory of that GPU model
     disk_gib: float | None = None
     price: Range | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All tasks of a run, in the order in which it meets them, and the place where it would run."""
+    """The tasks of a run in their order, and the place where it would run."""
 
     place: str
-    ends_early: bool  # whether what follows a change is left out where that makes the same as before
+    ends_early: bool  # whether tasks are skipped if those before them give the same outputs as before
     tasks: tuple[PlannedTask, ...]
     remarks: tuple[str, ...]
-    currency: str = ""  # of the prices, where there are any
+    currency: str = ""  # of the prices, if there are any
 
     @property
     def to_do(self) -> tuple[PlannedTask, ...]:
@@ -65,12 +64,12 @@ class Plan:
 
     @property
     def hours(self) -> Range:
-        """Of all that is to be done: an upper bound, as what is downstream of a change counts."""
+        """The hours of all tasks to do: an upper bound, as everything downstream of a change counts."""
         return _total(task.hours for task in self.to_do)
 
     @property
     def certain_hours(self) -> Range:
-        """Of what is stale by itself: all there is to do if everything it makes turns out the same."""
+        """The hours of the stale tasks alone: the rest is skipped if their outputs stay the same."""
         return _total(task.hours for task in self.to_do if task.why)
 
     @property
@@ -79,7 +78,7 @@ class Plan:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The tasks whose hours nobody can tell."""
+        """The names of the tasks whose hours are unknown."""
         return tuple(task.name for task in self.to_do if task.hours is None)
 
 
@@ -88,74 +87,80 @@ def _total(amounts: Iterable[Range | None]) -> Range:
 
 
 class Place(Protocol):
-    """Where a run would take place, and what is known there."""
+    """Where a run would take place, and what it could reuse there."""
 
     @property
-    def own(self) -> tuple[Measured, ...]:
+    def own_rates(self) -> tuple[Measured, ...]:
         """Rates of this project's own runs."""
 
     @property
     def manifest(self) -> Manifest | None:
-        """The dataset's, if it is there and is not built again."""
+        """The manifest of the dataset; None if it has to be built."""
 
     @property
     def dataset_copies(self) -> int:
-        """How often a built dataset is kept."""
+        """The number of copies of a built dataset."""
 
     @property
     def snapshots(self) -> Store | None:
-        """Where phases go on from, if it can be asked."""
+        """The store of the snapshots that phases resume from; None if it cannot be read from here."""
 
     def fate(self, task: Task) -> Fate:
         """Whether the task runs, and why."""
 
     def identity(self, task: Task) -> str | None:
-        """That of a task; None while a result that it depends on is not there."""
+        """The identity of the task; None if a result that it depends on is missing."""
 
     def machine(self, task: Task) -> Machine:
-        """What the task runs on."""
+        """The machine that the task runs on."""
 
-    def placed(self, task: PlannedTask) -> PlannedTask:
-        """The task with its price, what memory a card has, and what spot pods repeat."""
+    def with_costs(self, task: PlannedTask) -> PlannedTask:
+        """The task with its price, the memory of its GPU model, and the work that spot pods repeat."""
 
 
-def planned(config: Config, place: Place, tasks: Iterable[Task]) -> Iterator[PlannedTask]:
-    """What would be done with each of `tasks`."""
+def plan_tasks(config: Config, place: Place, tasks: Iterable[Task]) -> Iterator[PlannedTask]:
+    """What a run at `place` would do with each of `tasks`."""
     for task in tasks:
         fate, machine = place.fate(task), place.machine(task)
-        known = PlannedTask(task.stage, task.key, task.title, "cached", gpus=machine.gpus)
+        planned = PlannedTask(task.stage, task.key, task.title, "cached", gpus=machine.gpus)
         if not fate.runs:
-            yield replace(known, why=(fate.remark,) if fate.remark else ())
+            yield replace(planned, why=(fate.remark,) if fate.remark else ())
             continue
         upstream = tuple(name.replace("@", " ") for name in fate.upstream)
-        known = replace(known, state="runs", why=fate.why, upstream=upstream)
-        fill = _training if task.stage == "train" else _other
-        yield place.placed(fill(config, place, task, known, machine))
+        planned = replace(planned, state="runs", why=fate.why, upstream=upstream)
+        fill = _with_training if task.stage == "train" else _with_stage_work
+        yield place.with_costs(fill(config, place, task, planned, machine))
 
 
-def _other(config: Config, place: Place, task: Task, known: PlannedTask, machine: Machine) -> PlannedTask:
-    photographs = place.manifest.images if place.manifest else step_times.photographs(config, Path())
+def _with_stage_work(
+    config: Config, place: Place, task: Task, planned: PlannedTask, machine: Machine
+) -> PlannedTask:
+    """The amounts of a task of any stage but `train`."""
+    photographs = place.manifest.images if place.manifest else step_times.photograph_count(config, Path())
     if task.stage == "paint" and task.key:
         photographs = config.paint[task.key].images
-    estimate = step_times.other(task.stage, config, task.key, photographs, machine)
+    estimate = step_times.stage_time(task.stage, config, task.key, photographs, machine)
     images = photographs if task.stage in ("paint", "build-dataset") else None
     if task.stage == "build-dataset" and images:
         sides = config.dataset.resolutions
         size = images * sum(side**2 for side in sides) * config.network.channels * PNG_BYTES
-        known = replace(known, disk_gib=place.dataset_copies * size / 2**30)
+        planned = replace(planned, disk_gib=place.dataset_copies * size / 2**30)
     if estimate:
-        known = replace(known, hours=estimate.seconds * (1 / 3600), basis=estimate.basis)
-    return replace(known, images=images)
+        planned = replace(planned, hours=estimate.seconds * (1 / 3600), basis=estimate.basis)
+    return replace(planned, images=images)
 
 
-def _training(config: Config, place: Place, task: Task, known: PlannedTask, machine: Machine) -> PlannedTask:
+def _with_training(
+    config: Config, place: Place, task: Task, planned: PlannedTask, machine: Machine
+) -> PlannedTask:
+    """The amounts of a phase, resumed from its newest snapshot if it has one."""
     phase = config.phase(str(task.key))
-    shown = _resumes_at(place, task)
+    shown = _shown_at_snapshot(place, task)
     images = Schedule(phase).total_images - (shown or 0)
-    estimate = step_times.training(config, phase.key, images, machine, place.own)
+    estimate = step_times.training_time(config, phase.key, images, machine, place.own_rates)
     memory = training_bytes(config, phase.key, machine.gpus) / 2**30 if machine.gpus else None
     return replace(
-        known,
+        planned,
         state="runs" if shown is None else "resumes",
         resumes_at_kimg=None if shown is None else (_shown_before(config, phase) + shown) / 1000,
         images=images,
@@ -168,13 +173,13 @@ def _training(config: Config, place: Place, task: Task, known: PlannedTask, mach
 
 
 def _shown_before(config: Config, phase: PhaseConfig) -> int:
-    """The images of the phases before this one."""
+    """The images shown in the phases before this one."""
     earlier = (each for each in config.phases.values() if each.resolution < phase.resolution)
     return sum(Schedule(each).total_images for each in earlier)
 
 
-def _resumes_at(place: Place, task: Task) -> int | None:
-    """The images shown within the phase when its newest snapshot was written; None when there is none."""
+def _shown_at_snapshot(place: Place, task: Task) -> int | None:
+    """The images shown in the phase when its newest snapshot was written; None if it has no snapshot."""
     identity = place.identity(task)
     if place.snapshots is None or identity is None:
         return None

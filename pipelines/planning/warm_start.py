@@ -1,4 +1,4 @@
-"""Parameters that go on from a registered checkpoint, made of those that start from nothing."""
+"""Change parameters so that training starts from a registered checkpoint."""
 
 import copy
 from dataclasses import asdict
@@ -11,17 +11,17 @@ from progan.files import atomic_file
 
 
 def start_from_champion(values: Any, config: Config, key: str) -> Any:
-    """The contents of params.yaml that begin after the phase `key`, from the champion's checkpoint of it.
+    """The contents of params.yaml, changed to start after phase `key` from the champion's checkpoint.
 
-    values: the contents now; config: the same, checked. Raises InputError when no phase follows, or the
-    champion's networks are others than these.
+    values: the present contents. config: the same, checked. Raises InputError if no phase follows, or if the
+    champion has other networks.
     """
     from components.warm_start.registered import of_champion
 
     later = [phase for phase in config.phases if phase > key]
     if not later or key not in [*config.phases, *config.warm_start]:
-        known = ", ".join([*config.warm_start, *config.phases][:-1])
-        raise InputError(f"{key}: no phase of params.yaml comes after it; give one of {known}")
+        choices = ", ".join([*config.warm_start, *config.phases][:-1])
+        raise InputError(f"{key}: no phase of params.yaml comes after it; give one of {choices}")
     changed = copy.deepcopy(values)
     changed["warm_start"] = {key: asdict(of_champion(config, key))}
     for earlier in config.phases.keys() - later:
@@ -32,7 +32,7 @@ def start_from_champion(values: Any, config: Config, key: str) -> Any:
 
 
 def write(values: Any, params: Path) -> None:
-    """Make the changes of `start_from_champion` in the file `params`; its comments and the rest stay."""
+    """Write the changes of `start_from_champion` to the file `params`, and keep its comments."""
     from ruamel.yaml import YAML
 
     editor = YAML()
@@ -47,5 +47,5 @@ def write(values: Any, params: Path) -> None:
     content["gate"]["stop_after"] = values["gate"]["stop_after"]
     for earlier in content["phases"].keys() - values["phases"].keys():
         del content["phases"][earlier]
-    with atomic_file(params) as beside:
-        editor.dump(content, beside)
+    with atomic_file(params) as partial:
+        editor.dump(content, partial)

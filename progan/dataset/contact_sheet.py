@@ -19,7 +19,7 @@ Row = tuple[str, list[np.ndarray]]  # name, and images uint8 [R,R,C]
 
 
 def contact_sheet(root: Path) -> Image.Image:
-    """Draw the sheet of the dataset in `root`. Raises InputError when it is damaged."""
+    """Draw the sheet of the dataset in `root`. Raises InputError if it is damaged."""
     manifest = load_manifest(root)
     levels = [next(first_images(root, manifest, resolution))[0] for resolution in manifest.resolutions]
     lowest, highest = manifest.resolutions[0], manifest.resolutions[-1]

@@ -68,9 +68,7 @@ class Manifest:
     enlarged: int  # images that had fewer pixels than the highest resolution
     skipped: int
     skipped_items: tuple[Skipped, ...]  # the first 100 of the skipped images
-    checks: dict[
-        str, int
-    ]  # number of images by result (see CHECKS_NAME); empty if the source reconstructs none
+    checks: dict[str, int]  # number of images by result in CHECKS_NAME; empty if the source has no checks
     levels: dict[str, Level]  # by phase key, the lowest first
 
     @property

@@ -110,9 +110,8 @@ def _allocate(shape: tuple[int, ...], folder: Path) -> np.ndarray:
         return np.empty(shape, np.uint8)
     with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(
-                file.fileno(), 0, size
-            )  # so a full disk raises an error now instead of killing the process later
+            # A full disk raises an error here, instead of killing the process later.
+            os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, np.uint8, "w+", shape=shape)
 
 

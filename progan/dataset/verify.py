@@ -62,9 +62,9 @@ def _manifest_faults(root: Path, manifest: Manifest) -> list[str]:
 
 def _unlisted_shards(root: Path, shards: list[Shard]) -> list[str]:
     """Parquet files that are not in the manifest; a reader of *.parquet would take them for shards."""
-    known = {root / shard.file for shard in shards}
+    listed = {root / shard.file for shard in shards}
     return [
-        f"{path.relative_to(root)} does not belong to it"
+        f"{path.relative_to(root)} is not in the manifest"
         for path in root.rglob("*.parquet")
-        if path not in known
+        if path not in listed
     ]

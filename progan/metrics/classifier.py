@@ -54,7 +54,7 @@ class Classifier(nn.Module):
         return self.logits(self.pool(images))
 
     def pool(self, images: Tensor) -> Tensor:
-        """What the logits are a linear function of: float32 [N, 128]."""
+        """The features that the logits are a linear function of: float32 [N, 128]."""
         x = images.expand(-1, 3, -1, -1).float() / 127.5 - 1
         x = F.interpolate(x, self.resolution, mode="area")  # an exact box average, or exact repetition
         x = self.features(x)  # [N, 128, resolution / 8, resolution / 8]

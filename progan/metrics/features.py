@@ -1,4 +1,4 @@
-"""What a score network says of a set of images."""
+"""The output of a score network for a set of images."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Features:
-    """Of N images, on the CPU.
+    """The output for N images, on the CPU.
 
-    pool: float32 [N, D], the last layer before the logits, averaged over all places.
+    pool: float32 [N, D], the last layer before the logits, averaged over all positions.
     logits: float32 [N, classes].
     """
 

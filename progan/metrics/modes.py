@@ -52,4 +52,4 @@ def measure(digits: Classifier, batches: Iterable[Tensor], samples: int) -> dict
     """The mean `coverage` over all full rounds of `samples` images in `batches` (ten rounds in the paper)."""
     rounds = torch.cat(list(classify(digits, batches))).split(samples)
     coverages = [coverage(modes) for modes in rounds if len(modes) == samples]
-    return {key: sum(each[key] for each in coverages) / len(coverages) for key in coverages[0]}
+    return {key: sum(result[key] for result in coverages) / len(coverages) for key in coverages[0]}

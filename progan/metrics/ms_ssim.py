@@ -16,9 +16,7 @@ FILTER_SIZE = 11
 FILTER_SIGMA = 1.5
 C1 = (0.01 * 255) ** 2
 C2 = (0.03 * 255) ** 2
-VALUES_AT_ONCE = (
-    2**22
-)  # of the first images of the pairs; about a dozen float64 arrays of this size exist at a time
+VALUES_AT_ONCE = 2**22  # of the pairs' first images; about a dozen float64 arrays of this size exist at once
 
 
 def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
@@ -49,7 +47,7 @@ def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
 def mean_ms_ssim(batches: Iterable[Tensor]) -> float:
     """Mean `ms_ssim` over the pairs (0, 1), (2, 3), … within each minibatch; lower means more variation.
 
-    batches: uint8 [2K, C, H, W]. Raises ValueError when a minibatch is odd or there is none.
+    batches: uint8 [2K, C, H, W]. Raises ValueError if a minibatch is odd or there is none.
     """
     scores = []
     for images in batches:

@@ -9,12 +9,8 @@ from progan.resolutions import RESOLUTIONS
 TENSORFLOW, THEANO = "TensorFlow", "Theano"
 DEFAULT_MAPS = {TENSORFLOW: (8192, 512), THEANO: (4096, 256)}  # fmap_base, fmap_max in each branch
 MAX_INTEGER = 2**31  # in an option
-WITHOUT_EFFECT = (
-    "dtype",
-    "structure",
-    "is_template_graph",
-    "use_gdrop",
-)  # on the network's function, except for rounding
+# Options that do not change the network's function, except for rounding.
+WITHOUT_EFFECT = ("dtype", "structure", "is_template_graph", "use_gdrop")
 # The authors' functions ignore each other's options.
 GENERATORS = (
     *("latent_size", "normalize_latents", "use_pixelnorm", "pixelnorm_epsilon", "use_leakyrelu"),
@@ -26,10 +22,10 @@ DISCRIMINATORS = ("mbstd_group_size", "mbstat_func", "mbstat_avg", "mbdisc_kerne
 class Options:
     """Keyword arguments of one of the authors' functions, taken one by one; none may be left over."""
 
-    def __init__(self, given: Any) -> None:
-        if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+    def __init__(self, options: Any) -> None:
+        if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
             raise InputError("the options of a network must be a dict by name")
-        self._left = {name: _plain(value) for name, value in given.items() if name not in WITHOUT_EFFECT}
+        self._left = {name: _plain(value) for name, value in options.items() if name not in WITHOUT_EFFECT}
 
     def take(self, name: str, default: Any) -> Any:
         """The option `name`, which must have the type of `default`, its default in the authors' code."""
@@ -53,7 +49,7 @@ class Options:
         """Raise InputError for an option that was not taken, unless it is `ignored` or switched off."""
         for name, value in self._left.items():
             if name not in ignored and value not in (None, False):
-                raise InputError(f"option {name[:40]!a} is {_short(value)}: not known, cannot be imported")
+                raise InputError(f"option {name[:40]!a} is {_short(value)}: unknown, cannot be imported")
 
 
 def network_fields(options: Options, is_generator: bool, branch: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def from_tensorflow(state: dict[str, Any]) -> OfficialNetwork:
         raise InputError("a network of format version 2 or 3 without components is expected")
     function = state.get("build_func_name")
     if function not in (GENERATOR, DISCRIMINATOR):
-        raise InputError(f"built by another function than {GENERATOR} or {DISCRIMINATOR}: cannot be imported")
+        raise InputError(f"built by a function other than {GENERATOR} or {DISCRIMINATOR}: cannot be imported")
     is_generator = function == GENERATOR
     fields = network_fields(Options(state.get("static_kwargs")), is_generator, TENSORFLOW)
     variables = _variables(state.get("variables"))
@@ -51,7 +51,7 @@ def from_tensorflow(state: dict[str, Any]) -> OfficialNetwork:
     if missing := sorted(expected - variables.keys()):
         raise InputError(f"{missing[0]}: no such variable, though its options ask for it")
     if unknown := sorted(variables.keys() - expected):
-        raise InputError(f"{unknown[0][:80]!a}: a variable that its options leave no place for")
+        raise InputError(f"{unknown[0][:80]!a}: a variable that its options do not provide for")
     level = finished_level(fields["resolution"], number_of(variables["lod"]))
     weights = {}
     for layer in layers:

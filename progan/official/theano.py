@@ -38,15 +38,15 @@ GAINS: dict[Kind, float] = {"first": math.sqrt(2) / 4, "to_rgb": 1.0, "dense1": 
 
 def from_theano(state: dict[str, Any]) -> OfficialNetwork:
     """The network with the pickled `state`. Raises InputError if it cannot be imported."""
-    given = state.get("build_func_spec")
-    if not isinstance(given, dict):
+    spec = state.get("build_func_spec")
+    if not isinstance(spec, dict):
         raise InputError("a dict of options (build_func_spec) is expected")
-    function = given.get("func")
+    function = spec.get("func")
     if function not in GENERATORS + DISCRIMINATORS:
-        known = ", ".join(GENERATORS + DISCRIMINATORS)
-        raise InputError(f"built by another function than {known}: cannot be imported")
+        functions = ", ".join(GENERATORS + DISCRIMINATORS)
+        raise InputError(f"built by a function other than {functions}: cannot be imported")
     is_generator = function in GENERATORS
-    options = Options({name: value for name, value in given.items() if name != "func"})
+    options = Options({name: value for name, value in spec.items() if name != "func"})
     fields = network_fields(options, is_generator, THEANO)
     if is_generator:
         layers = list(generator_layers(fields["resolution"], fields.pop("fused")))
@@ -72,12 +72,12 @@ def _layers(
 
     Weights are divided by gain / √fan_in, which this project multiplies with at run time (paper §4.1).
     """
-    each = 3 if equalized else 2
-    if not isinstance(values, list) or len(values) != each * len(layers):
+    per_layer = 3 if equalized else 2
+    if not isinstance(values, list) or len(values) != per_layer * len(layers):
         count = len(values) if isinstance(values, list) else "no"
-        raise InputError(f"has {count} parameters, where its options ask for {each * len(layers)}")
+        raise InputError(f"has {count} parameters, where its options ask for {per_layer * len(layers)}")
     for number, layer in enumerate(layers):
-        stored, *scale, bias = values[number * each : (number + 1) * each]
+        stored, *scale, bias = values[number * per_layer : (number + 1) * per_layer]
         weight = converted(array_of(stored), layer, LAYOUTS)
         if scale:
             gain = GAINS.get(layer.kind, math.sqrt(2))

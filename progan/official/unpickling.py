@@ -56,10 +56,7 @@ class BytesRecord(Record):
 
 RECORDS = {
     ("tfutil", "Network"): NetworkRecord,  # TensorFlow branch
-    (
-        "dnnlib.tflib.network",
-        "Network",
-    ): NetworkRecord,  # the branch's successor, which also trains these networks
+    ("dnnlib.tflib.network", "Network"): NetworkRecord,  # its successor, which also trains these networks
     ("network", "Network"): NetworkRecord,  # Theano branch
     ("numpy", "ndarray"): Record,
     ("numpy", "dtype"): TypeRecord,
@@ -78,8 +75,8 @@ class InertUnpickler(pickle.Unpickler):
         try:
             return RECORDS[module, name]
         except KeyError:
-            called = ascii(f"{module}.{name}"[:80])
-            raise InputError(f"wants to load {called}, which no official file does; refused") from None
+            refused = ascii(f"{module}.{name}"[:80])
+            raise InputError(f"wants to load {refused}, which no official file does; refused") from None
 
 
 def read_pickle(path: Path) -> Any:
@@ -129,14 +126,14 @@ def array_of(value: Any) -> np.ndarray:
     if isinstance(value, ArrayRecord) and isinstance(value.state, tuple) and len(value.state) == 5:
         _, shape, kind, fortran, content = value.state
         return _array(shape, kind, bool(fortran), content)
-    raise InputError("no array stands where one is expected")
+    raise InputError("something else where an array is expected")
 
 
 def number_of(value: Any) -> float:
     """The number that `value` records. Raises InputError as `array_of` does, or for several numbers."""
     array = array_of(value)
     if array.size != 1:
-        raise InputError(f"an array of {array.size:,} elements stands where a number is expected")
+        raise InputError(f"an array of {array.size:,} elements where a number is expected")
     return float(array.item())
 
 

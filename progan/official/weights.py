@@ -10,14 +10,14 @@ from torch import nn
 
 from progan.config import NetworkConfig
 from progan.errors import InputError
-from progan.models import build_networks
+from progan.networks import build_networks
 from progan.official.network import OfficialNetwork
 from progan.official.tensorflow import from_tensorflow
 from progan.official.theano import from_theano
 from progan.official.unpickling import NetworkRecord, read_pickle
 
 NAMES = {"G": "generator", "D": "discriminator", "Gs": "ema"}  # the authors', in the order of their tuple
-FINAL_FORM: dict[str, Any] = {  # what all of the authors' networks have in common
+FINAL_FORM: dict[str, Any] = {  # shared by all of the authors' networks
     "discriminator_norm": "none",
     "output": "linear",
     "minibatch_discrimination": 0,
@@ -66,7 +66,7 @@ def _networks(path: Path) -> dict[str, OfficialNetwork]:
         try:
             official[name] = _network(part)
             if official[name].is_generator == (name == "D"):
-                raise InputError("not what is expected in this place of (G, D, Gs)")
+                raise InputError("not the network expected in this place of (G, D, Gs)")
         except InputError as error:
             raise InputError(f"{path}: {name}: {error}") from None
     return official
@@ -96,7 +96,7 @@ def _build_module(part: OfficialNetwork, network: NetworkConfig, resolution: int
         with torch.device("meta"):  # allocates nothing for sizes that the options claim
             generator, discriminator = build_networks(network, resolution)
     except (ArithmeticError, RuntimeError):
-        raise InputError(f"{where}: its options make no network") from None
+        raise InputError(f"{where}: its options describe no valid network") from None
     module = generator if part.is_generator else discriminator
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     tensors = {}

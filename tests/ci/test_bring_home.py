@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from ci.bring_home import bring_home
-from ci.forge import Status, of_this_job
+from ci.forge import Status, current_forge
 from progan.errors import InputError, Interrupted
 from tests.ci.stand_ins import PullRequest
 
@@ -56,13 +56,13 @@ def cluster(monkeypatch):
 
 
 def submitted(commit, run):
-    of_this_job().set_status(commit, Status("pending", f"{PAGE}/{run}"), "The cluster trains")
+    current_forge().set_status(commit, Status("pending", f"{PAGE}/{run}"), "The cluster trains")
 
 
 def test_a_run_that_ended_comes_home(forge, commits, cluster, tmp_path):
     submitted(commits[1], "run-1")
     cluster["run-1"] = {}
-    bring_home(of_this_job(), "")
+    bring_home(current_forge(), "")
     assert cluster["folders"] == [commits[1][:10]]
     [pull] = forge.pulls
     assert isinstance(pull, PullRequest)
@@ -74,10 +74,10 @@ def test_a_run_that_ended_comes_home(forge, commits, cluster, tmp_path):
     [said] = forge.texts(pull.number)
     assert "### The gate passed" in said
     assert "(metrics)" in said
-    assert of_this_job().job in said
-    assert of_this_job().status(commits[1]) == Status("success", f"{PAGE}/run-1")
+    assert current_forge().job in said
+    assert current_forge().status(commits[1]) == Status("success", f"{PAGE}/run-1")
     assert (tmp_path / "reports/run-1.html").read_text() == "<p>run-1"
-    bring_home(of_this_job(), "")
+    bring_home(current_forge(), "")
     assert len(cluster["folders"]) == 1
 
 
@@ -85,9 +85,9 @@ def test_one_run_of_two_commits_is_collected_once_for_the_newer(forge, commits, 
     for commit in commits[:2]:
         submitted(commit, "run-1")
     cluster["run-1"] = {}
-    bring_home(of_this_job(), "")
+    bring_home(current_forge(), "")
     assert forge.branches["results/run-1"]["parent"] == commits[0]
-    assert {of_this_job().status(commit).state for commit in commits[:2]} == {"success"}
+    assert {current_forge().status(commit).state for commit in commits[:2]} == {"success"}
 
 
 @pytest.mark.parametrize(
@@ -105,17 +105,17 @@ def test_a_run_that_did_not_end_well(forge, commits, cluster, found, description
     submitted(commits[1], "run-2")
     refused = pytest.raises(InputError, match=description) if isinstance(found, Exception) else nullcontext()
     with refused:
-        bring_home(of_this_job(), "")
-    assert of_this_job().status(commits[0]) == Status("failure", f"{PAGE}/run-1")
+        bring_home(current_forge(), "")
+    assert current_forge().status(commits[0]) == Status("failure", f"{PAGE}/run-1")
     assert forge.statuses[commits[0]]["description"] == description
-    assert of_this_job().status(commits[1]).state == "success"
+    assert current_forge().status(commits[1]).state == "success"
 
 
 def test_a_run_that_goes_on_is_asked_again(forge, commits, cluster):
     cluster["run-1"] = Interrupted("run-1: is RUNNING")
     submitted(commits[0], "run-1")
-    bring_home(of_this_job(), "")
-    assert of_this_job().status(commits[0]).state == "pending"
+    bring_home(current_forge(), "")
+    assert current_forge().status(commits[0]).state == "pending"
     assert forge.pulls == []
 
 
@@ -123,9 +123,9 @@ def test_by_hand_a_run_is_collected_again_whatever_became_of_it(forge, commits, 
     cluster["run-1"], cluster["run-2"] = {}, {}
     for run in ("run-1", "run-2"):
         submitted(commits[0 if run == "run-1" else 1], run)
-    of_this_job().set_status(commits[0], Status("failure", f"{PAGE}/run-1"), "the object store was away")
-    bring_home(of_this_job(), "run-1")
-    assert of_this_job().status(commits[0]).state == "success"
-    assert of_this_job().status(commits[1]).state == "pending"
-    with pytest.raises(InputError, match="run-9: the status of none of the last 100 commits names it"):
-        bring_home(of_this_job(), "run-9")
+    current_forge().set_status(commits[0], Status("failure", f"{PAGE}/run-1"), "the object store was away")
+    bring_home(current_forge(), "run-1")
+    assert current_forge().status(commits[0]).state == "success"
+    assert current_forge().status(commits[1]).state == "pending"
+    with pytest.raises(InputError, match="run-9: none of the last 100 commits has a status that names it"):
+        bring_home(current_forge(), "run-9")

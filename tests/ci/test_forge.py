@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ci.forge import LONGEST_TEXT, Status, of_this_job
+from ci.forge import LONGEST_TEXT, Status, current_forge
 from progan.errors import InputError
 from tests.ci.jobs import ROOT
 from tests.ci.stand_ins import PullRequest
@@ -14,7 +14,7 @@ RUN = "https://kubeflow.example.org/#/runs/details/run-1"
 
 
 def test_a_comment_replaces_what_was_said_about_the_same(forge):
-    here = of_this_job()
+    here = current_forge()
     here.comment(3, "plan", "8 hours")
     here.comment(3, "verdict", "passed")
     here.comment(4, "plan", "of another pull request")
@@ -25,7 +25,7 @@ def test_a_comment_replaces_what_was_said_about_the_same(forge):
 
 def test_others_may_write_what_they_like(forge):
     """A marker in somebody else's comment is not ours to write over, nor is one further down in a text."""
-    here = of_this_job()
+    here = current_forge()
     here.comment(3, "plan", "8 hours")
     marker = forge.texts(3)[0].splitlines()[0]
     forge.comments[3].clear()
@@ -39,7 +39,7 @@ def test_others_may_write_what_they_like(forge):
 def test_a_comment_is_found_behind_many_others_and_cut_where_it_is_too_long(forge):
     for number in range(250):
         forge.say(3, str(number), forge.SOMEBODY)
-    here = of_this_job()
+    here = current_forge()
     here.comment(3, "plan", "x" * 2 * LONGEST_TEXT)
     here.comment(3, "plan", "y" * 2 * LONGEST_TEXT)
     assert len(forge.texts(3)) == 251
@@ -47,7 +47,7 @@ def test_a_comment_is_found_behind_many_others_and_cut_where_it_is_too_long(forg
 
 
 def test_a_status_says_what_became_of_a_commit(forge):
-    here = of_this_job()
+    here = current_forge()
     assert here.status("c0ffee") is None
     for state in ("pending", "success"):
         here.set_status("c0ffee", Status(state, RUN), "as people see it")
@@ -58,7 +58,7 @@ def test_a_status_says_what_became_of_a_commit(forge):
 
 def test_a_proposal_is_one_pull_request_however_often_it_is_made(forge):
     forge.known_files |= {"dvc.lock", "old.json"}
-    here = of_this_job()
+    here = current_forge()
     first = here.propose("results/run-1", "abc", {"dvc.lock": "old"}, "Take the results", "text")
     files = {"dvc.lock": "new", "notes.md": "more", "old.json": None}
     again = here.propose("results/run-1", "def", files, "Take them", "other")
@@ -74,20 +74,20 @@ def test_what_goes_wrong_is_one_line(forge, monkeypatch):
     monkeypatch.setenv("GITHUB_TOKEN", "expired")
     monkeypatch.setenv("PROGAN_FORGE_TOKEN", "expired")
     with pytest.raises(InputError, match=r"GET http://127.0.0.1:\d+/.*: 401: .*Unauthorized"):
-        of_this_job().comment(3, "plan", "8 hours")
+        current_forge().comment(3, "plan", "8 hours")
     monkeypatch.undo()
     monkeypatch.delenv("GITHUB_API_URL", raising=False)
-    with pytest.raises(InputError, match="this is a job of neither GitHub nor GitLab"):
-        of_this_job()
+    with pytest.raises(InputError, match="not a job of GitHub or GitLab"):
+        current_forge()
 
 
 def test_what_is_not_there_is_one_line(forge):
     with pytest.raises(InputError, match="POST http.*/statuses/not-a-commit: 404"):
-        of_this_job().set_status("not-a-commit", Status("pending", RUN), "…")
+        current_forge().set_status("not-a-commit", Status("pending", RUN), "…")
 
 
 def test_the_job_that_comments_needs_a_bare_python_only():
     """It has no environment: nothing but the standard library, in Python's -S."""
     command = [sys.executable, "-S", "-m", "ci", "comment", "none.md"]
     bare = subprocess.run(command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True)
-    assert "this is a job of neither GitHub nor GitLab" in bare.stderr
+    assert "not a job of GitHub or GitLab" in bare.stderr

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ci.forge import of_this_job
+from ci.forge import current_forge
 from ci.sign_in import sign_in
 from progan.errors import InputError
 from tests.ci.stand_ins import kubernetes
@@ -34,7 +34,7 @@ def variables(monkeypatch, tmp_path):
 
 def test_a_token_for_an_hour_and_one_for_a_role(forge, cluster, variables, tmp_path):
     variables(KUBERNETES_SERVER=cluster.url, AWS_ROLE_ARN="arn:aws:iam::123:role/progan")
-    sign_in(of_this_job())
+    sign_in(current_forge())
     assert (tmp_path / "kubeflow").read_text() == "token for pipelines.kubeflow.org"
     assert (tmp_path / "aws").read_text() == "identity for sts.amazonaws.com"
     assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("kubeflow", "aws")} == {0o600}
@@ -45,17 +45,17 @@ def test_a_token_for_an_hour_and_one_for_a_role(forge, cluster, variables, tmp_p
 
 def test_nothing_is_asked_where_pods_have_tokens_of_their_own(forge, cluster, variables, tmp_path):
     variables(KUBERNETES_SERVER="", AWS_ROLE_ARN="")
-    sign_in(of_this_job())
+    sign_in(current_forge())
     assert list(tmp_path.iterdir()) == []
     variables(AWS_ROLE_ARN="arn:aws:iam::123:role/of-the-pod")
     (tmp_path / "aws").write_text("the pod's own")
-    sign_in(of_this_job())
+    sign_in(current_forge())
     assert (tmp_path / "aws").read_text() == "the pod's own"
 
 
 def test_a_cluster_that_does_not_know_the_job(forge, cluster, variables, tmp_path, monkeypatch):
     variables(KUBERNETES_SERVER=cluster.url)
-    here = of_this_job()
+    here = current_forge()
     monkeypatch.setattr(type(here), "identity", lambda self, audience: "of somebody else")
     with pytest.raises(InputError, match=f"POST {cluster.url}{TOKEN_OF}: 401: .*Unauthorized"):
         sign_in(here)

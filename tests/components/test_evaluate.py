@@ -1,4 +1,4 @@
-"""A finished phase measured: with a classifier of the labels, with Inception weights, with neither."""
+"""Evaluation of a finished phase: with a classifier of the labels, with Inception weights, with neither."""
 
 import math
 import struct
@@ -26,7 +26,7 @@ from progan.dataset.build import build
 from progan.dataset.reader import load_images
 from progan.errors import InputError
 from progan.files import read_json, sha256_file
-from progan.models import build_networks
+from progan.networks import build_networks
 from progan.sampling import generate, load_generator, seeded_latents
 from progan.store import FolderStore
 from tests.layout import evaluated_files, report_files, run_files
@@ -40,12 +40,12 @@ FILES = {
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch, small_config, photographs):
-    """Returns a function that builds a folder of two classes, trains r0004 and gives the configuration."""
+def trainer(tmp_path, monkeypatch, small_config, photographs):
+    """Returns a function that builds a dataset of two classes, trains r0004 and returns the configuration."""
     monkeypatch.chdir(tmp_path)
     dataset = replace(small_config.dataset, source="folder", path=str(photographs), label_attributes=())
 
-    def make(label_size):
+    def train_r0004(label_size):
         network = replace(small_config.network, label_size=label_size)
         config = replace(small_config, dataset=dataset, network=network)
         build(config.dataset, DATASET, workers=1)
@@ -53,13 +53,13 @@ def made(tmp_path, monkeypatch, small_config, photographs):
         train(config, "r0004", "identity", DATASET, None, *files)
         return config
 
-    return make
+    return train_r0004
 
 
 @pytest.fixture
-def trained(made):
-    """An unconditional generator."""
-    return made(0)
+def trained(trainer):
+    """The configuration of a trained unconditional generator."""
+    return trainer(0)
 
 
 def evaluated(config):
@@ -85,9 +85,9 @@ def test_with_labels(trained):
     np.testing.assert_array_equal(sheet[2 : 2 + 64 : 16, 2 : 2 + 64 : 16], reals[0].transpose(1, 2, 0))
 
 
-def test_a_conditional_generator_shows_a_row_for_each_class(made):
-    """Reals and fakes alike; each class's fakes are what the generator makes of its label."""
-    config = made(2)
+def test_a_conditional_generator_shows_a_row_for_each_class(trainer):
+    """Both reals and fakes; the fakes of a class are those that the generator makes for its label."""
+    config = trainer(2)
     first = evaluated(config)
     assert evaluated(config) == first
     assert None not in first.measures.values()
@@ -118,26 +118,26 @@ def test_rows_that_a_class_cannot_fill_stay_white():
     assert len(_row(images, 2)) == 2
 
 
-def test_fakes_have_the_labels_of_the_reals_in_order(made):
-    config = made(2)
+def test_fakes_have_the_labels_of_the_reals_in_order(trainer):
+    config = trainer(2)
     labels = torch.from_numpy(load_images(DATASET, 4)[1])
     generator = load_generator(read_checkpoint(CHECKPOINT))
     fakes = torch.cat(list(_fakes_of(generator, labels, config)(3, 50)))
     latents = seeded_latents(50, 8, config.measures.seed)
-    wanted = torch.cat([labels, labels])[3:50]  # 40 reals
-    expected = generate(generator, torch.cat([latents[3:], torch.eye(2)[wanted]], 1))
+    fake_labels = torch.cat([labels, labels])[3:50]  # 40 reals
+    expected = generate(generator, torch.cat([latents[3:], torch.eye(2)[fake_labels]], 1))
     assert torch.equal(fakes, torch.cat(list(expected)))
 
 
-def test_checkpoints_name_the_classes(made):
-    made(2)
+def test_checkpoints_name_the_classes(trainer):
+    trainer(2)
     facts = read_checkpoint(CHECKPOINT).facts
     assert facts.classes == ["cats", "dogs"]
     assert facts.network.label_size == 2
 
 
-def test_a_generator_that_copies_is_found_out(trained):
-    """Its fakes stand in the top row, what they were copied from below them: as it is, or mirrored."""
+def test_a_generator_that_copies_is_detected(trained):
+    """Its fakes are in the top row, and the originals, mirrored if need be, below them."""
     images = torch.from_numpy(load_images(DATASET, 4)[0])
     copies = images[torch.arange(16)].flip(3)
     copies[0] = images[39]
@@ -152,23 +152,23 @@ def test_a_generator_that_copies_is_found_out(trained):
     assert (sheet[146:212] != sheet[80 : 80 + 66]).any()
 
 
-def test_another_number_of_classes_is_refused(made):
+def test_another_number_of_classes_is_refused(trainer):
     with pytest.raises(InputError, match="network.label_size: is 8, but multires has 2 classes; set it to 2"):
-        made(8)
+        trainer(8)
 
 
 def test_with_inception_weights(trained, inception_weights):
     digest = sha256_file(inception_weights)
     weights = {"inception_weights": str(inception_weights), "inception_sha256": digest}
-    measures = replace(trained.measures, **weights, score_images=8)  # each takes a fifth of a second
-    found = evaluated(replace(trained, measures=measures)).measures
-    assert {"inception_score", "inception_score_std", "fid", "kid", "kid_std"} <= found.keys()
-    assert {"precision", "recall"} <= found.keys()
-    assert "classifier_score" not in found
-    assert all(np.isfinite(found[name]) for name in ("inception_score", "fid", "kid"))
+    measures = replace(trained.measures, **weights, score_images=8)  # an image takes a fifth of a second
+    measured = evaluated(replace(trained, measures=measures)).measures
+    assert {"inception_score", "inception_score_std", "fid", "kid", "kid_std"} <= measured.keys()
+    assert {"precision", "recall"} <= measured.keys()
+    assert "classifier_score" not in measured
+    assert all(np.isfinite(measured[name]) for name in ("inception_score", "fid", "kid"))
 
 
-def test_with_another_file_than_the_one_named(trained, inception_weights):
+def test_with_weights_of_another_digest(trained, inception_weights):
     measures = replace(trained.measures, inception_weights=str(inception_weights), inception_sha256="0" * 64)
     with pytest.raises(InputError, match="SHA-256 is"):
         evaluated(replace(trained, measures=measures))
@@ -195,7 +195,7 @@ def test_a_checkpoint_of_another_phase(trained):
     assert not OUT.exists()
 
 
-def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
+def test_with_batch_norm_an_image_does_not_depend_on_its_minibatch(trained):
     config = replace(trained, network=replace(trained.network, generator_norm="batch"))
     files = FolderStore(Path("snapshots")), Path("batch"), Path("batch.csv"), Path("grids")
     train(config, "r0004", "with batch norm", DATASET, None, *files)
@@ -204,8 +204,8 @@ def test_a_generator_with_batch_norm_makes_each_image_by_itself(trained):
     np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
 
 
-def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, monkeypatch):
-    """From the evaluation to the verdict and the report."""
+def test_a_measure_that_is_not_finite_fails_the_gate(trained, monkeypatch):
+    """It passes through evaluation, verdict, registration and report without an error."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db")
     monkeypatch.setattr("components.evaluate.stage.mean_ms_ssim", lambda batches: float("nan"))
     phases = {"r0004": trained.phases["r0004"]}
@@ -223,12 +223,12 @@ def test_a_measure_that_is_no_number_fails_the_gate_and_nothing_breaks(trained, 
     reasons = Verdict.read(files.verdict).reasons
     assert [reason.measure for reason in reasons if not reason.passed] == ["ms_ssim"]
     page = Path("report/report.html").read_text()
-    assert "ms_ssim is missing or no finite number; at most 1, the limit is asked" in page
+    assert "ms_ssim is missing or not finite; must be at most 1" in page
     assert '<dt>MS-SSIM</dt><dd class="value">–</dd>' in page
 
 
 def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
-    """From files such as MNIST's to the number of modes, which the gate takes for the score."""
+    """From files in MNIST's format to the number of modes, which the gate takes as the score."""
     monkeypatch.chdir(tmp_path)
     random, digits = np.random.default_rng(0), np.arange(200, dtype=np.uint8) % 10
     images = random.integers(0, 40, (200, 28, 28), np.uint8)
@@ -242,13 +242,13 @@ def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
     build(config.dataset, DATASET, workers=1)
     files = FolderStore(Path("snapshots")), CHECKPOINT, Path("history.csv"), Path("grids")
     train(config, "r0004", "identity", DATASET, None, *files)
-    found = evaluated(config)
-    measures = found.measures
+    evaluation = evaluated(config)
+    measures = evaluation.measures
     assert read_json(NETWORK / "score_network.json")["kind"] == "digits"
     assert read_json(NETWORK / "score_network.json")["accuracy"] > 0.9
     assert 1 <= measures["modes"] <= 50
     assert math.log(1000 / 50) <= measures["modes_kl"] <= math.log(1000)
-    verdict = decide(found, None, GateConfig(None, None, 51.0, None, None))
+    verdict = decide(evaluation, None, GateConfig(None, None, 51.0, None, None))
     assert verdict.reasons[0].text.startswith("modes")
     assert not verdict.passed
 

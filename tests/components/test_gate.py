@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from components.gate.stage import decide, refuse_to_go_on
-from components.register.registry import Champion
+from components.register.mlflow_registry import Champion
 from progan.checkpoints import read_checkpoint, write_checkpoint
 from progan.config import GateConfig
 from progan.errors import InputError
@@ -20,7 +20,7 @@ GOOD = {"swd_average": 40.0, "ms_ssim": 0.3, "classifier_score": 3.0}
 CHAMPION = Champion("1", "data", 4, {"swd_average": 40.0})
 
 
-def judged(measures, champion=None, thresholds=THRESHOLDS):
+def judge(measures, champion=None, thresholds=THRESHOLDS):
     return decide(replace(EVALUATION, measures=measures), champion, thresholds)
 
 
@@ -29,14 +29,14 @@ def failed(verdict):
 
 
 def test_a_good_candidate_passes_with_every_reason_given():
-    verdict = judged(GOOD)
+    verdict = judge(GOOD)
     assert verdict.passed
     assert [reason.measure for reason in verdict.reasons] == ["swd_average", "ms_ssim", "classifier_score"]
 
 
 def test_limits_are_inclusive():
     edge = GOOD | {"swd_average": 50.0, "ms_ssim": 0.5, "classifier_score": 2.0}
-    assert judged(edge).passed
+    assert judge(edge).passed
 
 
 @pytest.mark.parametrize(
@@ -48,53 +48,53 @@ def test_limits_are_inclusive():
     ],
 )
 def test_one_measure_beyond_its_limit_fails(change, measure):
-    verdict = judged(GOOD | change)
+    verdict = judge(GOOD | change)
     assert not verdict.passed
     assert failed(verdict) == [measure]
 
 
 @pytest.mark.parametrize("measure", ["swd_average", "ms_ssim", "classifier_score"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
-def test_what_is_no_number_fails(measure, value):
-    verdict = judged(GOOD | {measure: value})
+def test_a_measure_that_is_not_finite_fails(measure, value):
+    verdict = judge(GOOD | {measure: value})
     assert failed(verdict) == [measure]
 
 
 @pytest.mark.parametrize("measure", ["swd_average", "ms_ssim"])
 def test_a_missing_measure_fails(measure):
-    assert failed(judged({k: v for k, v in GOOD.items() if k != measure})) == [measure]
+    assert failed(judge({k: v for k, v in GOOD.items() if k != measure})) == [measure]
 
 
-def test_a_missing_score_fails_unless_it_is_not_asked():
+def test_a_missing_score_fails_unless_it_has_no_threshold():
     without = {k: v for k, v in GOOD.items() if k != "classifier_score"}
-    assert failed(judged(without)) == ["inception_score"]
-    assert judged(without, None, replace(THRESHOLDS, score_min=None)).passed
+    assert failed(judge(without)) == ["inception_score"]
+    assert judge(without, None, replace(THRESHOLDS, score_min=None)).passed
 
 
 def test_the_inception_score_is_preferred():
     both = GOOD | {"inception_score": 1.0}
-    assert failed(judged(both)) == ["inception_score"]
+    assert failed(judge(both)) == ["inception_score"]
 
 
 def test_against_the_champion():
-    assert judged(GOOD | {"swd_average": 43.9}, CHAMPION).passed
-    assert failed(judged(GOOD | {"swd_average": 44.1}, CHAMPION)) == ["swd_average"]
+    assert judge(GOOD | {"swd_average": 43.9}, CHAMPION).passed
+    assert failed(judge(GOOD | {"swd_average": 44.1}, CHAMPION)) == ["swd_average"]
     for unknown in ({}, {"swd_average": None}):
-        assert failed(judged(GOOD, replace(CHAMPION, measures=unknown))) == ["swd_vs_champion"]
+        assert failed(judge(GOOD, replace(CHAMPION, measures=unknown))) == ["swd_vs_champion"]
 
 
 @pytest.mark.parametrize("change", [{"dataset": "other"}, {"resolution": 64}])
-def test_a_champion_of_something_else_is_no_measure(change):
+def test_a_champion_of_other_data_is_not_compared(change):
     better = replace(CHAMPION, measures={"swd_average": 1.0})
-    assert not judged(GOOD, better).passed
-    verdict = judged(GOOD, replace(better, **change))
+    assert not judge(GOOD, better).passed
+    verdict = judge(GOOD, replace(better, **change))
     assert verdict.passed
     assert f"another {next(iter(change))}" in verdict.reasons[-1].text
 
 
 @pytest.fixture
 def stopped(tmp_path, monkeypatch, small_config):
-    """A project's folder whose r0004 was trained and evaluated, and is what the run may stop after."""
+    """The configuration of a run that may stop after r0004, which is trained and evaluated."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setattr("components.gate.stage.find_champion", lambda model: None)
@@ -107,31 +107,27 @@ def stopped(tmp_path, monkeypatch, small_config):
     return replace(small_config, gate=gate)
 
 
-def go_on(config, key="r0008"):
-    refuse_to_go_on(config, key)
-
-
 def limited(config, limit):
     return replace(config, gate=replace(config.gate, swd_max=limit))
 
 
 def test_a_phase_that_passed_lets_the_next_begin(stopped):
-    go_on(stopped)
-    go_on(limited(stopped, 1.0), "r0004")  # what comes before is not asked
-    go_on(replace(stopped, gate=replace(stopped.gate, swd_max=1.0, stop_after=None)))
+    refuse_to_go_on(stopped, "r0008")
+    refuse_to_go_on(limited(stopped, 1.0), "r0004")  # only later phases need the verdict
+    refuse_to_go_on(replace(stopped, gate=replace(stopped.gate, swd_max=1.0, stop_after=None)), "r0008")
 
 
 @pytest.mark.parametrize("key", ["r0008", "r0016"])
-def test_a_phase_that_failed_does_not(stopped, key):
-    told = f"gate.stop_after: {key} is not trained, r0004 failed: swd_average is 50; not at most 1"
-    with pytest.raises(InputError, match=told):
-        go_on(limited(stopped, 1.0), key)
+def test_a_phase_that_failed_stops_the_next(stopped, key):
+    message = f"gate.stop_after: {key} is not trained, r0004 failed: swd_average is 50; must be at most 1"
+    with pytest.raises(InputError, match=message):
+        refuse_to_go_on(limited(stopped, 1.0), key)
 
 
-def test_a_verdict_is_of_the_checkpoint_that_is_there(stopped):
+def test_the_verdict_must_be_on_the_present_checkpoint(stopped):
     write_checkpoint(Path("checkpoints/r0004"), facts_of(), {"w": torch.zeros(1)}, {})
     with pytest.raises(InputError, match="not evaluated; run dvc repro evaluate@r0004, then this again"):
-        go_on(stopped)
+        refuse_to_go_on(stopped, "r0008")
     Path("evaluation/r0004.json").unlink()
     with pytest.raises(InputError, match="r0008 waits for the verdict on r0004"):
-        go_on(stopped)
+        refuse_to_go_on(stopped, "r0008")

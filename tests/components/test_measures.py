@@ -1,15 +1,14 @@
-"""The table of measures, and what is written by its names."""
+"""The table of measures, and the files that use its names."""
 
 from pathlib import Path
 
 import pytest
 
 from components.evaluate.evaluation import Evaluation
-from components.evaluate.measures import MEASURES, swd_level, taken
-from components.evaluate.stage import numbers
+from components.evaluate.measures import MEASURES, measures_in, swd_level
 from components.gate.verdict import Verdict
+from components.register.mlflow_registry import Champion
 from components.register.registration import Registration
-from components.register.registry import Champion
 from progan.errors import InputError
 from progan.files import read_json, write_json
 from tests.conftest import ROOT
@@ -21,19 +20,18 @@ def test_every_measure_is_documented():
     assert [row.title for row in MEASURES if f"**{row.title.removesuffix(' × 1000')}" not in text] == []
 
 
-def test_rows_of_what_was_measured():
-    """The SWD's levels behind their average, coarse to fine."""
+def test_the_rows_of_evaluations():
+    """The levels of the SWD follow their average, coarse to fine."""
     values = {"fid": 9.0, "swd_32": 1.0, "swd_average": 2.0, "swd_16": 3.0, "swd_floor_16": 1.0, "other": 1.0}
-    assert [row.name for row in taken([values])] == ["swd_average", "swd_16", "swd_32", "fid"]
-    assert [row.name for row in taken([{"fid": None}, {"ms_ssim": 0.4}])] == ["ms_ssim", "fid"]
+    assert [row.name for row in measures_in([values])] == ["swd_average", "swd_16", "swd_32", "fid"]
+    assert [row.name for row in measures_in([{"fid": None}, {"ms_ssim": 0.4}])] == ["ms_ssim", "fid"]
     level = swd_level(32)
     assert (level.title, level.reals, level.limit) == ("SWD at 32 px", "swd_floor_32", None)
     assert (level.text(1234.56), level.text(None)) == ("1,234.6", "–")
 
 
-def test_kubeflow_takes_only_numbers(tmp_path):
-    evaluation(fid=None).write(tmp_path / "r0016.json")
-    assert numbers(tmp_path / "r0016.json") == {"kimg": 0.1, **EVALUATION.measures}
+def test_kubeflow_takes_only_numbers():
+    assert evaluation(fid=None).numbers == {"kimg": 0.1, **EVALUATION.measures}
 
 
 VALUES = (
@@ -45,13 +43,13 @@ VALUES = (
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_what_is_written_is_read_again(tmp_path, value):
+def test_writing_and_reading(tmp_path, value):
     value.write(tmp_path / "value.json")
     assert type(value).read(tmp_path / "value.json") == value
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "change", "told"),
+    ("kind", "name", "change", "message"),
     [
         (Evaluation, "evaluation/r0004.json", {"resolution": "4"}, "resolution: int is expected, not '4'"),
         (
@@ -64,7 +62,7 @@ def test_what_is_written_is_read_again(tmp_path, value):
         (Registration, "registration.json", {"version": 3}, "version: str is expected, not 3"),
     ],
 )
-def test_an_edited_file_is_one_line(tmp_path, kind, name, change, told):
+def test_an_edited_file_is_one_line(tmp_path, kind, name, change, message):
     """Where, what, and what to do."""
     path = tmp_path / name
     next(value for value in VALUES if type(value) is kind).write(path)
@@ -74,7 +72,7 @@ def test_an_edited_file_is_one_line(tmp_path, kind, name, change, told):
     ]
     with pytest.raises(InputError) as error:
         kind.read(path)
-    assert str(error.value).startswith(f"{path}: {told}")
+    assert str(error.value).startswith(f"{path}: {message}")
     assert str(error.value).endswith(f"run dvc repro -fs {stage}, then this again")
     assert "\n" not in str(error.value)
 

@@ -1,4 +1,4 @@
-"""The report of a run that is finished, of one that came only so far, and of imported weights."""
+"""The reports of a finished run, of an unfinished one, and of imported weights."""
 
 import csv
 import re
@@ -28,7 +28,7 @@ LEVELS = [16, 32, 64, 128, 256, 512, 1024]
 
 @pytest.fixture
 def page(tmp_path, monkeypatch, small_config):
-    """Returns a function that reports what lies in the folder."""
+    """Returns a function that writes the report of the current folder and returns it."""
     monkeypatch.chdir(tmp_path)
 
     def page(failure=None, config=small_config):
@@ -38,11 +38,11 @@ def page(tmp_path, monkeypatch, small_config):
     return page
 
 
-def trained(key, **readings):
+def write_history(key, **readings):
     history(**readings).write(Path(f"history/{key}.csv"))
 
 
-def evaluated(key, **measures):
+def write_evaluation(key, **measures):
     evaluation = replace(EVALUATION, phase=key, measures=MEASURES | measures)
     evaluation.write(Path(f"evaluation/{key}.json"))
     Path("samples").mkdir(exist_ok=True)
@@ -50,27 +50,27 @@ def evaluated(key, **measures):
     Image.new("RGBA", (600, 300)).save(f"samples/{key}-nearest.png")
 
 
-def judged(key, passed):
+def write_verdict(key, passed):
     verdict(replace(EVALUATION, phase=key), passed).write(Path("verdict.json"))
 
 
-def needed_from_outside(html):
-    """What a browser would fetch to show the page."""
-    sources = re.findall(
+def external_sources(html):
+    """The addresses that a browser would fetch to show the page."""
+    matches = re.findall(
         r"""(?:src|href|action|poster)=["']?([^"'\s>]+)|url\(([^)]*)\)|@import ([^;]*)""", html
     )
     return [
-        source for found in sources for source in found if source and not source.startswith(("data:", "#"))
+        source for groups in matches for source in groups if source and not source.startswith(("data:", "#"))
     ]
 
 
 def text_of(html):
-    """What is read, without tags and pictures."""
+    """The text, without tags and pictures."""
     body = re.sub(r"<(style|svg).*?</\1>", " ", html, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
-def test_nothing_was_made(page):
+def test_a_run_that_failed_at_once(page):
     html = page("FAILED no photographs <here>")
     assert "The run did not finish" in html
     assert "FAILED no photographs &lt;here&gt;" in html
@@ -79,10 +79,10 @@ def test_nothing_was_made(page):
         assert f"<h2>{title}" not in html
 
 
-def test_one_phase_is_done_and_one_is_not_measured(page):
+def test_one_phase_is_evaluated_and_one_is_not(page):
     for key in ("r0004", "r0008"):
-        trained(key)
-    evaluated("r0004")
+        write_history(key)
+    write_evaluation("r0004")
     html = page("FAILED")
     assert html.count("data:image/png") == 3
     assert "trained to 8 px in 2m 10s" in html
@@ -91,10 +91,10 @@ def test_one_phase_is_done_and_one_is_not_measured(page):
         assert {row["phase"] for row in csv.DictReader(file)} == {"r0004", "r0008"}
 
 
-def test_a_verdict_of_no_and_no_registration(page):
-    trained("r0004")
-    evaluated("r0004")
-    judged("r0004", passed=False)
+def test_a_failed_gate_and_no_registration(page):
+    write_history("r0004")
+    write_evaluation("r0004")
+    write_verdict("r0004", passed=False)
     html = page()
     assert "<strong>Failed</strong> at r0004: nothing was registered" in html
     assert "✗ swd is 50" in html
@@ -102,8 +102,8 @@ def test_a_verdict_of_no_and_no_registration(page):
 
 
 def test_weights_that_were_imported_have_no_history(page):
-    evaluated("r0016")
-    judged("r0016", passed=True)
+    write_evaluation("r0016")
+    write_verdict("r0016", passed=True)
     html = page()
     assert "weights that were not trained here" in html
     assert "SWD × 1000 51.0 noise floor 5.5" in text_of(html)
@@ -111,20 +111,20 @@ def test_weights_that_were_imported_have_no_history(page):
     assert "<h2>Throughput" not in html
 
 
-def test_everything_that_people_look_for(page, monkeypatch):
-    """From the verdict down, each number where it belongs, and nothing to be fetched."""
+def test_the_report_of_a_finished_run(page, monkeypatch):
+    """Every part in order, each number where it belongs, and no external source."""
     monkeypatch.setenv("PROGAN_GIT_COMMIT", "0123abc")
     for key in ("r0004", "r0008"):
-        trained(key, device="Card 80GB", gpus=4)
-        evaluated(key, classifier_score=2.5, classifier_score_std=0.1)
-    judged("r0008", passed=True)
+        write_history(key, device="Card 80GB", gpus=4)
+        write_evaluation(key, classifier_score=2.5, classifier_score_std=0.1)
+    write_verdict("r0008", passed=True)
     Registration("faces", "7", "abc").write(Path("registration.json"))
     html = page()
     text = text_of(html)
-    for told in (
+    for expected in (
         "Passed at r0008: registered as version 7",
         "Nearest training image 1.25 about 1 or above; near 0: copies",
-        "the generated image that comes nearest of all, 0.75 ×",
+        "the generated image that is closest of all, the ratio is 0.75 ×",
         "Classifier score 2.50 ± 0.10",
         "r0004 0.1 51.0 / 5.5 50.0 / 5.0 0.400 / 0.200 2.50 1.25",
         "r0008 0.08 + 0.08 2 1m 05s 4 × Card 80GB 0.07 8 0.004",  # 100 images in 65 s
@@ -135,31 +135,31 @@ def test_everything_that_people_look_for(page, monkeypatch):
         "faces version 7, MLflow run abc",
         "learning_rate: 0.004",
     ):
-        assert told in text
+        assert expected in text
     places = [html.index(f"<h2>{title}") for title in (
         "Samples", "Is it copying?", "Measures", "Training", "Throughput and cost", "Environment",
     )]  # fmt: skip
     assert html.index("Passed") < places[0]
     assert places == sorted(places)
     assert html.count("<svg") == 5
-    assert "#0102" not in html, "a colour of the charts that is not the page's"
-    assert needed_from_outside(html) == []
+    assert "#0102" not in html, "a colour of the charts that was not replaced"
+    assert external_sources(html) == []
     assert page() == html
 
 
-def test_what_it_cost_where_a_price_is_known(page):
-    trained("r0004", device="Card", gpus=4)
+def test_the_cost_if_a_price_is_known(page):
+    write_history("r0004", device="Card", gpus=4)
     assert "price" not in text_of(page()).lower()
-    trained("r0008", device="Card", gpus=4, gpu_hour_price="36 USD")
-    trained("r0016", device="Card", gpus=4, gpu_hour_price="72 USD")
+    write_history("r0008", device="Card", gpus=4, gpu_hour_price="36 USD")
+    write_history("r0016", device="Card", gpus=4, gpu_hour_price="72 USD")
     text = text_of(page())
-    for told in ("GPU hours price", "0.07 – 8", "0.07 2.60 USD 8", "0.07 5.20 USD 8", "0.22 7.80 USD"):
-        assert told in text  # 65 s on four cards
+    for expected in ("GPU hours price", "0.07 – 8", "0.07 2.60 USD 8", "0.07 5.20 USD 8", "0.22 7.80 USD"):
+        assert expected in text  # 65 s on four GPUs
     assert "Price: time × GPUs × the cluster profile's price of a GPU hour" in text
 
 
-def test_which_row_is_which_class(page, small_config):
-    evaluated("r0004")
+def test_the_names_of_the_classes(page, small_config):
+    write_evaluation("r0004")
     classes = tuple(ClassCount(name, 1) for name in ("cats", "dogs & birds"))
     manifest = Manifest(2, "folder", "pets", {}, 0, 3, classes, 0, 0, (), {}, {"r0004": Level.of([])})
     write_json(Path("multires/dataset.json"), manifest.to_json())
@@ -168,23 +168,23 @@ def test_which_row_is_which_class(page, small_config):
     assert "A row of each class, from the top: cats, dogs &amp; birds<" in page(config=conditional)
 
 
-def test_histories_of_before_name_no_device(page):
-    trained("r0004")
+def test_older_histories_have_no_device(page):
+    write_history("r0004")
     text = text_of(page())
     assert "r0004 0 + 0.08 2 1m 05s 8 0.004 all" in text
     assert "GPU" not in text
 
 
-def test_a_measure_that_is_no_number(page):
-    trained("r0004")
-    nothing = dict.fromkeys(("swd_16", "swd_average", "ms_ssim", "nearest_ratio", "nearest_ratio_least"))
-    evaluated("r0004", **nothing)
+def test_a_measure_that_is_not_finite(page):
+    write_history("r0004")
+    measures = dict.fromkeys(("swd_16", "swd_average", "ms_ssim", "nearest_ratio", "nearest_ratio_least"))
+    write_evaluation("r0004", **measures)
     assert "MS-SSIM – real images 0.200 Nearest training image –" in text_of(page())
 
 
-def test_metrics_are_numbers_alone(page):
-    evaluated("r0004")
-    evaluated("r0008")
+def test_metrics_contain_only_numbers(page):
+    write_evaluation("r0004")
+    write_evaluation("r0008")
     page()
     assert read_json(Path("report/metrics/r0004.json")) == {"kimg": 0.1, **MEASURES}
     Path("evaluation/r0008.json").unlink()
@@ -192,7 +192,7 @@ def test_metrics_are_numbers_alone(page):
     assert [path.name for path in Path("report/metrics").iterdir()] == ["r0004.json"]
 
 
-def test_what_an_older_version_measured_is_one_line(page):
+def test_an_evaluation_of_an_older_version_is_one_line(page):
     write_json(Path("evaluation/r0004.json"), {"phase": "r0004", "swd": {"average": 51.0}})
     with pytest.raises(InputError, match="evaluation/r0004.json: swd: unknown; .* older"):
         page()
@@ -201,7 +201,7 @@ def test_what_an_older_version_measured_is_one_line(page):
 
 @pytest.mark.parametrize("name", ["r0004.png", "r0004-nearest.png"])
 def test_a_damaged_picture_is_one_line(page, name):
-    evaluated("r0004")
+    write_evaluation("r0004")
     picture = Path("samples", name)
     picture.write_bytes(picture.read_bytes()[:100])
     with pytest.raises(InputError, match=f"samples/{name}: missing or damaged; run dvc repro evaluate@r0004"):
@@ -209,7 +209,7 @@ def test_a_damaged_picture_is_one_line(page, name):
 
 
 def test_a_large_picture_is_embedded_smaller(page):
-    evaluated("r0004")
+    write_evaluation("r0004")
     Image.new("RGB", (2 * 1100 + 24, 1100)).save("samples/r0004.png")
     html = page()
     assert html.count("data:image/webp") == 2
@@ -218,7 +218,7 @@ def test_a_large_picture_is_embedded_smaller(page):
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium, which fetches nothing but files."""
+    """Chromium without background traffic."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -230,13 +230,13 @@ def browser():
     quiet = ("background-networking", "component-update", "sync", "gpu")
     for argument in ("headless", "no-sandbox", "no-first-run", *(f"disable-{part}" for part in quiet)):
         options.add_argument(f"--{argument}")
-    started = webdriver.Chrome(options, Service(driver))
-    yield started
-    started.quit()
+    chromium = webdriver.Chrome(options, Service(driver))
+    yield chromium
+    chromium.quit()
 
 
 def test_in_a_browser(page, browser, small_config):
-    """On a phone nothing is wider than the screen, in dark mode all is light on dark, every picture shows."""
+    """Nothing is wider than the screen of a phone, dark mode is light on dark, and every picture appears."""
     phases = {
         f"r{side:04d}": replace(
             small_config.phases["r0016"], resolution=side, init=f"checkpoints/r{side // 2:04d}"
@@ -244,11 +244,11 @@ def test_in_a_browser(page, browser, small_config):
         for side in LEVELS
     }
     for key in phases:
-        trained(key, device="A card with a long name 80GB", gpus=8)
+        write_history(key, device="A card with a long name 80GB", gpus=8)
         levels = [side for side in LEVELS if side <= int(key[1:])]
         levels = {f"swd_{floor}{side}": 12.34 for side in levels for floor in ("", "floor_")}
-        evaluated(key, **levels, inception_score=1.0, fid=10.0, kid=0.01)
-    judged("r1024", passed=False)
+        write_evaluation(key, **levels, inception_score=1.0, fid=10.0, kid=0.01)
+    write_verdict("r1024", passed=False)
     config = replace(small_config)
     object.__setattr__(config, "phases", phases)
     page("FAILED train r1024: " + 100 * "x", config)
@@ -279,9 +279,9 @@ def test_in_a_browser(page, browser, small_config):
 
     for width in (390, 1400):
         light, dark = look(width, "light"), look(width, "dark")
-        for seen in (light, dark):
-            assert seen["width"] <= width
-            assert seen["broken"] == 0
+        for mode in (light, dark):
+            assert mode["width"] <= width
+            assert mode["broken"] == 0
         assert light["page"] - max(light["ink"]) > 0.5
         assert min(dark["ink"]) - dark["page"] > 0.4
         assert dark["bar"] > light["bar"]

@@ -1,4 +1,4 @@
-"""The last lines of `make run` show no password."""
+"""The summary of `make run` shows no password."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from components.report.summary import _how_to_open
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "opening"),
     [
         ("sqlite:///mlflow.db", ".venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db"),
         ("https://me:secret@mlflow.example.org:5000/x", "https://mlflow.example.org:5000/x"),
@@ -16,5 +16,5 @@ from components.report.summary import _how_to_open
         ),
     ],
 )
-def test_how_to_open_the_registry(uri, told):
-    assert _how_to_open(uri) == told
+def test_how_to_open_the_registry(uri, opening):
+    assert _how_to_open(uri) == opening

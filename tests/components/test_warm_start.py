@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from components.register.registry import CHAMPION, client
+from components.register.mlflow_registry import CHAMPION, client
 from components.register.stage import _warm_start_tag
 from components.train.stage import train
 from components.warm_start import component
@@ -182,7 +182,7 @@ def test_what_cannot_be_started_from(champion):
     loaded = config.parse(champion, "")
     with pytest.raises(InputError, match="r0016: no phase of params.yaml comes after it; give one of r00"):
         start_from_champion(champion, loaded, "r0016")
-    with pytest.raises(InputError, match="version 1: keeps no checkpoint of r0008 in MLflow; choose another"):
+    with pytest.raises(InputError, match="version 1: has no checkpoint of r0008 in MLflow; choose another"):
         start_from_champion(champion, loaded, "r0008")
     other = copy.deepcopy(champion)
     other["network"]["fmap_max"] = 4

@@ -1,4 +1,4 @@
-"""What kustomize makes of each overlay."""
+"""The overlays, as kustomize renders them."""
 
 import pytest
 

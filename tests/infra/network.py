@@ -1,4 +1,4 @@
-"""Who may talk to whom under NetworkPolicies: between pods alone, as far as labels and ports decide it."""
+"""A model of NetworkPolicies: which pod may connect to which, as labels and ports decide."""
 
 from dataclasses import dataclass, field
 
@@ -20,18 +20,18 @@ def allowed(policies, source, target, port):
     )
 
 
-def _one_way(policies, direction, held, peer, target, port):
-    mine = [
+def _one_way(policies, direction, subject, peer, target, port):
+    applying = [
         policy
         for policy in policies
-        if policy["metadata"]["namespace"] == held.namespace
-        and _selects(policy["spec"]["podSelector"], held.labels)
+        if policy["metadata"]["namespace"] == subject.namespace
+        and _selects(policy["spec"]["podSelector"], subject.labels)
         and direction in policy["spec"]["policyTypes"]
     ]
-    rules = [rule for policy in mine for rule in policy["spec"].get(direction.lower(), [])]
+    rules = [rule for policy in applying for rule in policy["spec"].get(direction.lower(), [])]
     peers = "to" if direction == "Egress" else "from"
-    return not mine or any(
-        _has_port(rule, target, port) and (peers not in rule or _has_peer(rule[peers], held, peer))
+    return not applying or any(
+        _has_port(rule, target, port) and (peers not in rule or _has_peer(rule[peers], subject, peer))
         for rule in rules
     )
 
@@ -41,12 +41,12 @@ def _has_port(rule, target, port):
     return "ports" not in rule or port in [target.ports.get(entry, entry) for entry in ports]
 
 
-def _has_peer(peers, held, peer):
+def _has_peer(peers, subject, peer):
     return any(
         (
             _selects(entry["namespaceSelector"], peer.namespace_labels)
             if "namespaceSelector" in entry
-            else peer.namespace == held.namespace
+            else peer.namespace == subject.namespace
         )
         and _selects(entry.get("podSelector", {}), peer.labels)
         for entry in peers

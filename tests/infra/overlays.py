@@ -1,4 +1,4 @@
-"""What kustomize makes of infra/overlays."""
+"""The resources of infra/overlays, as kustomize renders them."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What the Dockerfile says, as far as it shows without building; tests/pipelines/test_image.py builds."""
+"""The Dockerfile, without building it; tests/pipelines/test_image.py builds."""
 
 import re
 import tomllib
@@ -12,9 +12,11 @@ def test_every_package_is_in_the_image():
     packages = [name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]]
     assert "progan" in packages
     copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    seen = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    included = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")
+    }
     assert sorted(copied) == sorted(packages)
-    assert set(packages) < seen
+    assert set(packages) < included
 
 
 def test_every_requirement_has_a_hash_and_none_is_for_development():

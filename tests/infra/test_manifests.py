@@ -1,6 +1,6 @@
-"""What kustomize makes of infra/, where no API server is the judge: limits, pins, secrets, who talks to whom.
+"""The manifests of infra/: limits, pinned images, secrets and network policies.
 
-That it is valid, restricted and grants nothing too much is for a real one to say: test_cluster.py.
+test_cluster.py checks on a real API server that they are valid, restricted and grant no more than needed.
 """
 
 import re
@@ -15,7 +15,10 @@ from tests.infra.overlays import INFRA, RUNS_NAMESPACE, of_kind, workloads
 
 def pods(resources):
     """(name, spec) of every pod."""
-    return [(one["metadata"]["name"], one["spec"]["template"]["spec"]) for one in workloads(resources)]
+    return [
+        (workload["metadata"]["name"], workload["spec"]["template"]["spec"])
+        for workload in workloads(resources)
+    ]
 
 
 def containers(resources):
@@ -26,7 +29,7 @@ def containers(resources):
     ]
 
 
-def test_pods_write_only_to_volumes_have_limits_and_no_way_into_kubernetes(resources):
+def test_pods_write_only_to_volumes_have_limits_and_cannot_call_kubernetes(resources):
     for name, container in containers(resources):
         assert container["securityContext"]["readOnlyRootFilesystem"], name
         assert {"requests", "limits"} <= container["resources"].keys(), name
@@ -50,20 +53,20 @@ def secrets_referenced(resources):
 
 
 def secrets_created():
-    """(namespace, name, key) of the commands in the README."""
+    """(namespace, name, key) of each secret that the README's commands create."""
     text = (INFRA / "README.md").read_text().replace("\\\n", " ")
     for line in text.splitlines():
-        if made := re.search(r"kubectl -n (\S+) create secret generic (\S+)", line):
+        if command := re.search(r"kubectl -n (\S+) create secret generic (\S+)", line):
             for key in re.findall(r"--from-literal=([\w-]+)=", line):
-                yield made[1], made[2], key
+                yield command[1], command[2], key
 
 
-def test_secrets_are_made_by_the_commands_of_the_readme_and_are_not_in_git(resources):
+def test_secrets_are_created_by_the_readmes_commands_and_are_not_in_git(resources):
     assert of_kind(resources, "Secret") == []
     created = {(name, key) for namespace, name, key in secrets_created() if namespace == "progan"}
     assert set(secrets_referenced(resources)) <= created
-    everywhere = [entry for _, one in containers(resources) for entry in one.get("envFrom", [])]
-    assert {entry["secretRef"]["name"] for entry in everywhere} <= {name for name, _ in created}
+    sources = [entry for _, container in containers(resources) for entry in container.get("envFrom", [])]
+    assert {entry["secretRef"]["name"] for entry in sources} <= {name for name, _ in created}
     for _, container in containers(resources):
         for entry in container.get("env", []):
             assert "value" not in entry or not re.search("PASSWORD|SECRET|KEY", entry["name"]), entry
@@ -71,74 +74,77 @@ def test_secrets_are_made_by_the_commands_of_the_readme_and_are_not_in_git(resou
 
 def test_services_reach_pods_and_claims_are_mounted(resources):
     labels = {
-        one["metadata"]["name"]: one["spec"]["template"]["metadata"]["labels"] for one in workloads(resources)
+        workload["metadata"]["name"]: workload["spec"]["template"]["metadata"]["labels"]
+        for workload in workloads(resources)
     }
     for service in of_kind(resources, "Service"):
         name = service["metadata"]["name"]
         assert service["spec"]["selector"].items() <= labels[name].items()
         [container] = dict(pods(resources))[name]["containers"]
         assert [port["name"] for port in container["ports"]] == [service["spec"]["ports"][0]["name"]]
-    for one in workloads(resources):
-        claims = {claim["metadata"]["name"] for claim in one["spec"].get("volumeClaimTemplates", [])}
-        pod = one["spec"]["template"]["spec"]
+    for workload in workloads(resources):
+        claims = {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}
+        pod = workload["spec"]["template"]["spec"]
         volumes = claims | {volume["name"] for volume in pod.get("volumes", [])}
         mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
         assert mounted == volumes
 
 
 @pytest.fixture
-def cast(overlay, resources):
-    """The pods that there are, by name, and two strangers."""
-    namespaces = {name: {"kubernetes.io/metadata.name": name} for name in ("progan", "kubeflow", "elsewhere")}
+def pods_by_name(overlay, resources):
+    """The overlay's pods, a task, Kubeflow's server, and two pods that have no business with them."""
+    namespaces = {name: {"kubernetes.io/metadata.name": name} for name in ("progan", "kubeflow", "other")}
     for namespace in of_kind(resources, "Namespace"):
         namespaces[namespace["metadata"]["name"]] |= namespace["metadata"]["labels"]
     runs = RUNS_NAMESPACE[overlay]
     namespaces[runs]["progan/runs"] = "true"  # on kubeflow, the README's command
-    made = {
-        one["metadata"]["name"]: Pod(
+    pods = {
+        workload["metadata"]["name"]: Pod(
             "progan",
-            one["spec"]["template"]["metadata"]["labels"],
+            workload["spec"]["template"]["metadata"]["labels"],
             namespaces["progan"],
             {port["name"]: port["containerPort"] for port in container["ports"]},
         )
-        for one in workloads(resources)
-        for container in one["spec"]["template"]["spec"]["containers"]
+        for workload in workloads(resources)
+        for container in workload["spec"]["template"]["spec"]["containers"]
     }
     task = {"pipelines.kubeflow.org/v2_component": "true"}
-    made["task"] = Pod(runs, task, namespaces[runs])
-    made["neighbour"] = Pod("progan", {"app": "neighbour"}, namespaces["progan"])
-    made["stranger"] = Pod("elsewhere", task, namespaces["elsewhere"])
-    made["kfp"] = Pod("kubeflow", {"app": "ml-pipeline"}, namespaces["kubeflow"])
-    return made
+    pods["task"] = Pod(runs, task, namespaces[runs])
+    pods["neighbour"] = Pod("progan", {"app": "neighbour"}, namespaces["progan"])
+    pods["stranger"] = Pod("other", task, namespaces["other"])
+    pods["kfp"] = Pod("kubeflow", {"app": "ml-pipeline"}, namespaces["kubeflow"])
+    return pods
 
 
-def test_who_may_talk_to_whom(overlay, resources, cast):
+def test_which_pods_may_connect(overlay, resources, pods_by_name):
     ports = {"mlflow": 5000, "postgres": 5432, "s3": 7070, "kfp": 8888, "task": 8080}
     policies = of_kind(resources, "NetworkPolicy")
-    talks = {
+    connections = {
         (source, target)
-        for source in cast
+        for source in pods_by_name
         for target, port in ports.items()
-        if target in cast and source != target and allowed(policies, cast[source], cast[target], port)
+        if target in pods_by_name
+        and source != target
+        and allowed(policies, pods_by_name[source], pods_by_name[target], port)
     }
     expected = {("task", "mlflow"), ("mlflow", "postgres"), ("task", "kfp"), ("stranger", "kfp")}
     if overlay == "local":
         expected |= {("task", "s3"), ("mlflow", "s3")}
-    assert talks == expected
+    assert connections == expected
 
 
 PROFILES = {"local": INFRA / "overlays/local/cluster.yaml", "gpu": INFRA / "cluster.yaml"}
 
 
-def test_what_the_cluster_profile_names_is_there(overlay, resources):
+def test_the_overlay_has_everything_that_the_profile_names(overlay, resources):
     profile = load_profile(PROFILES[overlay], None)
     assert profile.namespace == RUNS_NAMESPACE[overlay]
-    made = {(one["kind"], one["metadata"]["name"]) for one in resources}
-    assert ("ServiceAccount", profile.service_account) in made
-    claims = {name for kind, name in made if kind == "PersistentVolumeClaim"}
-    assert claims == profile.volumes.keys()  # and none that no pod mounts
-    wanted = {(name, key) for name, keys in profile.secrets.items() for key in keys.values()}
-    assert wanted <= {(name, key) for _, name, key in secrets_created()}
+    names = {(resource["kind"], resource["metadata"]["name"]) for resource in resources}
+    assert ("ServiceAccount", profile.service_account) in names
+    claims = {name for kind, name in names if kind == "PersistentVolumeClaim"}
+    assert claims == profile.volumes.keys()  # pods mount every claim
+    secret_keys = {(name, key) for name, keys in profile.secrets.items() for key in keys.values()}
+    assert secret_keys <= {(name, key) for _, name, key in secrets_created()}
     [hosts] = [
         entry["value"]
         for _, container in containers(resources)

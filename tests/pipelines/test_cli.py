@@ -1,4 +1,4 @@
-"""The command: help at once, and one clear line with exit code 2 for what people get wrong."""
+"""The `progan` command: one clear line and exit code 2 for errors that people can cause."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.progan.official.released import write_tensorflow
 
 
 def error_of(done):
-    """The one line of an input error; lines of progress may stand before it."""
+    """The line of an input error; only lines of progress may precede it."""
     assert done.returncode == 2, done.stdout + done.stderr
     *before, last = done.stderr.strip().splitlines()
     assert all("images/s" in line for line in before), done.stderr
@@ -33,11 +33,11 @@ def error_of(done):
     ],
 )
 def test_wrong_parameters(new_project, changes, line):
-    """tests/progan/test_config.py has what can be wrong with them."""
+    """tests/progan/test_config.py has all kinds of wrong parameters."""
     project = new_project()
     project.change(**changes)
-    told = error_of(project.run("progan", "build-dataset"))
-    assert line in told
+    error = error_of(project.run("progan", "build-dataset"))
+    assert line in error
     assert not (project.root / "data/multires").exists()
 
 
@@ -51,7 +51,7 @@ def test_no_params(tmp_path):
     assert error_of(done) == "progan: params.yaml: no such file; run in the project's root, or give --params"
 
 
-def test_phases_and_datasets_that_are_not_there(new_project, photographs):
+def test_missing_phases_and_datasets(new_project, photographs):
     project = new_project()
     assert "train r0064: not in params.yaml; there are r0004, r0008" in error_of(
         project.run("progan", "train", "r0064")
@@ -69,8 +69,8 @@ def test_phases_and_datasets_that_are_not_there(new_project, photographs):
     )
     shard = next((project.root / "data/multires/r0004").glob("*.parquet"))
     shard.write_bytes(shard.read_bytes() + b"x")
-    told = error_of(project.run("progan", "train", "r0004"))
-    assert f"data/multires/r0004/{shard.name}: not the shard that dataset.json describes" in told
+    error = error_of(project.run("progan", "train", "r0004"))
+    assert f"data/multires/r0004/{shard.name}: not the shard that dataset.json describes" in error
     assert not (project.root / "checkpoints").exists()
 
 
@@ -80,7 +80,7 @@ def test_debug_shows_the_traceback(new_project):
 
 
 def test_ctrl_c_is_one_line(new_project):
-    """The command is stopped where it surely is: it reads its parameters from a pipe that says nothing."""
+    """The command is stopped at a known point: while it reads its parameters from a silent pipe."""
     project = new_project()
     os.mkfifo(project.root / "pipe")
     as_in_a_terminal = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
@@ -92,7 +92,7 @@ def test_ctrl_c_is_one_line(new_project):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 75
     assert errors.split("\n")[-2] == (
-        "progan: stopped by Ctrl-C; run the same command again, what was finished is kept"
+        "progan: stopped by Ctrl-C; run the same command again, finished work is kept"
     )
     assert "Traceback" not in errors
 
@@ -103,8 +103,8 @@ def test_no_space_left(new_project, photographs, small_disk):
         dataset={"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
     )
     build(config.load(project.root / "params.yaml").dataset, project.root / "data/multires", workers=1)
-    told = error_of(project.run("progan", "train", "r0004", "--snapshots", str(small_disk("16k") / "s")))
-    assert "no space left on the disk; free some and run again" in told
+    error = error_of(project.run("progan", "train", "r0004", "--snapshots", str(small_disk("16k") / "s")))
+    assert "no space left on the disk; free some and run again" in error
     assert not (project.root / "checkpoints/r0004").exists()
 
 

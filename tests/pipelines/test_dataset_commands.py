@@ -1,4 +1,4 @@
-"""`progan dataset` as a user meets it."""
+"""`progan dataset show` and `progan dataset verify`."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ from progan.dataset.reader import load_manifest
 @pytest.fixture
 def built(photographs, tmp_path):
     (photographs / "cats" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
-    (photographs / "dogs").rename(photographs / "[red]")  # which rich would take for a colour
+    (photographs / "dogs").rename(photographs / "[red]")  # rich would take it for a colour
     config = DatasetConfig("folder", str(photographs), 4, 16, 123, (), None, 0.1, "report")
     build(config, tmp_path / "built", workers=1)
     return tmp_path / "built"
@@ -46,8 +46,8 @@ def test_verify(built, tmp_path):
     whole = progan("dataset", "verify", "built", where=tmp_path)
     assert whole.returncode == 0
     first, second = whole.stdout.splitlines()
-    assert first == "built: all 3 shards are as photographs was built, 40 images"
-    assert second == f"digest of its manifest: {load_manifest(built).digest}"
+    assert first == "built: all 3 shards of photographs match their digests, 40 images"
+    assert second == f"digest of the manifest: {load_manifest(built).digest}"
     shard = next((built / "r0008").iterdir())
     shard.write_bytes(shard.read_bytes()[:-1])
     damaged = progan("dataset", "verify", "built", where=tmp_path)

@@ -97,11 +97,11 @@ def test_a_cluster_that_fits(cluster):
     assert lines == [
         "✓ API: Kubernetes v1.33.1 answers",
         "✓ namespace progan: active",
-        "✓ service account progan-pipeline: is there",
+        "✓ service account progan-pipeline: exists",
         "✓ secret progan-mlflow: has every key",
         "✓ volume claim progan-data: is bound",
         "✓ GPUs for r0004, r0008, r0016: 1 × NVIDIA-A100-SXM4-80GB wanted, 1 free in 1 nodes",
-        "✓ pods: of every size are admitted",
+        "✓ pods: every size is admitted",
         "✓ MLflow at http://mlflow.progan:5000: answers",
     ]
     assert {request.headers["authorization"] for request in cluster.requests} == {"Bearer kube-token"}
@@ -152,18 +152,18 @@ def queue(*groups):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (answer(IN_NAMESPACE, (403, {})), "namespace progan: you may not look at it"),
+        (answer(IN_NAMESPACE, (403, {})), "namespace progan: you have no permission to read it"),
         (
             gone(f"{IN_NAMESPACE}/serviceaccounts/progan-pipeline"),
-            "service account progan-pipeline: is not there",
+            "service account progan-pipeline: does not exist",
         ),
         (
             answer(f"{IN_NAMESPACE}/secrets/progan-mlflow", {"data": {"username": "bWU="}}),
-            "secret progan-mlflow: has no password; add what the profile reads of it",
+            "secret progan-mlflow: has no password; add the keys that the profile reads",
         ),
         (
             answer(CLAIM, {"spec": {}, "status": {"phase": "Lost"}}),
-            "progan-data: is Lost, of no storage class; a pod that mounts it waits for ever",
+            "progan-data: is Lost, without a storage class; a pod that mounts it waits forever",
         ),
         (nodes(node("other", 8, {"nvidia.com/gpu.product": "T4"})), "no node has 1 × NVIDIA-A100-SXM4-80GB"),
         (
@@ -174,9 +174,9 @@ def queue(*groups):
         (lambda server: server.profile.update(mlflow="http://127.0.0.1:9"), "127.0.0.1:9: does not answer"),
         (
             lambda server: server.profile.update(mlflow="https://tracking.tools.svc.cluster.local"),
-            "MLflow at https://tracking.tools.svc.cluster.local: is not there",
+            "MLflow at https://tracking.tools.svc.cluster.local: does not exist",
         ),
-        (queue(group("kueue.x-k8s.io", "v1beta1")), "queue gpus: is not there"),
+        (queue(group("kueue.x-k8s.io", "v1beta1")), "queue gpus: does not exist"),
     ],
 )  # fmt: skip
 def test_what_is_missing(cluster, change, told):
@@ -192,7 +192,7 @@ def test_a_queue_in_the_version_that_an_older_cluster_has(cluster):
     queue(group("kueue.x-k8s.io", "v1beta1"))(cluster)
     path = "/apis/kueue.x-k8s.io/v1beta1/namespaces/progan/localqueues/gpus"
     answer(path, {"metadata": {"name": "gpus"}})(cluster)
-    assert "✓ queue gpus: is there" in examined(cluster)[0]
+    assert "✓ queue gpus: exists" in examined(cluster)[0]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_eight_free_gpus_in_two_nodes_are_not_eight_in_one(cluster):
     cluster.profile["pods"]["r0004"]["gpus"] = 8
     lines, _ = examined(cluster)
     assert any(
-        "8 × NVIDIA-A100-SXM4-80GB wanted, 4 free in one of 2 nodes: it waits" in line for line in lines
+        "8 × NVIDIA-A100-SXM4-80GB wanted, at most 4 free in one of 2 nodes; it would wait" in line for line in lines
     )
 
 
@@ -249,4 +249,4 @@ def test_no_cluster(cluster, monkeypatch, tmp_path):
         Path(name).write_text(text)
     for name in ("none", "folder", "yaml", "text", "number"):
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / name))
-        assert examined(cluster)[1].startswith("no cluster to look at: ")
+        assert examined(cluster)[1].startswith("no cluster to check: ")

@@ -189,11 +189,11 @@ def test_a_cluster_that_fits_and_stays_as_it_was(patient):
     assert lines == [
         f"✓ API: Kubernetes {patient.cluster.ask('GET', '/version')['gitVersion']} answers",
         "✓ namespace progan: active",
-        "✓ service account progan-pipeline: is there",
+        "✓ service account progan-pipeline: exists",
         "✓ secret progan-mlflow: has every key",
         "✓ volume claim progan-data: is bound",
         f"✓ GPUs for {PHASES}: {WANTED} wanted, 8 free in 1 nodes",
-        "✓ pods: of every size are admitted",
+        "✓ pods: every size is admitted",
         "✓ MLflow at http://mlflow.progan:5000: answers",
     ]
     assert patient.cluster.ask("GET", pods)["items"] == before
@@ -206,7 +206,9 @@ def test_who_may_not_look(patient):
     lines, error = examined(patient)
     reached, *refused, pods, tracking = lines
     assert reached.startswith("✓ API: Kubernetes v1.")
-    assert [line for line in [*refused, tracking] if not line.endswith(": you may not look at it")] == []
+    assert [
+        line for line in [*refused, tracking] if not line.endswith(": you have no permission to read it")
+    ] == []
     assert 'cannot create resource "pods"' in pods
     assert error == f"{len(lines) - 1} of {len(lines)} checks failed, see above"
 
@@ -227,12 +229,12 @@ def test_an_authority_that_is_another(patient):
 
 def test_namespaces(patient):
     patient.profile["namespace"] = "elsewhere"
-    assert "✗ namespace elsewhere: is not there" in failed(patient)
+    assert "✗ namespace elsewhere: does not exist" in failed(patient)
     leaving = made("Namespace", "leaving", where=None)
     patient.cluster.apply(leaving)
     patient.cluster.delete(leaving)  # a controller would end it
     patient.profile["namespace"] = "leaving"
-    assert "✗ namespace leaving: is Terminating; nothing can be made in it" in failed(patient)
+    assert "✗ namespace leaving: is Terminating; nothing can be created in it" in failed(patient)
 
 
 def claim(patient, name, storage_class):
@@ -250,7 +252,7 @@ def storage_class(patient, name, binding):
 def test_claims_that_wait(patient):
     """For a volume that nobody makes, or for a pod, as on kind and on most clouds."""
     claim(patient, "waits", "shared")
-    told = "volume claim waits: is Pending, of the storage class shared; a pod that mounts it waits for ever"
+    told = "volume claim waits: is Pending, with the storage class shared; a pod that mounts it waits forever"
     assert failed(patient) == [f"✗ {told}"]
     storage_class(patient, "shared", "Immediate")
     assert failed(patient) == [f"✗ {told}"]
@@ -271,9 +273,9 @@ def test_queues(patient):
     patient.add(made("CustomResourceDefinition", f"localqueues.{KUEUE}", api, where=None, spec=spec))
     queue = made("LocalQueue", "gpus", f"{KUEUE}/v1beta2", spec={"clusterQueue": "all"})
     wait_for(patient, path_of(queue).rpartition("/")[0])
-    assert failed(patient) == ["✗ queue gpus: is not there"]
+    assert failed(patient) == ["✗ queue gpus: does not exist"]
     patient.change(queue)
-    assert "✓ queue gpus: is there" in examined(patient)[0]
+    assert "✓ queue gpus: exists" in examined(patient)[0]
 
 
 def wait_for(patient, path):
@@ -291,7 +293,7 @@ def wait_for(patient, path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda patient: patient.lose("Secret", "progan-mlflow"), "secret progan-mlflow: is not there"),
+        (lambda patient: patient.lose("Secret", "progan-mlflow"), "secret progan-mlflow: does not exist"),
         (lambda patient: patient.change(node("a", {})), f"GPUs for {PHASES}: no node has {WANTED} and "),
         (
             lambda patient: patient.change(node("a"), allocatable={GPU: "0"}),
@@ -311,13 +313,13 @@ def wait_for(patient, path):
         ),
         (
             lambda patient: patient.add(pod("busy", 8, on="a"), phase="Running"),
-            f"GPUs for {PHASES}: {WANTED} wanted, 0 free in one of 1 nodes: it waits",
+            f"GPUs for {PHASES}: {WANTED} wanted, at most 0 free in one of 1 nodes; it would wait",
         ),
         (
             lambda patient: patient.lose("Pod", "mlflow-0"),
             'MLflow at http://mlflow.progan:5000: answers 503: no endpoints available for service "mlflow',
         ),
-        (lambda patient: patient.lose("Service", "mlflow"), "MLflow at http://mlflow.progan:5000: is not"),
+        (lambda patient: patient.lose("Service", "mlflow"), "MLflow at http://mlflow.progan:5000: does not"),
     ],
 )  # fmt: skip
 def test_what_is_missing(patient, change, told):
@@ -330,13 +332,13 @@ def test_what_is_missing(patient, change, told):
 def test_an_account_that_is_missing_lets_no_pod_in(patient):
     patient.lose("ServiceAccount", "progan-pipeline")
     account, pods = failed(patient)
-    assert account == "✗ service account progan-pipeline: is not there"
+    assert account == "✗ service account progan-pipeline: does not exist"
     assert pods.startswith("✗ pods: stages: error looking up service account progan/progan-pipeline: ")
 
 
 def test_a_secret_without_the_key(patient):
     patient.profile["secrets"]["progan-mlflow"]["MLFLOW_TRACKING_TOKEN"] = "token"
-    told = "secret progan-mlflow: has no token; add what the profile reads of it"
+    told = "secret progan-mlflow: has no token; add the keys that the profile reads"
     assert failed(patient) == [f"✗ {told}"]
 
 

@@ -108,7 +108,7 @@ def test_whoever_stops_waiting_stops_no_run(new_project, service, monkeypatch):
     monkeypatch.chdir(new_project().root)
     done = CliRunner().invoke(cli.app, ["submit", "--host", service.url, *PROFILE, "--wait"])
     url = f"{service.url}/#/runs/details/run-1"
-    assert str(done.exception) == f"run-1: goes on, it is only not waited for any more; look at {url}"
+    assert str(done.exception) == f"run-1: stopped waiting, but the run goes on: {url}"
     assert isinstance(done.exception, Interrupted)
 
 
@@ -133,7 +133,7 @@ def test_what_can_be_wrong(new_project, service, tmp_path, monkeypatch):
     assert "on a cluster: image: progan:latest has no digest" in told(*here, "--image", "progan:latest")
     assert service.requests == []
     assert "http://127.0.0.1:9: " in told("--host", "http://127.0.0.1:9", error=Unavailable)
-    assert "an address is expected that begins with http" in told("--host", "kubeflow")
+    assert "must begin with http:// or https://" in told("--host", "kubeflow")
     assert "nowhere: no such file" in told(*here, "--token-file", str(tmp_path / "nowhere"))
     service.answers["GET", f"{API}/healthz"] = (401, {})
     assert "401" in told(*here)

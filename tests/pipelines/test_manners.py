@@ -1,4 +1,4 @@
-"""What every command does: help with an example, completion, JSON, errors of one line, colours or none."""
+"""What all commands share: help with an example, completion, JSON, errors of one line, colours."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from progan.dataset.build import build
 from tests.evaluations import evaluation, verdict
 
 PROGAN = Path(sys.executable).with_name("progan")
-HEAVY = {  # but for pydantic, with which typer itself reads the values of options
+HEAVY = {  # not pydantic, which typer itself needs for the values of options
     "torch", "torchvision", "mlflow", "numpy", "yaml", "kfp", "kubernetes", "boto3", "dvc",
     "matplotlib", "pyarrow", "PIL", "jinja2", "safetensors",
 }  # fmt: skip
@@ -45,7 +45,7 @@ def progan(*arguments, where=None, **environment):
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
-def test_the_help_has_an_example_that_the_command_takes(path):
+def test_the_example_in_the_help_is_a_valid_command_line(path):
     command = ALL[path]
     example = re.search(r"Example: progan (.*?)(?: [>|] .*)?$", command.help, re.MULTILINE)
     assert example, command.help
@@ -72,9 +72,9 @@ print(sorted({HEAVY} & set(sys.modules)))
 
 
 def completed(words, where):
-    """What a shell offers for the last of `words`, one word each line."""
-    asked = {"_PROGAN_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words)}
-    done = progan(where=where, **asked, COMP_CWORD=str(len(words) - 1))
+    """The words that a shell offers for the last of `words`."""
+    environment = {"_PROGAN_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words)}
+    done = progan(where=where, **environment, COMP_CWORD=str(len(words) - 1))
     return done.stdout.split()
 
 
@@ -107,11 +107,11 @@ def test_an_error_is_one_line(new_project, words, line):
     project = new_project()
     done = project.run("progan", *words.split())
     assert (done.returncode, done.stdout) == (2, "")
-    (told,) = done.stderr.splitlines()
-    assert told.startswith(f"progan: {line}")
+    (error,) = done.stderr.splitlines()
+    assert error.startswith(f"progan: {line}")
 
 
-def test_without_arguments_there_is_help():
+def test_help_without_arguments():
     for path in ((), ("presets",)):
         done = progan(*path)
         assert done.returncode == 2
@@ -131,8 +131,8 @@ def finished(new_project, photographs, small_config):
     return project
 
 
-def test_what_a_machine_reads(finished, monkeypatch):
-    """JSON alone on standard output, whatever is said besides."""
+def test_json(finished, monkeypatch):
+    """Standard output is JSON alone, whatever else a command prints."""
     monkeypatch.chdir(finished.root)
     monkeypatch.setattr("components.gate.stage.find_champion", lambda model: None)
 
@@ -149,27 +149,27 @@ def test_what_a_machine_reads(finished, monkeypatch):
     assert (shown["digest"], shown["images"]) == (verified["digest"], 40)
 
 
-def test_presets_are_a_line_each_however_narrow():
+def test_presets_are_one_per_line_on_narrow_terminals():
     lines = progan("presets", "list", COLUMNS="40").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(presets.listed())
 
 
 def test_colours_are_for_terminals_alone(finished):
-    """None in a pipe; on a terminal some, unless NO_COLOR is set."""
+    """None in a pipe; some on a terminal, unless NO_COLOR is set."""
     verdict(evaluation("r0008"), text="ms_ssim is [0.5]").write(finished.root / "verdict.json")
     colour = re.compile(r"\x1b\[[\d;]*3\d")
 
     def on_terminal(environment):
         command = f"{PROGAN} summary"
-        given = finished.environment | {"TERM": "xterm-256color"} | environment
+        variables = finished.environment | {"TERM": "xterm-256color"} | environment
         script = ["script", "-qec", command, "/dev/null"]
-        return subprocess.run(script, cwd=finished.root, env=given, capture_output=True, text=True).stdout
+        return subprocess.run(script, cwd=finished.root, env=variables, capture_output=True, text=True).stdout
 
     for words in (["summary"], ["--help"], ["presets", "list"], ["nosuch"]):
         done = finished.run("progan", *words)
         assert "\x1b" not in done.stdout + done.stderr
     assert colour.search(on_terminal({}))
-    told = on_terminal({"NO_COLOR": "1"})
-    assert "the gate passed" in re.sub(r"\x1b\[[\d;]*m", "", told)
-    assert "✓ ms_ssim is [0.5]" in told
-    assert not colour.search(told)
+    plain = on_terminal({"NO_COLOR": "1"})
+    assert "the gate passed" in re.sub(r"\x1b\[[\d;]*m", "", plain)
+    assert "✓ ms_ssim is [0.5]" in plain
+    assert not colour.search(plain)

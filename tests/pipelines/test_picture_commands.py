@@ -1,4 +1,4 @@
-"""The commands that make pictures, as people type them."""
+"""The commands that make images and films."""
 
 from dataclasses import replace
 
@@ -23,25 +23,25 @@ def project(tmp_path, small_config, monkeypatch):
     return tmp_path
 
 
-def test_each_makes_its_file(project):
+def test_each_command_writes_its_file(project):
     options = "--seeds 1-4 --label dogs --truncation 0.7"
     film = f"{options} --seconds 1 --fps 4"
     phase = "checkpoints/r0008"
-    for line, out in {
+    for line, output in {
         f"generate {phase} {options} --out sheet.png": f"sheet.png: 4 images of {phase}",
         f"interpolate {phase} {film} --walks 2 --out walk.gif": f"walk.gif: 1 s of {phase}",
         f"timelapse {film} --out growing.mp4": "growing.mp4: 1 s, r0004 to r0008 of checkpoints",
     }.items():
-        done = CliRunner().invoke(app, line.split(), catch_exceptions=False)
-        assert done.exit_code == 0
-        assert done.stdout.splitlines() == [out]
+        result = CliRunner().invoke(app, line.split(), catch_exceptions=False)
+        assert result.exit_code == 0
+        assert result.stdout.splitlines() == [output]
     assert Image.open("walk.gif").size == (2 * 160 + 2, 160)
-    made = sorted(path.name for path in project.iterdir())
-    assert made == ["checkpoints", "growing.mp4", "sheet.png", "walk.gif"]
+    files = sorted(path.name for path in project.iterdir())
+    assert files == ["checkpoints", "growing.mp4", "sheet.png", "walk.gif"]
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("generate nowhere --out x.png", "nowhere: no finished phase here; name its folder"),
         ("generate checkpoints/r0008 --seeds , --out x.png", "--seeds: ,: whole numbers and ranges"),
@@ -50,9 +50,9 @@ def test_each_makes_its_file(project):
         ("export checkpoints/r0008 --onnx x.pt", "--onnx: x.pt: a file name that ends with .onnx"),
     ],
 )
-def test_mistakes_are_one_line_and_leave_nothing(project, line, told):
+def test_mistakes_are_one_line_and_leave_nothing(project, line, message):
     with pytest.raises(InputError) as caught:
         CliRunner().invoke(app, line.split(), catch_exceptions=False)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
     assert [path.name for path in project.iterdir()] == ["checkpoints"]

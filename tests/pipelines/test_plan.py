@@ -1,4 +1,4 @@
-"""`progan plan`: what it says is what DVC does; its hours, prices and memory follow from what is known."""
+"""`progan plan`: agrees with DVC about what runs; derives hours, prices and memory from known rates."""
 
 import json
 import re
@@ -29,9 +29,9 @@ from tests.pipelines.finished import FACES, add_photographs, trainer_of
 
 
 def planned(*options):
-    done = CliRunner().invoke(cli.app, ["plan", "--json", *options])
-    assert done.exit_code == 0, done.exception
-    return json.loads(done.stdout)
+    result = CliRunner().invoke(cli.app, ["plan", "--json", *options])
+    assert result.exit_code == 0, result.exception
+    return json.loads(result.stdout)
 
 
 def tasks(plan):
@@ -43,7 +43,7 @@ def to_do(plan):
 
 
 def reproduced():
-    """What `dvc repro --dry --force-downstream` says that it would run."""
+    """The tasks that `dvc repro --dry --force-downstream` would run."""
     with Repo() as repo:
         stages = repo.reproduce(dry=True, force_downstream=True)
     return {stage.addressing.replace("@", " ") for stage in stages if not stage.is_data_source}
@@ -99,10 +99,10 @@ def phase(project, key):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_changed_and_all_that_follows(finished, change):
-    """DVC, asked another way, names the same tasks; the plan says why."""
-    make, reasons = CHANGES[change]
-    make(finished)
+def test_a_change_and_everything_downstream(finished, change):
+    """DVC would run the same tasks; the plan gives the reasons."""
+    apply, reasons = CHANGES[change]
+    apply(finished)
     plan = planned()
     assert set(to_do(plan)) == reproduced() != set()
     for name, reason in reasons.items():
@@ -113,11 +113,11 @@ def test_what_changed_and_all_that_follows(finished, change):
     assert first["upstream"] == []
 
 
-def test_what_follows_a_change_counts_but_is_not_certain(finished):
+def test_downstream_tasks_count_but_are_not_certain(finished):
     finished.change(phases={"r0004": phase(finished, "r0004") | {"stable_kimg": 0.5}})
     plan = planned()
-    follows = tasks(plan)["train r0008"]
-    assert (follows["why"], follows["upstream"]) == ([], ["train r0004"])
+    downstream = tasks(plan)["train r0008"]
+    assert (downstream["why"], downstream["upstream"]) == ([], ["train r0004"])
     totals = plan["totals"]
     assert 0 < totals["certain_hours"]["high"] < totals["hours"]["high"]
     assert totals["hours"]["high"] == pytest.approx(
@@ -126,7 +126,7 @@ def test_what_follows_a_change_counts_but_is_not_certain(finished):
 
 
 def test_a_clone_without_data(finished, tmp_path, monkeypatch):
-    """As on a pull request: dvc.lock is there, its data is in a remote, or nowhere."""
+    """As on a pull request: dvc.lock is there, but its data is in a remote or nowhere."""
     subprocess.run(["git", "add", "."], check=True)
     author = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     subprocess.run(["git", *author, "commit", "-qm", "all"], check=True)
@@ -152,19 +152,19 @@ def test_a_clone_without_data(finished, tmp_path, monkeypatch):
     assert len(to_do(changed)) == len(changed["tasks"])
 
 
-def test_a_folder_that_dvc_does_not_know(finished, tmp_path, monkeypatch):
+def test_a_folder_without_a_dvc_project(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(finished.root / "params.yaml", tmp_path)
     plan = planned()
     assert {task["state"] for task in plan["tasks"]} == {"runs"}
     assert {tuple(task["why"]) for task in plan["tasks"]} == {("not run before",)}
-    assert plan["remarks"] == ["no DVC project here: nothing is known of earlier runs"]
+    assert plan["remarks"] == ["no DVC project here: earlier runs are unknown"]
     assert tasks(plan)["train r0008"]["hours"]["likely"] > 0
     assert plan["totals"]["unknown"] == ["build-dataset", "score-network"]
 
 
 def interrupted(loaded, key, images, snapshots=FolderStore(Path("snapshots"))):
-    """Train a phase for real until it has shown so many images."""
+    """Train a phase for real until it has shown `images` images."""
     trainer = trainer_of(loaded, key)
     hooks = Hooks(
         lambda done, total: None, lambda generator, alpha: 1.0, lambda: trainer.images_shown >= images
@@ -173,33 +173,31 @@ def interrupted(loaded, key, images, snapshots=FolderStore(Path("snapshots"))):
         trainer.train(SnapshotFolder(snapshots, key, trainer.identity), hooks)
 
 
-def test_an_interrupted_phase_goes_on(finished):
+def test_an_interrupted_phase_resumes(finished):
     finished.change(phases={"r0008": phase(finished, "r0008") | {"stable_kimg": 0.4}})
     assert tasks(planned())["train r0008"]["state"] == "runs"
     interrupted(config.load(), "r0008", 96)
     task = tasks(planned())["train r0008"]
     assert (task["state"], task["resumes_at_kimg"]) == ("resumes", (80 + 96) / 1000)
     assert (task["images"], task["steps"]) == (480 - 96, (480 - 96) / 8)
-    finished.change(
-        training={"seed": 2}
-    )  # the phase before will be another one: what it resumes is not known
+    finished.change(training={"seed": 2})  # gives another r0004, and so r0008 another, unknown identity
     assert tasks(planned())["train r0008"]["state"] == "runs"
     assert tasks(planned("--snapshots", "/nowhere"))["train r0008"]["images"] == 480
 
 
 def test_the_disk(finished):
-    """A checkpoint, its copy and two snapshots, as large as what lies here; DVC keeps the dataset twice."""
+    """A checkpoint, its copy and two snapshots, by the size of real ones; DVC stores the dataset twice."""
     finished.change(dataset={"seed": 2})
-    here, there = tasks(planned()), tasks(planned("--cluster"))
+    here, cluster = tasks(planned()), tasks(planned("--cluster"))
     for key in ("r0004", "r0008"):
         checkpoint = sum(path.stat().st_size for path in Path(f"checkpoints/{key}").iterdir())
         assert here[f"train {key}"]["disk_gib"] * 2**30 == pytest.approx(4 * checkpoint, rel=0.3)
-    assert here["build-dataset"]["disk_gib"] == 2 * there["build-dataset"]["disk_gib"] > 0
+    assert here["build-dataset"]["disk_gib"] == 2 * cluster["build-dataset"]["disk_gib"] > 0
     assert here["gate"]["disk_gib"] is None
 
 
 def warm_started(project):
-    """The phase after r0004 from a registered checkpoint of it."""
+    """Start r0008 from a registered checkpoint of r0004."""
     start = {"model": "faces", "version": "1", "checkpoint": "ab" * 32}
     values = yaml.safe_load((project.root / "params.yaml").read_text())
     del values["phases"]["r0004"]
@@ -221,7 +219,7 @@ def test_a_warm_start_is_a_stage_before_the_first_phase(finished):
 
 @pytest.fixture
 def cluster(finished):
-    """A profile whose storage lies in folders of this machine."""
+    """A profile with its storage in folders of this machine; returns a function that changes its pods."""
     profile = yaml.safe_load(Path("infra/cluster.yaml").read_text())
     root = finished.root / "cluster"
     profile["storage"] = {name: str(root / name) for name in ("datasets", "snapshots", "results")}
@@ -240,8 +238,8 @@ def cluster(finished):
     return write
 
 
-def keep(root, *keys):
-    """As a run on the cluster keeps finished phases, their measures and the score network."""
+def store(root, *keys):
+    """Store finished phases, their evaluations and the score network as a run on the cluster does."""
     loaded = config.load()
     storage = storage_of(loaded, load_profile(Path("infra/cluster.yaml")))
     shutil.copytree("data/multires", storage.dataset, dirs_exist_ok=True)
@@ -250,17 +248,17 @@ def keep(root, *keys):
             Results(storage.results).keep(task, identity_here(loaded, task, task.paths()), Path())
 
 
-def test_the_cluster_goes_by_what_it_keeps(finished, cluster):
-    """Not by what is finished here; and every run is judged and reported."""
+def test_the_plan_for_the_cluster_goes_by_its_results(finished, cluster):
+    """Not by what is finished here. Gate, register and report are part of every run."""
     root = cluster()
     always = ["gate", "register", "report"]
     plan = planned("--cluster")
     assert to_do(plan) == [task["name"] for task in plan["tasks"]]
-    assert tasks(plan)["train r0004"]["why"] == ["the cluster has none"]
+    assert tasks(plan)["train r0004"]["why"] == ["no result on the cluster"]
     assert tasks(plan)["train r0008"]["upstream"] == ["train r0004"]
-    keep(root, "r0004")
+    store(root, "r0004")
     assert to_do(planned("--cluster")) == ["train r0008", "evaluate r0008", *always]
-    keep(root, "r0004", "r0008")
+    store(root, "r0004", "r0008")
     assert to_do(planned("--cluster")) == always
     finished.change(phases={"r0008": phase(finished, "r0008") | {"stable_kimg": 0.4}})
     changed = planned("--cluster")
@@ -272,7 +270,7 @@ def test_the_cluster_goes_by_what_it_keeps(finished, cluster):
 
 
 def test_storage_in_s3(finished, cluster, address):
-    """What is finished here is handed over, and snapshots are seen."""
+    """Results of this checkout are handed over, and snapshots are found."""
     profile = yaml.safe_load(Path("infra/cluster.yaml").read_text())
     profile["storage"] = {name: f"{address}/{name}" for name in ("datasets", "snapshots", "results")}
     Path("infra/cluster.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
@@ -289,9 +287,9 @@ def test_storage_in_s3(finished, cluster, address):
     assert tasks(planned("--snapshots", f"{address}/snapshots"))["train r0008"]["state"] == "resumes"
 
 
-def test_a_phase_that_did_not_begin_with_the_one_before_it_is_not_finished(finished, cluster):
+def test_a_phase_that_started_from_another_checkpoint_is_not_finished(finished, cluster):
     root = cluster()
-    keep(root, "r0004", "r0008")
+    store(root, "r0004", "r0008")
     loaded = config.load()
     task = stages.task(loaded, "train", "r0004")
     made_up.training(loaded, "r0004", root / "another machine", seed=5)
@@ -313,17 +311,17 @@ def test_the_price(cluster):
     total = sum(task["price"]["high"] for task in plan["tasks"] if task["price"])
     assert plan["totals"]["price"]["high"] == pytest.approx(total)
     assert plan["totals"]["currency"] == "USD"
-    shown = CliRunner().invoke(cli.app, ["plan", "--cluster"]).stdout
-    assert f"at most {total:.2f} USD, of GPU hours at the profile's prices" in shown
+    output = CliRunner().invoke(cli.app, ["plan", "--cluster"]).stdout
+    assert f"at most {total:.2f} USD, for GPU hours at the profile's prices" in output
 
 
-def test_a_narrow_terminal_loses_columns_and_no_digits(cluster):
+def test_a_narrow_terminal_hides_columns_and_cuts_no_cells(cluster):
     Path("large.yaml").write_text(presets.to_yaml("celebahq-1024"))
 
     def table(columns):
         terminal = {"FORCE_COLOR": "1", "COLUMNS": columns}
-        shown = CliRunner().invoke(cli.app, ["plan", "--cluster", "--params", "large.yaml"], env=terminal)
-        return click.unstyle(shown.stdout).partition("build-dataset:")[0]
+        result = CliRunner().invoke(cli.app, ["plan", "--cluster", "--params", "large.yaml"], env=terminal)
+        return click.unstyle(result.stdout).partition("build-dataset:")[0]
 
     names = ["task", "what happens", "images", "steps", "time", "GPU GiB", "disk", "price"]
     for columns, left_out in (("120", []), ("80", ["steps", "disk"]), ("70", ["steps", "disk", "images"])):
@@ -337,27 +335,27 @@ def test_spot_pods_may_take_a_quarter_longer(cluster):
     reserved = tasks(planned("--cluster"))
     cluster(r0004={"spot": True}, stages={"spot": True})
     for name, task in tasks(planned("--cluster")).items():
-        for what in ("hours", "price") if task["price"] else ("hours",):
+        for amount in ("hours", "price") if task["price"] else ("hours",):
             for bound, repeats in {"low": 1, "likely": 1, "high": 1.25}.items():
-                assert task[what][bound] == pytest.approx(reserved[name][what][bound] * repeats)
+                assert task[amount][bound] == pytest.approx(reserved[name][amount][bound] * repeats)
 
 
-def test_a_card_that_is_too_small_is_told(cluster):
+def test_a_gpu_with_too_little_memory(cluster):
     cluster(r0004={"gpu_memory_gib": 0.5})
-    shown = CliRunner().invoke(cli.app, ["plan", "--cluster"]).stdout
-    assert "! 1 of 0.5" in shown
-    assert "more memory than the card has (!): train r0004, train r0008" in shown
+    output = CliRunner().invoke(cli.app, ["plan", "--cluster"]).stdout
+    assert "! 1 of 0.5" in output
+    assert "more memory than the card has (!): train r0004, train r0008" in output
 
 
-def test_storage_that_cannot_be_seen_from_here(finished):
+def test_storage_that_cannot_be_read_from_here(finished):
     plan = planned("--cluster")
     assert [remark.split(":")[0] for remark in plan["remarks"]] == ["dataset", "snapshots", "results"]
-    assert all("cannot be seen from here" in remark for remark in plan["remarks"])
+    assert all("cannot be read from here" in remark for remark in plan["remarks"])
     assert len(to_do(plan)) == len(plan["tasks"])
 
 
 # ------------------------------------------------------------------------------------------------
-# How it looks
+# Output
 
 
 @pytest.mark.parametrize("options", [(), ("--cluster",)])
@@ -367,16 +365,16 @@ def test_the_table_fits_a_hundred_columns(cluster, options, tmp_path, finished):
     finished.change(dataset={"label_attributes": ["bold", "red"]})
     lines = CliRunner().invoke(cli.app, ["plan", *options]).stdout.splitlines()
     assert max(map(len, lines)) <= 100
-    for told in (
+    for text in (
         *("train r0008", "runs in full", "at most"),
         *("training.adam_betas [0.0, 0.99] → [0.5, 0.9]", "dataset.label_attributes [] → [bold, red]"),
     ):
-        assert any(told in line for line in lines)
+        assert any(text in line for line in lines)
 
 
 def test_markdown_for_a_pull_request(finished):
-    nothing = CliRunner().invoke(cli.app, ["plan", "--md"]).stdout
-    assert nothing.startswith("**Nothing to do for dvc repro, here on CPU: all 9 tasks are cached.**")
+    up_to_date = CliRunner().invoke(cli.app, ["plan", "--md"]).stdout
+    assert up_to_date.startswith("**Nothing to do for dvc repro, here on CPU: all 9 tasks are cached.**")
     finished.change(gate={"swd_max": 5.0})
     lines = CliRunner().invoke(cli.app, ["plan", "--md"]).stdout.splitlines()
     assert lines[0] == "**3 of 9 tasks to do for dvc repro, here on CPU**"

@@ -69,7 +69,7 @@ def set_pod(key, **changes):
     ("change", "told"),
     [
         (set_pod("r0256", gpuss=2), "pods.r0256.gpuss: unknown parameter; did you mean gpus?"),
-        (set_pod("r0256", gpus=16), "pods.r0256.gpus: must be from 0 to 8, those of one node, not 16"),
+        (set_pod("r0256", gpus=16), "pods.r0256.gpus: must be from 0 to 8, as in one node, not 16"),
         (
             set_pod("r0256", shm_gib=500),
             "pods.r0256.shm_gib: is part of memory_gib and must be smaller",
@@ -94,7 +94,7 @@ def set_pod(key, **changes):
         ),
         (
             lambda values: values.update(queue="My Team"),
-            "queue: must be a name of a Kubernetes object, not 'My Team'",
+            "queue: must be the name of a Kubernetes object, not 'My Team'",
         ),
         (
             lambda values: values.update(volumes={"my.data": "/d"}),

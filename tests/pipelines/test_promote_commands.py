@@ -1,4 +1,4 @@
-"""`progan promote` and `progan rollback` as they are typed."""
+"""`progan promote` and `progan rollback`."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from components.register.registry import client
+from components.register.mlflow_registry import client
 from pipelines.cli import app
 from progan.errors import InputError
 
@@ -30,7 +30,7 @@ def registry(tmp_path_factory):
 
 @pytest.fixture
 def progan(registry, tmp_path, monkeypatch, small_params):
-    """Returns a function that runs a command and gives what it prints."""
+    """Returns a function that runs a command and returns its output."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
     monkeypatch.chdir(tmp_path)
     small_params["register"]["model"] = "faces"
@@ -47,8 +47,8 @@ def progan(registry, tmp_path, monkeypatch, small_params):
 
 
 def test_there_and_back(progan):
-    said = progan("promote", "1", "--expect", "none")
-    assert said == "faces: version 1 is champion, it was none\n"
+    output = progan("promote", "1", "--expect", "none")
+    assert output == "faces: version 1 is now champion, before: none\n"
     done = json.loads(progan("promote", "2", "--expect", "1", "--why", "sharper", "--json"))
     assert {name: done[name] for name in ("model", "version", "before", "why")} == {
         "model": "faces",
@@ -57,15 +57,16 @@ def test_there_and_back(progan):
         "why": "sharper",
     }
     assert (
-        progan("rollback", "--expect", "2", "--why", "odd ears") == "faces: version 1 is champion, it was 2\n"
+        progan("rollback", "--expect", "2", "--why", "odd ears")
+        == "faces: version 1 is now champion, before: 2\n"
     )
-    with pytest.raises(InputError, match="faces: the champion is version 1, not 2 as expected"):
+    with pytest.raises(InputError, match="faces: the champion is 1, not 2 as expected"):
         progan("rollback", "--expect", "2")
-    for wrong, told in {
-        "v2": "VERSION: v2: the number of a version is expected",
+    for wrong, message in {
+        "v2": "VERSION: v2: expected a version number",
         "9": "no version 9",
     }.items():
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             progan("promote", wrong, "--expect", "1")
-    with pytest.raises(InputError, match="--expect: one: the number of a version is expected"):
+    with pytest.raises(InputError, match="--expect: one: expected a version number"):
         progan("promote", "2", "--expect", "one")

@@ -152,7 +152,7 @@ def test_two_at_once_start_one(service, monkeypatch):
         both_looked.wait(10)
         made = V2beta1Run(experiment_id="e1", display_name="faces key", pipeline_spec={})
         mine = asked.client._run_api.run_service_create_run(run=made).run_id
-        ends.append((mine, asked.settled("e1", "faces key", mine)))
+        ends.append((mine, asked.settle("e1", "faces key", mine)))
 
     threads = [threading.Thread(target=trigger) for _ in range(2)]
     for thread in threads:

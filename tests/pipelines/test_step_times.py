@@ -1,4 +1,4 @@
-"""Estimates: against the times that the paper's authors published, own runs first, scaled by arithmetic."""
+"""Estimates: near the times that the authors published, from own runs first, scaled by arithmetic."""
 
 import json
 from dataclasses import replace
@@ -8,18 +8,18 @@ import pytest
 import yaml
 
 from benchmarks import train_step
-from pipelines.planning.here import device_here
+from pipelines.planning.here import machine_here
 from pipelines.planning.step_times import (
     Machine,
     Measured,
     Range,
     Rate,
     StepTimes,
-    other,
     own_rates,
-    photographs,
+    photograph_count,
+    stage_time,
     step_times,
-    training,
+    training_time,
 )
 from progan import config, presets
 from progan.config import validated
@@ -36,7 +36,7 @@ INCEPTION = {"inception_weights": "inception.pth", "inception_sha256": "ab" * 32
 def days(name, machine):
     loaded = config.parse(presets.params(name), name)
     parts = [
-        training(loaded, key, Schedule(phase).total_images, machine, ())
+        training_time(loaded, key, Schedule(phase).total_images, machine, ())
         for key, phase in loaded.phases.items()
     ]
     assert {part.basis for part in parts} == {"guessed"}
@@ -56,14 +56,14 @@ def days(name, machine):
     ],
 )
 def test_the_authors_times_on_v100s(preset, gpus, published):
-    """In days, by their README: "about a month", "2 weeks" … The range holds them, the guess is near."""
+    """In days, from their README: "about a month", "2 weeks" … They are in the range and near the guess."""
     low, likely, high = days(preset, Machine("Tesla V100-SXM2-16GB", gpus))
     assert low < published < high
     assert published / 1.7 < likely < published * 1.7
 
 
-def test_cards_by_any_spelling():
-    """CUDA's names have spaces where nodes' labels have hyphens; the first that fits counts."""
+def test_gpus_by_any_spelling():
+    """CUDA's names have spaces where the labels of nodes have hyphens; the first match counts."""
     named = [
         days("celebahq-256", Machine(name, 1)) for name in ("NVIDIA H100 80GB HBM3", "nvidia-h100-80gb-hbm3")
     ]
@@ -77,43 +77,45 @@ def test_cards_by_any_spelling():
 def test_own_runs_come_first(small_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images, machine = 8000, Machine("NVIDIA A100-SXM4-80GB", 2)
-    guessed = training(small_config, "r0008", images, machine, ())
+    guessed = training_time(small_config, "r0008", images, machine, ())
     assert guessed.basis == "guessed"
     file = Path("history/r0008.csv")
     history(4000, 100.0, device="NVIDIA A100-SXM4-80GB", gpus=2).write(file)
     own = own_rates(small_config, Path(), "CPU")
-    found = training(small_config, "r0008", images, machine, own)
-    assert found.basis == "own run"
-    assert found.seconds.likely == pytest.approx(200)  # twice the images of that run, by as many GPUs
-    assert found.seconds.low < 200 < found.seconds.high
-    assert training(small_config, "r0008", images, CPU, own).basis.startswith("measured")
+    estimate = training_time(small_config, "r0008", images, machine, own)
+    assert estimate.basis == "own run"
+    assert estimate.seconds.likely == pytest.approx(200)  # twice the images of that run, on as many GPUs
+    assert estimate.seconds.low < 200 < estimate.seconds.high
+    assert training_time(small_config, "r0008", images, CPU, own).basis.startswith("measured")
     history(4000, 100.0).write(file)
-    here = own_rates(small_config, Path(), device_here().device)
-    assert training(small_config, "r0008", images, device_here(), here).seconds.likely == pytest.approx(200)
-    for says_nothing in (History(), History((BEGIN,))):
-        says_nothing.write(file)
+    here = own_rates(small_config, Path(), machine_here().device)
+    assert training_time(small_config, "r0008", images, machine_here(), here).seconds.likely == pytest.approx(
+        200
+    )
+    for empty in (History(), History((BEGIN,))):
+        empty.write(file)
         assert own_rates(small_config, Path(), "CPU") == ()
 
 
-def test_scaled_by_arithmetic_and_less_sure(small_config):
-    """Twice the operations take twice as long; the further from what is known, the wider the range."""
+def test_scaling_widens_the_range(small_config):
+    """Twice the operations take twice as long; the further from the known rate, the wider the range."""
     network = small_config.network
     megaflops = iteration_flops(network, 8) / 1e6
     known = (Measured("CPU", "", 1.5, (Rate(8, 8, megaflops, 100.0), Rate(512, 8, 1e9, 1.0))),)
-    exact = training(small_config, "r0008", 1000, CPU, known)
+    exact = training_time(small_config, "r0008", 1000, CPU, known)
     assert exact.seconds == Range.around(10, 1.5)
     assert exact.basis == "own run"
     wider = replace(small_config, network=replace(network, fmap_base=128, fmap_max=16))
     ratio = iteration_flops(wider.network, 8) / iteration_flops(network, 8)
     assert ratio > 2
-    scaled = training(wider, "r0008", 1000, CPU, known)
+    scaled = training_time(wider, "r0008", 1000, CPU, known)
     assert scaled.seconds.likely == pytest.approx(10 * ratio)
     assert scaled.basis == "own run, scaled from r0008"
     assert scaled.seconds.high / scaled.seconds.likely > 1.5
 
 
-def test_the_table_is_of_the_networks_that_it_names():
-    """params.yaml's, as it says: where the arithmetic changes, the table has to be measured again."""
+def test_the_table_is_of_the_networks_in_params():
+    """If the networks of params.yaml change, the table has to be measured again."""
     loaded = config.load()
     (cpu,) = (each for each in step_times().measured if each.device == "CPU")
     for rate in cpu.rates:
@@ -123,10 +125,10 @@ def test_the_table_is_of_the_networks_that_it_names():
         assert loaded.phases[f"r{rate.resolution:04d}"].minibatch == rate.minibatch
 
 
-def test_the_other_stages_say_what_is_guessed(small_config):
+def test_the_basis_of_the_other_stages(small_config):
     def basis(stage, machine=CPU, **measures):
         changed = replace(small_config, measures=replace(small_config.measures, **measures))
-        return other(stage, changed, "r0008", 100, machine).basis
+        return stage_time(stage, changed, "r0008", 100, machine).basis
 
     assert [basis(stage) for stage in ("build-dataset", "score-network", "evaluate", "gate")] == [
         "measured"
@@ -136,46 +138,48 @@ def test_the_other_stages_say_what_is_guessed(small_config):
     assert basis("evaluate", **INCEPTION) == "guessed"
 
 
-def test_photographs_that_are_made_again_take_hours(small_config):
-    """Five seconds of a core for each of 30,000: 40 hours, shared by two."""
+def test_rebuilding_photographs_takes_hours(small_config):
+    """Five seconds of one core for each of 30,000: 40 hours, shared by two cores."""
 
     def build(source):
         of_source = replace(small_config, dataset=replace(small_config.dataset, source=source))
-        return other("build-dataset", of_source, None, 30_000, CPU)
+        return stage_time("build-dataset", of_source, None, 30_000, CPU)
 
-    again, known = build("celeba-hq"), build("celeba-hq-images")
-    assert (again.seconds.likely - known.seconds.likely) / 3600 == pytest.approx(20, rel=0.1)
-    assert (again.basis, known.basis) == ("guessed", "measured")
+    rebuilt, read = build("celeba-hq"), build("celeba-hq-images")
+    assert (rebuilt.seconds.likely - read.seconds.likely) / 3600 == pytest.approx(20, rel=0.1)
+    assert (rebuilt.basis, read.basis) == ("guessed", "measured")
 
 
-def test_a_score_network_takes_the_time_of_what_it_is_trained_on(small_config):
+def test_the_time_of_a_score_network_follows_its_training_images(small_config):
     def seconds(images, **measures):
         changed = replace(small_config, measures=replace(small_config.measures, **measures))
-        return other("score-network", changed, None, images, CPU).seconds.likely
+        return stage_time("score-network", changed, None, images, CPU).seconds.likely
 
     assert seconds(2000, classifier_epochs=6) == pytest.approx(12 * seconds(1000, classifier_epochs=1))
     assert seconds(1_000_000, mode_samples=25600) == seconds(20_000, mode_samples=25600) == seconds(60_000)
     assert seconds(1000, **INCEPTION) == 0
 
 
-def test_a_card_is_added_by_what_the_benchmark_prints(small_params, tmp_path, monkeypatch, capsys):
-    """Pasted into the table, which is YAML, it is what a plan goes by."""
+def test_the_benchmark_prints_an_entry_of_the_table(small_params, tmp_path, monkeypatch, capsys):
+    """Pasted into the table, which is YAML, the entry gives the times of a plan."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(yaml.safe_dump(small_params))
     train_step.main(seconds=0.01)
     printed = json.loads(capsys.readouterr().out)
     table = yaml.safe_load((ROOT / "pipelines/planning/step_times.yaml").read_text())
     table["measured"] = [printed["step_times"]]
-    known = validated(StepTimes, table, "step_times.yaml").measured
-    found = training(config.load(), "r0008", 1000, CPU, known)
-    assert found.basis == "own run"  # not scaled: it is of this very network
+    measured = validated(StepTimes, table, "step_times.yaml").measured
+    estimate = training_time(config.load(), "r0008", 1000, CPU, measured)
+    assert estimate.basis == "own run"  # not scaled: it is of this very network
     rates = printed["images_per_second"]["r0008"]
-    assert found.seconds.likely == pytest.approx(1000 / ((rates["stable"] + rates["fading"]) / 2))
+    assert estimate.seconds.likely == pytest.approx(1000 / ((rates["stable"] + rates["fading"]) / 2))
 
 
 def test_how_many_photographs(small_config, tmp_path):
     def count(**changes):
-        return photographs(replace(small_config, dataset=replace(small_config.dataset, **changes)), tmp_path)
+        return photograph_count(
+            replace(small_config, dataset=replace(small_config.dataset, **changes)), tmp_path
+        )
 
     assert count() == 48  # painted
     assert count(max_images=7) == 7

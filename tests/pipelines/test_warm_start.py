@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from components.register.registry import client
+from components.register.mlflow_registry import client
 from components.warm_start.registered import find_run
 from progan.checkpoints import read_checkpoint
 from progan.files import read_json
@@ -67,7 +67,7 @@ def test_on_a_cluster_and_by_dvc(laptop, tmp_path):
     version = client().get_model_version(MODEL, "2")
     start = {"model": MODEL, "version": "1", "phase": "r0004", "checkpoint": champion.digest}
     assert json.loads(version.tags["warm_start"]) == start
-    assert f"Went on from {MODEL} version 1 as it was after r0004." in version.description
+    assert f"Warm start from the checkpoint of r0004 of {MODEL} version 1." in version.description
     assert find_run(MODEL, "2", "r0004") == find_run(MODEL, "1", "r0004")
 
     speeds = client().get_metric_history(version.run_id, "curves/images_per_second")

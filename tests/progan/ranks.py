@@ -1,4 +1,4 @@
-"""Made-up phases in float64, which torchrun starts this file to train for test_distributed.py."""
+"""Train made-up phases in float64; test_distributed.py starts this file with torchrun."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ SETTINGS = {
 
 
 def make_trainer(config, changes, ranks=Ranks(), device=CPU):
-    """A trainer of noise under `config`, with other values under network and training."""
+    """A trainer on noise, with `changes` to the network and training sections of `config`."""
     of_network = {key: changes[key] for key in changes if hasattr(config.network, key)}
     of_training = {key: changes[key] for key in changes if hasattr(config.training, key)}
     changed = dataclasses.replace(
@@ -76,7 +76,7 @@ def train(config, folder, ranks, stop_at=math.inf):
 
 
 def poison(trainer):
-    """Let this rank's scores be no numbers."""
+    """Turn this rank's scores into NaN."""
     return trainer.models.discriminator.register_forward_hook(
         lambda layer, inputs, outputs: outputs * math.nan
     )

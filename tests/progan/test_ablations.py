@@ -11,7 +11,6 @@ from progan import training
 from progan.checkpoints import read_checkpoint
 from progan.config import PhaseConfig
 from progan.errors import Interrupted
-from progan.models import build_networks
 from progan.networks import (
     Conv,
     Dense,
@@ -25,6 +24,7 @@ from progan.networks import (
     LayerNorm,
     MinibatchDiscrimination,
     UpConv,
+    build_networks,
     fused_kernel,
 )
 from progan.snapshots import SnapshotFolder

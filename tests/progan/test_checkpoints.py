@@ -147,7 +147,7 @@ def test_facts_of_other_networks_than_lie_beside_them(tmp_path, small_config):
     write_made_checkpoint(tmp_path / "r0004", small_config.network, 4)
     checkpoint = read_checkpoint(tmp_path / "r0004")
     wider = replace(checkpoint.facts.network, latent_size=3 * small_config.network.latent_size)
-    with pytest.raises(InputError, match="r0004: checkpoint.json describes other networks than lie beside"):
+    with pytest.raises(InputError, match="r0004: checkpoint.json does not describe the networks beside"):
         load_generator(replace(checkpoint, facts=replace(checkpoint.facts, network=wider)))
 
 

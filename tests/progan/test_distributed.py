@@ -1,4 +1,4 @@
-"""Two processes that share the minibatch: equal to each other bit by bit, and to one that has all of it."""
+"""Two processes that share the minibatch equal each other bit for bit, and one process that has all of it."""
 
 import contextlib
 import dataclasses
@@ -34,7 +34,7 @@ def _float64():
 
 
 def under_torchrun(folder, **environment):
-    """What two ranks print that train all that `ranks.main` says, ending in `folder`."""
+    """The output of two ranks that run `ranks.main`, with their final state in `folder`."""
     (folder / "params.yaml").write_text(yaml.safe_dump(shrunk_params()))
     torchrun = [
         sys.executable,
@@ -53,7 +53,7 @@ def under_torchrun(folder, **environment):
 
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory):
-    """A folder of what two ranks on the CPU ended with, and what they printed."""
+    """A folder with the final state of two ranks on the CPU, and what they printed."""
     folder = tmp_path_factory.mktemp("ranks")
     return folder, under_torchrun(folder, CUDA_VISIBLE_DEVICES="")
 
@@ -68,7 +68,7 @@ def different(first, second):
 
 
 def iterated(config, changes, device=ranks.CPU):
-    """What one process with the whole minibatch ends with."""
+    """The final state of one process with the whole minibatch."""
     trainer = make_trainer(config, changes, device=device)
     for _ in range(10):
         trainer.iterate()
@@ -84,7 +84,7 @@ def assert_close(first, second):
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_ranks_are_equal(ends, setting):
-    """All but the running statistics of batch norm, which nobody but the first rank reads."""
+    """Except for the running statistics of batch norm, which only the first rank uses."""
     first, second = (end_of(ends, setting, rank) for rank in (0, 1))
     differ = different(first, second)
     assert all("running" in name for name in differ)
@@ -96,7 +96,7 @@ WHOLE = [name for name in SETTINGS if name not in ("batch norm", "groups of eigh
 
 @pytest.mark.parametrize("setting", WHOLE)
 def test_two_ranks_equal_one_process_with_the_whole_minibatch(small_config, ends, setting):
-    """Through the fade, its end and beyond; sums for the history, both optimisers and the average as well."""
+    """Through the fade and beyond; including the sums for the history, both optimisers and the average."""
     assert_close(end_of(ends, setting, 0), iterated(small_config, SETTINGS[setting]))
 
 
@@ -109,7 +109,7 @@ def test_groups_larger_than_the_share_are_the_share(small_config, ends):
     )
 
 
-def test_batch_norm_knows_its_share_alone(small_config, ends):
+def test_batch_norm_sees_only_its_share(small_config, ends):
     end, one = end_of(ends, "batch norm", 0), iterated(small_config, SETTINGS["batch norm"])
     assert not torch.allclose(end["running.sums"], one["running.sums"])
     assert torch.isfinite(end["running.sums"]).all()
@@ -118,14 +118,14 @@ def test_batch_norm_knows_its_share_alone(small_config, ends):
 def test_a_gradient_that_is_not_finite_on_one_rank_is_skipped_on_all(ends):
     before, after = (end_of(ends, f"{when} poison", 0) for when in ("before", "after"))
     assert not [name for name in different(after, end_of(ends, "after poison", 1)) if name != "running.sums"]
-    kept = [name for name in before if name.startswith(("generator.", "discriminator."))]
-    assert all(torch.equal(after[name], before[name]) for name in kept)
+    networks = [name for name in before if name.startswith(("generator.", "discriminator."))]
+    assert all(torch.equal(after[name], before[name]) for name in networks)
     for network in ("generator", "discriminator"):
         assert (after[f"{network}_adam.skipped"], after[f"{network}_adam.updates"]) == (1, 1)
 
 
-def test_a_stop_on_one_rank_stops_all_and_the_next_run_goes_on_bit_by_bit(ends):
-    """Rank 1 asked; rank 0 saved; rank 1, whose folder is empty, was told."""
+def test_a_stop_on_one_rank_stops_all_and_the_next_run_continues_bit_for_bit(ends):
+    """Rank 1 asked to stop; rank 0 saved; rank 1, whose folder is empty, received the state from it."""
     folder, printed = ends
     for rank in (0, 1):
         assert f"rank {rank}: r0008: stopped at 40 images, state saved" in printed
@@ -135,7 +135,7 @@ def test_a_stop_on_one_rank_stops_all_and_the_next_run_goes_on_bit_by_bit(ends):
     assert len(list((folder / "interrupted" / "of rank 0").rglob("*.safetensors"))) == 2
 
 
-def test_the_history_tells_means_over_the_ranks(small_config, ends, tmp_path):
+def test_the_history_has_means_over_the_ranks(small_config, ends, tmp_path):
     one = make_trainer(small_config, {})
     one.train(training.SnapshotFolder(FolderStore(tmp_path), "r0008", one.identity), hooks())
     for rank in (0, 1):
@@ -143,13 +143,13 @@ def test_the_history_tells_means_over_the_ranks(small_config, ends, tmp_path):
         alone = [row.columns for row in one.history]
         assert [row["images"] for row in rows] == [row["images"] for row in alone]
         for name in STATISTICS:
-            found, expected = ([row[name] for row in some[1:]] for some in (rows, alone))
-            assert found == pytest.approx(expected, rel=1e-7)
+            values, expected = ([row[name] for row in history[1:]] for history in (rows, alone))
+            assert values == pytest.approx(expected, rel=1e-7)
 
 
 @pytest.mark.parametrize(("size", "group"), [(2, 4), (4, 4), (2, 2), (8, 2), (1, 16)])
 def test_shares_keep_the_groups_of_minibatch_stddev(size, group):
-    """What each rank appends to its share is its share of what is appended to the whole."""
+    """Each rank's appended map is its share of the map for the whole minibatch."""
     whole = np.random.default_rng(0).normal(size=(16, 3, 2, 2))
     expected = torch.from_numpy(with_stddev(whole, group))
     shares = [Ranks(rank, size).share(torch.from_numpy(whole)) for rank in range(size)]
@@ -159,7 +159,7 @@ def test_shares_keep_the_groups_of_minibatch_stddev(size, group):
     assert torch.equal(torch.stack(shares, 1).flatten(0, 1), torch.from_numpy(whole))
 
 
-def test_what_cannot_be_shared_evenly_is_refused(small_config):
+def test_uneven_shares_are_refused(small_config):
     def check(minibatch, group, size):
         network = dataclasses.replace(small_config.network, mbstd_group_size=group)
         config = dataclasses.replace(small_config, network=network)
@@ -180,7 +180,7 @@ def test_what_cannot_be_shared_evenly_is_refused(small_config):
 
 
 def resumed_from(ends, folder, config, changes):
-    """A trainer alone in this process that has gone on from what two ranks had saved at image 40."""
+    """A trainer in this process that continues from the state that two ranks saved at image 40."""
     saved = ends[0] / "interrupted" / "of rank 0"
     trainer = make_trainer(config, changes)
     snapshots = training.SnapshotFolder(FolderStore(folder), "r0008", trainer.identity)
@@ -191,21 +191,21 @@ def resumed_from(ends, folder, config, changes):
     return trainer
 
 
-def test_one_process_goes_on_with_what_two_ranks_began(small_config, ends, tmp_path):
+def test_one_process_continues_what_two_ranks_began(small_config, ends, tmp_path):
     trainer = resumed_from(ends, tmp_path, small_config, {})
     assert trainer.history[-1].images == trainer.images_shown == 120
     assert_close(end_of(ends, "uninterrupted", 0), tensors_of(trainer))
 
 
-def test_no_other_number_goes_on_where_it_changes_the_result(small_config, ends, tmp_path):
+def test_another_number_of_ranks_is_refused_if_it_changes_the_result(small_config, ends, tmp_path):
     with pytest.raises(
-        InputError, match="r0008: its snapshot is of 2 ranks, and with network.mbstd_group_size"
+        InputError, match="r0008: 2 ranks wrote its snapshot, and with network.mbstd_group_size"
     ):
         resumed_from(ends, tmp_path, small_config, {"mbstd_group_size": 8})
 
 
-def test_what_sees_a_share_alone_is_what_differs_between_one_process_and_two(small_config):
-    """By the settings whose results were compared above; the same number may always go on."""
+def test_exactly_the_share_dependent_settings_are_refused(small_config):
+    """For the settings whose results are compared above; the same number may always continue."""
     for name, changes in SETTINGS.items():
         trainer = make_trainer(small_config, changes)
         check_continued(trainer.config, FADING, 2, 2)
@@ -213,7 +213,7 @@ def test_what_sees_a_share_alone_is_what_differs_between_one_process_and_two(sma
             check_continued(trainer.config, FADING, 2, 1)
 
 
-def test_a_snapshot_that_does_not_say_how_many_began_is_of_one(small_config, tmp_path):
+def test_a_snapshot_without_a_number_of_ranks_is_of_one(small_config, tmp_path):
     trainer = ranks.train(small_config, tmp_path, Ranks(), stop_at=40)
     folder = training.SnapshotFolder(FolderStore(tmp_path / "of rank 0"), "r0008", trainer.identity)
     tensors, facts = folder.read()

@@ -46,14 +46,14 @@ def test_a_folder_takes_the_place_of_the_old_one_or_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(errno.ENOSPC, "no space left on the disk"), (errno.EACCES, "cannot write here")]
+    ("number", "message"), [(errno.ENOSPC, "no space left on the disk"), (errno.EACCES, "cannot write here")]
 )
-def test_errors_of_the_disk_are_one_line(tmp_path, number, told):
+def test_errors_of_the_disk_are_one_line(tmp_path, number, message):
     def fail():
         with atomic_file(tmp_path / "a"):
             raise OSError(number, "whatever the system says")
 
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         fail()
 
 

@@ -6,22 +6,22 @@ import pytest
 import torch
 
 from progan.memory import CONTEXT_BYTES, OVERHEAD, STATES, training_bytes
-from progan.models import build_networks
+from progan.networks import build_networks
 
 
 def counted(config, key, gpus=1):
-    """The estimate without what is added to the count."""
+    """The estimate without the factor and the constant that are added to the count."""
     return (training_bytes(config, key, gpus) - CONTEXT_BYTES) / OVERHEAD
 
 
 def test_against_real_tensors(small_config):
-    """The same graph on the CPU: distinct memory addresses of what autograd keeps."""
+    """The same graph on the CPU: distinct memory addresses of the tensors that autograd saves."""
     phase, network = small_config.phases["r0016"], small_config.network
     generator, discriminator = build_networks(network, 16)
-    kept = {}
+    storages = {}
 
     def keep(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = (tensor, tensor.untyped_storage().nbytes())
+        storages[tensor.untyped_storage().data_ptr()] = (tensor, tensor.untyped_storage().nbytes())
         return tensor
 
     images, alpha = torch.rand(phase.minibatch, 3, 16, 16), torch.tensor(0.5)
@@ -30,7 +30,7 @@ def test_against_real_tensors(small_config):
         (gradients,) = torch.autograd.grad(discriminator(mixed, alpha)[:, 0].sum(), mixed, create_graph=True)
         graphs = [gradients.square().sum(), discriminator(images, alpha), discriminator(images, alpha)]
     sizes = [sum(p.numel() * 4 for p in net.parameters()) for net in (generator, discriminator)]
-    expected = STATES * sum(sizes) + sizes[0] + sum(size for _, size in kept.values())
+    expected = STATES * sum(sizes) + sizes[0] + sum(size for _, size in storages.values())
     assert graphs
     assert counted(small_config, "r0016") == pytest.approx(expected, rel=0.01)
 
@@ -45,7 +45,7 @@ def test_it_grows_with_the_minibatch_and_shrinks_with_gpus(small_config):
     assert counted(twice, "r0016", gpus=2) == pytest.approx(once)
 
 
-def test_a_group_is_no_larger_than_what_a_gpu_has(small_config):
+def test_a_group_is_no_larger_than_a_gpus_share(small_config):
     """As in training: the paper's group of 16 is all three images of its last phase's minibatch."""
     larger = replace(small_config, network=replace(small_config.network, mbstd_group_size=16))
     assert counted(larger, "r0016") == pytest.approx(counted(small_config, "r0016"), rel=0.01)

@@ -1,4 +1,4 @@
-"""The noise of least squares against a forward pass that spells out where it goes and how strong it is."""
+"""The noise of least squares against a forward pass that applies it explicitly."""
 
 import dataclasses
 import math
@@ -47,12 +47,12 @@ def by_hand(discriminator, images, strength, random):
     return end.dense1(F.leaky_relu(x, 0.2))
 
 
-def test_where_it_goes(discriminator, noise):
+def test_which_layers_have_noise(discriminator, noise):
     images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     outputs = discriminator(images)
     expected = by_hand(discriminator, images, 0.2 * 0.5**2, torch.Generator().manual_seed(5))
     torch.testing.assert_close(outputs, expected, rtol=1e-12, atol=1e-12)
-    assert not torch.equal(discriminator(images), outputs)  # each judgement has noise of its own
+    assert not torch.equal(discriminator(images), outputs)  # each forward pass draws new noise
     noise.score.fill_(0.5)
     silent = by_hand(discriminator, images, 0.0, torch.Generator())
     torch.testing.assert_close(discriminator(images), silent, rtol=1e-12, atol=1e-12)
@@ -61,13 +61,13 @@ def test_where_it_goes(discriminator, noise):
 @pytest.mark.parametrize(
     ("score", "strength"), [(-1.0, 0.0), (0.0, 0.0), (0.5, 0.0), (0.6, 0.002), (0.75, 0.0125), (1.0, 0.05)]
 )
-def test_how_strong_it_is(noise, score, strength):
+def test_strength(noise, score, strength):
     noise.score.fill_(score)
     assert noise.strength().item() == pytest.approx(strength, abs=1e-15)
 
 
-def test_what_it_follows(noise):
-    """The score's average, each minibatch cut off at 0 and 1, against numpy."""
+def test_the_score_is_an_average(noise):
+    """The moving average of the scores, each clipped to 0 … 1, against numpy."""
     scores = np.random.default_rng(0).normal(0.8, 0.5, size=50)
     expected = 1.0
     for score in scores:
@@ -78,6 +78,6 @@ def test_what_it_follows(noise):
     assert noise.score.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_new_phase_begins_without(discriminator):
+def test_a_new_phase_begins_without_noise(discriminator):
     noise = InstanceNoise(discriminator, torch.device("cpu"))
     assert noise.score == noise.strength() == 0

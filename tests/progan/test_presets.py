@@ -7,7 +7,7 @@ import yaml
 from progan import config, presets
 from progan.cost import iteration_flops
 from progan.errors import InputError
-from progan.models import build_networks
+from progan.networks import build_networks
 from progan.phases import Schedule
 from progan.resolutions import RESOLUTIONS
 
@@ -22,7 +22,7 @@ def by_resolution(name, field):
 
 @pytest.mark.parametrize("name", presets.listed())
 def test_every_preset_can_be_planned(name):
-    """It is parsed as params.yaml is, its networks are built for every phase and meet its minibatches."""
+    """It is a valid params.yaml, and its networks accept the minibatch of every phase."""
     settings = loaded(name)
     assert settings.register.model == name
     assert settings.dataset.resolution == max(phase.resolution for phase in settings.phases.values())
@@ -38,7 +38,7 @@ def test_every_preset_can_be_planned(name):
         assert scores.shape == (phase.minibatch, 1 + settings.network.label_size)
 
 
-def test_what_the_paper_trained_is_here():
+def test_the_papers_runs_are_presets():
     names = presets.listed()
     assert sum(name.startswith("lsun-") for name in names) == 30
     for data in ("celeba", "bedroom"):
@@ -138,7 +138,7 @@ def test_each_row_of_table_1_changes_one_thing(data, before, after, what):
     assert changes(f"table1-{data}-{before}", f"table1-{data}-{after}") == what
 
 
-def test_names_that_are_none():
+def test_unknown_names():
     with pytest.raises(InputError, match="cifar1: no such preset; did you mean cifar10"):
         presets.params("cifar1")
     with pytest.raises(InputError, match="xyzzy: no such preset; see progan presets list"):

@@ -1,4 +1,4 @@
-"""What people look at: grids, samples, progress, and what a run will take."""
+"""Grids, frames, samples, progress, and estimates of cost."""
 
 import dataclasses
 
@@ -25,14 +25,14 @@ def test_a_grid_shows_every_pixel_in_its_place():
 
 
 @pytest.mark.parametrize(("side", "count", "columns"), [(4, 64, 8), (128, 64, 4), (1024, 64, 2), (4, 4, 2)])
-def test_a_grid_shows_as_many_as_fit(side, count, columns):
+def test_a_square_grid_shows_as_many_images_as_fit(side, count, columns):
     sheet = grid(torch.zeros(count, 1, side, side, dtype=torch.uint8), 512)
     tile = max(64 // side, 1) * side
     assert sheet.width == sheet.height == columns * (tile + GAP) + GAP
 
 
 @pytest.mark.parametrize(("side", "across"), [(4, 8), (64, 8), (128, 4), (256, 2), (1024, 2)])
-def test_rows_as_long_as_one_likes(side, across):
+def test_rows_of_a_given_length(side, across):
     assert images_across(side, 512) == across
     images = torch.zeros(2 * across, 1, side, side, dtype=torch.uint8)
     sheet = grid(images, 512, across)
@@ -52,8 +52,8 @@ def test_rows_as_long_as_one_likes(side, across):
 )
 def test_a_frame_fits_into_a_square(count, classes, columns, size):
     assert columns_for(count, classes) == columns
-    shown = frame(torch.zeros(count * classes, 3, 16, 16, dtype=torch.uint8), 256, columns)
-    assert shown.shape == (*reversed(size), 3)
+    sheet = frame(torch.zeros(count * classes, 3, 16, 16, dtype=torch.uint8), 256, columns)
+    assert sheet.shape == (*reversed(size), 3)
 
 
 def test_beside():
@@ -79,7 +79,7 @@ def test_generated_images_do_not_depend_on_how_many_are_asked_for(small_config):
 
 
 def test_inputs_of_conditional_generators(small_config):
-    """Latents that labels do not change, then the labels, again from the first when they end."""
+    """The latents do not depend on labels; the labels follow them, repeated from the first."""
     network = dataclasses.replace(small_config.network, label_size=3)
     inputs = seeded_inputs(5, network, 1, torch.tensor([2, 0]))
     assert torch.equal(inputs[:, :8], seeded_latents(5, 8, 1))
@@ -90,12 +90,12 @@ def test_inputs_of_conditional_generators(small_config):
 
 @pytest.mark.parametrize("labels", [0, 5])
 def test_flops_against_the_layers_by_hand(small_config, labels):
-    """Multiply and add of every layer that a forward pass runs; 4 of the generator's, 14 of the critic's."""
+    """Multiply and add in every layer: 4 passes of the generator, 14 of the discriminator."""
     network = dataclasses.replace(small_config.network, label_size=labels)  # 8 maps at 4 and 8 px
     dense, conv4, conv8 = (8 + labels) * 128, 8 * 8 * 9 * 16, 8 * 8 * 9 * 64
-    made = dense + conv4 + 2 * conv8 + 8 * 3 * 64
-    judged = 3 * 8 * 64 + 2 * conv8 + 9 * 8 * 9 * 16 + 128 * 8 + 8 * (1 + labels)
-    assert iteration_flops(network, 8) == 2 * (4 * made + 14 * judged)
+    generator = dense + conv4 + 2 * conv8 + 8 * 3 * 64
+    discriminator = 3 * 8 * 64 + 2 * conv8 + 9 * 8 * 9 * 16 + 128 * 8 + 8 * (1 + labels)
+    assert iteration_flops(network, 8) == 2 * (4 * generator + 14 * discriminator)
 
 
 def test_the_rest_of_the_run_in_images_of_this_phase(small_config):

@@ -43,8 +43,8 @@ def test_truncation_moves_the_first_maps_towards_their_mean(sampler):
         for one, label in zip(latents, labels, strict=True):
             many = seeded_latents(1000, 8, 0)
             maps = [
-                first(sampler.generator.normalized(torch.cat([some, torch.eye(3)[label]])[None]))
-                for some in (one, *many)
+                first(sampler.generator.normalized(torch.cat([latent, torch.eye(3)[label]])[None]))
+                for latent in (one, *many)
             ]
             mean = torch.stack(maps[1:]).mean(0)
             moved.append(sampler.generator.grow(0.3 * maps[0] + 0.7 * mean))
@@ -52,7 +52,7 @@ def test_truncation_moves_the_first_maps_towards_their_mean(sampler):
 
 
 def test_truncation_trades_variety_for_typicality(sampler):
-    """Less of it, less variety within each class; none, one image a class, and the classes differ."""
+    """Lower truncation means less variety within each class; at 0, one image per class is left."""
     latents, labels = latents_of_seeds(range(60), 8), torch.arange(60) % 3
     spread = []
     for truncation in (1.0, 0.7, 0.4, 0.1, 0.0):
@@ -65,7 +65,7 @@ def test_truncation_trades_variety_for_typicality(sampler):
 
 
 def test_shorter_latents_alone_would_do_nothing(sampler):
-    """Why truncation is not that of other generators: this one normalises its latents."""
+    """Why truncation does not scale the latents: the generator normalises them."""
     latents, labels = latents_of_seeds([5], 8), torch.tensor([0])
     torch.testing.assert_close(
         floats(sampler, 0.3 * latents, labels, 1.0), floats(sampler, latents, labels, 1.0)
@@ -73,8 +73,8 @@ def test_shorter_latents_alone_would_do_nothing(sampler):
 
 
 @pytest.mark.parametrize("truncation", [-0.1, 1.1, float("nan")])
-def test_what_is_no_truncation(sampler, truncation):
-    with pytest.raises(InputError, match="truncation .*: from 0, .* to 1, .* is expected"):
+def test_invalid_truncations(sampler, truncation):
+    with pytest.raises(InputError, match="truncation .*: from 0 .* to 1 .* is expected"):
         list(sampler.images(latents_of_seeds([1], 8), torch.tensor([0]), truncation))
 
 
@@ -84,7 +84,7 @@ def test_classes_by_name_and_number(wanted, label):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "classes", "told"),
+    ("wanted", "classes", "message"),
     [
         ("birds", CLASSES, "label birds: expected one of cats, dogs, 7"),
         ("3", CLASSES, "label 3: expected one of cats, dogs, 7"),
@@ -94,16 +94,16 @@ def test_classes_by_name_and_number(wanted, label):
         ("cats", [], "label cats: this generator was trained without labels; leave it out"),
     ],
 )
-def test_what_are_no_classes(wanted, classes, told):
-    with pytest.raises(InputError, match=told):
+def test_unknown_classes(wanted, classes, message):
+    with pytest.raises(InputError, match=message):
         label_of(wanted, classes)
 
 
-def test_no_class_is_asked_where_there_are_none():
+def test_no_class_is_needed_without_classes():
     assert label_of(None, []) == 0
 
 
 @pytest.mark.parametrize("seeds", [[], [-1], [2**63]])
-def test_what_are_no_seeds(seeds):
+def test_invalid_seeds(seeds):
     with pytest.raises(InputError, match=r"seeds: at least one is expected, each a whole number from 0 to"):
         latents_of_seeds(seeds, 8)

@@ -1,4 +1,4 @@
-"""Snapshots: what is whole is read, what is not is known."""
+"""Snapshots: undamaged ones are read, damaged ones are detected."""
 
 import re
 
@@ -16,7 +16,7 @@ def tensors(value):
 
 @pytest.fixture
 def files(tmp_path):
-    """Where the snapshots lie."""
+    """The folder of the snapshots."""
     return tmp_path / "r0008-0123456789abcdef"
 
 
@@ -37,7 +37,7 @@ def test_newest_of_the_last_two(folder, files):
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
-def test_a_damaged_snapshot_gives_way_to_the_one_before(folder, files, damage):
+def test_instead_of_a_damaged_snapshot_the_one_before_is_read(folder, files, damage):
     folder.write(8, tensors(8), {"images_shown": 8})
     folder.write(16, tensors(16), {"images_shown": 16})
     newest = max(files.glob("*.safetensors"))
@@ -45,7 +45,7 @@ def test_a_damaged_snapshot_gives_way_to_the_one_before(folder, files, damage):
     assert folder.read()[1] == {"images_shown": 8}
 
 
-def test_a_write_that_was_cut_off_is_not_seen(folder, files):
+def test_an_unfinished_write_is_ignored(folder, files):
     folder.write(8, tensors(8), {"images_shown": 8})
     half = files / ".000000000016-abc.safetensors.123.partial"
     half.write_bytes(b"half")
@@ -55,7 +55,7 @@ def test_a_write_that_was_cut_off_is_not_seen(folder, files):
 
 
 def test_a_snapshot_without_its_pointer_still_counts(folder, files):
-    """Killed between the rename and LATEST: the pointer names the older one, which is whole too."""
+    """Killed between the rename and LATEST: the pointer names the older one, which is undamaged too."""
     folder.write(8, tensors(8), {"images_shown": 8})
     pointer = (files / "LATEST").read_text()
     folder.write(16, tensors(16), {"images_shown": 16})
@@ -65,7 +65,7 @@ def test_a_snapshot_without_its_pointer_still_counts(folder, files):
     assert folder.read()[1] == {"images_shown": 16}
 
 
-def test_other_identitys_are_not_read(folder, tmp_path):
+def test_snapshots_of_other_identities_are_not_read(folder, tmp_path):
     folder.write(8, tensors(8), {"images_shown": 8})
     assert SnapshotFolder(FolderStore(tmp_path), "r0008", "fedcba9876543210-and-more").read() is None
 
@@ -81,21 +81,21 @@ class Away(FolderStore):
         super().write(name, content)
 
 
-def test_a_store_that_is_away_costs_a_warning_and_the_snapshot_before_stays(tmp_path, capsys):
+def test_an_unavailable_store_causes_a_warning_and_the_previous_snapshot_remains(tmp_path, capsys):
     store = Away(tmp_path)
     folder = SnapshotFolder(store, "r0008", "identity")
     assert folder.write(8, tensors(8), {"images_shown": 8}) is True
     store.away = True
     assert folder.write(16, tensors(16), {"images_shown": 16}) is False
-    told = r"warning: r0008-identity/000000000016-\w+\.safetensors: does not answer, .*; training goes on"
-    assert re.match(told, capsys.readouterr().err)
+    warning = r"warning: r0008-identity/000000000016-\w+\.safetensors: does not answer, .*; training goes on"
+    assert re.match(warning, capsys.readouterr().err)
     assert folder.read()[1] == {"images_shown": 8}
     store.away = False
     assert folder.write(24, tensors(24), {"images_shown": 24}) is True
     assert folder.read()[1] == {"images_shown": 24}
 
 
-def test_a_snapshot_that_another_process_removes_meanwhile_is_passed_over(tmp_path):
+def test_a_snapshot_that_another_process_deletes_meanwhile_is_skipped(tmp_path):
     class Removing(FolderStore):
         def names(self, folder):
             names = super().names(folder)

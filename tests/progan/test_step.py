@@ -1,4 +1,4 @@
-"""The mathematics of an iteration against the same in numpy, float64, where networks are a few matrices.
+"""The mathematics of an iteration against float64 numpy, for networks of a few matrices.
 
 What the networks minimise is written once more with its derivatives by the images worked out by hand; the
 gradients by the parameters, which go through those a second time, are then finite differences of that.
@@ -28,7 +28,7 @@ CASES = {
 
 @pytest.fixture
 def training(small_config):
-    """Returns a function that makes the training configuration of a case."""
+    """A function that returns the training configuration of a case."""
 
     def make(case, **changes) -> TrainingConfig:
         loss = case.split()[0]
@@ -143,12 +143,12 @@ def flat(gradients):
 
 @pytest.mark.parametrize("classes", [0, CLASSES])
 @pytest.mark.parametrize("case", CASES)
-def test_the_critics_side(training, case, classes):
-    """Values to 1e-12; gradients, of second order where the loss has image gradients, to 1e-6."""
+def test_the_critics_loss(training, case, classes):
+    """Values to 1e-12; gradients, of second order if the loss has image gradients, to 1e-6."""
     d, g, reals, z, y, u = made_up(0, classes)
     fakes = make(g, z, y)
     network = TinyDiscriminator(d, classes)
-    judged = step.critique(
+    outcome = step.critique(
         network,
         as_images(reals),
         as_images(fakes),
@@ -157,25 +157,25 @@ def test_the_critics_side(training, case, classes):
         None,
         training(case, label_weight=0.7),
     )
-    gradient = flat(torch.autograd.grad(judged.loss, network.parameters()))
+    gradient = flat(torch.autograd.grad(outcome.loss, network.parameters()))
 
     def loss(d):
         return critic_by_numpy(d, reals, fakes, y, u, case, 0.7)
 
-    assert judged.loss.item() == pytest.approx(loss(d), rel=1e-12)
+    assert outcome.loss.item() == pytest.approx(loss(d), rel=1e-12)
     np.testing.assert_allclose(gradient, differences(loss, d), rtol=1e-6, atol=1e-8)
     (real, at_reals), (fake, _) = judge(d, reals, classes), judge(d, fakes, classes)
     mixed = (1 - u[:, None]) * reals + u[:, None] * fakes
     at = {"wgan-gp": judge(d, mixed, classes)[1], "non-saturating": at_reals}.get(case.split()[0], 0 * reals)
     norm = 0 if case == "non-saturating" else np.linalg.norm(at, axis=1).mean()
-    expected = [judged.loss.item(), real[:, 0].mean(), fake[:, 0].mean(), norm]
-    np.testing.assert_allclose(judged.statistics, expected, rtol=1e-12)
-    np.testing.assert_allclose(judged.fake_outputs.detach(), fake, rtol=1e-12)
+    expected = [outcome.loss.item(), real[:, 0].mean(), fake[:, 0].mean(), norm]
+    np.testing.assert_allclose(outcome.statistics, expected, rtol=1e-12)
+    np.testing.assert_allclose(outcome.fake_outputs.detach(), fake, rtol=1e-12)
 
 
 @pytest.mark.parametrize("classes", [0, CLASSES])
 @pytest.mark.parametrize("case", CASES)
-def test_the_generators_side(training, case, classes):
+def test_the_generators_loss(training, case, classes):
     """Values to 1e-12, gradients to 1e-6."""
     d, g, _, z, y, _ = made_up(0, classes)
     weights = torch.tensor(g.reshape(PIXELS, -1)).requires_grad_()
@@ -192,18 +192,18 @@ def test_the_generators_side(training, case, classes):
 
 
 def test_the_penalty_does_not_teach_the_class_logits(training):
-    """Without the label's own term nothing but the score's row of W₂ is learnt."""
+    """Without the label term, only the score's row of W₂ has gradients."""
     d, g, reals, z, y, u = made_up(0, CLASSES)
     network = TinyDiscriminator(d, CLASSES)
-    given = as_images(reals), as_images(make(g, z, y)), torch.tensor(y), torch.tensor(u)
-    judged = step.critique(network, *given, None, training("wgan-gp", label_weight=0.0))
-    gradient = torch.autograd.grad(judged.loss, network.parameters())[2]
+    inputs = as_images(reals), as_images(make(g, z, y)), torch.tensor(y), torch.tensor(u)
+    outcome = step.critique(network, *inputs, None, training("wgan-gp", label_weight=0.0))
+    gradient = torch.autograd.grad(outcome.loss, network.parameters())[2]
     assert gradient[0].abs().min() > 0
     assert gradient[1:].abs().max() == 0
 
 
 # ------------------------------------------------------------------------------------------------
-# What goes in
+# Inputs
 
 
 def test_reals_by_hand():
@@ -248,7 +248,7 @@ def test_draws_without_labels_are_those_with_them_but_for_the_labels(small_confi
         assert torch.equal(getattr(without, name), getattr(with_labels, name))
 
 
-def test_streams_of_randomness_are_apart():
+def test_random_streams_differ():
     seeds = [step.stream_seed(*entropy) for entropy in [(1, 16), (1, 32), (2, 16), (1, 16, 1), (1, 32, 1)]]
     assert len(set(seeds)) == 5
     assert all(0 <= seed < 2**63 for seed in seeds)

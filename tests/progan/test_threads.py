@@ -1,4 +1,4 @@
-"""How OpenMP's threads wait, as OpenMP itself says when torch loads it."""
+"""How OpenMP's threads wait, as OpenMP reports it when torch loads it."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize("loading", ["pipelines.cli, torch", "benchmarks.train_step"])
 def test_threads_that_wait_leave_the_cores_to_others(loading):
-    """In all that imports `progan` before torch; what it starts, such as ranks, inherits it."""
+    """In processes that import `progan` before torch, and in those that they start, such as ranks."""
     loaded = run_without_it(f"import {loading}", OMP_DISPLAY_ENV="true")
     assert re.findall("OMP_WAIT_POLICY ?= ?'(.*)'", loaded.stderr) == ["PASSIVE"]
 
@@ -22,7 +22,7 @@ def test_the_users_own_policy_is_kept():
     assert own.stdout.strip() == "ACTIVE"
 
 
-def test_pods_have_it_whatever_they_import_first():
+def test_pods_have_the_policy_whatever_they_import_first():
     assert "ENV OMP_WAIT_POLICY=PASSIVE\n" in (ROOT / "Dockerfile").read_text()
 
 

@@ -1,4 +1,4 @@
-"""The loop: its schedule, its data, what it hands on, and going on after an interruption."""
+"""The loop: its schedule, its data, its checkpoint, and continuing after an interruption."""
 
 import dataclasses
 
@@ -51,7 +51,7 @@ def assert_same(first, second):
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-def test_optimisers_start_afresh_when_the_fade_ends(small_config, noise):
+def test_optimisers_are_reset_when_the_fade_ends(small_config, noise):
     trainer = make_trainer(small_config, noise)
     updates = []
     for _ in range(10):
@@ -71,7 +71,7 @@ def test_critic_steps(small_config, noise):
 
 
 def test_data_order(noise):
-    """Each epoch shows every image once, in an order of its own; any position can be asked for at once."""
+    """Each epoch shows every image once, in a different order; positions can be read in any order."""
     labels = np.arange(64)
     reals = training.RealImages(noise, labels, 1, CPU)
     epochs = [reals.indices(start, 64).tolist() for start in (0, 64, 128)]
@@ -97,7 +97,7 @@ SETTINGS = {
 
 
 def unsure(trainer):
-    """Begin with noise in the discriminator, if there ever is any."""
+    """Begin with noise in the discriminator if the loss has noise."""
     if trainer.models.noise:
         trainer.models.noise.score.fill_(0.95)
     return trainer
@@ -106,7 +106,7 @@ def unsure(trainer):
 @pytest.mark.parametrize("stop_after", [24, 64, 72])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeypatch, setting, stop_after):
-    """Between two rows of the history as well."""
+    """Also between two rows of the history."""
     monkeypatch.setattr(training, "TICKS_PER_PHASE", 4)
     config, labels = changed(small_config, **SETTINGS[setting]), np.arange(64) % 5
     whole = unsure(make_trainer(config, noise, labels=labels))
@@ -145,7 +145,7 @@ def test_history(small_config, noise, tmp_path):
     assert len(set(trainer.pictures.values())) == 3
 
 
-def test_no_time_of_training_is_lost_at_a_stop(small_config, noise, tmp_path, monkeypatch):
+def test_no_training_time_is_lost_at_a_stop(small_config, noise, tmp_path, monkeypatch):
     """Training shows one image a second here, and is stopped between two rows of the history."""
     monkeypatch.setattr(training, "TICKS_PER_PHASE", 4)
     monkeypatch.setattr(training.time, "monotonic", lambda: trainer.images_shown)
@@ -161,7 +161,7 @@ def test_no_time_of_training_is_lost_at_a_stop(small_config, noise, tmp_path, mo
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_history_of_every_setting(small_config, noise, tmp_path, setting):
-    """Finite numbers, but no gradient norm where the loss takes no gradient of the images."""
+    """Finite numbers, but no gradient norm if the loss has no image gradients."""
     trainer = make_trainer(changed(small_config, **SETTINGS[setting]), noise, labels=np.arange(64) % 5)
     trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.identity), hooks())
     for row in trainer.history[1:]:
@@ -172,7 +172,7 @@ def test_history_of_every_setting(small_config, noise, tmp_path, setting):
 
 
 def test_labels_matter(small_config, noise):
-    """Other labels, or none, end in other networks; the first latents and images are the same."""
+    """Other labels, or none, give other networks; the first latents and images are the same."""
     trainers = [
         make_trainer(changed(small_config, label_size=5), noise, labels=labels)
         for labels in (np.arange(64) % 5, np.arange(64) % 3)
@@ -184,7 +184,7 @@ def test_labels_matter(small_config, noise):
         assert any(not torch.equal(first[name], second[name]) for name in first if name.startswith(network))
 
 
-def test_noise_is_there_for_least_squares_alone_and_its_score_follows_the_fakes(small_config, noise):
+def test_only_least_squares_has_noise_and_its_score_follows_the_fakes(small_config, noise):
     assert make_trainer(small_config, noise).models.noise is None
     trainer = make_trainer(changed(small_config, **SETTINGS["least squares"]), noise)
     expected = 0.0
@@ -196,7 +196,7 @@ def test_noise_is_there_for_least_squares_alone_and_its_score_follows_the_fakes(
     assert trainer.models.noise.score.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_next_phase_takes_over_by_name(small_config, noise, tmp_path):
+def test_the_next_phase_loads_tensors_by_name(small_config, noise, tmp_path):
     small = make_trainer(small_config, noise[:, :, ::2, ::2].copy(), small_config.phases["r0004"])
     small.train(SnapshotFolder(FolderStore(tmp_path), "r0004", small.identity), hooks())
     small.write_checkpoint(tmp_path / "r0004", DATASET)
@@ -215,7 +215,7 @@ def test_next_phase_takes_over_by_name(small_config, noise, tmp_path):
     assert init.facts.init is None
 
 
-def test_what_does_not_fit_is_refused(small_config, noise, tmp_path):
+def test_mismatches_are_refused(small_config, noise, tmp_path):
     small = make_trainer(small_config, noise[:, :, ::2, ::2].copy(), small_config.phases["r0004"])
     small.write_checkpoint(tmp_path / "r0004", DATASET)
     init = read_checkpoint(tmp_path / "r0004")
@@ -225,8 +225,8 @@ def test_what_does_not_fit_is_refused(small_config, noise, tmp_path):
     other = dataclasses.replace(
         small_config, network=dataclasses.replace(small_config.network, generator_activation="relu")
     )
-    told = r"network.generator_activation: leaky-relu, in params.yaml relu\); set it as it was"
-    with pytest.raises(InputError, match=told):  # tensors of the same shapes
+    message = r"network.generator_activation: leaky-relu, in params.yaml relu\); set it as it was"
+    with pytest.raises(InputError, match=message):  # tensors of the same shapes
         training.PhaseTrainer(other, FADING, noise, "data", init, CPU)
     with pytest.raises(InputError, match="holds r0004, which r0016 cannot start from"):
         training.PhaseTrainer(small_config, small_config.phases["r0016"], noise, "data", init, CPU)
@@ -240,15 +240,15 @@ def test_results_version(small_config, noise):
     for _ in range(12):
         trainer.iterate()
     image = trainer.models.ema(torch.ones(1, 8))[0]
-    seen = [image.mean().item(), image.std().item(), *(trainer.models.sums / 12).tolist()]
-    assert seen == pytest.approx(GOLDEN, rel=2e-3)
+    statistics = [image.mean().item(), image.std().item(), *(trainer.models.sums / 12).tolist()]
+    assert statistics == pytest.approx(GOLDEN, rel=2e-3)
 
 
 GOLDEN = [0.4349796, 0.7085202, 6.705722, -0.1653131, 0.06084669, 0.1662332, 0.1914439]
 
 
 def test_critic_steps_that_do_not_divide_the_phase(small_config, noise, tmp_path):
-    """128 images in iterations of 3 × 8: the phase ends with the first that reaches them, and says so."""
+    """128 images in iterations of 3 × 8: it ends with the first that reaches them, and records it."""
     config = changed(small_config, critic_steps=3)
     trainer = make_trainer(config, noise)
     trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.identity), hooks())
@@ -257,13 +257,13 @@ def test_critic_steps_that_do_not_divide_the_phase(small_config, noise, tmp_path
 
 
 class Away(FolderStore):
-    """A folder that keeps nothing, as it does not answer."""
+    """A folder that does not answer, so that nothing is stored."""
 
     def write(self, name, content):
         raise Unavailable(f"{name}: does not answer, try again later")
 
 
-def test_a_phase_whose_snapshots_cannot_be_written_is_trained_all_the_same(
+def test_a_phase_is_trained_even_if_its_snapshots_cannot_be_written(
     small_config, noise, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(training, "SNAPSHOT_SECONDS", 0.0)
@@ -275,7 +275,7 @@ def test_a_phase_whose_snapshots_cannot_be_written_is_trained_all_the_same(
     assert_same(tensors_of(alone), tensors_of(whole))
     assert capsys.readouterr().err.count("training goes on without this snapshot") == 128 // 8 + 1
     stopped = make_trainer(small_config, noise)
-    with pytest.raises(Interrupted, match="r0008: stopped at 24 images, the last snapshot before it stays"):
+    with pytest.raises(Interrupted, match="r0008: stopped at 24 images, the previous snapshot remains"):
         stopped.train(away, hooks(24, stopped))
 
 

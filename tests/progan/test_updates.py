@@ -1,4 +1,4 @@
-"""Whole iterations in float64 against plain loops: modules, backward(), torch's Adam, and no flat vectors."""
+"""Whole iterations in float64 against plain loops: backward() and torch's Adam, without flat vectors."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from progan import step
 from progan.config import PhaseConfig
-from progan.models import build_networks
+from progan.networks import build_networks
 from progan.training import PhaseTrainer
 
 CPU = torch.device("cpu")
@@ -34,7 +34,7 @@ def _float64():
 
 @pytest.fixture
 def trainer(small_config, noise):
-    """Returns a function that makes a trainer on noise with made-up labels."""
+    """A function that returns a trainer on noise with made-up labels."""
 
     def make(loss, label_size=0, **changes):
         network = dataclasses.replace(small_config.network, label_size=label_size)
@@ -49,14 +49,14 @@ def trainer(small_config, noise):
 
 
 class PlainTrainer:
-    """The same iterations spelt out for one loss."""
+    """The same iterations, written out for one loss."""
 
     def __init__(self, trainer):
         self.config, self.training = trainer.config, trainer.config.training
         networks = [*build_networks(self.config.network, 8), build_networks(self.config.network, 8)[0]]
         models = trainer.models
-        for own, given in zip(networks, (models.generator, models.discriminator, models.ema), strict=True):
-            own.load_state_dict(given.state_dict())
+        for own, other in zip(networks, (models.generator, models.discriminator, models.ema), strict=True):
+            own.load_state_dict(other.state_dict())
         self.g, self.d, self.ema = networks
         self.reset()
 
@@ -130,8 +130,10 @@ class PlainTrainer:
         else:
             value = F.relu(1 - real).mean() + F.relu(1 + unreal).mean()
         if labels is not None:
-            told = F.cross_entropy(real_outputs[:, 1:], labels) + F.cross_entropy(fake_outputs[:, 1:], labels)
-            value = value + self.training.label_weight * told
+            entropy = F.cross_entropy(real_outputs[:, 1:], labels) + F.cross_entropy(
+                fake_outputs[:, 1:], labels
+            )
+            value = value + self.training.label_weight * entropy
         return value
 
     def generator_loss(self, fake, labels, a):
@@ -158,7 +160,7 @@ class PlainTrainer:
 @pytest.mark.parametrize("update", ["alternating", "joint"])
 @pytest.mark.parametrize("loss", PARAMETERS)
 def test_iterations_equal_the_plain_loop(trainer, loss, update, label_size):
-    """Through the fade, its end with the optimisers' reset, and beyond; to 1e-7 after ten iterations."""
+    """Through the fade, the reset of the optimisers at its end, and beyond; to 1e-7 after ten iterations."""
     ours = trainer(loss, label_size, update=update, seed=1, label_weight=0.5)
     plain = PlainTrainer(ours)
     for iteration in range(10):
@@ -183,11 +185,11 @@ def vector(network: nn.Module):
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()]).clone()
 
 
-def test_a_joint_update_is_no_alternating_one(trainer):
-    """The discriminator moves alike at first; the generator, which sees it before, does not."""
+def test_a_joint_update_differs_from_an_alternating_one(trainer):
+    """The discriminator's first update is the same; the generator's, which uses its old weights, is not."""
     joint, alternating = trainer("wgan-gp", update="joint"), trainer("wgan-gp")
-    for each in (joint, alternating):
-        each.iterate()
+    for update in (joint, alternating):
+        update.iterate()
     torch.testing.assert_close(vector(joint.models.discriminator), vector(alternating.models.discriminator))
     assert not torch.allclose(vector(joint.models.generator), vector(alternating.models.generator))
 
@@ -202,8 +204,8 @@ def test_the_average_takes_the_generator_before_its_update(trainer, update):
     assert not torch.equal(vector(ours.models.generator), before)
 
 
-def test_a_joint_update_with_noise_lets_both_networks_learn_from_one_noisy_judgement(trainer):
-    """Its gradients equal those of a judgement by the same draws of noise."""
+def test_a_joint_update_with_noise_lets_both_networks_learn_from_one_noisy_pass(trainer):
+    """Its gradients equal those of a pass with the same draws of noise."""
     ours = trainer("least-squares", update="joint")
     noise, models = ours.models.noise, ours.models
     noise.score.fill_(1.0)

@@ -1,4 +1,4 @@
-"""Films: what a player gets to see, and that nothing half-written stays behind."""
+"""Films: what a player shows, and that no unfinished file remains."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def write(path, frames, fps=FPS):
     assert done == list(range(1, len(frames) + 1))
 
 
-def test_an_mp4_that_every_browser_plays(tmp_path):
+def test_mp4_for_every_browser(tmp_path):
     frames = squares(6)
     write(tmp_path / "film.mp4", frames)
     content = (tmp_path / "film.mp4").read_bytes()
@@ -35,32 +35,32 @@ def test_an_mp4_that_every_browser_plays(tmp_path):
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         assert stream.average_rate == FPS
         assert film.duration == pytest.approx(6 / FPS * 1e6, rel=0.01)
-        shown = [frame.to_ndarray(format="rgb24") for frame in film.decode(stream)]
-    assert len(shown) == 6
-    for got, frame in zip(shown, frames, strict=True):
-        middles = np.abs(got[8::16, 8::16].astype(int) - frame[8::16, 8::16])
+        decoded = [frame.to_ndarray(format="rgb24") for frame in film.decode(stream)]
+    assert len(decoded) == 6
+    for actual, frame in zip(decoded, frames, strict=True):
+        middles = np.abs(actual[8::16, 8::16].astype(int) - frame[8::16, 8::16])
         assert middles.max() <= 12
 
 
-def test_a_gif_plays_for_ever_at_its_pace(tmp_path):
+def test_a_gif_loops_at_its_frame_rate(tmp_path):
     frames = squares(7)
     frames[3] = frames[2]  # nothing moves
     write(tmp_path / "film.gif", frames)
     with Image.open(tmp_path / "film.gif") as film:
         assert film.info["loop"] == 0
-        shown, milliseconds = [], 0
+        decoded, milliseconds = [], 0
         for number in range(film.n_frames):
             film.seek(number)
             milliseconds += film.info["duration"]
-            shown.append(np.asarray(film.convert("RGB")))
+            decoded.append(np.asarray(film.convert("RGB")))
     assert milliseconds == round(7 * 100 / FPS) * 10
-    assert len(shown) == 6
-    for got, frame in zip(shown, frames[:3] + frames[4:], strict=True):  # 120 colours fit into a palette
-        np.testing.assert_array_equal(got, frame)
+    assert len(decoded) == 6
+    for actual, frame in zip(decoded, frames[:3] + frames[4:], strict=True):  # 120 colours fit into a palette
+        np.testing.assert_array_equal(actual, frame)
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
-def test_nothing_is_left_of_a_film_that_was_cut_off(tmp_path, name):
+def test_an_interrupted_film_leaves_no_file(tmp_path, name):
     (tmp_path / name).write_bytes(b"the one before")
 
     def frames():
@@ -74,12 +74,12 @@ def test_nothing_is_left_of_a_film_that_was_cut_off(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "seconds", "fps", "told"),
+    ("name", "seconds", "fps", "message"),
     [
         ("film.avi", 1, 30, r"--out: film.avi: a file name that ends with .mp4 or .gif is expected"),
         ("film", 1, 30, "--out: film: a file name"),
-        ("film.mp4", 1, 0, "--fps: 0: from 1 to 120"),
-        ("film.gif", 1, 60, "--fps: 60: from 1 to 50 are expected in .gif"),
+        ("film.mp4", 1, 0, "--fps: 0: 1 to 120 frames per second"),
+        ("film.gif", 1, 60, "--fps: 60: 1 to 50 frames per second are expected for .gif"),
         ("film.mp4", 0, 30, "--seconds: 0: two frames or more"),
         ("film.mp4", -1, 30, "--seconds: -1: two frames or more"),
         ("film.mp4", 0.04, 30, "--seconds: 0.04: two frames or more"),
@@ -87,12 +87,12 @@ def test_nothing_is_left_of_a_film_that_was_cut_off(tmp_path, name):
         ("film.mp4", float("nan"), 30, "--seconds: nan"),
     ],
 )
-def test_what_can_be_no_film(name, seconds, fps, told):
-    with pytest.raises(InputError, match=told):
+def test_invalid_films(name, seconds, fps, message):
+    with pytest.raises(InputError, match=message):
         require_film(Path(name), seconds, fps)
 
 
-def test_how_many_frames():
+def test_number_of_frames():
     assert require_film(Path("a.MP4"), 16, 30) == 480
     assert require_film(Path("a.gif"), 1.5, 15) == 22
 

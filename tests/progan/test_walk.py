@@ -10,7 +10,7 @@ STEPS = 400
 
 
 def angles(points):
-    """Between each point and the next, the last and the first included."""
+    """The angle between each point and the next, including the last and the first."""
     directions = torch.nn.functional.normalize(points.double(), dim=1)
     chords = (directions.roll(-1, 0) - directions).norm(dim=1)
     return 2 * torch.asin(chords / 2)
@@ -33,14 +33,14 @@ def test_a_closed_walk(seeds, size):
     assert lengths.max() < 1.1 * latents.norm(dim=1).max()
 
 
-def test_it_bends_nowhere_sharply():
+def test_it_has_no_sharp_turns():
     walk = closed_walk(latents_of_seeds(range(5), 64), STEPS)
     moves = torch.nn.functional.normalize(walk.roll(-1, 0) - walk, dim=1)
     turns = torch.rad2deg(torch.acos((moves.roll(-1, 0) * moves).sum(1).clamp(-1, 1)))
     assert turns.max() < 5  # straight lines from seed to seed would turn by about 120° at each
 
 
-def test_seeds_come_in_their_order():
+def test_seeds_come_in_order():
     latents = latents_of_seeds([7, 8, 9, 10], 64)
     where = torch.cdist(latents, closed_walk(latents, STEPS)).argmin(1)
     assert where.tolist() == sorted(where.tolist())

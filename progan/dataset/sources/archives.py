@@ -200,7 +200,7 @@ def _bare_name(path: Path) -> str:
 
 def _refuse_duplicate(path: Path, name: str, members: Collection[str]) -> None:
     if name in members:
-        raise InputError(f"{path}: holds {name} twice; pack it anew")
+        raise InputError(f"{path}: holds {name} twice; pack it again")
 
 
 def _normalise(name: str) -> str:

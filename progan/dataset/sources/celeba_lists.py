@@ -22,9 +22,7 @@ class Table:
 
     def row(self, name: str) -> tuple[int, ...]:
         if name not in self.rows:
-            raise InputError(
-                f"{self.path}: no row for {name}; fetch the complete list, or take the image away"
-            )
+            raise InputError(f"{self.path}: no row for {name}; fetch the complete list, or remove the image")
         return self.rows[name]
 
 
@@ -117,6 +115,6 @@ def photos_by_short_name(config: DatasetConfig, names: Iterable[str]) -> dict[st
     for name in names:
         short = PurePosixPath(name).name
         if short in photos:
-            raise InputError(f"{config.path}: both {photos[short]} and {name}; take one of them away")
+            raise InputError(f"{config.path}: both {photos[short]} and {name}; remove one of them")
         photos[short] = name
     return photos

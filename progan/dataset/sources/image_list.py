@@ -51,7 +51,7 @@ def _parse(values: list[str], where: str) -> ListedImage:
     if not re.fullmatch(r"[0-9]{1,5}", index) or not re.fullmatch(r"[0-9]+", photo_index):
         raise InputError(f"{where}: idx and orig_idx must be whole numbers; fetch it again")
     if not re.fullmatch(r"[\w.-]+", photo, re.ASCII):
-        raise InputError(f"{where}: {photo} is no name of a photograph of CelebA's; fetch it again")
+        raise InputError(f"{where}: {photo} is not the name of a CelebA photograph; fetch it again")
     if not all(re.fullmatch(r"[0-9a-f]{32}", digest) for digest in digests):
         raise InputError(f"{where}: proc_md5 and final_md5 must be 32 hex digits; fetch it again")
     return ListedImage(int(index), photo, *digests)

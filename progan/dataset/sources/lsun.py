@@ -122,7 +122,7 @@ def read_keys(folder: Path) -> pa.Array:
         with environment.begin() as transaction:
             keys = pa.array(transaction.cursor().iternext(values=False), pa.binary())
     except lmdb.Error as error:
-        raise InputError(f"{data}: damaged, or no LMDB environment ({error}); fetch it again") from None
+        raise InputError(f"{data}: damaged, or not an LMDB environment ({error}); fetch it again") from None
     if len(keys) == 0:
         raise InputError(f"{data}: is empty; fetch it again")
     return keys

@@ -46,7 +46,7 @@ def read_digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     if len(images) != len(labels):
         raise ValueError(f"{len(images)} images, {len(labels)} labels")
     if not len(images) or labels.max() > 9:
-        raise ValueError("labels that are no digits" if len(images) else "no images")
+        raise ValueError("labels that are not digits" if len(images) else "no images")
     black = (SIDE - DIGIT_SIDE) // 2
     return np.pad(images, ((0, 0), (black, black), (black, black)))[..., None], labels
 

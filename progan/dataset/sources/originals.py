@@ -44,10 +44,10 @@ class Originals:
             files = open_files(path, scratch)
         names = {}
         for wanted, origin in published.items():
-            found = locate(files, wanted)
-            if found is None:
+            name = locate(files, wanted)
+            if name is None:
                 raise InputError(f"{path}: no {wanted} in it; fetch {origin.url}, or check dataset.path")
-            names[wanted] = found
+            names[wanted] = name
         return cls(published, path, files, names)
 
     def md5(self) -> dict[str, str]:
@@ -87,5 +87,5 @@ class Originals:
 def locate(files: Files, wanted: str) -> str | None:
     """The topmost file whose path ends in `wanted` ("folder/file" or "file") or `wanted`.gz, if any."""
     ends = (f"/{wanted}", f"/{wanted}.gz")
-    found = (name for name in files.sizes if f"/{files.name}/{name}".endswith(ends))
-    return min(found, key=lambda name: (name.count("/"), name), default=None)
+    names = (name for name in files.sizes if f"/{files.name}/{name}".endswith(ends))
+    return min(names, key=lambda name: (name.count("/"), name), default=None)

@@ -88,7 +88,7 @@ class Shard:
                     if not data.is_valid and value.is_valid and (path := value.as_py().get("path")):
                         raise InputError(
                             f"{self.where}: names the file {path} but does not hold it; save the data set "
-                            "anew, with its images embedded"
+                            "again, with its images embedded"
                         )
                     yield data.as_buffer() if data.is_valid else b""
 
@@ -108,7 +108,7 @@ class Shard:
             return "numbers", self._class_names()
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             return "text", ()
-        raise InputError(f"{self.where}: column {LABEL} is {kind}; numbers or text are expected, or none")
+        raise InputError(f"{self.where}: column {LABEL} is {kind}; whole numbers or text are expected")
 
     def _class_names(self) -> tuple[str, ...]:
         """The class names that `datasets` writes to the schema's metadata, if any."""
@@ -137,7 +137,7 @@ def _damage(where: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, UnicodeDecodeError, *READ_ERRORS) as error:
         why = " ".join(str(error).split())
-        raise InputError(f"{where}: damaged or no Parquet file ({why}); fetch it again") from None
+        raise InputError(f"{where}: damaged or not a Parquet file ({why}); fetch it again") from None
 
 
 def _unpack(shards: list[Shard], folder: Path) -> None:
@@ -157,15 +157,15 @@ def _classes(config: DatasetConfig, shards: list[Shard], rows: list[str]) -> Cla
     for shard in shards[1:]:
         if shard.label_kind != (kind, names):
             raise InputError(
-                f"{shard.where}: its column {LABEL} is not like that of {shards[0].where}; take either away"
+                f"{shard.where}: its column {LABEL} is not like that of {shards[0].where}; remove one of them"
             )
     if kind == "missing":
         return Classes()
     values = [value for shard in shards for value in shard.labels()]
     if set(values) <= {None, UNLABELLED}:
         return Classes()
-    known = range(len(names)) if names else sorted(set(values) - {None})
-    order = {value: label for label, value in enumerate(known)}
+    classes = range(len(names)) if names else sorted(set(values) - {None})
+    order = {value: label for label, value in enumerate(classes)}
     for row, value in zip(rows, values, strict=True):
         if value not in order:
             raise InputError(
@@ -173,4 +173,4 @@ def _classes(config: DatasetConfig, shards: list[Shard], rows: list[str]) -> Cla
                 f"or drop the column {LABEL}"
             )
     labels = {row: order[value] for row, value in zip(rows, values, strict=True)}
-    return Classes(names or tuple(map(str, known)), labels) if len(order) > 1 else Classes()
+    return Classes(names or tuple(map(str, classes)), labels) if len(order) > 1 else Classes()

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from progan.dataset.sources.source import UnusableImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-# What files with these suffixes can be. Pillow knows more formats, but EPS, for one, would start Ghostscript.
+# The formats of files with these suffixes. Pillow knows more, but EPS, for one, would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_FILE_BYTES = 2**30
 

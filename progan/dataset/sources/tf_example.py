@@ -33,7 +33,7 @@ def parse_image(example: bytes) -> np.ndarray:
 
 
 def _messages(message: memoryview, number: int) -> list[memoryview]:
-    """The fields of the number `number` that are messages or bytes."""
+    """The values of the fields `number` that are messages or bytes."""
     return [value for name, value in _fields(message) if name == number and isinstance(value, memoryview)]
 
 

@@ -138,7 +138,7 @@ def read_labels(path: Path, images: int) -> tuple[tuple[str, ...], list[int | No
     try:
         one_hot = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, tokenize.TokenError) as error:
-        raise InputError(f"{path}: no NumPy array ({error}); fetch it again") from None
+        raise InputError(f"{path}: not a NumPy array ({error}); fetch it again") from None
     if one_hot.ndim != 2 or one_hot.dtype.kind not in "fiub":
         raise InputError(
             f"{path}: numbers [images, classes] are expected, not {one_hot.dtype} {one_hot.shape}"

@@ -166,7 +166,7 @@ def test_a_server_that_stays_away_is_neither_a_reason_to_fail_nor_to_begin_anew(
     trainer.process.send_signal(signal.SIGTERM)
     code, said = trainer.end()
     assert code == 75
-    assert re.search(r"r0008: stopped at \d+ images, the last snapshot before it stays", said)
+    assert re.search(r"r0008: stopped at \d+ images, the previous snapshot remains", said)
 
     code, said = Trainer(address).end()
     assert code == 75

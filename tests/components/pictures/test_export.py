@@ -50,22 +50,22 @@ def test_onnxruntime_makes_the_same_images(tmp_path, small_config, form, capsys)
     for count in (1, 2, 7):
         latents = latents_of_seeds(range(count), network.latent_size)
         labels = torch.arange(count) % 3
-        given, inputs = {"latents": latents.numpy()}, latents
+        feed, inputs = {"latents": latents.numpy()}, latents
         if network.label_size:
-            given["labels"] = labels.numpy()
+            feed["labels"] = labels.numpy()
             inputs = torch.cat([latents, torch.eye(3)[labels]], 1)
-        (images,) = session.run(None, given)  # truncation left out: all variety
+        (images,) = session.run(None, feed)  # truncation left out: all variety
         np.testing.assert_allclose(images, generator(inputs).numpy(), atol=1e-4)
         assert images.shape == (count, network.channels, 16, 16)
         sampler = sampler_of(str(tmp_path / "made"))
-        (truncated,) = session.run(None, given | {"truncation": np.array(0.4, np.float32)})
+        (truncated,) = session.run(None, feed | {"truncation": np.array(0.4, np.float32)})
         expected = sampler.make(latents, labels if network.label_size else 0 * labels, 0.4)
         np.testing.assert_allclose(truncated, expected.numpy(), atol=1e-4)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A folder with a checkpoint of cats and dogs and the ONNX file that was made of it."""
+    """A folder with a checkpoint of cats and dogs and the ONNX file made from it."""
     folder = tmp_path_factory.mktemp("exported")
     network = replace(config.parse(shrunk_params(), "params.yaml").network, label_size=2)
     write_made_checkpoint(folder / "classes/r0016", network, 16, ["cats", "dogs"])
@@ -75,16 +75,17 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def exported(written, tmp_path, monkeypatch):
-    """The same where a test may write."""
+    """A copy of it that a test may change."""
     shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return Path("made.onnx")
 
 
-def test_what_the_file_says_of_itself(exported):
+def test_metadata_and_interface(exported):
     session = onnxruntime.InferenceSession(exported)
-    known = {name: json.loads(value) for name, value in session.get_modelmeta().custom_metadata_map.items()}
-    assert known == {
+    properties = session.get_modelmeta().custom_metadata_map
+    metadata = {name: json.loads(value) for name, value in properties.items()}
+    assert metadata == {
         "phase": "r0016",
         "resolution": 16,
         "kimg": 1.5,
@@ -92,7 +93,7 @@ def test_what_the_file_says_of_itself(exported):
         "latent_size": 8,
         "classes": ["cats", "dogs"],
     }
-    shapes = {given.name: (given.type, given.shape) for given in session.get_inputs()}
+    shapes = {entry.name: (entry.type, entry.shape) for entry in session.get_inputs()}
     assert shapes == {"latents": ("tensor(float)", ["N", 8]), "labels": ("tensor(int64)", ["N"])}
     assert [(out.name, out.shape) for out in session.get_outputs()] == [("images", ["N", 3, 16, 16])]
 
@@ -108,7 +109,7 @@ def test_pictures_of_the_file_are_those_of_the_checkpoint(exported):
 
 
 def test_a_file_that_differs_is_not_kept(exported, monkeypatch):
-    """What guards the user: weights that are a little off are noticed, and no file appears."""
+    """Weights that are a little off are detected, and no file appears."""
     sampler = sampler_of("classes/r0016")
     with torch.no_grad():
         next(reversed(list(sampler.generator.to_rgb["r0016"].parameters()))).add_(2e-4)
@@ -120,17 +121,17 @@ def test_a_file_that_differs_is_not_kept(exported, monkeypatch):
     assert not [path for path in Path().iterdir() if "other" in path.name]
 
 
-def test_what_is_no_export(exported):
+def test_invalid_exports(exported):
     with pytest.raises(InputError, match="made.onnx: is an ONNX file already"):
         export("made.onnx", Path("again.onnx"))
     with pytest.raises(InputError, match="--onnx: model.pt: a file name that ends with .onnx is expected"):
         export("classes/r0016", Path("model.pt"))
     Path("noise.onnx").write_bytes(b"noise")
-    with pytest.raises(InputError, match="noise.onnx: no generator that progan export wrote") as caught:
+    with pytest.raises(InputError, match="noise.onnx: not a generator that progan export wrote") as caught:
         OnnxSampler(Path("noise.onnx"))
     assert "\n" not in str(caught.value)
     foreign = onnx.load(exported)
     del foreign.metadata_props[:]
     onnx.save(foreign, "foreign.onnx")
-    with pytest.raises(InputError, match="foreign.onnx: no generator that progan export wrote"):
+    with pytest.raises(InputError, match="foreign.onnx: not a generator that progan export wrote"):
         OnnxSampler(Path("foreign.onnx"))

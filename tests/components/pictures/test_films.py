@@ -20,7 +20,7 @@ def frames_of(path):
 
 
 def shown(frame, row, column, columns, resolution=16):
-    """A pixel from the middle of each that an image in a frame has: uint8 [R, R, 3]."""
+    """One image in a frame, from the middle of each enlarged pixel: uint8 [R, R, 3]."""
     scale = 512 // columns // resolution
     side = scale * resolution + 2
     top, left = row * side + scale // 2, column * side + scale // 2
@@ -28,7 +28,7 @@ def shown(frame, row, column, columns, resolution=16):
 
 
 def alike(one, other):
-    """The same picture but for what H.264 loses."""
+    """The same picture except for the losses of H.264."""
     return np.abs(one.astype(int) - other).mean() < 6
 
 
@@ -57,12 +57,12 @@ def test_walks_side_by_side_and_a_row_for_each_class(conditional):
             assert alike(shown(first, row, column, 3), image_of(conditional, seed, row))
     interpolate("classes/r0016", [0, 1, 2, 3, 4, 5, 6, 7], 4, "dogs", 1.0, 0.2, 10, Path("dogs.mp4"))
     first, _ = frames_of("dogs.mp4")
-    for place, seed in enumerate([0, 2, 4, 6]):
-        assert alike(shown(first, *divmod(place, 2), 2), image_of(conditional, seed, 1))
+    for number, seed in enumerate([0, 2, 4, 6]):
+        assert alike(shown(first, *divmod(number, 2), 2), image_of(conditional, seed, 1))
 
 
 @pytest.mark.parametrize(("seeds", "walks"), [([1], 1), ([1, 2, 3], 2), ([1, 2], 2), ([1, 2], 0)])
-def test_what_is_no_walk(plain, seeds, walks):
+def test_invalid_walks(plain, seeds, walks):
     with pytest.raises(InputError, match=f"--seeds: {len(seeds)} for {walks} walks; .* at least two"):
         interpolate("checkpoints/r0016", seeds, walks, None, 1.0, 1.0, 30, Path("walk.mp4"))
     with pytest.raises(InputError, match="--out: walk.mov: a file name that ends with .mp4 or .gif"):
@@ -74,12 +74,12 @@ def test_what_is_no_walk(plain, seeds, walks):
 def phases(tmp_path, monkeypatch, small_config):
     """The generators of three phases in checkpoints, by resolution."""
     monkeypatch.chdir(tmp_path)
-    made, before = {}, None
+    generators, before = {}, None
     for side in (4, 8, 16):
         folder = Path(f"checkpoints/r{side:04d}")
-        made[side] = write_made_checkpoint(folder, small_config.network, side, seed=side, init=before)
+        generators[side] = write_made_checkpoint(folder, small_config.network, side, seed=side, init=before)
         before = folder
-    return made
+    return generators
 
 
 def test_a_time_lapse_shows_each_phase_and_fades_to_the_next(phases):
@@ -103,18 +103,18 @@ def test_a_time_lapse_of_one_phase_stands_still(plain):
     assert all(alike(shown(frame, 0, 0, 1), image_of(plain, 5)) for frame in frames_of("one.mp4"))
 
 
-def test_what_is_no_time_lapse(plain):
+def test_invalid_time_lapses(plain):
     with pytest.raises(InputError, match="nowhere: no finished phases in it; name the folder of their"):
         timelapse("nowhere", [1], None, 1.0, 1.0, 30, Path("x.mp4"))
     assert not Path("x.mp4").exists()
 
 
-def test_a_time_lapse_leaves_out_what_another_run_left_behind(phases, small_config, capsys):
-    """As when a run over new photographs has come to 8 px, and the phases above are of the one before."""
+def test_a_time_lapse_leaves_out_phases_of_another_run(phases, small_config, capsys):
+    """A new run has reached 8 px, and the phases above are from an earlier one."""
     shutil.rmtree("checkpoints/r0008")
     network = small_config.network
     write_made_checkpoint(Path("checkpoints/r0008"), network, 8, seed=1, init=Path("checkpoints/r0004"))
     timelapse("checkpoints", [1], None, 1.0, 0.5, 10, Path("x.mp4"))
-    said = capsys.readouterr()
-    assert said.out == "x.mp4: 0.5 s, r0004 to r0008 of checkpoints\n"
-    assert "checkpoints: left out, as of another run than r0008: r0016\n" in said.err
+    printed = capsys.readouterr()
+    assert printed.out == "x.mp4: 0.5 s, r0004 to r0008 of checkpoints\n"
+    assert "checkpoints: left out, from another run than r0008: r0016\n" in printed.err

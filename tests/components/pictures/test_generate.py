@@ -19,7 +19,7 @@ def tile(sheet, row, column, side=128):
 
 
 def near(image, expected):
-    """Equal but for values on the verge of rounding."""
+    """Equal except for values on the verge of rounding."""
     return np.abs(image.astype(int) - expected).max() <= 1
 
 
@@ -27,8 +27,8 @@ def test_a_sheet_shows_every_seed(plain):
     generate("checkpoints/r0016", [*range(70), 5], None, 1.0, Path("sheet.png"))
     sheet = Image.open("sheet.png")
     assert sheet.size == (9 * 130 + 2, 8 * 130 + 2)
-    for place, seed in ((0, 0), (8, 8), (69, 69), (70, 5)):
-        assert near(tile(sheet, *divmod(place, 9)), image_of(plain, seed))
+    for number, seed in ((0, 0), (8, 8), (69, 69), (70, 5)):
+        assert near(tile(sheet, *divmod(number, 9)), image_of(plain, seed))
 
 
 def test_a_row_for_each_class_or_one_class_alone(conditional):
@@ -67,20 +67,20 @@ def test_a_file_of_a_checkpoint_names_it(plain, name):
 @pytest.mark.parametrize(
     ("text", "seeds"), [("7", [7]), ("0-3", [0, 1, 2, 3]), ("1,4,8-10", [1, 4, 8, 9, 10]), (" 2 , 3", [2, 3])]
 )
-def test_seeds_as_people_write_them(text, seeds):
+def test_notations_of_seeds(text, seeds):
     assert parse_seeds(text) == seeds
 
 
 @pytest.mark.parametrize(
     "text", ["", "a", "1-", "-1", "3-1", "1.5", "0-1000000", "0-99999999999", str(2**63)]
 )
-def test_what_are_no_seeds(text):
+def test_invalid_seeds(text):
     with pytest.raises(InputError, match=r"--seeds: .* expected"):
         parse_seeds(text)
 
 
 @pytest.mark.parametrize(
-    ("what", "label", "truncation", "out", "told"),
+    ("address", "label", "truncation", "out", "message"),
     [
         ("classes/r0016", "birds", 1, "x.png", "label birds: expected one of cats, dogs"),
         ("classes/r0016", None, 2, "x.png", "truncation 2: from 0"),
@@ -97,10 +97,12 @@ def test_what_are_no_seeds(text):
         ),
     ],
 )
-def test_bad_input_is_one_clear_line(conditional, monkeypatch, tmp_path, what, label, truncation, out, told):
+def test_bad_input_is_one_clear_line(
+    conditional, monkeypatch, tmp_path, address, label, truncation, out, message
+):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match=told) as caught:
-        generate(what, [1], label, truncation, Path(out))
+    with pytest.raises(InputError, match=message) as caught:
+        generate(address, [1], label, truncation, Path(out))
     assert "\n" not in str(caught.value)
     assert not Path("x.png").exists()
 

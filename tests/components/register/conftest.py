@@ -1,4 +1,4 @@
-"""A finished run to be registered."""
+"""A finished run that tests register."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ QUIET = Hooks(
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, small_config, noise):
-    """A finished run of one phase in an otherwise empty project folder."""
+    """The configuration of a finished run of one phase, in an otherwise empty project folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     config = small_config
@@ -38,8 +38,7 @@ def run(tmp_path, monkeypatch, small_config, noise):
     trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), "r0004", trainer.identity), QUIET)
     trainer.write_checkpoint(Path("checkpoints/r0004"), DATASET)
     History(tuple(trainer.history)).write(Path("history/r0004.csv"))
-    measured = replace(evaluation(), kimg=0.08, identity=trainer.identity)
-    measured.write(Path("evaluation/r0004.json"))
+    replace(evaluation(), kimg=0.08, identity=trainer.identity).write(Path("evaluation/r0004.json"))
     grids = dict.fromkeys(["grids/r0004/00014.000.png", "grids/r0004/00017.120.png"], (8, 8))
     for picture, size in {"samples/r0004.png": (1660, 830), **grids}.items():
         Path(picture).parent.mkdir(parents=True, exist_ok=True)

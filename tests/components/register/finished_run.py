@@ -1,43 +1,43 @@
-"""What is done with the finished run of conftest.py, and what is found of it in MLflow."""
+"""Steps on the finished run of conftest.py, and look-ups of it in MLflow."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from components.evaluate.evaluation import Evaluation
 from components.gate.stage import gate
+from components.register.mlflow_registry import client
 from components.register.registration import Registration
-from components.register.registry import client
 from components.register.stage import register
 from tests.layout import run_files
 
 
 def run_gate_and_register(config):
-    """The registration then."""
+    """Returns the registration."""
     gate(config, Path("evaluation/r0004.json"), Path("verdict.json"))
     register(config, run_files(config), "multires")
     return Registration.read(Path("registration.json"))
 
 
 def failing(config):
-    """`config`, with the evaluation of a generator that the gate does not let pass."""
+    """`config`, after changing the evaluation so that the gate fails."""
     change_evaluation(ms_ssim=1.5)
     return config
 
 
 def change_evaluation(identity=None, **measures):
-    """Leave other measures behind; with another `identity`, those of another run."""
+    """Change measures of the evaluation; with `identity`, make it that of another run."""
     path = Path("evaluation/r0004.json")
-    was = Evaluation.read(path)
-    replace(was, identity=identity or was.identity, measures=was.measures | measures).write(path)
+    old = Evaluation.read(path)
+    replace(old, identity=identity or old.identity, measures=old.measures | measures).write(path)
 
 
 def artifacts(run, folder=None):
-    """The paths of what the run keeps, below `folder`."""
+    """The paths of the run's artifacts below `folder`."""
     return [artifact.path for artifact in client().list_artifacts(run, folder)]
 
 
 def child_of(parent):
-    """The run of the only phase."""
+    """The child run of the only phase."""
     registry = client()
     experiment = registry.get_run(parent).info.experiment_id
     return registry.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")[0]

@@ -1,4 +1,4 @@
-"""What MLflow's pages say of a run, a version and a model."""
+"""The descriptions of runs, versions and models on MLflow's pages."""
 
 import json
 import re
@@ -8,8 +8,8 @@ from pathlib import Path
 from components.evaluate.measures import MEASURES, swd_level
 from components.gate.verdict import Verdict
 from components.register import pages
+from components.register.mlflow_registry import Champion, client
 from components.register.promotion import promote
-from components.register.registry import Champion, client
 from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.files import read_json
 from progan.history import History
@@ -19,17 +19,17 @@ from tests.histories import history
 
 
 def test_the_descriptions(run):
-    """Of a version with a champion before it, of the model, and of the run."""
+    """Of a version that is compared with a champion, of the model, and of the run."""
     run_gate_and_register(run)
     promote(run.register.model, "1", "none", "")
     change_evaluation("other", swd_average=45.0, ms_ssim=0.3)
-    made = run_gate_and_register(run)
+    registration = run_gate_and_register(run)
     registry = client()
-    described = registry.get_model_version(run.register.model, "2").description
+    description = registry.get_model_version(run.register.model, "2").description
     digest = Manifest.from_json(read_json(Path("multires/dataset.json"))).digest
-    for told in (
+    for text in (
         "Passed: SWD × 1000 45.0, MS-SSIM 0.300, Classifier score 2.00; 4 px",
-        f"![](get-artifact?path=preview.png&run_uuid={made.run})",
+        f"![](get-artifact?path=preview.png&run_uuid={registration.run})",
         "### The gate: passed",
         "✓ swd_average is 45; at most 55, 1.1 × the champion's 50",
         "| SWD × 1000&emsp; | 45.0&emsp; | 50.0&emsp; | –&emsp; | lower is better |",
@@ -39,52 +39,53 @@ def test_the_descriptions(run):
         "Trained for 0.08 kimg in",
         "on 2 × NVIDIA H100",
         f"mlflow models serve --model-uri models:/{run.register.model}/2 --env-manager local",
-        f"mlflow artifacts download --run-id {made.run}",
+        f"mlflow artifacts download --run-id {registration.run}",
         "PROGAN_GPUS=2 make run",
         registry.get_model_version(run.register.model, "2").tags["git_commit"],
     ):
-        assert told in described
-    assert "price" not in described
+        assert text in description
+    assert "price" not in description
     assert "There was no champion" in registry.get_model_version(run.register.model, "1").description
     assert "like those of **noise**" in registry.get_registered_model(run.register.model).description
-    note = registry.get_run(made.run).data.tags["mlflow.note.content"]
-    assert note == described.partition("### Serve it")[0] + "### Make" + described.partition("### Make")[2]
+    note = registry.get_run(registration.run).data.tags["mlflow.note.content"]
+    before, _, after = description.partition("### Serve it")
+    assert note == before + "### Reproduce" + after.partition("### Reproduce")[2]
 
 
-def test_what_a_conditional_run_shows(run):
-    """Which row of the samples is which class, and a request that names one, as the server demands."""
+def test_a_conditional_run(run):
+    """The caption names the class of each row, and the request has the label that the server requires."""
     run_gate_and_register(run)
     classes = tuple(ClassCount(name, 1) for name in ("cats", "dogs", "birds"))
     manifest = Manifest(2, "folder", "pets", {}, 3, 3, classes, 0, 0, (), {}, {"r0004": Level.of([])})
-    judged, evaluations = Verdict.read(Path("verdict.json")), {"r0004": evaluation()}
+    judgement, evaluations = Verdict.read(Path("verdict.json")), {"r0004": evaluation()}
     histories = {"r0004": History.read(Path("history/r0004.csv"))}
 
-    def described(label_size):
+    def descriptions(label_size):
         config = replace(run, network=replace(run.network, label_size=label_size))
-        story = pages.RunStory(config, judged, manifest, histories, evaluations, "none", "abc")
-        return pages.of_version(story, "1"), pages.of_phase(story, "r0004", "def")
+        details = pages.RunDetails(config, judgement, manifest, histories, evaluations, "none", "abc")
+        return pages.describe_version(details, "1"), pages.describe_phase(details, "r0004", "def")
 
-    version, phase = described(3)
+    version, phase = descriptions(3)
     for text in (version, phase):
         assert "4 × 4 px. A row of each class, from the top: cats, dogs, birds.*" in text
-    asked = re.search(r"--data '(.*)'", version)[1]
-    assert json.loads(asked)["params"] == {"label": "0", "format": "png"}
-    for text in described(0):
+    request = re.search(r"--data '(.*)'", version)[1]
+    assert json.loads(request)["params"] == {"label": "0", "format": "png"}
+    for text in descriptions(0):
         assert "class," not in text
         assert "label" not in text
 
 
-def test_what_a_run_on_a_cluster_cost(run):
-    """In the description of the version, and of the phase's run."""
+def test_the_cost_of_a_run_on_a_cluster(run):
+    """In the descriptions of the version and of the phase's run."""
     card = {"device": "NVIDIA H100", "gpus": 2, "gpu_hour_price": "1.8 USD"}
     history(80, 12060.0, **card).write(Path("history/r0004.csv"))
     parent = run_gate_and_register(run).run
-    described = client().get_model_version(run.register.model, "1").description
+    description = client().get_model_version(run.register.model, "1").description
     cost = "Trained for 0.08 kimg in 3h 21m on 2 × NVIDIA H100 (6.7 GPU-hours, 12.06 USD)."
-    assert cost in described
+    assert cost in description
     assert cost in child_of(parent).data.tags["mlflow.note.content"]
-    assert "| on&emsp; | price&emsp; |" in described
-    assert "| 2 × NVIDIA H100&emsp; | 12.06 USD&emsp; |" in described
+    assert "| device&emsp; | price&emsp; |" in description
+    assert "| 2 × NVIDIA H100&emsp; | 12.06 USD&emsp; |" in description
 
 
 def test_measures_stand_beside_those_of_real_images(run):
@@ -94,8 +95,10 @@ def test_measures_stand_beside_those_of_real_images(run):
     measures = swd | floor | {"ms_ssim": 0.3, "ms_ssim_reals": 0.2, "fid": 9.0}
     measured = replace(EVALUATION, measures=measures)
     histories = {"r0004": History.read(Path("history/r0004.csv"))}
-    story = pages.RunStory(run, verdict(measured), None, histories, {"r0004": measured}, "none", "abc")
-    table = [line.split("&emsp;")[:3] for line in pages.of_run(story).splitlines() if line[:2] == "| "]
+    details = pages.RunDetails(run, verdict(measured), None, histories, {"r0004": measured}, "none", "abc")
+    table = [
+        line.split("&emsp;")[:3] for line in pages.describe_run(details).splitlines() if line[:2] == "| "
+    ]
     assert ["".join(cells).replace("| ", " ").split() for cells in table[1:6]] == [
         ["SWD", "×", "1000", "26.5", "8.9"],
         ["SWD", "at", "16", "px", "24.2", "11.1"],
@@ -106,7 +109,7 @@ def test_measures_stand_beside_those_of_real_images(run):
 
 
 def test_the_longest_description_fits_into_the_database(run):
-    """Nine phases of a conditional model, each on other cards, with all measures that one run can have."""
+    """Nine phases of a conditional model, each on different GPUs, with every measure a run can have."""
     phases = {f"r{2**level:04d}": run.phases["r0004"] for level in range(2, 11)}
     card = {"gpus": 8, "gpu_hour_price": "12.34 USD"}
     histories = {
@@ -116,24 +119,24 @@ def test_the_longest_description_fits_into_the_database(run):
     rows = [row for row in MEASURES if row.name not in exclusive] + [swd_level(2**n) for n in range(4, 11)]
     measures = {name: 1 / 3 for row in rows for name in (row.name, row.reals) if name}
     measured = replace(EVALUATION, resolution=1024, measures=measures)
-    judged = verdict(
+    judgement = verdict(
         measured,
         text="swd_average is 23.86; at most 29.17, 1.1 × the champion's 26.51",
         champion=Champion("12", "data", 1024, measures),
     )
-    judged = replace(judged, reasons=judged.reasons * 5)
+    judgement = replace(judgement, reasons=judgement.reasons * 5)
     classes = tuple(ClassCount("c" * 20, 1) for _ in range(40))
     manifest = Manifest(2, "celeba-hq", "n" * 40, {}, 200_000, 3, classes, 0, 0, (), {}, {})
     network, model = replace(run.network, label_size=40), replace(run.register, model="m" * 60)
-    story = pages.RunStory(
-        replace(run, network=network, register=model), judged, manifest, histories,
+    details = pages.RunDetails(
+        replace(run, network=network, register=model), judgement, manifest, histories,
         dict.fromkeys(phases, measured), "c" * 40, "r" * 32,
     )  # fmt: skip
-    assert pages.of_version(story, "123").endswith("make run\n```")
+    assert pages.describe_version(details, "123").endswith("make run\n```")
 
 
 def test_the_pages_of_a_server(run, tracking, browser, monkeypatch):
-    """What a person sees who opens the version's page, and from there its run and a phase."""
+    """The version's page, its run and a phase, as they appear in a browser."""
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
     parent = run_gate_and_register(run).run
@@ -147,7 +150,7 @@ def test_the_pages_of_a_server(run, tracking, browser, monkeypatch):
     page.shows(
         "candidate",
         "Passed: SWD × 1000 50.0",
-        "✓ swd_average is 50; at most 1e+06, the limit",
+        "✓ swd_average is 50; at most 1e+06",
         "There was no champion to compare with.",
         "Dataset noise (folder): 0 images",
         "Trained for 0.08 kimg in",

@@ -1,4 +1,4 @@
-"""Who is champion: what is refused, and two that change it at once, on a real server."""
+"""Changes of the champion: refused ones, interrupted ones, and two at once on a real server."""
 
 import subprocess
 import sys
@@ -10,37 +10,39 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from components.register import promotion
+from components.register.mlflow_registry import client
 from components.register.promotion import Promotion, promote, roll_back
-from components.register.registry import client
 from progan.errors import InputError
 
 AT_ONCE = """
 import sys
 from components.register import promotion
-from components.register.registry import CHAMPION, client
+from components.register.mlflow_registry import CHAMPION, client
 from progan.errors import InputError
-model, mine, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+model, version, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 client().search_registered_models()
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(rounds):
     champion = promotion._aliases(model).get(CHAMPION, "none")
     try:
-        done = promotion.promote(model, mine, champion, "")
-        print("won", done.id, flush=True)
+        print("won", promotion.promote(model, version, champion, "").id, flush=True)
     except InputError as error:
-        print("told", error, flush=True)
+        print("lost", error, flush=True)
 """
 
 
 def make_versions(model, gates):
-    """Versions of `model`, each with the verdict that `gates` says."""
+    """Create a version of `model` for each verdict in `gates`."""
     registry = client()
     experiment = registry.create_experiment(model)
     registry.create_registered_model(model)
     for gate in gates:
         run = registry.create_run(experiment).info
-        tags = {"gate": gate, "verdict": '{"passed":false,"reasons":["swd_average is 90; not at most 60"]}'}
+        tags = {
+            "gate": gate,
+            "verdict": '{"passed":false,"reasons":["swd_average is 90; not at most 60"]}',
+        }
         registry.create_model_version(model, f"{run.artifact_uri}/generator", run.run_id, tags)
     return model
 
@@ -63,10 +65,10 @@ def aliases(model):
     return promotion._aliases(model)
 
 
-def refused(told, act, *arguments):
+def refused(message, change, *arguments):
     before = aliases(arguments[0]), promotion._promotions(arguments[0])
-    with pytest.raises(InputError, match=told) as caught:
-        act(*arguments, "")
+    with pytest.raises(InputError, match=message) as caught:
+        change(*arguments, "")
     assert "\n" not in str(caught.value)
     assert (aliases(arguments[0]), promotion._promotions(arguments[0])) == before
 
@@ -80,7 +82,7 @@ def test_the_champion_changes_and_changes_back(model):
     tags = client().get_model_version(model, "2").tags
     assert (tags["promoted_by"], tags["promoted_why"]) == ("ann", "sharper")
     assert tags["promoted_at"].endswith("Z")
-    refused("the champion is version 2, not 1 as expected", roll_back, model, "1")
+    refused("the champion is 2, not 1 as expected", roll_back, model, "1")
     roll_back(model, "2", "odd ears")
     assert aliases(model) == {"champion": "1", "previous-champion": "2"}
     assert client().get_model_version(model, "1").tags["promoted_why"] == "odd ears"
@@ -88,43 +90,42 @@ def test_the_champion_changes_and_changes_back(model):
     assert aliases(model) == {"champion": "4", "previous-champion": "1"}
 
 
-def test_what_is_refused_changes_nothing(model):
+def test_a_refused_change_changes_nothing(model):
     refused("no version 9 in sqlite:.*; there are 1, 2, 3, 4", promote, model, "9", "none")
     refused("version 3: did not pass the gate .swd_average is 90", promote, model, "3", "none")
-    refused("there is no champion, not 2 as expected", promote, model, "1", "2")
-    with pytest.raises(InputError, match="1000 are kept at most"):
+    refused("the champion is none, not 2 as expected", promote, model, "1", "2")
+    with pytest.raises(InputError, match="give at most 1000"):
         promote(model, "1", "none", "x" * 1001)
     promote(model, "1", "none", "")
-    refused("the champion is version 1, not none as expected", promote, model, "2", "none")
-    refused("version 1 is champion already", promote, model, "1", "1")
+    refused("the champion is 1, not none as expected", promote, model, "2", "none")
+    refused("version 1 is already champion", promote, model, "1", "1")
     with pytest.raises(InputError, match="no version 1 in .*; there are none"):
         promote("unheard-of", "1", "none", "")
 
 
-def test_what_was_begun_is_ended_by_the_next(model):
-    """Killed when the promotion was written down and nothing else."""
+def test_the_next_promotion_completes_an_interrupted_one(model):
+    """It was killed when it had been recorded, and not yet applied."""
     promote(model, "1", "none", "")
-    promotion._take(2, Promotion(model, "2", "1", "bob", "then", "sharper", "b"))
-    refused_by = pytest.raises(InputError, match="the champion is version 2, not 1 as expected")
-    with refused_by:
+    promotion._record(2, Promotion(model, "2", "1", "bob", "then", "sharper", "b"))
+    with pytest.raises(InputError, match="the champion is 2, not 1 as expected"):
         promote(model, "4", "1", "")
     assert aliases(model) == {"champion": "2", "previous-champion": "1"}
     assert client().get_model_version(model, "2").tags["promoted_by"] == "bob"
 
 
-def test_an_alias_that_is_set_too_late_is_put_right(model, monkeypatch):
-    """While one is between writing down and setting the alias, two others change the champion."""
+def test_an_alias_that_is_set_too_late_is_corrected(model, monkeypatch):
+    """Between recording and applying a promotion, two others change the champion."""
     promote(model, "1", "none", "")
-    carry_out, paused = promotion._carry_out, []
+    apply, paused = promotion._apply, []
 
-    def slow(mine):
-        if mine.version == "2" and not paused:
-            paused.append(mine)
+    def slow(entry):
+        if entry.version == "2" and not paused:
+            paused.append(entry)
             promote(model, "4", "2", "")
             promote(model, "1", "4", "")
-        carry_out(mine)
+        apply(entry)
 
-    monkeypatch.setattr(promotion, "_carry_out", slow)
+    monkeypatch.setattr(promotion, "_apply", slow)
     promote(model, "2", "1", "")
     assert paused
     assert aliases(model) == {"champion": "1", "previous-champion": "4"}
@@ -132,19 +133,19 @@ def test_an_alias_that_is_set_too_late_is_put_right(model, monkeypatch):
 
 def test_the_number_was_taken_in_between(model, monkeypatch):
     promote(model, "1", "none", "")
-    take = promotion._take
+    record = promotion._record
 
-    def after_another(number, mine):
-        take(number, Promotion(model, "4", "1", "bob", "then", "", "b"))
-        return take(number, mine)
+    def after_another(number, entry):
+        record(number, Promotion(model, "4", "1", "bob", "then", "", "b"))
+        return record(number, entry)
 
-    monkeypatch.setattr(promotion, "_take", after_another)
-    with pytest.raises(InputError, match="at this moment bob made version 4 champion.*--expect 4"):
+    monkeypatch.setattr(promotion, "_record", after_another)
+    with pytest.raises(InputError, match="bob promoted version 4 at the same time.*--expect 4"):
         promote(model, "2", "1", "")
     assert aliases(model) == {"champion": "4", "previous-champion": "1"}
 
 
-def test_rows_that_another_process_added_at_the_same_moment(model, monkeypatch):
+def test_a_row_that_another_process_has_just_added(model, monkeypatch):
     """The database refuses the second insertion, and MLflow calls that a bad request."""
     for method in ("set_model_version_tag", "set_registered_model_alias"):
         write, refused = getattr(MlflowClient, method), set()
@@ -162,7 +163,7 @@ def test_rows_that_another_process_added_at_the_same_moment(model, monkeypatch):
 
 
 def test_two_processes_at_once_on_a_server(tracking, monkeypatch):
-    """Every change took off from the one before it; who won is written down, and nobody else."""
+    """Every promotion follows the one before it; exactly those that won are recorded."""
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
     model, rounds = make_versions("promoted-at-once", ["passed"] * 3), 8
@@ -175,18 +176,18 @@ def test_two_processes_at_once_on_a_server(tracking, monkeypatch):
     ]  # fmt: skip
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
     with ThreadPoolExecutor() as pool:
-        said = list(pool.map(lambda process: process.communicate("go\n")[0].splitlines(), processes))
+        outputs = list(pool.map(lambda process: process.communicate("go\n")[0].splitlines(), processes))
     assert [process.returncode for process in processes] == [0, 0]
-    assert [len(lines) for lines in said] == [rounds, rounds]
-    won = {line.split()[1] for lines in said for line in lines if line.startswith("won")}
-    told = [line for lines in said for line in lines if line.startswith("told")]
-    written = promotion._promotions(model)
-    assert sorted(written) == list(range(1, len(written) + 1))
-    assert {entry.id for entry in written.values()} == won, [line for line in told if "champion" not in line]
-    assert any("at this moment" in line or "as expected" in line for line in told), "they never met"
+    assert [len(lines) for lines in outputs] == [rounds, rounds]
+    won = {line.split()[1] for lines in outputs for line in lines if line.startswith("won")}
+    lost = [line for lines in outputs for line in lines if line.startswith("lost")]
+    recorded = promotion._promotions(model)
+    assert sorted(recorded) == list(range(1, len(recorded) + 1))
+    assert {entry.id for entry in recorded.values()} == won, [line for line in lost if "--expect" not in line]
+    assert any("at the same time" in line or "as expected" in line for line in lost), "they never met"
     champion = "none"
-    for number in sorted(written):
-        assert written[number].before == champion
-        champion = written[number].version
+    for number in sorted(recorded):
+        assert recorded[number].before == champion
+        champion = recorded[number].version
     assert aliases(model)["champion"] == champion
-    assert aliases(model).get("previous-champion", "none") == written[len(written)].before
+    assert aliases(model).get("previous-champion", "none") == recorded[len(recorded)].before

@@ -1,4 +1,4 @@
-"""What is registered and what is not, however often, and what candidates are measured against."""
+"""What is registered, what is not, and the champion that candidates are compared with."""
 
 import json
 import shutil
@@ -10,9 +10,9 @@ from components import stages
 from components.gate.stage import gate
 from components.gate.verdict import Verdict
 from components.register import component
+from components.register.mlflow_registry import Champion, client, find_champion
 from components.register.promotion import promote
 from components.register.registration import Registration
-from components.register.registry import Champion, client, find_champion
 from components.results import Results, trace
 from progan import config as params
 from progan.dataset.reader import load_manifest
@@ -42,7 +42,7 @@ def test_a_passing_generator_is_registered_once(run):
     experiment = registry.get_experiment_by_name(run.register.model).experiment_id
     runs = registry.search_runs([experiment])
     assert len(runs) == 2
-    child = next(found for found in runs if "mlflow.parentRunId" in found.data.tags)
+    child = next(each for each in runs if "mlflow.parentRunId" in each.data.tags)
     assert child.data.tags["phase"] == "r0004"
     assert child.data.tags["mlflow.parentRunId"] == first.run
     assert child.data.params["minibatch"] == "8"
@@ -52,17 +52,17 @@ def test_a_passing_generator_is_registered_once(run):
 
 
 def test_a_failing_generator_is_not(run, capsys):
-    made = run_gate_and_register(failing(run))
-    assert made.version is None
+    registration = run_gate_and_register(failing(run))
+    assert registration.version is None
     assert client().search_registered_models() == []
-    shown = capsys.readouterr().out
-    assert "FAILED, nothing will be registered" in shown
-    assert "✗ ms_ssim is 1.5; not at most 1, the limit" in shown
-    assert client().get_run(made.run).data.tags["gate"] == "failed"
+    output = capsys.readouterr().out
+    assert "FAILED, nothing will be registered" in output
+    assert "✗ ms_ssim is 1.5; must be at most 1" in output
+    assert client().get_run(registration.run).data.tags["gate"] == "failed"
 
 
-def test_a_verdict_of_no_on_what_was_registered(run):
-    """It is told, is no candidate any more, and cannot become champion."""
+def test_a_registered_generator_that_fails_later(run):
+    """Its version is updated and is no candidate any more."""
     run_gate_and_register(run)
     assert run_gate_and_register(failing(run)).version is None
     registry = client()
@@ -84,12 +84,12 @@ def test_an_image_without_git_knows_its_commit(run, monkeypatch):
     assert "git checkout c0ffee" in client().get_model_version(run.register.model, "1").description
 
 
-def test_a_cluster_logs_what_failed_too(run):
-    """The task comes after every verdict, and takes what the tasks before it kept."""
+def test_a_cluster_logs_failed_runs_too(run):
+    """The task follows every verdict, and takes its inputs from the results."""
     results, manifest = Results("results"), load_manifest(Path("multires"))
 
     def keep_all():
-        """Each of the tasks whose results decide the next one's identity."""
+        """Store the results of all tasks, one by one: each decides the identities of the next ones."""
         while missing := next((each for each in trace(run, manifest, results) if not each.receipt), None):
             results.keep(missing.task, missing.identity, Path())
 
@@ -110,12 +110,12 @@ def test_a_cluster_logs_what_failed_too(run):
         assert client().search_registered_models() == []
     child = child_of(registered(1.5).run)
     assert artifacts(child.info.run_id) == ["images", "preview.png", "samples.png"]
-    made = registered(0.4)
-    assert made.version == "1"
-    assert "checkpoint" in artifacts(child_of(made.run).info.run_id)
+    registration = registered(0.4)
+    assert registration.version == "1"
+    assert "checkpoint" in artifacts(child_of(registration.run).info.run_id)
 
 
-def test_the_champion_is_what_candidates_are_measured_against(run):
+def test_candidates_are_compared_with_the_champion(run):
     assert find_champion(run.register.model) is None
     run_gate_and_register(run)
     assert find_champion(run.register.model) is None

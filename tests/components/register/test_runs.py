@@ -1,11 +1,11 @@
-"""What MLflow keeps of a run, once, however often it is logged."""
+"""The contents of a run in MLflow, however often it is logged."""
 
 from pathlib import Path
 
 import mlflow
 from PIL import Image
 
-from components.register.registry import client
+from components.register.mlflow_registry import client
 from components.register.runs import _log_params
 from progan import config as params
 from progan.checkpoints import read_checkpoint
@@ -20,23 +20,23 @@ from tests.components.register.finished_run import (
 )
 
 
-def test_what_the_runs_hold(run):
-    """Once each, however often they are logged."""
+def test_the_contents_of_the_runs(run):
+    """Everything once, although it is logged twice."""
     parent = run_gate_and_register(run).run
     run_gate_and_register(run)
+    registry = client()
     child = child_of(parent)
-    kept = Path(mlflow.artifacts.download_artifacts(run_id=child.info.run_id, artifact_path="checkpoint"))
-    assert read_checkpoint(kept).digest == read_checkpoint(Path("checkpoints/r0004")).digest
-    assert {path.name for path in kept.iterdir()} == {
+    checkpoint = Path(registry.download_artifacts(child.info.run_id, "checkpoint"))
+    assert read_checkpoint(checkpoint).digest == read_checkpoint(Path("checkpoints/r0004")).digest
+    assert {path.name for path in checkpoint.iterdir()} == {
         path.name for path in Path("checkpoints/r0004").iterdir()
     }
-    registry = client()
     pictures = [path for path in artifacts(child.info.run_id, "images") if path.endswith(".png")]
     assert sorted(path.split("+step+")[1].split("+")[0] for path in pictures) == ["0", "3"]
     for logged in (parent, child.info.run_id):
         readings = registry.get_metric_history(logged, "system/gpu_percent")
         assert [(reading.value, reading.timestamp) for reading in readings] == [(98.0, 1795598024500)]
-        assert not registry.get_metric_history(logged, "system/memory_gib"), "nothing was read"
+        assert not registry.get_metric_history(logged, "system/memory_gib"), "there were no readings"
         assert [measure.value for measure in registry.get_metric_history(logged, "measures/ms_ssim")] == [0.4]
         (dataset,) = registry.get_run(logged).inputs.dataset_inputs
         digest = Manifest.from_json(read_json(Path("multires/dataset.json"))).digest
@@ -48,7 +48,7 @@ def test_what_the_runs_hold(run):
     assert params.load(Path(registry.download_artifacts(parent, "params.yaml"))) == run
 
 
-def test_a_run_keeps_its_checkpoints_once_it_passes(run):
+def test_checkpoints_are_logged_once_the_run_passes(run):
     parent = run_gate_and_register(failing(run)).run
     assert artifacts(child_of(parent).info.run_id) == ["images", "preview.png", "samples.png"]
     change_evaluation(ms_ssim=0.4)
@@ -56,7 +56,7 @@ def test_a_run_keeps_its_checkpoints_once_it_passes(run):
     assert "checkpoint" in artifacts(child_of(parent).info.run_id)
 
 
-def test_a_child_run_that_was_cut_off_is_logged_anew(run):
+def test_an_incomplete_child_run_is_logged_again(run):
     first = run_gate_and_register(run)
     registry = client()
     experiment = registry.get_experiment_by_name(run.register.model).experiment_id
@@ -66,13 +66,13 @@ def test_a_child_run_that_was_cut_off_is_logged_anew(run):
     registry.delete_model_version_tag(run.register.model, "1", "gate")
     assert run_gate_and_register(run) == first
     children = registry.search_runs([experiment], children_of_run)
-    assert [found.info.status for found in children] == ["FINISHED"]
+    assert [each.info.status for each in children] == ["FINISHED"]
     assert children[0].info.run_id != child.info.run_id
     assert registry.get_model_version(run.register.model, "1").tags["gate"] == "passed"
 
 
 def test_params_stay_as_they_were_logged(tmp_path, monkeypatch):
-    """A cluster is given the parameters with sorted keys, a laptop reads them as params.yaml has them."""
+    """On a cluster their keys are sorted, on a laptop they have the order of params.yaml."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     registry = client()
     run = registry.create_run(registry.create_experiment("faces", tmp_path.as_uri())).info.run_id

@@ -1,4 +1,4 @@
-"""The registered model: of every form, without this project and without pickle."""
+"""The registered model: every architecture, without this project and without pickle."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ import torch
 
 from components.register.served_generator import ServedGenerator
 from progan.checkpoints import FACTS, NETWORKS, prefixed, read_checkpoint, write_checkpoint
-from progan.models import build_networks
+from progan.networks import build_networks
 from tests.checkpoints import facts_of
 from tests.components.register.finished_run import run_gate_and_register
 from tests.conftest import ROOT
@@ -26,7 +26,7 @@ sys.path[:] = [path for path in sys.path if path not in ("", sys.argv[1])]
 sys.path.append(sys.argv[2])
 try:
     import progan
-    sys.exit("this project is installed here: nothing would be shown")
+    sys.exit("this project is installed here: the test would prove nothing")
 except ImportError:
     pass
 import mlflow, numpy as np
@@ -49,11 +49,11 @@ except mlflow.MlflowException as error:
     ],
     ids=["final", "row a", "others"],
 )
-def test_every_form_of_generator_is_served(small_config, tmp_path, changes):
+def test_every_architecture_is_served(small_config, tmp_path, changes):
     network = replace(small_config.network, **changes)
     trained, _ = build_networks(network, 8)
     with torch.no_grad():
-        trained(torch.randn(16, 8))  # leaves its mark on running statistics
+        trained(torch.randn(16, 8))  # updates running statistics
     folder = tmp_path / "artifacts"
     write_checkpoint(folder, facts_of("r0008", network=network), prefixed("ema", trained.state_dict()), None)
     model = ServedGenerator()
@@ -61,22 +61,22 @@ def test_every_form_of_generator_is_served(small_config, tmp_path, changes):
     latents = torch.randn(3, 8)
     with torch.no_grad():
         images = trained.eval()(latents).permute(0, 2, 3, 1).numpy()
-    asked = {"label": None, "truncation": 1.0, "format": "pixels"}
-    served = model.predict(None, pd.DataFrame({"latents": latents.tolist()}), asked)
+    parameters = {"label": None, "truncation": 1.0, "format": "pixels"}
+    served = model.predict(None, pd.DataFrame({"latents": latents.tolist()}), parameters)
     np.testing.assert_array_equal(served, (images * 127.5 + 127.5).round().clip(0, 255))
 
 
 def load_elsewhere(model):
-    """What a process says that has neither this project nor pickle, and gives `model` in.npy."""
+    """The output of a process, without this project and pickle, that applies `model` to in.npy."""
     site = Path(mlflow.__file__).parents[1]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-S", "-c", LOAD_ELSEWHERE, str(ROOT), str(site), f"models:/{model}@candidate"],
         env={**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def expected_images(run, latents):
@@ -91,24 +91,24 @@ def test_the_model_loads_without_this_project_and_without_pickle(run):
     random = torch.Generator().manual_seed(7)
     latents = torch.stack([torch.randn(8, generator=random), torch.ones(8)])
     np.save("in.npy", latents.numpy())
-    said = load_elsewhere(run.register.model)
+    output = load_elsewhere(run.register.model)
     expected = expected_images(run, latents)
     served = np.load("latents.npy")
     assert served.dtype == np.uint8
     assert served.shape == (2, 4, 4, 3)
     np.testing.assert_array_equal(served, expected)
     np.testing.assert_array_equal(np.load("seeds.npy")[0], expected[0])
-    assert "INVALID_PARAMETER_VALUE" in said
-    assert "inputs.latents: N lists of 8 finite numbers are expected, not [2, 5]" in said
+    assert "INVALID_PARAMETER_VALUE" in output
+    assert "inputs.latents: N lists of 8 finite numbers are expected, not [2, 5]" in output
 
 
 def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch):
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
-    made = run_gate_and_register(run)
-    assert made.version == "1"
+    registration = run_gate_and_register(run)
+    assert registration.version == "1"
     row = f"select run_id from model_versions where name = '{run.register.model}' and version = 1"
-    assert in_database(tracking.database, row) == [(made.run,)]
+    assert in_database(tracking.database, row) == [(registration.run,)]
     stored = tracking.storage.client().list_objects_v2(Bucket=tracking.bucket)["Contents"]
     weights = [entry["Key"] for entry in stored if entry["Key"].endswith("artifacts/networks.safetensors")]
     assert len(weights) == 1

@@ -1,4 +1,4 @@
-"""The registered model behind MLflow's own server, and what the commands fetch of it."""
+"""The registered model behind MLflow's own server, and the commands that download it."""
 
 import base64
 import io
@@ -22,8 +22,8 @@ from components.pictures.generate import generate
 from components.pictures.sources import phases_of
 from components.pictures.timelapse import timelapse
 from components.register import download
+from components.register.mlflow_registry import client
 from components.register.model import log_model
-from components.register.registry import client
 from progan import config
 from progan.checkpoints import read_checkpoint
 from progan.errors import InputError, Unavailable
@@ -33,13 +33,13 @@ from tests.conftest import shrunk_params
 from tests.servers import Server, free_port
 
 CLASSES = ["cats", "dogs"]
-CHAMPION = "models:/made@champion"
+CHAMPION = "models:/pets@champion"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A registry whose model "made" has a champion of cats and dogs, version 1, with all its run's
-    checkpoints, and a version 2 whose run kept none; the generators of the phases by resolution."""
+def generators(tmp_path_factory):
+    """The generators of the phases, by resolution. In the registry, the model "pets", of cats and dogs, has
+    version 1, the champion, with all checkpoints of its run, and version 2, whose run has none."""
     import mlflow
 
     folder = tmp_path_factory.mktemp("registry")
@@ -50,7 +50,7 @@ def made(tmp_path_factory):
         patch.chdir(folder)
         (folder / "mlflow.db").touch()
         registry = client()
-        experiment = registry.create_experiment("made", (folder / "artifacts").as_uri())
+        experiment = registry.create_experiment("pets", (folder / "artifacts").as_uri())
         parent = registry.create_run(experiment).info.run_id
         generators, checkpoint = {}, None
         for side in (4, 8, 16):
@@ -62,13 +62,13 @@ def made(tmp_path_factory):
             registry.set_terminated(child)
         for run in (parent, registry.create_run(experiment).info.run_id):
             with mlflow.start_run(run_id=run):
-                log_model("made", read_checkpoint(checkpoint))
-        registry.set_registered_model_alias("made", "champion", "1")
+                log_model("pets", read_checkpoint(checkpoint))
+        registry.set_registered_model_alias("pets", "champion", "1")
         yield generators
 
 
 @pytest.fixture(scope="module")
-def server(made, tmp_path_factory):
+def server(generators, tmp_path_factory):
     port = str(free_port())
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", CHAMPION]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", port]
@@ -89,8 +89,8 @@ def served(server, inputs, **params):
     return answer.json()["predictions"]
 
 
-def test_seeds_and_latents_of_a_class(made, server):
-    expected = np.stack([image_of(made[16], seed, 1) for seed in (7, 8, 2**40)])
+def test_seeds_and_latents_of_a_class(generators, server):
+    expected = np.stack([image_of(generators[16], seed, 1) for seed in (7, 8, 2**40)])
     images = np.array(served(server, {"seeds": [7, 8, 2**40]}, label="dogs"), np.uint8)
     assert images.tobytes() == expected.tobytes()
     latents = latents_of_seeds([7, 8, 2**40], 8).tolist()
@@ -99,8 +99,8 @@ def test_seeds_and_latents_of_a_class(made, server):
     assert not np.array_equal(served(server, {"seeds": [7]}, label="cats"), expected[:1])
 
 
-def test_truncation_means_what_it_means_elsewhere(made, server):
-    sampler = Sampler(made[16], CLASSES)
+def test_truncation_is_that_of_the_sampler(generators, server):
+    sampler = Sampler(generators[16], CLASSES)
     expected = next(sampler.images(latents_of_seeds([7, 8], 8), torch.tensor([0, 0]), 0.6))
     images = np.array(served(server, {"seeds": [7, 8]}, label="cats", truncation=0.6), np.uint8)
     np.testing.assert_array_equal(images, expected.permute(0, 2, 3, 1))
@@ -116,7 +116,7 @@ def test_png_files(server):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "params", "told"),
+    ("inputs", "params", "message"),
     [
         (
             {"latents": [[1, 2, 3]]},
@@ -138,36 +138,36 @@ def test_png_files(server):
         ({"seeds": [1], "latents": [[0] * 8]}, {}, 'inputs: {"seeds": [whole numbers]} or {"latents": '),
         ({"seeds": [1]}, {"label": None}, "label missing: expected one of cats, dogs"),
         ({"seeds": [1]}, {"label": "birds"}, "label birds: expected one of cats, dogs"),
-        ({"seeds": [1]}, {"truncation": 1.5}, "truncation 1.5: from 0, the most typical image, to 1"),
+        ({"seeds": [1]}, {"truncation": 1.5}, "truncation 1.5: from 0 (the most typical image) to 1"),
         ({"seeds": [1]}, {"truncation": "most"}, "Can not safely convert"),
         ({"seeds": [1]}, {"format": "jpg"}, "format jpg: pixels or png is expected"),
     ],
 )
-def test_a_400_says_what_was_expected(server, inputs, params, told):
+def test_a_400_says_what_was_expected(server, inputs, params, message):
     params = {key: value for key, value in ({"label": "cats"} | params).items() if value is not None}
     answer = ask(server, inputs, **params)
     assert answer.status_code == 400
     assert answer.json()["error_code"] == "INVALID_PARAMETER_VALUE"
-    assert told in answer.json()["message"]
+    assert message in answer.json()["message"]
 
 
 # ------------------------------------------------------------------------------------------------
-# What the commands fetch
+# Downloads by the commands
 
 
-@pytest.mark.parametrize("uri", [CHAMPION, "models:/made/1"])
-def test_pictures_of_a_version_are_those_it_serves(made, monkeypatch, tmp_path, uri):
+@pytest.mark.parametrize("uri", [CHAMPION, "models:/pets/1"])
+def test_pictures_of_a_version_equal_the_served_ones(generators, monkeypatch, tmp_path, uri):
     monkeypatch.chdir(tmp_path)
     generate(uri, [3], "dogs", 1.0, Path("out"))
-    np.testing.assert_array_equal(Image.open("out/dogs-seed0003.png"), image_of(made[16], 3, 1))
+    np.testing.assert_array_equal(Image.open("out/dogs-seed0003.png"), image_of(generators[16], 3, 1))
 
 
-def test_it_is_fetched_once(made, monkeypatch, tmp_path, capfd):
+def test_a_version_is_fetched_once(generators, monkeypatch, tmp_path, capfd):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("first.png", "again.png"):
         generate(CHAMPION, [3], "dogs", 1.0, tmp_path / name)
-    said = capfd.readouterr().err
-    assert said.count("models:/made@champion: fetching it into") == 1
+    output = capfd.readouterr().err
+    assert output.count("models:/pets@champion: fetching it into") == 1
     facts, networks = sorted(path for path in (tmp_path / "cache").rglob("[!.]*") if path.is_file())
     assert (facts.name, networks.name) == ("checkpoint.json", "networks.safetensors")
     networks.write_bytes(b"damaged")
@@ -178,23 +178,23 @@ def test_it_is_fetched_once(made, monkeypatch, tmp_path, capfd):
 
 
 def test_two_at_once_fetch_it_once(monkeypatch, tmp_path):
-    """Else the second would delete the folder that the first reads already."""
+    """Otherwise the second would delete the folder that the first is already reading."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     fetched, both = [], Barrier(2)
 
     def fetch(folder):
         fetched.append(folder)
         with suppress(BrokenBarrierError):
-            both.wait(1)  # for the other one, in vain
+            both.wait(1)  # the other one never comes
 
     with ThreadPoolExecutor(2) as pool:
-        folders = list(pool.map(lambda _: download._fetched("key", "it", fetch), range(2)))
+        folders = list(pool.map(lambda _: download._cached("key", "it", fetch), range(2)))
     assert folders[0] == folders[1]
     assert len(fetched) == 1
 
 
-def test_a_time_lapse_of_a_version_is_that_of_its_checkpoints(made, tmp_path):
-    assert [phase.resolution for phase in phases_of("models:/made/1")] == [4, 8, 16]
+def test_a_time_lapse_of_a_version_is_that_of_its_checkpoints(generators, tmp_path):
+    assert [phase.resolution for phase in phases_of("models:/pets/1")] == [4, 8, 16]
     for what in (CHAMPION, "checkpoints"):
         timelapse(what, [1, 2], "cats", 1.0, 0.8, 10, tmp_path / "growing.mp4")
         with av.open(tmp_path / "growing.mp4") as film:
@@ -205,17 +205,17 @@ def test_a_time_lapse_of_a_version_is_that_of_its_checkpoints(made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("uri", "registry", "told"),
+    ("uri", "registry", "message"),
     [
-        ("models:/made@nobody", None, "models:/made@nobody: .*alias nobody not found"),
-        ("models:/made/7", None, "models:/made/7: .*version=7"),
+        ("models:/pets@nobody", None, "models:/pets@nobody: .*alias nobody not found"),
+        ("models:/pets/7", None, "models:/pets/7: .*version=7"),
         ("models:/nothing/1", None, "models:/nothing/1: .*not found"),
-        ("models:/made@", None, "models:/made@: expected models:/NAME@alias or models:/NAME/3"),
-        (CHAMPION, "sqlite:///nowhere.db", "models:/made@champion: no registry at sqlite:///nowhere.db"),
+        ("models:/pets@", None, "models:/pets@: expected models:/NAME@alias or models:/NAME/3"),
+        (CHAMPION, "sqlite:///nowhere.db", "models:/pets@champion: no registry at sqlite:///nowhere.db"),
         (CHAMPION, "http://me:secret@127.0.0.1:9", "http://127.0.0.1:9: no MLflow server answers"),
     ],
 )
-def test_what_is_not_in_the_registry(made, monkeypatch, tmp_path, uri, registry, told):
+def test_missing_from_the_registry(generators, monkeypatch, tmp_path, uri, registry, message):
     monkeypatch.chdir(tmp_path)
     if registry:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
@@ -223,13 +223,13 @@ def test_what_is_not_in_the_registry(made, monkeypatch, tmp_path, uri, registry,
         lambda: generate(uri, [1], "cats", 1.0, Path("x.png")),
         lambda: timelapse(uri, [1], "cats", 1.0, 1.0, 10, Path("x.mp4")),
     ):
-        with pytest.raises((InputError, Unavailable), match=told) as caught:
+        with pytest.raises((InputError, Unavailable), match=message) as caught:
             use()
         assert "\n" not in str(caught.value)
         assert "secret" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_kept_no_checkpoints(made, tmp_path):
-    with pytest.raises(InputError, match="models:/made/2: its run kept no checkpoints of its phases"):
-        timelapse("models:/made/2", [1], "cats", 1.0, 1.0, 10, tmp_path / "x.mp4")
+def test_a_run_without_checkpoints(generators, tmp_path):
+    with pytest.raises(InputError, match="models:/pets/2: its run has no checkpoints of its phases"):
+        timelapse("models:/pets/2", [1], "cats", 1.0, 1.0, 10, tmp_path / "x.mp4")

@@ -67,21 +67,21 @@ def test_without_a_seed_the_order_is_the_sources(tmp_path, config, photos, small
     np.testing.assert_array_equal(images, expected)
 
 
-def test_only_the_wanted_levels_are_built(tmp_path, config, photos, contents):
-    """And they are the same as if all were: means of the unrounded level above, wherever the top is."""
+def test_only_the_configured_levels_are_built(tmp_path, config, photos, contents):
+    """They equal those of a full build: means of the unrounded level above, up to the same top level."""
     root = photos(tmp_path / "p", NAMES, side=32)
     build(config(root, resolution=32), tmp_path / "all", workers=1)
     manifest = build(config(root, resolution=32, lowest_resolution=8), tmp_path / "some", workers=1)
     assert manifest.resolutions == (8, 16, 32)
-    everything, some = contents(tmp_path / "all"), contents(tmp_path / "some")
-    some.pop("dataset.json")
-    assert some
-    assert all(everything[name] == data for name, data in some.items())
+    all_levels, top_levels = contents(tmp_path / "all"), contents(tmp_path / "some")
+    top_levels.pop("dataset.json")
+    assert top_levels
+    assert all(all_levels[name] == data for name, data in top_levels.items())
 
 
 @dataclasses.dataclass(frozen=True)
 class Reconstructed:
-    """A source of larger squares that says of each image how well it was reconstructed."""
+    """A source of larger squares with a check for each image."""
 
     items: tuple[Item, ...]
     classes: tuple[str, ...] = ()
@@ -96,11 +96,11 @@ class Reconstructed:
         return Picture(np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8), check=check)
 
 
-def test_checks_are_summed_up_and_listed(tmp_path, config, small_shards, monkeypatch):
+def test_checks_are_counted_and_listed(tmp_path, config, small_shards, monkeypatch):
     source = Reconstructed(tuple(Item(str(number), None) for number in range(12)))
     monkeypatch.setitem(SOURCES, "known", lambda config, scratch: source)
-    wanted = config("x", source="known", resolution=8, seed=None, max_skipped=0.25)
-    manifest = build(wanted, tmp_path / "out", workers=1)
+    parameters = config("x", source="known", resolution=8, seed=None, max_skipped=0.25)
+    manifest = build(parameters, tmp_path / "out", workers=1)
     assert manifest.checks == {"close": 3, "exact": 6, "failed": 3}
     assert load_manifest(tmp_path / "out") == manifest
     rows = list(csv.DictReader((tmp_path / "out" / "checks.csv").open()))
@@ -129,7 +129,7 @@ def test_each_image_is_decoded_once(tmp_path, config, small_shards, monkeypatch)
     assert sorted(loaded) == sorted(item.name for item in source.items)
 
 
-def test_no_worker_is_left_when_a_build_ends(tmp_path, config, photos, small_shards):
+def test_no_worker_outlives_a_build(tmp_path, config, photos, small_shards):
     root = photos(tmp_path / "p", NAMES)
     build(config(root), tmp_path / "out", workers=2)
     assert not multiprocessing.active_children()
@@ -138,7 +138,7 @@ def test_no_worker_is_left_when_a_build_ends(tmp_path, config, photos, small_sha
     assert not multiprocessing.active_children()
 
 
-def test_two_images_of_one_name(tmp_path, config, monkeypatch):
+def test_two_images_with_the_same_name(tmp_path, config, monkeypatch):
     source = Reconstructed((Item("1", None), Item("2", None), Item("1", None)))
     monkeypatch.setitem(SOURCES, "known", lambda config, scratch: source)
     with pytest.raises(InputError, match="x: two images are called 1; rename one"):
@@ -152,16 +152,16 @@ def test_without_classes_there_are_no_labels(tmp_path, config, photos):
     assert (len(images), labels, manifest.classes) == (2, None, ())
 
 
-def test_the_number_of_workers_changes_no_byte(tmp_path, config, photos, contents):
+def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, config, photos, contents):
     root = photos(tmp_path / "p", [f"{number % 3}/{number}" for number in range(1100)], side=4)
     (root / "0" / "broken.png").write_bytes(b"nothing")
-    seen = []
-    wanted = config(root, resolution=4, max_skipped=0.01)
-    one = build(wanted, tmp_path / "one", 1, lambda *step: seen.append(step))
-    assert (seen[0], seen[-1], len(set(seen))) == ((0, 1101), (1101, 1101), 1102)
-    seen.clear()
-    two = build(wanted, tmp_path / "two", 2, lambda *step: seen.append(step))
-    assert (seen[0], seen[-1], sorted(seen)) == ((0, 1101), (1101, 1101), seen)
+    steps = []
+    parameters = config(root, resolution=4, max_skipped=0.01)
+    one = build(parameters, tmp_path / "one", 1, lambda *step: steps.append(step))
+    assert (steps[0], steps[-1], len(set(steps))) == ((0, 1101), (1101, 1101), 1102)
+    steps.clear()
+    two = build(parameters, tmp_path / "two", 2, lambda *step: steps.append(step))
+    assert (steps[0], steps[-1], sorted(steps)) == ((0, 1101), (1101, 1101), steps)
     assert one == two
     assert len(one.level(4).shards) == 3
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
@@ -195,16 +195,16 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, config, photos, contents):
+def test_a_killed_build_continues_to_the_same_bytes(tmp_path, config, photos, contents):
     root = photos(tmp_path / "p", [f"{number % 3}/{number}" for number in range(1700)], side=4)
     (tmp_path / "killed.py").write_text(KILLED_BUILD)
     arguments = [sys.executable, "killed.py", "p", "out"]
     killed = subprocess.run(arguments, cwd=tmp_path, capture_output=True, timeout=120)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not (tmp_path / "out").exists()
-    seen = []
-    build(config(root, resolution=4), tmp_path / "out", 1, lambda *step: seen.append(step))
-    assert seen[0] in [(512, 1700), (1024, 1700)]
+    steps = []
+    build(config(root, resolution=4), tmp_path / "out", 1, lambda *step: steps.append(step))
+    assert steps[0] in [(512, 1700), (1024, 1700)]
     build(config(root, resolution=4), tmp_path / "whole", 1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert not list(tmp_path.glob(".*"))
@@ -218,30 +218,30 @@ def stop_after(images):
     return progress
 
 
-def test_changed_input_uses_no_stale_shard(tmp_path, config, photos, small_shards):
+def test_changed_input_does_not_reuse_old_shards(tmp_path, config, photos, small_shards):
     root = photos(tmp_path / "p", NAMES)
     with pytest.raises(KeyboardInterrupt):
         build(config(root), tmp_path / "out", 1, stop_after(10))
     assert len(list(tmp_path.glob(".out.partial/*/finished/*.json"))) == 2
     photos(root, NAMES[:1], side=9)
-    seen = []
-    build(config(root), tmp_path / "out", 1, lambda *step: seen.append(step))
-    assert seen[0] == (0, 27)
+    steps = []
+    build(config(root), tmp_path / "out", 1, lambda *step: steps.append(step))
+    assert steps[0] == (0, 27)
     with pytest.raises(KeyboardInterrupt):
         build(config(root), tmp_path / "out", 1, stop_after(10))
-    build(config(root, seed=5), tmp_path / "out", 1, lambda *step: seen.append(step))
+    build(config(root, seed=5), tmp_path / "out", 1, lambda *step: steps.append(step))
     assert load_manifest(tmp_path / "out").parameters["seed"] == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "p"]
 
 
-def test_a_receipt_without_its_shards_counts_for_nothing(tmp_path, config, photos, small_shards, contents):
+def test_a_receipt_without_its_shards_is_ignored(tmp_path, config, photos, small_shards, contents):
     root = photos(tmp_path / "p", NAMES)
     with pytest.raises(KeyboardInterrupt):
         build(config(root), tmp_path / "out", 1, stop_after(10))
     next(tmp_path.glob(".out.partial/*/dataset/r0004/*00001*")).unlink()
-    seen = []
-    build(config(root), tmp_path / "out", 1, lambda *step: seen.append(step))
-    assert seen[0] == (4, 27)
+    steps = []
+    build(config(root), tmp_path / "out", 1, lambda *step: steps.append(step))
+    assert steps[0] == (4, 27)
     build(config(root), tmp_path / "whole", 1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
@@ -269,7 +269,7 @@ def test_unusable_images_are_counted_and_named(tmp_path, config, photos, small_s
     assert not (tmp_path / "strict").exists()
 
 
-def test_nothing_but_unusable_images(tmp_path, config, photos):
+def test_only_unusable_images(tmp_path, config, photos):
     root = photos(tmp_path / "p", [])
     root.mkdir()
     (root / "1.png").write_bytes(b"1")
@@ -279,13 +279,13 @@ def test_nothing_but_unusable_images(tmp_path, config, photos):
 
 def test_bad_input_leaves_nothing_behind(tmp_path, config, photos):
     root = photos(tmp_path / "p", ["1"])
-    for wanted in (
+    for parameters in (
         config(tmp_path / "gone"),
         config(root, source="nowhere"),
         config(root, source="celeba-wild"),
     ):
         with pytest.raises(InputError) as error:
-            build(wanted, tmp_path / "out", workers=1)
+            build(parameters, tmp_path / "out", workers=1)
         assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
@@ -310,7 +310,7 @@ def test_two_builds_of_one_dataset_at_once(tmp_path, config, photos):
     assert build(config(root), tmp_path / "out", 1, meanwhile).images == 2
 
 
-def test_a_killed_worker_is_no_crash(tmp_path, config, photos):
+def test_a_killed_worker_is_an_interruption(tmp_path, config, photos):
     root = photos(tmp_path / "p", [str(number) for number in range(1100)], side=4)
 
     def kill_a_worker(done, total):
@@ -323,7 +323,7 @@ def test_a_killed_worker_is_no_crash(tmp_path, config, photos):
     assert build(config(root, resolution=4), tmp_path / "out", 2).images == 1100
 
 
-def test_a_file_name_that_is_no_unicode(tmp_path, config, photos):
+def test_a_file_name_that_is_not_unicode(tmp_path, config, photos):
     root = photos(tmp_path / "p", ["1"])
     (root / "1.png").rename(os.fsdecode(bytes(root) + b"/\xff.png"))
     (root / "2.png").write_bytes(b"")

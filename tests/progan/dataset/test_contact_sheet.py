@@ -10,7 +10,7 @@ COLOURS = {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255)}
 
 
 def plain(root, side, **counts):
-    """Pictures of one colour each, in a folder a colour."""
+    """Pictures of one colour each, in a folder per colour."""
     for name, count in counts.items():
         (root / name).mkdir(parents=True)
         for number in range(count):
@@ -43,7 +43,7 @@ def test_every_class_has_its_row(tmp_path, config, side):
         assert margin[:, -3:].min() == 255
 
 
-def test_without_classes_images_as_they_come(tmp_path, config):
+def test_without_classes_images_come_in_order(tmp_path, config):
     build(config(plain(tmp_path / "p", 8, lime=COLUMNS + 2)), tmp_path / "out", workers=1)
     sheet = contact_sheet(tmp_path / "out")
     assert sheet.height == 3 * (TILE + GAP) + GAP

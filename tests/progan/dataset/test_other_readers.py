@@ -1,4 +1,4 @@
-"""A built dataset is plain Parquet: what others read it with shows the pictures and their classes."""
+"""A built dataset is plain Parquet: other tools read the pictures and their classes."""
 
 import io
 

@@ -22,13 +22,13 @@ def test_images_and_labels(built):
     assert (labels.dtype, sorted(labels)) == (np.int64, [0, 0, 1])
 
 
-def test_labels_for_networks_that_take_them_only(built, tmp_path, config, photos):
+def test_labels_only_for_networks_that_take_them(built, tmp_path, config, photos):
     images, labels = load_training_set(built, 4, 2)
     assert np.array_equal(images, load_images(built, 4)[0])
     assert np.array_equal(labels, load_images(built, 4)[1])
     assert load_training_set(built, 4, 0)[1] is None
-    told = "network.label_size: is 3, but .*out has 2 classes; set it to 2, or to 0 to do without labels"
-    with pytest.raises(InputError, match=told):
+    message = "network.label_size: is 3, but .*out has 2 classes; set it to 2, or to 0 to do without labels"
+    with pytest.raises(InputError, match=message):
         load_training_set(built, 4, 3)
     build(config(photos(tmp_path / "q", ["1", "2"])), tmp_path / "one", workers=1)
     assert load_training_set(tmp_path / "one", 4, 0)[1] is None
@@ -36,7 +36,7 @@ def test_labels_for_networks_that_take_them_only(built, tmp_path, config, photos
         load_training_set(tmp_path / "one", 4, 2)
 
 
-def test_a_shard_that_was_tampered_with_is_found(built):
+def test_a_changed_shard_is_detected(built):
     shard = built / load_manifest(built).level(8).shards[0].file
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
@@ -56,7 +56,7 @@ def test_a_resolution_that_was_not_built(built):
         load_images(built, 16)
 
 
-def test_manifests_that_are_none(tmp_path, built):
+def test_invalid_manifests(tmp_path, built):
     with pytest.raises(InputError, match=r"dataset.json: no such file"):
         load_manifest(tmp_path / "nowhere")
     file = built / "dataset.json"
@@ -82,12 +82,12 @@ def test_manifests_that_are_none(tmp_path, built):
         load_manifest(built)
 
 
-def test_the_manifest_tells_no_time_or_place(built, tmp_path):
+def test_the_manifest_contains_no_times_or_paths(built, tmp_path):
     assert str(tmp_path) not in (built / "dataset.json").read_text()
 
 
 def test_images_that_do_not_fit_into_memory(built, monkeypatch):
-    """They are decoded into an unnamed file instead: nothing stays behind in the folder."""
+    """They are decoded into an unnamed file instead, which leaves nothing in the folder."""
     images, labels = load_images(built, 8)
     before = sorted(built.rglob("*"))
     monkeypatch.setattr("progan.dataset.reader._free_memory", lambda: 4 * images.nbytes)
@@ -101,15 +101,15 @@ def test_images_that_do_not_fit_into_memory(built, monkeypatch):
     assert (labels is None and same_labels is None) or np.array_equal(labels, same_labels)
 
 
-def test_images_that_fit_onto_no_disk_either(small_disk, monkeypatch):
-    """A full disk is told before a page that cannot be written kills the process."""
+def test_images_that_do_not_fit_on_the_disk_either(small_disk, monkeypatch):
+    """A full disk is an error before a page that cannot be written kills the process."""
     monkeypatch.setattr("progan.dataset.reader._free_memory", lambda: 0)
     with pytest.raises(InputError, match="no space left on the disk"):
         reader._allocate((2, 2**20), small_disk("1m"))
 
 
 def test_memory_that_only_caches_files_is_free():
-    """As psutil counts it: between what nobody uses, and all there is."""
+    """As psutil counts it: between unused memory and all memory."""
     free, memory = reader._free_memory(), psutil.virtual_memory()
     assert free == pytest.approx(memory.available, abs=2**29)
     assert free <= memory.total

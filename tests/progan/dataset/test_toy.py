@@ -227,7 +227,7 @@ def test_attributes_do_not_contradict_each_other():
     assert len(classes) == 8
 
 
-def test_an_interrupted_paint_leaves_what_was_there(tmp_path, monkeypatch):
+def test_an_interrupted_paint_keeps_the_old_folder(tmp_path, monkeypatch):
     out = tmp_path / "toy-celeba"
     paint(out, images=1, seed=1, workers=1)
     before, paint_one = contents(tmp_path), celeba._write_picture

@@ -16,13 +16,13 @@ def built(tmp_path, config, photos, monkeypatch):
     return tmp_path / "out"
 
 
-def test_a_whole_dataset(built):
-    seen = []
-    manifest = verify(built, lambda *step: seen.append(step))
+def test_an_undamaged_dataset(built):
+    steps = []
+    manifest = verify(built, lambda *step: steps.append(step))
     assert manifest == load_manifest(built)
     total = sum(file.stat().st_size for file in built.rglob("*.parquet"))
-    assert seen[-1] == (total, total)
-    assert len(seen) == 4
+    assert steps[-1] == (total, total)
+    assert len(steps) == 4
 
 
 def shard(built, number=0):
@@ -46,7 +46,7 @@ def claim_checks(values):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (
             flip,
@@ -56,7 +56,7 @@ def claim_checks(values):
         (lambda built: shard(built).write_bytes(b"PAR1"), r"00000-of-00002.parquet has 4 bytes, not [\d,]+;"),
         (
             lambda built: (built / "r0004" / "train-00002-of-00003.parquet").write_bytes(b""),
-            "r0004/train-00002-of-00003.parquet does not belong to it",
+            "r0004/train-00002-of-00003.parquet is not in the manifest",
         ),
         (
             lambda built: edit_manifest(built, lambda m: m["levels"]["r0004"].update(digest="0" * 64)),
@@ -68,13 +68,13 @@ def claim_checks(values):
         ),
     ],
 )
-def test_every_kind_of_damage_is_named(built, spoil, told):
+def test_every_kind_of_damage_is_named(built, spoil, message):
     spoil(built)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         verify(built)
 
 
-def test_all_that_is_wrong_is_counted(built):
+def test_all_faults_are_counted(built):
     for file in built.rglob("*.parquet"):
         file.write_bytes(b"")
     with pytest.raises(InputError, match=r"out: 4 wrong: r0004/train-00000.*; r0008/train-00001[^;]*; run"):

@@ -13,7 +13,7 @@ from progan.metrics.features import Features
 
 
 def _labelled(count, side, seed=0, channels=3):
-    """Noise that is striped across, striped down, or flat: three classes that a convolution tells apart."""
+    """Noise that is striped across, striped down, or flat: three classes for a convolution to distinguish."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(3, (count,), generator=generator)
     stripes = torch.arange(side) % 4 // 2 * 60
@@ -48,7 +48,7 @@ def test_the_accuracy_is_of_images_that_were_held_out():
     labels = torch.randint(2, (200,), generator=generator)
     _, accuracy = train(images, labels, 2, 10, seed=1)
     assert accuracy in [right / 20 for right in range(21)]
-    assert accuracy < 0.9  # labels without meaning can be remembered, not known
+    assert accuracy < 0.9  # meaningless labels can be memorised, but not predicted
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_torchs_own_state():
@@ -66,9 +66,9 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_torchs_own_state():
 
 def test_progress_counts_minibatches():
     images, labels = _labelled(100, 8)
-    seen = []
-    train(images, labels, 3, 3, 1, progress=lambda done, steps: seen.append((done, steps)))
-    assert seen == [(done, 6) for done in range(1, 7)]  # 90 images are 2 minibatches
+    steps_done = []
+    train(images, labels, 3, 3, 1, progress=lambda done, steps: steps_done.append((done, steps)))
+    assert steps_done == [(done, 6) for done in range(1, 7)]  # 90 images are 2 minibatches
 
 
 def test_images_of_any_size_are_brought_to_the_networks_own():
@@ -103,7 +103,7 @@ def test_the_score_is_the_formulas():
 
 
 def test_features_do_not_depend_on_the_minibatch(trained):
-    """The logits are the network's own, and linear in what stands before them."""
+    """The logits are the network's own, and linear in the features."""
     network, _ = trained
     images, _ = _labelled(25, 16)
     for size in (1, 7, 25):
@@ -132,7 +132,7 @@ def test_a_saved_network_scores_the_same(trained, tmp_path):
     assert (tmp_path / "a" / "network.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def test_a_file_that_is_no_score_network_is_named(tmp_path):
+def test_a_file_that_is_not_a_score_network_is_named(tmp_path):
     with pytest.raises(InputError, match=r"absent: no such file"):
         load(tmp_path / "absent", torch.device("cpu"))
     (tmp_path / "text").write_text("hello")
@@ -143,7 +143,7 @@ def test_a_file_that_is_no_score_network_is_named(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_what_cannot_be_learned_or_scored_is_refused():
+def test_invalid_training_sets_and_splits_are_refused():
     images, labels = _labelled(20, 8)
     with pytest.raises(ValueError, match="20 images and 19 labels"):
         train(images, labels[:19], 3, 1, 1)

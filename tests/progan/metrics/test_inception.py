@@ -1,4 +1,4 @@
-"""The Inception measures: the file is checked, torch-fidelity is called rightly, the formulas hold."""
+"""The Inception measures: the file is checked, torch-fidelity is called correctly, the formulas hold."""
 
 import hashlib
 import pickle

@@ -37,11 +37,11 @@ def test_planes_carry_their_own_digit():
 def test_coverage_is_the_definition(seed):
     random = np.random.default_rng(seed)
     drawn = (random.beta(0.5, 2, 5000) * 1000).astype(np.int64)
-    found = modes.coverage(torch.from_numpy(drawn))
+    result = modes.coverage(torch.from_numpy(drawn))
     counts = Counter(drawn.tolist())
-    assert found["modes"] == len(counts)
+    assert result["modes"] == len(counts)
     expected = entropy([counts[mode] for mode in range(1000)], np.ones(1000))
-    assert found["modes_kl"] == pytest.approx(expected, rel=1e-12)
+    assert result["modes_kl"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_coverage_at_its_ends():
@@ -57,7 +57,7 @@ def test_a_classifier_of_digits_finds_the_modes():
     guessed = torch.cat(list(modes.classify(network, images.split(10))))
     assert (guessed == labels).float().mean() > 0.85
     collapsed = images[:1].expand(90, -1, -1, -1)
-    found = modes.measure(network, [images, images, collapsed], samples=64)  # the last 26 make no round
+    result = modes.measure(network, [images, images, collapsed], samples=64)  # the last 26 are left out
     first, second, third = (guessed, guessed, guessed[:1].expand(64))
-    expected = np.mean([len(set(some.tolist())) for some in (first, second, third)])
-    assert found["modes"] == pytest.approx(expected)
+    expected = np.mean([len(set(modes_drawn.tolist())) for modes_drawn in (first, second, third)])
+    assert result["modes"] == pytest.approx(expected)

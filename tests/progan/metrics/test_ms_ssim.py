@@ -61,7 +61,7 @@ def test_it_is_numpys(side, mix):
 
 
 @pytest.mark.parametrize(("side", "scales"), [(4, 3), (8, 4)])
-def test_small_images_use_the_scales_there_are(side, scales):
+def test_small_images_use_fewer_scales(side, scales):
     first, second = _images(4, side, seed=1), _images(4, side, seed=1)
     second[:, :, 0] = 90
     weights = np.array(SCALE_WEIGHTS[:scales]) / sum(SCALE_WEIGHTS[:scales])
@@ -114,7 +114,7 @@ def test_the_mean_is_over_neighbouring_pairs_however_they_are_batched(monkeypatc
     assert mean_ms_ssim(images.split(4)) == pytest.approx(mean, abs=1e-12)
 
 
-def test_what_cannot_be_paired_is_refused():
+def test_images_that_cannot_be_paired_are_refused():
     images = _images(3, 16)
     for count in (0, 3):
         with pytest.raises(ValueError, match=f"even number of images, not {count}"):

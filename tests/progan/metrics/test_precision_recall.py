@@ -57,7 +57,7 @@ def test_disjoint_sets():
     assert shares(blobs(0, 1), blobs(2, 3)) == (0, 0)
 
 
-def test_modes_that_are_dropped_lower_recall_alone():
+def test_dropped_modes_lower_only_recall():
     real = blobs(0, 1, 2, 3)
     assert shares(real, real[:40]) == (1, 0.25)
     precision, recall = shares(real, blobs(0, count=100, seed=1))
@@ -65,8 +65,8 @@ def test_modes_that_are_dropped_lower_recall_alone():
     assert 0.15 < recall <= 0.25
 
 
-def test_noise_lowers_precision_alone():
-    """Three fakes of four are nothing real; the fourth is as the reals are."""
+def test_noise_lowers_only_precision():
+    """Three fakes of four look like no real; the fourth does."""
     real = blobs(0, count=100)
     noise = blobs(1, 2, 3, count=100, spread=3.0, seed=2)
     precision, recall = shares(real, torch.cat([real, noise]))

@@ -9,7 +9,7 @@ from progan.metrics import swd
 
 
 def _images(count, side, seed=0, channels=3):
-    """Smooth random pictures: noise at several scales, so that every pyramid level has something to say."""
+    """Smooth random pictures: noise at several scales, so that every pyramid level has content."""
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros(count, channels, side, side)
     for coarse in (side, side // 2, side // 4):

@@ -1,4 +1,4 @@
-"""Files as the authors' code writes them, made up, and what their networks compute in float64 numpy.
+"""Made-up files in the format of the authors' code, and the output of their networks in float64 numpy.
 
 All is done on the arrays as they are stored, in the authors' layouts; no code is shared with progan.
 """
@@ -126,7 +126,7 @@ class TensorFlowNetwork:
         return correlated(x, weight, stride=1) + bias[:, None, None]
 
     def images(self, latents):
-        """Images at the resolution that the lod says: [N, C, R, R]."""
+        """Images at the resolution of the lod: [N, C, R, R]."""
         o = self.options
         act = leaky if o.get("use_leakyrelu", True) else lambda x: np.maximum(x, 0)
         norm = pixel_norm if o.get("use_pixelnorm", True) else lambda x: x
@@ -146,7 +146,7 @@ class TensorFlowNetwork:
         return self.conv(x, f"ToRGB_lod{lod}", 1)
 
     def scores(self, images):
-        """Scores and class logits of images at the resolution that the lod says: [N, 1 + labels]."""
+        """Scores and class logits of images at the resolution of the lod: [N, 1 + labels]."""
         lod = int(self.variables["lod"])
         x = leaky(self.conv(images, f"FromRGB_lod{lod}"))
         for r in range(self.top - lod, 2, -1):
@@ -347,13 +347,13 @@ def write_released(path, states, module="tfutil", protocol=4, pickler=Python3Pic
 
 
 def tensorflow_networks(options=SMALL, **arguments):
-    """G, D and Gs with weights of their own."""
+    """G, D and Gs with different weights."""
     functions = ("G_paper", "D_paper", "G_paper")
     return [TensorFlowNetwork(name, options, seed, **arguments) for seed, name in enumerate(functions)]
 
 
 def theano_networks(options=SMALL, functions=("G_paper", "D_paper", "G_paper"), **arguments):
-    """G, D and Gs with weights of their own."""
+    """G, D and Gs with different weights."""
     return [TheanoNetwork(name, options, seed, **arguments) for seed, name in enumerate(functions)]
 
 

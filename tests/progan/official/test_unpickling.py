@@ -1,4 +1,4 @@
-"""What a pickle can do to us: nothing."""
+"""A pickle cannot execute anything, and damaged ones are refused."""
 
 import copyreg
 import os
@@ -41,9 +41,9 @@ def test_arrays_and_scalars(file):
     for protocol in range(2, 5):
         file.write_bytes(pickle.dumps(values, protocol))
         for expected, record in zip(values, read_pickle(file), strict=True):
-            found = array_of(record)
-            assert found.dtype == np.asarray(expected).dtype
-            np.testing.assert_array_equal(found, expected)
+            array = array_of(record)
+            assert array.dtype == np.asarray(expected).dtype
+            np.testing.assert_array_equal(array, expected)
 
 
 ATTACKS = {
@@ -84,7 +84,7 @@ def test_the_attacks_would_have_had_an_effect(file, tmp_path):
 
 
 def test_names_that_someone_has_numbered(file):
-    """Python keeps what such a number stood for once, and would not ask for its name again."""
+    """Python caches the object for such a number, and would not look up its name again."""
     numbered = b"\x80\x02\x82\x01."
     copyreg.add_extension("os", "getcwd", 1)
     try:
@@ -97,7 +97,7 @@ def test_names_that_someone_has_numbered(file):
 
 
 def test_a_memo_larger_than_the_file(file):
-    """Refused before it is allocated, even where there would be memory for it."""
+    """Refused before it is allocated, even if there would be memory for it."""
     claiming = b"\x80\x04Nr\x00\x00\x10\x00."
     assert pickle.loads(claiming) is None
     file.write_bytes(claiming)
@@ -145,7 +145,7 @@ def test_a_refusal_names_what_was_asked_for_on_one_clean_line(file):
         pytest.param(b"I" + b"9" * 10_000 + b"\n.", id="a number of 10,000 digits"),
     ],
 )
-def test_what_is_no_pickle(file, content):
+def test_files_that_are_not_pickles(file, content):
     file.write_bytes(content)
     with pytest.raises(
         InputError, match=f"^{re.escape(str(file))}: not a pickle, or not a whole one .* again$"
@@ -167,7 +167,7 @@ def test_no_file(file):
 
 
 def array_pickle(shape, kind="f4", content=b"\0" * 16, order="<"):
-    """An array spelt by hand, with any state."""
+    """A hand-written array, with any state."""
 
     class Claiming:
         def __reduce__(self):
@@ -182,7 +182,7 @@ def array_pickle(shape, kind="f4", content=b"\0" * 16, order="<"):
     return pickle.dumps(Claiming(), 4)
 
 
-def test_an_array_spelt_by_hand(file):
+def test_a_hand_written_array(file):
     file.write_bytes(array_pickle((2, 2)))
     np.testing.assert_array_equal(array_of(read_pickle(file)), np.zeros((2, 2), np.float32))
 
@@ -217,9 +217,9 @@ def test_real_object_arrays_are_refused(file):
         array_of(read_pickle(file))
 
 
-def test_things_without_end_cost_nothing(file):
-    """Each level refers to the one before ten times: 10^60 elements, if one were to look at them all."""
+def test_exponential_structures_cost_nothing(file):
+    """Each level refers to the one before ten times: 10^60 elements in all."""
     content = b"\x80\x04]\x94" + b"".join(b"]\x94(" + b"h%c" % number * 10 + b"e" for number in range(60))
     file.write_bytes(content + b".")
-    with pytest.raises(InputError, match="no array stands where one is expected"):
+    with pytest.raises(InputError, match="something else where an array is expected"):
         array_of(read_pickle(file))

@@ -1,4 +1,4 @@
-"""Imported networks against what the official arrays compute in the authors' layouts, and what is refused."""
+"""Imported networks against the results of the official arrays in the authors' layouts; refusals."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_a_network_that_has_not_grown_to_the_end(file, make, write):
     assert_same_functions(weights, networks)
 
 
-def test_a_network_in_the_midst_of_a_fade(file):
+def test_a_network_during_a_fade(file):
     with pytest.raises(InputError, match=r"released.pkl: G: stopped while new layers faded in \(lod 0.25\)"):
         read_official(write_tensorflow(file, tensorflow_networks(lod=0.25)))
 
@@ -144,7 +144,7 @@ def test_what_is_decided(file):
 
 
 # ------------------------------------------------------------------------------------------------
-# What is refused
+# Refusals
 
 
 def without(name):
@@ -168,17 +168,20 @@ def with_bad_number(network):
     [
         (without("4x4/Conv/bias"), "4x4/Conv/bias: no such variable, though its options ask for it"),
         (without("lod"), "lod: no such variable"),
-        (with_variable("32x32/Conv1/bias", np.zeros(4)), "'32x32/Conv1/bias': a variable .* no place for"),
+        (
+            with_variable("32x32/Conv1/bias", np.zeros(4)),
+            "'32x32/Conv1/bias': a variable that its options do not",
+        ),
         (with_variable("4x4/Conv/bias", np.zeros(5)), r"blocks.r0004.conv.bias is \(5,\), not \(8,\) as its"),
         (with_variable("4x4/Conv/weight", np.zeros(5)), "4x4/Conv/weight: has 1 dimensions, not 4"),
-        (with_variable("4x4/Conv/weight", "none"), "no array stands where one is expected"),
+        (with_variable("4x4/Conv/weight", "none"), "something else where an array is expected"),
         (with_bad_number, "blocks.r0004.conv.bias holds numbers that are not finite"),
         (with_option(resolution=32), "32x32/Conv0(_up)?/bias: no such variable"),
         (with_option(resolution=12), "option resolution: a power of two from 4 to 1024, not 12"),
         (with_option(fmap_max=4), "fmap_max is [48], but [48] in another of its networks"),
         (with_option(fmap_base=2**40), "an option of a network is larger than any can be"),
         (with_option(fmap_base="wide"), "option fmap_base: a int is expected, not 'wide'"),
-        (with_option(style_mixing=True), "option 'style_mixing' is True: not known, cannot be imported"),
+        (with_option(style_mixing=True), "option 'style_mixing' is True: unknown, cannot be imported"),
     ],
 )
 def test_networks_that_do_not_fit(file, change, line):
@@ -195,9 +198,12 @@ def test_networks_that_do_not_fit(file, change, line):
     [
         ({"fmap_max": 4}, r"G: blocks.r0004.dense.weight is \(128, 6\), not \(64, 6\) as its options say"),
         ({"fmap_base": 2**16, "fmap_max": 2**16}, "G: blocks.r0004.dense.weight is .* as its options say"),
-        ({"fmap_base": 2**31, "fmap_max": 2**31, "latent_size": 2**31}, "G: its options make no network"),
-        ({"fmap_decay": 1e3}, "G: its options make no network"),
-        ({"fmap_decay": -1e3}, "G: its options make no network"),
+        (
+            {"fmap_base": 2**31, "fmap_max": 2**31, "latent_size": 2**31},
+            "G: its options describe no valid network",
+        ),
+        ({"fmap_decay": 1e3}, "G: its options describe no valid network"),
+        ({"fmap_decay": -1e3}, "G: its options describe no valid network"),
         ({"fmap_base": 0}, "fmap_base: must be positive"),
         ({"latent_size": -6}, "latent_size: must be positive"),
         ({"num_channels": 4}, "channels: must be 1 .* or 3"),
@@ -205,7 +211,7 @@ def test_networks_that_do_not_fit(file, change, line):
     ids=str,
 )
 def test_options_that_the_weights_belie(file, options, line):
-    """Whatever size they claim, nothing is allocated for it."""
+    """Nothing is allocated for the size that they claim."""
     networks = tensorflow_networks()
     for network in networks:
         network.options = network.options | options
@@ -246,17 +252,17 @@ def test_theano_networks_with_too_few_parameters(file):
 def test_networks_of_other_functions(file):
     networks = tensorflow_networks()
     networks[0].function = "G_style"
-    with pytest.raises(InputError, match="G: built by another function than G_paper or D_paper"):
+    with pytest.raises(InputError, match="G: built by a function other than G_paper or D_paper"):
         read_official(write_tensorflow(file, networks))
     networks = theano_networks()
     networks[1].function = "D_mnist_mode_recovery"
-    with pytest.raises(InputError, match="D: built by another function than G_paper, G_progressive_8"):
+    with pytest.raises(InputError, match="D: built by a function other than G_paper, G_progressive_8"):
         read_official(write_theano(file, networks))
 
 
 def test_networks_in_another_order(file):
     generator, discriminator, ema = tensorflow_networks()
-    with pytest.raises(InputError, match=r"G: not what is expected in this place of \(G, D, Gs\)"):
+    with pytest.raises(InputError, match=r"G: not the network expected in this place of \(G, D, Gs\)"):
         read_official(write_tensorflow(file, [discriminator, generator, ema]))
     with pytest.raises(InputError, match="not the networks"):
         read_official(write_tensorflow(file, [generator, discriminator]))

@@ -1,4 +1,4 @@
-"""What every source of a fixed size is asked."""
+"""The test that all sources of a fixed size share."""
 
 import hashlib
 

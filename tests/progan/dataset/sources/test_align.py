@@ -1,4 +1,4 @@
-"""Alignment against CelebA-HQ's geometry worked out by hand, on pictures whose every point is known."""
+"""Alignment against CelebA-HQ's geometry worked out by hand, on pictures whose points are all known."""
 
 import numpy as np
 import pytest
@@ -41,8 +41,8 @@ def test_the_landmarks_land_where_the_geometry_says(degrees, scale, resolution):
     for where, colour in zip(expected, COLOURS, strict=True):
         like = np.exp(-((result.pixels - colour.astype(float)) ** 2).sum(2) / 60**2)
         rows, columns = np.mgrid[:resolution, :resolution] + 0.5
-        found = np.array([(columns * like).sum(), (rows * like).sum()]) / like.sum()
-        assert np.abs(found - where).max() < 0.3 + pixel
+        mean_position = np.array([(columns * like).sum(), (rows * like).sum()]) / like.sum()
+        assert np.abs(mean_position - where).max() < 0.3 + pixel
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Alignment bit for bit: as Pillow 3.1.1 and its time's NumPy gave it, and as the steps read literally."""
+"""Alignment bit for bit: as computed by Pillow 3.1.1 and the NumPy of its time, and by the literal steps."""
 
 import hashlib
 

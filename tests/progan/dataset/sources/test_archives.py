@@ -89,13 +89,13 @@ def test_a_hard_link_in_a_tar_is_the_file_it_names(tmp_path):
 @pytest.mark.parametrize("again", ["x", "./x", "../x"])
 def test_two_members_with_one_name_are_refused(tmp_path, again):
     (tmp_path / "a.tar").write_bytes(tar_bytes({"x": b"old"})[:1024] + tar_bytes({again: b"newer"}))
-    with pytest.raises(InputError, match="a.tar: holds x twice; pack it anew"):
+    with pytest.raises(InputError, match="a.tar: holds x twice; pack it again"):
         open_files(tmp_path / "a.tar", tmp_path)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         archive.writestr("x", b"old")
         archive.writestr(again, b"newer")
-    with pytest.raises(InputError, match="a.zip: holds x twice; pack it anew"):
+    with pytest.raises(InputError, match="a.zip: holds x twice; pack it again"):
         open_files(tmp_path / "a.zip", tmp_path)
 
 
@@ -118,7 +118,7 @@ def test_a_damaged_archive_is_one_clear_line(tmp_path, kind):
         open_files(path, tmp_path / "scratch")
 
 
-def test_what_is_no_archive(tmp_path):
+def test_files_that_are_not_archives(tmp_path):
     with pytest.raises(InputError, match=r"gone: no such folder or archive"):
         open_files(tmp_path / "gone", tmp_path)
     (tmp_path / "a.rar").write_bytes(b"Rar!")

@@ -52,7 +52,7 @@ def test_celeba(celeba, faces, tmp_path, config):
 
 
 def test_celeba_built(tmp_path, config, assert_built):
-    """Enough pictures for two workers to share, black but for what is kept."""
+    """Enough pictures for two workers, black outside the crop."""
     folder = tmp_path / "raw" / JPEG
     folder.mkdir(parents=True)
     rough = np.random.default_rng(9).integers(0, 256, (513, 16, 16, 3), np.uint8)
@@ -83,7 +83,7 @@ def test_jpegs_are_decoded_as_they_are(celeba, faces, tmp_path, config):
         np.testing.assert_array_equal(source.load(item).pixels, expected)
 
 
-def test_where_both_lie_the_pngs_are_taken(celeba, tmp_path, config):
+def test_the_pngs_are_preferred_to_the_jpegs(celeba, tmp_path, config):
     shutil.copytree(celeba / "Img" / PNG, celeba / "Img" / JPEG)
     shutil.copytree(celeba / "Img" / PNG, celeba / "Img" / "img_celeba")
     source = Celeba.open(config(celeba, source="celeba"), tmp_path)
@@ -92,7 +92,7 @@ def test_where_both_lie_the_pngs_are_taken(celeba, tmp_path, config):
 
 
 @pytest.mark.parametrize("layout", ["the folder itself", "a tar of the folder"])
-def test_the_folder_alone_will_do_without_labels(celeba, faces, tmp_path, config, layout):
+def test_the_folder_alone_suffices_without_labels(celeba, faces, tmp_path, config, layout):
     path = celeba / "Img" / PNG
     if layout == "a tar of the folder":
         path = tmp_path / "faces.tar.gz"
@@ -132,11 +132,11 @@ def test_images_that_are_not_aligned_are_counted(celeba, tmp_path, config):
         (
             {"label_attributes": ("Bald",)},
             lambda root: (root / "Img" / PNG / "000001.png").rename(root / "Img" / PNG / "000009.png"),
-            "list_attr_celeba.txt: no row for 000009.jpg; fetch the complete list, or take the image away",
+            "list_attr_celeba.txt: no row for 000009.jpg; fetch the complete list, or remove the image",
         ),
     ],
 )
-def test_what_is_wrong_as_a_whole_is_one_clear_line(celeba, tmp_path, config, changes, spoil, message):
+def test_errors_of_the_whole_source_are_one_clear_line(celeba, tmp_path, config, changes, spoil, message):
     if spoil:
         spoil(celeba)
     with pytest.raises(InputError, match=message):

@@ -1,4 +1,4 @@
-"""CelebA-HQ from painted portraits: deltas are made here by the inverse of what the source does."""
+"""CelebA-HQ from painted portraits: deltas are made here by the inverse of the source's steps."""
 
 import base64
 import bz2
@@ -36,13 +36,13 @@ def md5(image):
 
 
 def pack(values, photo, photo_name):
-    """The inverse of the last steps: what lies in a delta archive."""
+    """The inverse of the last steps: a file of a delta archive."""
     key = hashlib.pbkdf2_hmac("sha256", photo, photo_name.encode(), 100_000, 32)
     return Fernet(base64.urlsafe_b64encode(key)).encrypt(values)
 
 
 class Release:
-    """A folder as a user has it, and the images that it should give, by index."""
+    """A user's folder, and the images that it should give, by index."""
 
     def __init__(self, root: Path, indices, side):
         self.root, self.side = root, side
@@ -100,7 +100,7 @@ def pristine(tmp_path_factory):
 
 @pytest.fixture
 def release(pristine, tmp_path):
-    """A release of a test's own, to spoil."""
+    """A copy of the release that a test may damage."""
     own = copy.deepcopy(pristine)
     own.root = tmp_path / "release"
     shutil.copytree(pristine.root, own.root)
@@ -108,7 +108,7 @@ def release(pristine, tmp_path):
 
 
 @pytest.fixture
-def wanted(config, monkeypatch):
+def parameters(config, monkeypatch):
     """Parameters for a release of images of SIDE pixels instead of 1024."""
 
     def small(values, scratch):
@@ -124,8 +124,8 @@ def load(source, index):
     return source.load(next(item for item in source.items if int(item.name[:5]) == index))
 
 
-def test_every_image_is_met_exactly(pristine, wanted, tmp_path):
-    source = open_source(wanted(pristine, verify="strict"), tmp_path)
+def test_every_image_is_rebuilt_exactly(pristine, parameters, tmp_path):
+    source = open_source(parameters(pristine, verify="strict"), tmp_path)
     assert [item.name for item in source.items] == [
         "00000-000004.jpg",
         "00999-000003.jpg",
@@ -153,11 +153,11 @@ def test_at_full_size(tmp_path, config):
         np.testing.assert_array_equal(image, pyramid(release.finals[7])[resolution])
 
 
-def test_a_dataset_of_them(release, wanted, tmp_path):
+def test_the_built_dataset(release, parameters, tmp_path):
     """Order, labels, pixels and checks, with an image of each kind."""
     make_close(release, 999)
     release.photo("000002.jpg").unlink()
-    values = wanted(release, seed=5, max_skipped=0.25, label_attributes=("Blond_Hair", "Eyeglasses"))
+    values = parameters(release, seed=5, max_skipped=0.25, label_attributes=("Blond_Hair", "Eyeglasses"))
     manifest = build(values, tmp_path / "out", workers=1)
     assert manifest.checks == {"close": 1, "exact": 2, "failed": 1}
     order = np.arange(4)
@@ -183,9 +183,9 @@ def test_a_dataset_of_them(release, wanted, tmp_path):
     }
 
 
-def test_worker_processes_give_the_same(pristine, wanted, tmp_path):
+def test_worker_processes_give_the_same(pristine, parameters, tmp_path):
     """Fewer images than fill a shard are one worker's, so `build` with two would not show it."""
-    source = open_source(wanted(pristine), tmp_path)
+    source = open_source(parameters(pristine), tmp_path)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         for index, picture in zip(INDICES, pool.map(source.load, source.items), strict=True):
             assert picture.check.result == "exact"
@@ -201,20 +201,20 @@ def make_close(release, index):
     release.write_list()
 
 
-def test_another_decoder_is_close(release, wanted, tmp_path):
+def test_another_decoder_is_close(release, parameters, tmp_path):
     make_close(release, 0)
-    picture = load(open_source(wanted(release), tmp_path), 0)
+    picture = load(open_source(parameters(release), tmp_path), 0)
     largest = np.abs(picture.pixels.astype(int) - release.aligned[0]).max()
     assert picture.check.result == "close"
     assert picture.check.detail.endswith(f"largest difference made by the delta {largest}")
     assert 1 <= np.abs(picture.pixels.astype(int) - release.finals[0]).max() <= 2
     with pytest.raises(UnusableImage, match="not exact: another JPEG decoder") as error:
-        load(open_source(wanted(release, verify="strict"), tmp_path), 0)
+        load(open_source(parameters(release, verify="strict"), tmp_path), 0)
     assert error.value.check.result == "close"
 
 
 @pytest.mark.parametrize("shift", [-3, 3])
-def test_a_close_image_does_not_wrap(release, wanted, tmp_path, shift):
+def test_a_close_image_does_not_wrap(release, parameters, tmp_path, shift):
     """A true image that reaches black and white, from a photograph that we decode 3 darker or brighter."""
     ours = release.aligned[0].astype(int)
     theirs = np.clip(ours - shift, 0, 255).astype(np.uint8)
@@ -225,17 +225,17 @@ def test_a_close_image_does_not_wrap(release, wanted, tmp_path, shift):
     release.write_list()
     plain = ours + final - theirs
     assert (plain < 0).any() if shift < 0 else (plain > 255).any()
-    pixels = load(open_source(wanted(release), tmp_path), 0).pixels
+    pixels = load(open_source(parameters(release), tmp_path), 0).pixels
     np.testing.assert_array_equal(pixels, np.clip(plain, 0, 255))
 
 
-def test_an_exact_image_may_jump_from_black_to_white(release, wanted, tmp_path):
+def test_an_exact_image_may_jump_from_black_to_white(release, parameters, tmp_path):
     final = 255 - release.aligned[0]
     final[::2] = np.where(release.aligned[0][::2] > 128, 1, 254)
     release.rows[0][4] = md5(final)
     release.put(0, final - release.aligned[0])
     release.write_list()
-    np.testing.assert_array_equal(load(open_source(wanted(release), tmp_path), 0).pixels, final)
+    np.testing.assert_array_equal(load(open_source(parameters(release), tmp_path), 0).pixels, final)
 
 
 def reencode(release):
@@ -267,7 +267,7 @@ def other_delta(release):
 
 
 def cut_photo(release):
-    """What decodes only in part has its delta all the same: encrypted for the damaged file."""
+    """A partly decodable photograph has a delta too, encrypted for the damaged file."""
     photo = release.photo("000004.jpg")
     photo.write_bytes(photo.read_bytes()[:1500])
     release.put(0, np.zeros((SIDE, SIDE, 3), np.uint8))
@@ -294,9 +294,9 @@ RIGHT = bytes(3 * SIDE * SIDE)
         (other_delta, "its delta gives another image than image_list.txt says"),
     ],
 )
-def test_what_cannot_be_rebuilt_is_skipped_and_said(release, wanted, tmp_path, spoil, why):
+def test_images_that_cannot_be_rebuilt_are_skipped_with_a_reason(release, parameters, tmp_path, spoil, why):
     spoil(release)
-    source = open_source(wanted(release), tmp_path)
+    source = open_source(parameters(release), tmp_path)
     with pytest.raises(UnusableImage, match=why) as error:
         load(source, 0)
     assert error.value.check.result == "failed"
@@ -344,7 +344,7 @@ def drop_landmarks(release):
             r"release: no deltas\{00000,02000\}.zip; fetch what is missing, or take its rows out",
         ),
         (damage_archive, "deltas01000.zip: damaged or not what its suffix says .*; fetch it again"),
-        (second_archive, "both deltas00000.zip and hq/deltas00000.zip; take one of them away"),
+        (second_archive, "both deltas00000.zip and hq/deltas00000.zip; remove one of them"),
         (no_photographs, "none of image_list.txt's photographs in a folder img_celeba; check dataset.path"),
         (drop_landmarks, "list_landmarks_celeba.txt: no row for 000003.jpg"),
         (
@@ -359,45 +359,45 @@ def drop_landmarks(release):
         (edit_list("  000003.jpg", ""), "image_list.txt: line 3: 4 values, not 5; fetch it again"),
         (edit_list("999  ", "x  "), "line 3: idx and orig_idx must be whole numbers"),
         (edit_list("999  ", "-1  "), "line 3: idx and orig_idx must be whole numbers"),
-        (edit_list("000003.jpg", "../3.jpg"), "line 3: ../3.jpg is no name of a photograph"),
-        (edit_list("000003.jpg", "00000é.jpg"), "line 3: 00000é.jpg is no name of a photograph"),
+        (edit_list("000003.jpg", "../3.jpg"), "line 3: ../3.jpg is not the name of a CelebA photograph"),
+        (edit_list("000003.jpg", "00000é.jpg"), "line 3: 00000é.jpg is not the name of a CelebA photograph"),
         (edit_list("999  ", "0  "), "line 3: a second row for 0 or 000003.jpg"),
         (edit_list("000003.jpg", "000004.jpg"), "line 3: a second row for 999 or 000004.jpg"),
     ],
 )
-def test_a_release_that_is_wrong_as_a_whole(release, wanted, tmp_path, spoil, message):
+def test_a_release_that_is_wrong_as_a_whole(release, parameters, tmp_path, spoil, message):
     spoil(release)
     with pytest.raises(InputError, match=message) as error:
-        open_source(wanted(release), tmp_path)
+        open_source(parameters(release), tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_a_digest_that_is_none(release, wanted, tmp_path):
+def test_an_invalid_digest(release, parameters, tmp_path):
     release.rows[999][4] = "0" * 31
     release.write_list()
     with pytest.raises(InputError, match="line 3: proc_md5 and final_md5 must be 32 hex digits"):
-        open_source(wanted(release), tmp_path)
+        open_source(parameters(release), tmp_path)
 
 
-def test_a_list_without_rows(release, wanted, tmp_path):
+def test_a_list_without_rows(release, parameters, tmp_path):
     release.rows.clear()
     release.write_list()
     with pytest.raises(InputError, match="image_list.txt: no rows; fetch it again"):
-        open_source(wanted(release), tmp_path)
+        open_source(parameters(release), tmp_path)
 
 
-def test_an_archive_is_no_folder(wanted, config, tmp_path):
+def test_an_archive_is_not_a_folder(parameters, config, tmp_path):
     (tmp_path / "all.zip").write_bytes(b"")
     with pytest.raises(InputError, match="all.zip: celeba-hq is read from a folder; unpack it"):
         CelebaHq.open(config(tmp_path / "all.zip", source="celeba-hq"), tmp_path)
 
 
-def test_its_identity_is_its_inputs(release, wanted, tmp_path):
-    before = open_source(wanted(release), tmp_path).identity
-    assert open_source(wanted(release), tmp_path).identity == before
+def test_the_identity_changes_with_the_inputs(release, parameters, tmp_path):
+    before = open_source(parameters(release), tmp_path).identity
+    assert open_source(parameters(release), tmp_path).identity == before
     release.put(2500, np.zeros((SIDE, SIDE, 3), np.uint8))
-    after = open_source(wanted(release), tmp_path).identity
+    after = open_source(parameters(release), tmp_path).identity
     assert after != before
     release.rows[0][4] = "0" * 32
     release.write_list()
-    assert open_source(wanted(release), tmp_path).identity not in (before, after)
+    assert open_source(parameters(release), tmp_path).identity not in (before, after)

@@ -85,7 +85,7 @@ def test_celebamask_hqs_attributes_are_labels(mask_hq, open_them):
         open_them(mask_hq, label_attributes=("Smiling",))
 
 
-def test_the_zip_of_celebamask_hq_and_its_photographs_alone_will_do(mask_hq, open_them):
+def test_the_zip_of_celebamask_hq_or_its_photographs_alone_suffice(mask_hq, open_them):
     with zipfile.ZipFile(mask_hq.with_suffix(".zip"), "w") as archive:
         for file in sorted(mask_hq.rglob("*.*")):
             archive.write(file, file.relative_to(mask_hq.parent))
@@ -106,10 +106,10 @@ def test_masks_are_never_taken_for_photographs(mask_hq, open_them):
             open_them(root)
 
 
-def test_two_photographs_of_one_number(mask_hq, open_them):
+def test_two_photographs_with_the_same_number(mask_hq, open_them):
     (mask_hq / "old" / "CelebA-HQ-img").mkdir(parents=True)
     shutil.copy(mask_hq / "CelebA-HQ-img" / "2.jpg", mask_hq / "old" / "CelebA-HQ-img" / "2.jpg")
-    with pytest.raises(InputError, match=r"both CelebA-HQ-img/2\.jpg and old/CelebA-HQ-img/2\.jpg; take one"):
+    with pytest.raises(InputError, match=r"both CelebA-HQ-img/2\.jpg and old/CelebA-HQ-img/2\.jpg; remove"):
         open_them(mask_hq)
 
 
@@ -145,7 +145,7 @@ def test_anything_else_is_cropped_and_resized(tmp_path, open_them, height, width
     assert picture.enlarged == (min(height, width) < 8)
 
 
-def test_attributes_are_celebamask_hqs_alone(tmp_path, open_them, photos):
+def test_only_celebamask_hq_has_attributes(tmp_path, open_them, photos):
     with pytest.raises(InputError, match=r"p: only CelebA-HQ-img/ comes with attributes; use label_attr"):
         open_them(photos(tmp_path / "p", ["1"]), label_attributes=("Smiling",))
     (tmp_path / "empty").mkdir()
@@ -153,7 +153,7 @@ def test_attributes_are_celebamask_hqs_alone(tmp_path, open_them, photos):
         open_them(tmp_path / "empty")
 
 
-def test_a_broken_image_in_a_parquet_file_is_unusable_alone(tmp_path, open_them):
+def test_a_broken_image_in_a_parquet_file_alone_is_unusable(tmp_path, open_them):
     images = [png(noise(8, 8)), None, png(noise(8, 8))[:150]]
     pq.write_table(pa.table({"image": pa.array(images, pa.binary())}), tmp_path / "a.parquet")
     source = open_them(tmp_path)
@@ -174,8 +174,8 @@ def test_a_data_set_of_parquet_files_is_built(tmp_path, config):
             "label": pa.array([("female", "male")[label] for label in labels[begin:end]]),
         }
         pq.write_table(pa.table(rows), tmp_path / "p" / f"{begin:03d}.parquet", row_group_size=100)
-    wanted = config(tmp_path / "p", source="celeba-hq-images", resolution=8, seed=11)
-    manifest = build(wanted, tmp_path / "out", workers=2)
+    parameters = config(tmp_path / "p", source="celeba-hq-images", resolution=8, seed=11)
+    manifest = build(parameters, tmp_path / "out", workers=2)
     order = np.arange(600)
     np.random.RandomState(11).shuffle(order)
     for resolution in (4, 8):

@@ -14,7 +14,7 @@ POINTS = "30 40 70 40 50 60 36 80 64 80"
 
 @pytest.fixture
 def celeba(tmp_path):
-    """Three made-up faces in CelebA's layout, the folders as the official archives have them."""
+    """Three made-up faces in CelebA's layout, with the folders of the official archives."""
     root = tmp_path / "celeba"
     (root / "Img" / "img_celeba").mkdir(parents=True)
     (root / "Anno").mkdir()
@@ -60,7 +60,7 @@ def test_the_first_attribute_is_the_lowest_bit():
         assert sum(2 ** "abc".index(attribute) for attribute in name.split("+")) == label
 
 
-def test_a_tar_will_do(celeba, tmp_path, config):
+def test_a_tar_suffices(celeba, tmp_path, config):
     with tarfile.open(tmp_path / "c.tar.gz", "w:gz") as archive:
         archive.add(celeba, "celeba")
     packed = CelebaWild.open(config(tmp_path / "c.tar.gz", source="celeba-wild"), tmp_path / "scratch")

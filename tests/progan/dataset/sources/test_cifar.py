@@ -117,7 +117,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_however_the_files_lie(cifar10, tmp_path_factory, config, layout):
+def test_all_layouts_of_the_files(cifar10, tmp_path_factory, config, layout):
     root, data, labels = cifar10
     new = tmp_path_factory.mktemp("new")
     path = LAYOUTS[layout](root, new)
@@ -131,7 +131,7 @@ def test_however_the_files_lie(cifar10, tmp_path_factory, config, layout):
 
 
 class Evil:
-    """Unpickled, it makes a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -140,7 +140,7 @@ class Evil:
         return Path.touch, (self.mark,)
 
 
-def test_the_evil_works(tmp_path):
+def test_the_attack_would_work(tmp_path):
     pickle.loads(pickle.dumps(Evil(tmp_path / "mark"), protocol=2))
     assert (tmp_path / "mark").exists()
 

@@ -34,7 +34,7 @@ def test_wrapped_values_are_saturated(total, aligned, right):
 
 
 def test_a_bomb_is_not_unpacked(tmp_path):
-    """64 MiB of zeros in a few hundred bytes: no more than an image's worth of it comes to be."""
+    """64 MiB of zeros in a few hundred bytes: no more than an image's worth of it is decompressed."""
     compressor = bz2.BZ2Compressor()
     packed = b"".join([*(compressor.compress(bytes(2**24)) for _ in range(4)), compressor.flush()])
     key = hashlib.pbkdf2_hmac("sha256", b"photo", b"1.jpg", 100_000, 32)

@@ -28,7 +28,7 @@ def test_one_folder_makes_no_labels(tmp_path, config, photos, names):
     assert [item.label for item in source.items] == [None, None]
 
 
-def test_a_photograph_at_the_top_belongs_to_the_folder_given(tmp_path, config, photos):
+def test_the_class_of_a_photograph_at_the_top_is_the_folder_given(tmp_path, config, photos):
     source = Folder.open(config(photos(tmp_path / "cats", ["1", "dogs/2"])), tmp_path)
     assert [(item.name, source.classes[item.label]) for item in source.items] == [
         ("1.png", "cats"),
@@ -49,7 +49,7 @@ def test_the_centre_square_is_resized(tmp_path, config, width, height):
     assert picture.enlarged == (side < 8)
 
 
-def test_what_cannot_be_a_source(tmp_path, config, photos):
+def test_invalid_sources(tmp_path, config, photos):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: no JPEG, PNG or WebP files in it; check dataset.path"):
         Folder.open(config(tmp_path / "empty"), tmp_path)

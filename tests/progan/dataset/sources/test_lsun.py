@@ -107,14 +107,14 @@ def test_keys_of_any_bytes(tmp_path, open_them):
         lsun._environment.cache_clear()
 
 
-def test_what_travels_to_the_workers_is_hardly_more_than_the_keys(tmp_path, open_them):
+def test_the_workers_are_sent_hardly_more_than_the_keys(tmp_path, open_them):
     write(tmp_path / "l", [number.to_bytes(4) for number in range(3000)])
     source = open_them(tmp_path / "l")
     assert 40 * 3000 < len(pickle.dumps(source)) < 60 * 3000
     assert list(pickle.loads(pickle.dumps(source)).items) == list(source.items)
 
 
-def test_broken_values_are_unusable_alone(tmp_path, open_them, monkeypatch):
+def test_broken_values_alone_are_unusable(tmp_path, open_them, monkeypatch):
     good = webp(8, 8)
     whys = {
         b"": "the file is empty",
@@ -166,13 +166,13 @@ def test_categories_are_built(tmp_path, config):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda data: b"", "damaged, or no LMDB environment"),
-        (lambda data: b"something else" * 999, "damaged, or no LMDB environment .*MDB_INVALID"),
+        (lambda data: b"", "damaged, or not an LMDB environment"),
+        (lambda data: b"something else" * 999, "damaged, or not an LMDB environment .*MDB_INVALID"),
         (lambda data: data[: len(data) // 2], "the file ends too early; fetch it again"),
         (lambda data: data[:-1], "the file ends too early; fetch it again"),
         (
             lambda data: data[:8192] + bytes(len(data) - 8192),
-            "damaged, or no LMDB environment .*; fetch it again",
+            "damaged, or not an LMDB environment .*; fetch it again",
         ),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_damaged_environment_is_one_clear_line(tmp_path, open_them, spoil, mes
         open_them(tmp_path / "l")
 
 
-def test_what_is_no_environment(tmp_path, open_them):
+def test_folders_that_are_not_environments(tmp_path, open_them):
     for gone in (tmp_path / "gone", tmp_path / "bedroom_train_lmdb.zip"):
         with pytest.raises(
             InputError, match=f"{gone.name}: no such folder; unzip LSUN's archive and give the"

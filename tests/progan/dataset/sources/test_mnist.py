@@ -41,7 +41,7 @@ def test_mnist(mnist, config, assert_built):
 
 
 @pytest.mark.parametrize("layout", ["as downloaded", "one of the files", "as torchvision keeps them"])
-def test_however_the_files_lie(mnist, tmp_path, config, layout):
+def test_all_layouts_of_the_files(mnist, tmp_path, config, layout):
     folder, images, digits = mnist
     path = folder
     if layout == "as torchvision keeps them":
@@ -58,17 +58,17 @@ def test_however_the_files_lie(mnist, tmp_path, config, layout):
     np.testing.assert_array_equal(source.load(source.items[17]).pixels[..., 0], framed(images)[17])
 
 
-def test_the_same_digits_packed_otherwise_are_the_same_input(mnist, tmp_path, config):
+def test_the_identity_does_not_depend_on_the_packing(mnist, tmp_path, config):
     folder, _, _ = mnist
-    wanted = config(folder, source="mnist", resolution=32)
-    plain = open_mnist(wanted, tmp_path / "scratch")
+    parameters = config(folder, source="mnist", resolution=32)
+    plain = open_mnist(parameters, tmp_path / "scratch")
     (folder / f"{IMAGES}.gz").write_bytes(gzip.compress((folder / IMAGES).read_bytes()))
     (folder / IMAGES).unlink()
-    assert open_mnist(wanted, tmp_path / "scratch").identity == plain.identity
+    assert open_mnist(parameters, tmp_path / "scratch").identity == plain.identity
     data = bytearray((folder / LABELS).read_bytes())
     data[-1] = (data[-1] + 1) % 10
     (folder / LABELS).write_bytes(data)
-    other = open_mnist(wanted, tmp_path / "scratch")
+    other = open_mnist(parameters, tmp_path / "scratch")
     assert other.identity != plain.identity
     assert other.items[529].label == data[-1]
     assert plain.items[529].label != data[-1]
@@ -101,8 +101,8 @@ def edit(name, change):
         (edit(IMAGES, lambda data: data[:2] + b"\x0e" + data[3:]), "not MNIST's, or damaged"),
         (edit(IMAGES, lambda data: data[:4] + struct.pack(">III", 1060, 14, 28) + data[16:]), "28×14 px"),
         (edit(LABELS, lambda data: data[:4] + struct.pack(">I", 529) + data[9:]), "530 images, 529 labels"),
-        (edit(LABELS, lambda data: data[:-1] + b"\x0a"), "labels that are no digits"),
-        (edit(LABELS, lambda data: data[:-1] + b"\xff"), "labels that are no digits"),
+        (edit(LABELS, lambda data: data[:-1] + b"\x0a"), "labels that are not digits"),
+        (edit(LABELS, lambda data: data[:-1] + b"\xff"), "labels that are not digits"),
     ],
 )
 def test_spoilt_files_are_one_clear_line(mnist, tmp_path, config, spoil, message):
@@ -151,8 +151,8 @@ def test_mnistrgb(mnist, config, assert_built):
     triples = drawn_one_by_one(600, 530)
     tops = np.stack([np.stack([framed(images)[place] for place in three], -1) for three in triples])
     labels = [int("".join(str(digits[place]) for place in three)) for three in triples]
-    wanted = config(folder, source="mnistrgb", resolution=32, max_images=600)
-    manifest = assert_built(wanted, tops, labels)
+    parameters = config(folder, source="mnistrgb", resolution=32, max_images=600)
+    manifest = assert_built(parameters, tops, labels)
     assert manifest.channels == 3
     assert [count.name for count in manifest.classes] == [f"{label:03d}" for label in range(1000)]
     assert sum(count.images for count in manifest.classes) == 600
@@ -167,7 +167,7 @@ def test_mnistrgb_in_the_order_of_the_draw(mnist, tmp_path, config):
     np.testing.assert_array_equal(built, framed(images)[np.array(drawn_one_by_one(40, 530))])
 
 
-def test_a_million_images_weigh_little(mnist, tmp_path, config):
+def test_a_million_images_need_little_memory(mnist, tmp_path, config):
     folder, _, digits = mnist
     source = MnistRgb.open(config(folder, source="mnistrgb", resolution=32), tmp_path)
     assert len(source.items) == 1_000_000

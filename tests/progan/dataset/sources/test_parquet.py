@@ -71,7 +71,7 @@ def test_a_row_without_image_is_an_empty_one(tmp_path, unpack):
     assert list(unpack(tmp_path / "p")[0].values()) == [b"", b"abc", b"", b"", b"d"]
 
 
-def test_an_archive_will_do(tmp_path, unpack):
+def test_an_archive_suffices(tmp_path, unpack):
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
         for name, images in (("c", IMAGES[8:]), ("a", IMAGES[:4]), ("b", IMAGES[4:8])):
             write(tmp_path / "p", f"{name}.parquet", table(images, label=pa.array(range(len(images)))))
@@ -148,11 +148,19 @@ def test_labels_of_several_files_are_one_set(tmp_path, unpack):
         ({"label": pa.array([0, 1, 2])}, CLASSES, r"p/b\.parquet#2: its label is 2, none of the 2 classes; "),
         ({"label": pa.array([0, -1, 1])}, CLASSES, r"b\.parquet#1: its label is -1, none of the 2 classes"),
         ({"label": pa.array([0, None, 1])}, CLASSES, r"b\.parquet#1: its label is None, none of the"),
-        ({"label": pa.array([0.5, 0, 1])}, None, r"b\.parquet: column label is double; numbers or text"),
-        ({"label": pa.array([[1], [], [0]])}, None, r"b\.parquet: column label is list.*; numbers or text"),
-        ({}, None, r"p/b\.parquet: its column label is not like that of .*p/a\.parquet; take either away"),
-        (NAMED, None, r"p/b\.parquet: its column label is not like that of .*p/a\.parquet; take either"),
-        (TEXT, None, r"p/b\.parquet: its column label is not like that of .*p/a\.parquet; take either"),
+        (
+            {"label": pa.array([0.5, 0, 1])},
+            None,
+            r"b\.parquet: column label is double; whole numbers",
+        ),
+        (
+            {"label": pa.array([[1], [], [0]])},
+            None,
+            r"b\.parquet: column label is list.*; whole numbers",
+        ),
+        ({}, None, r"p/b\.parquet: its column label is not like that of .*p/a\.parquet; remove one"),
+        (NAMED, None, r"p/b\.parquet: its column label is not like that of .*p/a\.parquet; remove one"),
+        (TEXT, None, r"p/b\.parquet: its column label is not like that of .*p/a\.parquet; remove one"),
     ],
 )
 def test_labels_that_make_no_classes(tmp_path, unpack, columns, features, message):
@@ -171,7 +179,7 @@ def test_labels_that_make_no_classes(tmp_path, unpack, columns, features, messag
         ({"image": [{"bytes": [1, 2]}]}, r"a\.parquet: column image is list<.*; encoded images"),
         (
             {"image": pa.array([{"bytes": None, "path": "far/1.png"}], STRUCT)},
-            r"p/a\.parquet: names the file far/1\.png but does not hold it; save the data set anew",
+            r"p/a\.parquet: names the file far/1\.png but does not hold it; save the data set again",
         ),
         ({"image": pa.array([], pa.binary())}, r"p: no rows in its Parquet files; fetch them again"),
     ],
@@ -201,25 +209,25 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, unpack, spoil):
     assert spoilt.stat().st_size > 2500
     spoilt.write_bytes(spoil(spoilt.read_bytes()))
     with pytest.raises(
-        InputError, match=r"b\.parquet: damaged or no Parquet file \(.*\); fetch it ag"
+        InputError, match=r"b\.parquet: damaged or not a Parquet file \(.*\); fetch it ag"
     ) as seen:
         unpack(tmp_path / "p")
     assert "\n" not in str(seen.value)
     assert not list((tmp_path / "scratch").glob("*"))
 
 
-def test_text_that_is_none(tmp_path, unpack):
+def test_invalid_text(tmp_path, unpack):
     rows = table(IMAGES[:2], label=pa.array(["cat", "dog"]))
     write(tmp_path / "p", "a.parquet", rows, compression="none", use_dictionary=False, write_statistics=False)
     file = tmp_path / "p" / "a.parquet"
     file.write_bytes(file.read_bytes().replace(b"dog", b"\xff\xfe\xfd"))
     with pytest.raises(
-        InputError, match=r"a\.parquet: damaged or no Parquet file \('utf-8' codec can't decode"
+        InputError, match=r"a\.parquet: damaged or not a Parquet file \('utf-8' codec can't decode"
     ):
         unpack(tmp_path / "p")
 
 
-def test_what_datasets_itself_writes(tmp_path, unpack):
+def test_files_that_datasets_writes(tmp_path, unpack):
     datasets = pytest.importorskip("datasets")
     pictures = [RNG.integers(0, 256, (8, 8, 3), np.uint8) for _ in range(4)]
     features = datasets.Features(

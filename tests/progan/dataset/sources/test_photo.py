@@ -136,6 +136,6 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0"))
 
 
-def test_what_looks_like_a_photograph():
+def test_names_of_photographs():
     assert all(map(is_photo, ("a.jpg", "b/C.JPEG", "x.PnG", "deep/er/y.webp")))
     assert not any(map(is_photo, ("a.txt", ".a.jpg", ".cache/a.jpg", "__MACOSX/a.jpg", "b/._a.png", "jpg")))

@@ -15,7 +15,7 @@ def mosaic(width, height, cell):
     return np.kron(cells, np.ones((cell, cell, 1), int))[:height, :width].astype(np.uint8)
 
 
-# MD5 of what Pillow 3.1.1, compiled by gcc for x86-64, makes of the same mosaics.
+# MD5 of the results of Pillow 3.1.1, compiled by gcc for x86-64, for the same mosaics.
 RESIZED = [
     ((60, 50, 1), (30, 20), "44d1d3958935d05c24223624198551db"),
     ((60, 50, 1), (240, 200), "b7c61bcc4addcf9d46a18e22761c61ff"),
@@ -86,7 +86,7 @@ def test_a_quad_is_sampled_at_the_formulas_places():
     assert off < 0.501
 
 
-def test_beyond_the_picture_is_black():
+def test_it_is_black_outside_the_picture():
     white = np.full((20, 20, 3), 255, np.uint8)
     sampled = sample_quad(white, np.float32([(-20, -20), (-20, 20), (20, 20), (20, -20)]), 64)
     assert (sampled[:32, :32] == 0).all()

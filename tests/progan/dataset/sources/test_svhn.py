@@ -32,7 +32,7 @@ def test_svhn(svhn, config, assert_built):
     assert [count.images for count in manifest.classes] == np.bincount(digits).tolist()
 
 
-def test_the_file_itself_will_do(svhn, tmp_path, config):
+def test_the_file_itself_suffices(svhn, tmp_path, config):
     file, images, _ = svhn
     source = open_svhn(config(file, source="svhn", resolution=32), tmp_path / "scratch")
     np.testing.assert_array_equal(source.load(source.items[549]).pixels, images[549])

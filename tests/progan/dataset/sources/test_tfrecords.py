@@ -121,7 +121,7 @@ def test_one_hot_rows_are_labels(tmp_path, open_them, dtype):
 
 
 @pytest.mark.parametrize("columns", [0, 1])
-def test_rows_that_tell_nothing_apart_are_no_labels(tmp_path, open_them, columns):
+def test_rows_of_a_single_class_are_not_labels(tmp_path, open_them, columns):
     write(tmp_path / "t", noise(2, 3, 8), labels=np.ones((2, columns), np.float32))
     source = open_them(tmp_path / "t")
     assert (source.classes, [item.label for item in source.items]) == ((), [None, None])
@@ -130,8 +130,8 @@ def test_rows_that_tell_nothing_apart_are_no_labels(tmp_path, open_them, columns
 def test_the_build_makes_every_lower_level_as_the_authors_did(tmp_path, config):
     labels = RNG.integers(0, 4, 520)
     _, levels = write(tmp_path / "t", noise(520, 1, 16), labels=np.eye(4, dtype=np.float32)[labels])
-    wanted = config(tmp_path / "t", source="tfrecords", resolution=16, seed=9)
-    manifest = build(wanted, tmp_path / "out", workers=2)
+    parameters = config(tmp_path / "t", source="tfrecords", resolution=16, seed=9)
+    manifest = build(parameters, tmp_path / "out", workers=2)
     order = np.arange(520)
     np.random.RandomState(9).shuffle(order)
     assert sorted(levels) == list(manifest.resolutions) == [4, 8, 16]
@@ -143,14 +143,14 @@ def test_the_build_makes_every_lower_level_as_the_authors_did(tmp_path, config):
     assert [count.images for count in manifest.classes] == np.bincount(labels).tolist()
 
 
-def test_a_lower_resolution_than_there_is(tmp_path, config):
+def test_a_resolution_below_the_files(tmp_path, config):
     _, levels = write(tmp_path / "t", noise(3, 3, 32))
     build(config(tmp_path / "t", source="tfrecords", resolution=8, seed=None), tmp_path / "out", workers=1)
     for resolution in (4, 8):
         np.testing.assert_array_equal(load_images(tmp_path / "out", resolution)[0], levels[resolution])
 
 
-def test_a_higher_resolution_than_there_is(tmp_path, open_them):
+def test_a_resolution_above_the_files(tmp_path, open_them):
     write(tmp_path / "t", noise(1, 3, 8))
     with pytest.raises(
         InputError, match=r"dataset.resolution: 16: tfrecords has images of 8 px; use 8 or less"
@@ -162,7 +162,7 @@ def spoilt_data(data):
     return data[:100] + bytes([data[100] ^ 1]) + data[101:]
 
 
-def test_a_damaged_record_is_unusable_alone(tmp_path, open_them):
+def test_a_damaged_record_alone_is_unusable(tmp_path, open_them):
     top, levels = write(tmp_path / "t", noise(3, 3, 8))
     begin = len(record(example(levels[8][0])))
     data = top.read_bytes()
@@ -277,7 +277,7 @@ def rows(*values):
         (rows([np.nan, 1], [1, 0]), "row 0 is not one-hot"),
         (rows(0, 1), r"numbers \[images, classes\] are expected, not float32 \(2,\)"),
         (np.array([["a", "b"]] * 2), r"numbers \[images, classes\] are expected, not <U1 \(2, 2\)"),
-        (np.array([[{}, {}]] * 2), "no NumPy array"),
+        (np.array([[{}, {}]] * 2), "not a NumPy array"),
     ],
 )
 def test_labels_that_are_refused(tmp_path, open_them, labels, message):
@@ -291,19 +291,19 @@ def test_labels_that_are_damaged(tmp_path, open_them, spoil):
     write(tmp_path / "t", noise(2, 3, 8), labels=np.eye(2))
     file = tmp_path / "t" / "toy-rxx.labels"
     file.write_bytes(spoil(file.read_bytes()))
-    with pytest.raises(InputError, match=r"toy-rxx\.labels: no NumPy array \(.*\); fetch it again"):
+    with pytest.raises(InputError, match=r"toy-rxx\.labels: not a NumPy array \(.*\); fetch it again"):
         open_them(tmp_path / "t")
 
 
 def test_the_identity_changes_with_records_and_labels(tmp_path, open_them):
     write(tmp_path / "t", noise(2, 3, 8))
-    seen = {open_them(tmp_path / "t").identity, open_them(tmp_path / "t").identity}
-    assert len(seen) == 1
+    identities = {open_them(tmp_path / "t").identity, open_them(tmp_path / "t").identity}
+    assert len(identities) == 1
     write(tmp_path / "t", noise(2, 3, 8), labels=np.eye(2))
-    seen.add(open_them(tmp_path / "t").identity)
+    identities.add(open_them(tmp_path / "t").identity)
     write(tmp_path / "t", noise(2, 3, 8), labels=np.eye(2)[::-1])
-    seen.add(open_them(tmp_path / "t").identity)
-    assert len(seen) == 3
+    identities.add(open_them(tmp_path / "t").identity)
+    assert len(identities) == 3
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -316,7 +316,7 @@ def test_an_example_may_hold_more_than_the_image(packed):
 
 
 def test_every_cut_or_garbled_example_is_a_value_error_or_an_image():
-    """Never any other exception, nor a loop without end."""
+    """Never any other exception or an endless loop."""
     whole = example(noise(1, 1, 4)[0])
     for end in range(len(whole)):
         with pytest.raises(ValueError, match="no tf.train.Example|no features|does not fill"):
@@ -328,7 +328,7 @@ def test_every_cut_or_garbled_example_is_a_value_error_or_an_image():
                 assert parse_image(garbled).dtype == np.uint8
 
 
-def test_sides_that_no_image_has():
+def test_invalid_sides():
     for shape in ((0, 4, 4), (0, 2**70 - 1, 1), (2**64 - 1, 4, 4), (3, 4), (3, 4, 4, 1)):
         fields = field(3, field(1, b"".join(map(varint, shape))))
         entries = field(1, b"shape") + field(2, fields), field(1, b"data") + field(2, field(1, field(1, b"")))
@@ -336,7 +336,7 @@ def test_sides_that_no_image_has():
             parse_image(field(1, b"".join(field(1, entry) for entry in entries)))
 
 
-def test_what_protobuf_itself_writes():
+def test_examples_that_protobuf_writes():
     pytest.importorskip("google.protobuf")
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 

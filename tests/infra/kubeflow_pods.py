@@ -1,7 +1,7 @@
-"""The pods that Kubeflow Pipelines makes of a compiled pipeline, written down after its compiler and driver.
+"""The pods that Kubeflow Pipelines creates from a compiled pipeline.
 
-It is no Kubeflow: it says what of each task they put on a pod, field by field, as the versions of 2026 do,
-and refuses what they would drop without a word. Argo's own helpers beside the task are not part of it.
+This is a model of its compiler and driver, of the versions of 2026: it copies the settings of each task to a
+pod, field by field, and fails on those that they would silently drop. Argo's helper containers are left out.
 """
 
 import yaml
@@ -11,7 +11,14 @@ RESTRICTED = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-SCRATCH = ("gcs", "s3", "minio", ".local", ".cache", ".config")  # folders where the launcher keeps artifacts
+SCRATCH = (
+    "gcs",
+    "s3",
+    "minio",
+    ".local",
+    ".cache",
+    ".config",
+)  # folders in which the launcher stores artifacts
 HONOURED = {
     "activeDeadlineSeconds",
     "emptyDirMounts",
@@ -25,32 +32,34 @@ HONOURED = {
 
 
 def task_pods(text, namespace, account):
-    """The manifest of each task's pod, by the name that the task is shown by."""
+    """The manifest of each task's pod, by the task's display name."""
     spec, platform = yaml.load_all(text, yaml.CSafeLoader)
-    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     graphs = [spec["root"], *spec["components"].values()]
     pods = {}
     for name, task in (item for graph in graphs for item in graph.get("dag", {}).get("tasks", {}).items()):
         if label := spec["components"][task["componentRef"]["name"]].get("executorLabel"):
             container = spec["deploymentSpec"]["executors"][label]["container"]
-            pods[task["taskInfo"]["name"]] = _pod(name, container, placed[label], namespace, account)
+            pods[task["taskInfo"]["name"]] = _pod(name, container, settings[label], namespace, account)
     return pods
 
 
-def _pod(name, container, placed, namespace, account):
-    assert placed.keys() <= HONOURED, placed.keys() - HONOURED
-    labels = {"pipelines.kubeflow.org/v2_component": "true"} | placed.get("podMetadata", {}).get("labels", {})
+def _pod(name, container, settings, namespace, account):
+    assert settings.keys() <= HONOURED, settings.keys() - HONOURED
+    labels = {"pipelines.kubeflow.org/v2_component": "true"} | settings.get("podMetadata", {}).get(
+        "labels", {}
+    )
     launcher = {"name": "kfp-launcher", "mountPath": "/kfp-launcher"}
     folders = [{"name": f"{folder.strip('.')}-scratch", "mountPath": f"/{folder}"} for folder in SCRATCH]
-    mounts, volumes = _volumes(placed)
+    mounts, volumes = _volumes(settings)
     main = {
         "name": "main",
         "image": container["image"],
         "command": ["/kfp-launcher/launch"],
         "args": [*container["command"], *container["args"]],
-        "env": [*container.get("env", []), *_secrets(placed)],
+        "env": [*container.get("env", []), *_secrets(settings)],
         "resources": _resources(container["resources"]),
-        "securityContext": RESTRICTED | placed.get("securityContext", {}),
+        "securityContext": RESTRICTED | settings.get("securityContext", {}),
         "volumeMounts": [launcher, *folders, *mounts],
     }
     helper = {
@@ -63,41 +72,41 @@ def _pod(name, container, placed, namespace, account):
         "serviceAccountName": account,
         "restartPolicy": "Never",
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "activeDeadlineSeconds": int(placed["activeDeadlineSeconds"]),
-        "nodeSelector": placed.get("nodeSelector", {}).get("labels", {}),
-        "tolerations": placed.get("tolerations", []),
+        "activeDeadlineSeconds": int(settings["activeDeadlineSeconds"]),
+        "nodeSelector": settings.get("nodeSelector", {}).get("labels", {}),
+        "tolerations": settings.get("tolerations", []),
         "initContainers": [helper],
         "containers": [main],
-        "volumes": [*({"name": each["name"], "emptyDir": {}} for each in (launcher, *folders)), *volumes],
+        "volumes": [*({"name": mount["name"], "emptyDir": {}} for mount in (launcher, *folders)), *volumes],
     }
     metadata = {"name": name, "namespace": namespace, "labels": labels}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _volumes(placed):
-    """Mounts and volumes: a claim's volume is called as the claim is."""
+def _volumes(settings):
+    """Mounts and volumes; a claim's volume has the name of the claim."""
     mounts, volumes = [], []
-    for claim in placed.get("pvcMount", []):
+    for claim in settings.get("pvcMount", []):
         mounts.append({"name": claim["constant"], "mountPath": claim["mountPath"]})
         volumes.append({"name": claim["constant"], "persistentVolumeClaim": {"claimName": claim["constant"]}})
-    for folder in placed.get("emptyDirMounts", []):
+    for folder in settings.get("emptyDirMounts", []):
         mounts.append({"name": folder["volumeName"], "mountPath": folder["mountPath"]})
-        kept = {"medium": folder.get("medium", ""), "sizeLimit": folder["sizeLimit"]}
-        volumes.append({"name": folder["volumeName"], "emptyDir": kept})
+        empty_dir = {"medium": folder.get("medium", ""), "sizeLimit": folder["sizeLimit"]}
+        volumes.append({"name": folder["volumeName"], "emptyDir": empty_dir})
     return mounts, volumes
 
 
-def _secrets(placed):
-    for secret in placed.get("secretAsEnv", []):
+def _secrets(settings):
+    for secret in settings.get("secretAsEnv", []):
         for pair in secret["keyToEnv"]:
             reference = {"name": secret["secretName"], "key": pair["secretKey"]}
             yield {"name": pair["envVar"], "valueFrom": {"secretKeyRef": reference}}
 
 
-def _resources(given):
-    """What is asked for, and the most that is given; of GPUs the most alone, which is asked for as well."""
-    requests = {"cpu": given["resourceCpuRequest"], "memory": given["resourceMemoryRequest"]}
-    limits = {"memory": given["resourceMemoryLimit"]}
-    if gpus := given.get("accelerator"):
+def _resources(resources):
+    """Requests and limits; GPUs have a limit only, which is their request too."""
+    requests = {"cpu": resources["resourceCpuRequest"], "memory": resources["resourceMemoryRequest"]}
+    limits = {"memory": resources["resourceMemoryLimit"]}
+    if gpus := resources.get("accelerator"):
         limits[gpus["resourceType"]] = gpus["resourceCount"]
     return {"requests": requests, "limits": limits}

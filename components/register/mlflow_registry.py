@@ -1,4 +1,4 @@
-"""What is in the MLflow registry: champions, candidates and their measures."""
+"""Access to the MLflow registry: its client, its errors, the runs of phases and the champion."""
 
 import contextlib
 import functools
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from components.evaluate.measures import taken
+from components.evaluate.measures import measures_in
 from progan.errors import InputError, Unavailable
 
 CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
-WARM_START = "warm_start"  # a version's tag: whose checkpoint its first phase went on from, as JSON
-CHECKPOINT = "checkpoint"  # the artifact of a phase's run that is its checkpoint folder
+WARM_START = "warm_start"  # tag of a version: the warm start of its first phase, as JSON
+CHECKPOINT = "checkpoint"  # artifact of a phase's run: its checkpoint folder
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
-FIRST_ANSWER = 5.0, 60.0  # seconds that a server has to take a connection, and to answer
-PASSWORD = re.compile("//[^/@ ]*@")  # in an address
+PROBE_TIMEOUTS = 5.0, 60.0  # seconds that a server has to accept a connection, and to answer
+PASSWORD = re.compile("//[^/@ ]*@")  # with the user, in an address
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Champion:
     """The version that candidates are compared with."""
 
     version: str
-    dataset: str  # digest of the level that it was trained on
+    dataset: str  # digest of the level it was trained on
     resolution: int
-    measures: dict[str, float | None]  # by name; None: no finite number
+    measures: dict[str, float | None]  # by name; None: not finite
 
 
 def tracking_uri() -> str:
@@ -41,27 +41,24 @@ def tracking_uri() -> str:
 
 
 def public_address(uri: str) -> str:
-    """`uri` without a user or password in it."""
+    """`uri` without user and password."""
     parts = urlsplit(uri)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.netloc else uri
 
 
-def who() -> str:
-    """Whoever runs this, as the registry's server knows them, else as this machine does."""
+def current_user() -> str:
+    """The name of the user on the registry's server, or else user@host."""
     if name := os.environ.get("MLFLOW_TRACKING_USERNAME"):
         return name
     try:
         name = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a user without a name, as in a container
         name = str(os.getuid())
     return f"{name}@{socket.gethostname()}"
 
 
 def client() -> Any:
-    """An MlflowClient that keeps quiet about its own housekeeping.
-
-    Raises Unavailable within seconds when no server answers at all.
-    """
+    """An MlflowClient without log lines and warnings; Unavailable if the server does not answer."""
     _require_answer(tracking_uri())
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -76,26 +73,26 @@ def client() -> Any:
 
 @functools.cache
 def _require_answer(uri: str) -> None:
-    """Ask the server at `uri`, if it is one, whether it is there, once in a process.
+    """Raise Unavailable if `uri` is a server and does not answer. Asked once per process.
 
-    MLflow asks one that is away for four minutes, which is right only for one that was there before.
+    MLflow itself retries for four minutes, which makes sense only for a server that has answered before.
     """
     import requests
 
     if not uri.startswith(("http://", "https://")):
         return
     try:
-        requests.head(uri, timeout=FIRST_ANSWER, allow_redirects=False)
+        requests.head(uri, timeout=PROBE_TIMEOUTS, allow_redirects=False)
     except requests.RequestException as error:
-        if _may_come_back(error):  # what else is wrong MLflow says itself, when it asks
-            why, where = list(_causes(error))[-1], public_address(uri)
+        if _is_temporary(error):  # MLflow reports all other errors itself, at its first request
+            cause, address = list(_causes(error))[-1], public_address(uri)
             raise Unavailable(
-                f"{where}: no MLflow server answers ({why}); start it, or correct MLFLOW_TRACKING_URI"
+                f"{address}: no MLflow server answers ({cause}); start it, or correct MLFLOW_TRACKING_URI"
             ) from error
 
 
-def _may_come_back(error: Exception) -> bool:
-    """Whether the end of it was a server that does not answer, or not for now."""
+def _is_temporary(error: Exception) -> bool:
+    """Whether the cause is a server that does not answer at the moment."""
     from requests.exceptions import ConnectionError, RetryError, SSLError, Timeout
 
     return any(
@@ -105,15 +102,15 @@ def _may_come_back(error: Exception) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """`error`, what it was raised for, and so on."""
+    """`error`, its cause, the cause of that, and so on."""
     yield error
-    if before := error.__cause__ or error.__context__:
-        yield from _causes(before)
+    if cause := error.__cause__ or error.__context__:
+        yield from _causes(cause)
 
 
 @contextlib.contextmanager
 def clear_errors(what: str) -> Iterator[None]:
-    """One line for a registry that does not answer any more, says no, or has not what is asked for."""
+    """Turn errors of MLflow and its database into errors of one line, which begins with `what`."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -121,29 +118,30 @@ def clear_errors(what: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         why = " ".join(str(error).split())[:300].rstrip(".")
-        told = PASSWORD.sub("//", f"{what}: {why}; the registry is {tracking_uri()} (MLFLOW_TRACKING_URI)")
-        if _may_come_back(error):
-            raise Unavailable(told) from error
-        raise InputError(told) from error
+        message = PASSWORD.sub("//", f"{what}: {why}; the registry is {tracking_uri()} (MLFLOW_TRACKING_URI)")
+        if _is_temporary(error):
+            raise Unavailable(message) from error
+        raise InputError(message) from error
 
 
 def phase_runs(mlflow_client: Any, parent: str, key: str | None = None) -> list[Any]:
-    """The runs of the phases below the run `parent`, or of the phase `key` alone."""
-    below = f"tags.`mlflow.parentRunId` = '{parent}'"
-    mine = below if key is None else f"{below} and tags.phase = '{key}'"
-    return list(mlflow_client.search_runs([mlflow_client.get_run(parent).info.experiment_id], mine))
+    """The child runs of `parent`, one for each phase; with `key`, of that phase only."""
+    query = f"tags.`mlflow.parentRunId` = '{parent}'"
+    if key is not None:
+        query += f" and tags.phase = '{key}'"
+    return list(mlflow_client.search_runs([mlflow_client.get_run(parent).info.experiment_id], query))
 
 
 def find_champion(model: str) -> Champion | None:
-    """The version that is champion, by its tags; None when there is no champion."""
+    """The champion of `model`, read from its version's tags; None if there is none."""
     from mlflow.exceptions import MlflowException
 
     with clear_errors(model):
-        registry = client()
-        if not registry.search_registered_models(f"name = '{model}'"):
-            return None  # asked for the alias, a server with users would answer that it is forbidden
+        mlflow_client = client()
+        if not mlflow_client.search_registered_models(f"name = '{model}'"):
+            return None  # a server with users would forbid the question for the alias
         try:
-            version = registry.get_model_version_by_alias(model, CHAMPION)
+            version = mlflow_client.get_model_version_by_alias(model, CHAMPION)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
@@ -154,12 +152,12 @@ def find_champion(model: str) -> Champion | None:
         str(version.version),
         tags.get("dataset", ""),
         round(measures.get("resolution") or 0),
-        {measure.name: measures[measure.name] for measure in taken([measures])},
+        {measure.name: measures[measure.name] for measure in measures_in([measures])},
     )
 
 
 def _number(text: str) -> float | None:
-    """The finite number that a tag holds; None when it holds anything else."""
+    """The finite number in a tag; None if the tag holds anything else."""
     try:
         number = float(text)
     except ValueError:
