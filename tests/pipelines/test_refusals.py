@@ -35,9 +35,7 @@ def test_a_phase_that_no_card_holds(small_config, profile):
     large = replace(small_config, network=network, phases=phases)
     small_card = replace(profile.pod("r0004"), gpu_memory_gib=8)
     there = replace(profile, pods=profile.pods | {"r0004": small_card})
-    with pytest.raises(
-        InputError, match=r"phases\.r0016: needs about \d+ GiB on each GPU, which has 8"
-    ):
+    with pytest.raises(InputError, match=r"phases\.r0016: needs about \d+ GiB on each GPU, which has 8"):
         check_for_cluster(large, there)
     check_for_cluster(large, replace(there, pods=profile.pods | {"r0004": replace(small_card, gpus=8)}))
 
