@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.object_store import open_store, s3
+from components.object_store import s3
 from tests.components.object_store.proxy import Proxy
 
 
@@ -34,11 +34,3 @@ def stopped(address, storage):
 def kill(server):
     server.process.kill()
     server.process.wait()
-
-
-def upload(folder, uri):
-    """Copy the files of `folder` to `uri`."""
-    store = open_store(uri)
-    for path in folder.rglob("*"):
-        if path.is_file():
-            store.write(str(path.relative_to(folder)), path.read_bytes())

@@ -8,7 +8,7 @@ import pytest
 from rich.filesize import decimal
 
 from components.object_store import open_store
-from components.object_store.dataset import fetch_dataset, fetch_level
+from components.object_store.dataset import fetch_dataset, fetch_level, upload_dataset
 from progan import config
 from progan.dataset import chunks
 from progan.dataset.build import build
@@ -16,7 +16,6 @@ from progan.dataset.reader import load_images, load_manifest
 from progan.dataset.verify import verify
 from progan.errors import InputError, Unavailable
 from progan.files import write_json
-from tests.components.object_store.conftest import upload
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def built(tmp_path, small_params, photographs, monkeypatch):
 def uri(built, address, tmp_path, monkeypatch):
     """Its address, where another dataset's caches are not known."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    upload(built, f"{address}/multires")
+    upload_dataset(built, f"{address}/multires")
     return f"{address}/multires"
 
 
@@ -90,7 +89,7 @@ def test_all_of_it_comes(uri, built, tmp_path, kind):
     """To the last byte, with the list of checks where there is one, in the place of what stood there."""
     write_json(built / "dataset.json", load_manifest(built).to_json() | {"checks": {"exact": 1}})
     (built / "checks.csv").write_text("image,result,detail\na,exact,\n")
-    upload(built, uri)
+    upload_dataset(built, uri)
     out, digest = tmp_path / "data/multires", load_manifest(built).digest
     (out / "r0004").mkdir(parents=True)
     (out / "r0004/old.parquet").write_text("another dataset's")
