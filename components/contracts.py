@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from progan.errors import InputError
 from progan.files import read_json, write_json
-from progan.typed_json import from_json, to_json
+from progan.validation import from_json, to_json
 
 T = TypeVar("T")
 

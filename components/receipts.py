@@ -14,7 +14,7 @@ from progan.dataset.manifest import Manifest
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
 from progan.files import sha256_file, write_json
-from progan.typed_json import from_json
+from progan.validation import from_json
 
 
 @dataclass(frozen=True)

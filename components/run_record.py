@@ -9,7 +9,7 @@ from components.object_store import open_store
 from progan.config import Config, to_text
 from progan.errors import InputError
 from progan.files import canonical_json
-from progan.typed_json import from_json
+from progan.validation import from_json
 
 RUNNING = "RUNNING"
 

@@ -18,8 +18,7 @@ from progan.config import A_RESOLUTION, NetworkConfig, PhaseConfig, TrainingConf
 from progan.errors import InputError
 from progan.files import atomic_folder, read_json, sha256_file, write_json
 from progan.resolutions import phase_key
-from progan.typed_json import from_json
-from progan.validation import Checked, Faults
+from progan.validation import Checked, Faults, from_json
 
 NETWORKS, OPTIMIZERS, FACTS = "networks.safetensors", "optimizers.safetensors", "checkpoint.json"
 

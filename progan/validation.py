@@ -1,7 +1,7 @@
-"""Frozen dataclasses made from YAML: all faults of a file are reported at once, each with its key.
+"""Frozen dataclasses made from YAML and JSON: all faults of a file are reported at once, each with its key.
 
-The dataclasses need nothing beyond Python; only `validated` and `examined`, which also convert and check
-types, need pydantic. What a type cannot say is declared beside the field and in the class:
+Types are converted nowhere, except for whole numbers where numbers are expected. What a type cannot say is
+declared beside the field and in the class:
 
     minibatch: Annotated[int, POSITIVE, "number of images per iteration"]
 
@@ -10,14 +10,16 @@ types, need pydantic. What a type cannot say is declared beside the field and in
         if minibatch % group:
             yield "minibatch", f"must be a multiple of group, {group}"
 
-A field with a default may be missing in the file.
+A field with a default may be missing in the file. A registered model ships this module.
 """
 
 import dataclasses
-import functools
 import inspect
+import re
+import reprlib
+import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +31,9 @@ from progan.errors import InputError, hint, nearest
 T = TypeVar("T")
 Fault = tuple[str, str]  # a key relative to the object in question, "" for itself; what is wrong
 Faults = Iterator[Fault]
+
+WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+TEXT_IN_YAML = re.compile(r"[-+]?\d+e[-+]?\d+", re.IGNORECASE)  # 1e-8, which YAML 1.1 takes for text
 
 
 @dataclass(frozen=True)
@@ -74,25 +79,52 @@ def validated(cls: type[T], values: Any, where: str) -> T:
     return value
 
 
+def from_json(cls: type[T], values: Any) -> T:
+    """A `cls` made of `values`, which JSON gave; a ValueError with the first fault."""
+    value, faults = examined(cls, values)
+    if faults:
+        raise ValueError(_line(*faults[0]))
+    return value
+
+
+def to_json(value: Any) -> dict[str, Any]:
+    """A dataclass as an object of JSON, without the fields at their default.
+
+    So a field that is added later leaves the files as they were, and with them the digests they go by.
+    """
+    defaults = {field.name: default_of(field) for field in dataclasses.fields(value)}
+    return {
+        name: item
+        for name, item in dataclasses.asdict(value).items()
+        if getattr(value, name) != defaults[name]
+    }
+
+
 def refusal(where: str, faults: list[Fault]) -> InputError:
     """One fault in one line; several in a line each, below a line that counts them."""
-    lines = [f"{key or 'the file'}: {problem}" for key, problem in faults]
-    if len(lines) == 1:
-        return InputError(f"{where}: {lines[0]}")
+    if len(faults) == 1:
+        return InputError(f"{where}: {_line(*faults[0])}")
+    lines = [_line(*fault) for fault in faults]
     return InputError("\n  ".join([f"{where}: {len(lines)} faults", *lines]))
 
 
 def examined(annotation: Any, value: Any) -> tuple[Any, list[Fault]]:
-    """`value` converted to the type `annotation`, and its faults; without faults the result is valid."""
+    """`value` as one of the type `annotation`, and its faults; without faults the result is valid."""
     if dataclasses.is_dataclass(annotation):
         return _examined_object(annotation, value)
-    match typing.get_origin(annotation), typing.get_args(annotation):
-        case typing.Annotated, (inner, *_):
-            return examined(inner, value)
-        case kind, (_, item) if kind is dict and dataclasses.is_dataclass(item):
-            return _examined_mapping(item, value)
-        case kind, (item, _) if kind is tuple and dataclasses.is_dataclass(item):
-            return _examined_list(item, value)
+    arguments = typing.get_args(annotation)
+    match typing.get_origin(annotation):
+        case typing.Annotated:
+            return examined(arguments[0], value)
+        case types.UnionType | typing.Union:  # X | None
+            return (None, []) if value is None else examined(arguments[0], value)
+        case typing.Literal:
+            equal = any(type(value) is type(choice) and value == choice for choice in arguments)
+            return value, [] if equal else _wrong(" or ".join(map(repr, arguments)), value)
+        case kind if kind is tuple:
+            return _examined_tuple(arguments, value)
+        case kind if kind is dict:
+            return _examined_mapping(arguments[0], arguments[1], value)
     return _examined_plain(annotation, value)
 
 
@@ -110,62 +142,71 @@ def default_of(field: "dataclasses.Field[Any]") -> Any:
 
 def _examined_object(cls: Any, values: Any) -> tuple[Any, list[Fault]]:
     if not isinstance(values, dict):
-        return None, [("", "a mapping of keys to values is expected")]
-    types = field_types(cls)
-    unknown = [str(key) for key in values if key not in types]
-    misspelt = {nearest(key, types) for key in unknown}
-    faults = [(key, f"unknown parameter; {hint(key, types)}") for key in unknown]
-    valid = {}
-    for field in dataclasses.fields(cls):
-        found: list[Fault] = []
-        if field.name in values:
-            value, found = examined(types[field.name], values[field.name])
-        elif (value := default_of(field)) is dataclasses.MISSING:
-            missing = "missing; add it, as the file that comes with the project has it"
-            faults += [] if field.name in misspelt else [(field.name, missing)]
-            continue
-        faults += _below(field.name, found)
-        if not found:
-            valid[field.name] = value
+        return None, _wrong("a mapping of keys to values", values)
+    kinds = field_types(cls)
+    unknown = [str(key) for key in values if key not in kinds]
+    faults = [(key, f"unknown; {hint(key, kinds)}") for key in unknown]
+    optional = {
+        field.name for field in dataclasses.fields(cls) if default_of(field) is not dataclasses.MISSING
+    }
+    absent = kinds.keys() - values.keys() - optional - {nearest(key, kinds) for key in unknown}
+    faults += [(key, "missing; it has no default") for key in kinds if key in absent]
+    valid, inner = _examined_items(kinds, values)
+    faults += inner
     faults += _violations(cls, valid)
     return (None if faults else cls(**valid)), faults
 
 
-def _examined_mapping(item: Any, values: Any) -> tuple[Any, list[Fault]]:
+def _examined_mapping(key_type: Any, item: Any, values: Any) -> tuple[Any, list[Fault]]:
     if not isinstance(values, dict):
-        return None, [("", "a mapping of keys to values is expected")]
-    faults = [
-        (str(key), "keys are strings here, such as r0004") for key in values if not isinstance(key, str)
-    ]
-    pairs = {key: examined(item, value) for key, value in values.items() if isinstance(key, str)}
-    for key, (_, found) in pairs.items():
-        faults += _below(key, found)
-    return {key: value for key, (value, _) in pairs.items()}, faults
+        return None, _wrong("a mapping of keys to values", values)
+    wrong = {key: problem for key in values for _, problem in examined(key_type, key)[1]}
+    valid, faults = _examined_items({key: item for key in values if key not in wrong}, values)
+    return valid, [(str(key), f"as a key, it {problem}") for key, problem in wrong.items()] + faults
 
 
-def _examined_list(item: Any, values: Any) -> tuple[Any, list[Fault]]:
+def _examined_tuple(kinds: tuple[Any, ...], values: Any) -> tuple[Any, list[Fault]]:
+    """A tuple: of any length if its type is tuple[X, ...]."""
     if not isinstance(values, list | tuple):
-        return None, [("", "a list is expected")]
-    pairs = [examined(item, value) for value in values]
-    faults = [fault for index, (_, found) in enumerate(pairs) for fault in _below(str(index), found)]
-    return tuple(value for value, _ in pairs), faults
+        return None, _wrong("a list", values)
+    if kinds[-1] is ...:
+        kinds = kinds[:1] * len(values)
+    if len(values) != len(kinds):
+        return None, _wrong(f"a list of {len(kinds)}", values)
+    valid, faults = _examined_items(dict(enumerate(kinds)), dict(enumerate(values)))
+    return tuple(valid.values()), faults
 
 
-def _examined_plain(annotation: Any, value: Any) -> tuple[Any, list[Fault]]:
-    from pydantic import ValidationError
+def _examined_items(
+    kinds: Mapping[Any, Any], values: Mapping[Any, Any]
+) -> tuple[dict[Any, Any], list[Fault]]:
+    """The values that are of their kinds, by name, and the faults of the others."""
+    valid: dict[Any, Any] = {}
+    faults: list[Fault] = []
+    for name in [name for name in kinds if name in values]:
+        item, inner = examined(kinds[name], values[name])
+        faults += [(f"{name}.{key}" if key else str(name), problem) for key, problem in inner]
+        if not inner:
+            valid[name] = item
+    return valid, faults
 
-    try:
-        return _adapter(annotation).validate_python(value), []
-    except ValidationError as error:
-        found = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
-        return None, [(key, problem[0].lower() + problem[1:]) for key, problem in found]
+
+def _examined_plain(kind: Any, value: Any) -> tuple[Any, list[Fault]]:
+    if kind in (Any, type(value)):
+        return value, []
+    if kind is float and (type(value) is int or (type(value) is str and TEXT_IN_YAML.fullmatch(value))):
+        return float(value), []
+    if kind is Path and type(value) is str:
+        return Path(value), []
+    return None, _wrong(WORDS.get(kind, kind.__name__), value)
 
 
-@functools.cache
-def _adapter(annotation: Any) -> Any:
-    from pydantic import TypeAdapter
+def _wrong(expected: str, value: Any) -> list[Fault]:
+    return [("", f"must be {expected}, not {'null' if value is None else reprlib.repr(value)}")]
 
-    return TypeAdapter(annotation)
+
+def _line(key: str, problem: str) -> str:
+    return f"{key or 'the file'}: {problem}"
 
 
 def _violations(cls: Any, values: dict[str, Any]) -> Faults:
@@ -181,8 +222,3 @@ def _violations(cls: Any, values: dict[str, Any]) -> Faults:
         needed = inspect.signature(check).parameters
         if needed.keys() <= valid.keys():
             yield from check(**{name: valid[name] for name in needed})
-
-
-def _below(name: str, faults: list[Fault]) -> list[Fault]:
-    """Faults of the value called `name`, with their keys as its owner has them."""
-    return [(f"{name}.{key}" if key else name, problem) for key, problem in faults]

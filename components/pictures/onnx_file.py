@@ -22,7 +22,7 @@ from progan.checkpoints import CheckpointFacts
 from progan.errors import InputError
 from progan.networks import one_hot
 from progan.sampling import Sampler, images_at_once, latents_of_seeds, require_truncation, to_uint8
-from progan.typed_json import from_json
+from progan.validation import from_json
 
 TOLERANCE = 1e-4  # between onnxruntime's images and torch's
 

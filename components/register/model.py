@@ -19,7 +19,6 @@ SHIPPED = (  # modules of progan that served_generator.py imports, directly or n
     "networks",
     "resolutions",
     "sampling",
-    "typed_json",
     "validation",
 )
 

@@ -1,11 +1,12 @@
 """Start the training of a phase: in this process, or with torchrun in one process per GPU."""
 
+import json
 import os
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from progan.config import Config
 from progan.distributed import Ranks, check_shares
 from progan.errors import InputError, Interrupted
 from progan.files import read_json, write_json
+from progan.validation import from_json
 
 GRACE_SECONDS = 120  # for the ranks to save their state after a signal to stop
 
@@ -143,15 +145,11 @@ def _signals_restored() -> Iterator[None]:
 
 
 def write_job(job: PhaseJob, folder: Path) -> None:
-    from pydantic import TypeAdapter
-
-    (folder / "job.json").write_bytes(TypeAdapter(PhaseJob).dump_json(job))
+    (folder / "job.json").write_text(json.dumps(asdict(job), default=str))
 
 
 def read_job(folder: Path) -> PhaseJob:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(PhaseJob).validate_json((folder / "job.json").read_bytes())
+    return from_json(PhaseJob, read_json(folder / "job.json"))
 
 
 def write_error(error: InputError | Interrupted, rank: int, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from progan.files import digest_of
 from progan.resolutions import phase_key, resolution_of
-from progan.typed_json import from_json
+from progan.validation import from_json
 
 MANIFEST_NAME = "dataset.json"
 CHECKS_NAME = "checks.csv"  # beside the manifest: image, result, detail

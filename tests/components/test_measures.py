@@ -51,15 +51,15 @@ def test_writing_and_reading(tmp_path, value):
 @pytest.mark.parametrize(
     ("kind", "name", "change", "message"),
     [
-        (Evaluation, "evaluation/r0004.json", {"resolution": "4"}, "resolution: int is expected, not '4'"),
+        (Evaluation, "evaluation/r0004.json", {"resolution": "4"}, "resolution: must be a whole number, not '4'"),
         (
             Evaluation,
             "evaluation/r0004.json",
             {"measures": {"fid": "9"}},
-            "measures.fid: float is expected, not '9'",
+            "measures.fid: must be a number, not '9'",
         ),
         (Verdict, "verdict.json", {"reasons": [{"passed": True}]}, "reasons.0.measure: missing"),
-        (Registration, "registration.json", {"version": 3}, "version: str is expected, not 3"),
+        (Registration, "registration.json", {"version": 3}, "version: must be text, not 3"),
     ],
 )
 def test_an_edited_file_is_one_line(tmp_path, kind, name, change, message):

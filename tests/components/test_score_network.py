@@ -28,10 +28,10 @@ def test_what_no_network_of_its_kind_has_is_not_in_the_file(tmp_path, values):
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ([], "the file: an object is expected, not []"),
+        ([], "the file: must be a mapping of keys to values, not []"),
         ({}, "kind: missing"),
-        ({"kind": "best"}, "kind: 'inception' or 'classifier' or 'digits' or 'none' is expected, not 'best'"),
-        ({"kind": "classifier", "accuracy": "0.9"}, "accuracy: float is expected, not '0.9'"),
+        ({"kind": "best"}, "kind: must be 'inception' or 'classifier' or 'digits' or 'none', not 'best'"),
+        ({"kind": "classifier", "accuracy": "0.9"}, "accuracy: must be a number, not '0.9'"),
     ],
 )
 def test_another_file_is_one_line(tmp_path, values, told):

@@ -27,7 +27,7 @@ def error_of(done):
     [
         (
             {"training": {"ema_decy": 0.9}},
-            "params.yaml: training.ema_decy: unknown parameter; did you mean ema_decay?",
+            "params.yaml: training.ema_decy: unknown; did you mean ema_decay?",
         ),
         ({"dataset": {"path": "data/raw/nowhere"}}, "nowhere"),
     ],

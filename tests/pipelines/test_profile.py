@@ -68,7 +68,7 @@ def set_pod(key, **changes):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (set_pod("r0256", gpuss=2), "pods.r0256.gpuss: unknown parameter; did you mean gpus?"),
+        (set_pod("r0256", gpuss=2), "pods.r0256.gpuss: unknown; did you mean gpus?"),
         (set_pod("r0256", gpus=16), "pods.r0256.gpus: must be from 0 to 8, as in one node, not 16"),
         (
             set_pod("r0256", shm_gib=500),
@@ -76,13 +76,13 @@ def set_pod(key, **changes):
         ),
         (set_pod("r0004", gpus=0), "pods.r0004.gpu_memory_gib: must be positive if there are gpus"),
         (set_pod("r0004", retries=-1), "pods.r0004.retries: must be 0 or more, not -1"),
-        (set_pod("r0004", cpu="many"), "pods.r0004.cpu: input should be a valid number"),
+        (set_pod("r0004", cpu="many"), "pods.r0004.cpu: must be a number, not 'many'"),
         (set_pod("r0300"), "pods.r0300: unknown entry; known here: stages, r0004, r0008"),
-        (set_pod(256), "pods.256: keys are strings here, such as r0004"),
+        (set_pod(256), "pods.256: as a key, it must be text, not 256"),
         (set_pod("r0064"), "pods: must begin with stages and r0004, then go up by resolution"),
         (
             set_pod("stages", tolerations=[{**TAINT, "ky": "x"}]),
-            "pods.stages.tolerations.0.ky: unknown parameter",
+            "pods.stages.tolerations.0.ky: unknown",
         ),
         (
             set_pod("r0004", tolerations=[{"key": "x", **TAINT, "operator": "Equal"}]),
@@ -109,8 +109,8 @@ def set_pod(key, **changes):
             lambda values: values.update(volumes={"data": "data"}),
             "volumes.data: must be an absolute path, not 'data'",
         ),
-        (lambda values: values.pop("image"), "image: missing; add it"),
-        (lambda values: values.update(pods=None), "pods: a mapping of keys to values is expected"),
+        (lambda values: values.pop("image"), "image: missing"),
+        (lambda values: values.update(pods=None), "pods: must be a mapping of keys to values, not null"),
     ],
 )
 def test_one_fault_is_one_line(load, change, told):

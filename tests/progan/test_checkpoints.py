@@ -81,30 +81,30 @@ def changed(**values):
 
 
 DAMAGES = {  # → what the line says after the file's name
-    "a list": (lambda facts: "[]", "the file: an object is expected, not []; "),
-    "another file": (lambda facts: '{"kind": "none"}', "kind: unknown; damaged, or of another version"),
+    "a list": (lambda facts: "[]", "the file: must be a mapping of keys to values, not []; "),
+    "another file": (lambda facts: '{"kind": "none"}', "kind: unknown; known here: format, phase,"),
     "cut off": (lambda facts: json.dumps(facts)[:200], "not valid JSON"),
     "not text": (lambda facts: b"\xff\xfe", "not valid JSON"),
     "nested": (lambda facts: "[" * 100_000, "not valid JSON"),
     "a misspelt key": (lambda facts: json.dumps(facts, indent=0).replace("identity", "id"), "id: unknown; "),
     "missing": (lambda facts: json.dumps({"phase": facts["phase"]}), "resolution: missing; "),
-    "a number as text": (changed(resolution="4"), "resolution: int is expected, not '4'; "),
-    "true as a number": (changed(images_shown=True), "images_shown: int is expected, not True; "),
+    "a number as text": (changed(resolution="4"), "resolution: must be a whole number, not '4'; "),
+    "true as a number": (changed(images_shown=True), "images_shown: must be a whole number, not True; "),
     "no resolution": (changed(resolution=5), "resolution: must be a power of two"),
     "another phase": (changed(phase="r0008"), "phase: must be r0004 at 4 px, not r0008; "),
-    "another format": (changed(format=2), "format: 1 is expected, not 2; "),
-    "a list of networks": (changed(network=[1]), "network: an object is expected, not [1]; "),
+    "another format": (changed(format=2), "format: must be 1, not 2; "),
+    "a list of networks": (changed(network=[1]), "network: must be a mapping of keys to values, not [1]; "),
     "junk below": (
         changed(dataset=asdict(DATASET) | {"name": {"a": [{}]}}),
-        "dataset.name: str is expected, not {",
+        "dataset.name: must be text, not {",
     ),
     "classes as text": (
         lambda facts: json.dumps(facts | {"dataset": facts["dataset"] | {"classes": "ab"}}),
-        "dataset.classes: a list is expected, not 'ab'; ",
+        "dataset.classes: must be a list, not 'ab'; ",
     ),
     "another architecture": (
         lambda facts: json.dumps(facts | {"network": facts["network"] | {"attention": "on"}}),
-        "network.attention: unknown; damaged, or of another version: delete ",
+        "network.attention: unknown; ",
     ),
     "a value that no network has": (
         lambda facts: json.dumps(facts | {"network": facts["network"] | {"channels": 2}}),

@@ -49,35 +49,35 @@ def test_as_text_and_back(small_params, small_config):
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("training.ema_decy", 0.9, "unknown parameter; did you mean ema_decay?"),
-        ("training.xyz", 0.9, "unknown parameter; known here: seed, adam_betas"),
+        ("training.ema_decy", 0.9, "unknown; did you mean ema_decay?"),
+        ("training.xyz", 0.9, "unknown; known here: seed, adam_betas"),
         ("training.ema_decay", 1, "must be at least 0 and below 1, not 1.0"),
         ("training.adam_betas", [0, 1], "must be at least 0 and below 1 each, not (0.0, 1.0)"),
-        ("training.mirror", "perhaps", "input should be a valid boolean"),
+        ("training.mirror", "perhaps", "must be true or false, not 'perhaps'"),
         (
             "training.loss",
             "wgan-gb",
             f"must be one of {', '.join(LOSSES)}, not 'wgan-",
         ),
-        ("training.update", "both", "input should be 'alternating' or 'joint'"),
+        ("training.update", "both", "must be 'alternating' or 'joint', not 'both'"),
         ("training.label_weight", -1, "must be 0 or more, not -1.0"),
-        ("dataset", None, "a mapping of keys to values is expected"),
+        ("dataset", None, "must be a mapping of keys to values, not null"),
         ("dataset.resolution", 48, "must be a power of two from 4 to 1024, not 48"),
         ("dataset.resolution", 2048, "must be a power of two from 4 to 1024, not 2048"),
         ("dataset.lowest_resolution", 32, "must not be above resolution, 16"),
         ("dataset.seed", -1, "must be from 0 to 4294967295, not -1"),
         ("dataset.max_images", 0, "must be positive, not 0"),
         ("dataset.max_skipped", 2, "must be from 0 to 1, not 2.0"),
-        ("network.fmap_max", "wide", "input should be a valid integer"),
+        ("network.fmap_max", "wide", "must be a whole number, not 'wide'"),
         ("network.channels", 2, "must be 1 (grey) or 3 (RGB), not 2"),
-        ("network.convs_per_block", 3, "input should be 1 or 2"),
+        ("network.convs_per_block", 3, "must be 1 or 2, not 3"),
         ("network.minibatch_discrimination", 100, "replaces minibatch stddev; set mbstd_group_size to 0"),
         ("measures.score_images", 1, "must be at least score_splits, 2"),
         ("register.model", "a/b", "must be letters, digits, . _ or -, not 'a/b'"),
         ("gate.stop_after", "r0016", "must be one of null, r0004, r0008, not r0016"),
         ("gate.stop_after", "r0064", "must be one of null, r0004, r0008, not r0064"),
         ("phases", {}, "must be one phase or more, not {}"),
-        ("phases.r0008", [], "a mapping of keys to values is expected"),
+        ("phases.r0008", [], "must be a mapping of keys to values, not []"),
         ("phases.8", {}, "unknown"),
         ("phases.r0008.init", "checkpoints/r0016", "must be checkpoints/r0004, the phase before it, not"),
         ("phases.r0008.fade_kimg", -1, "must be 0 or more, not -1.0"),
@@ -90,7 +90,7 @@ def test_one_fault_is_one_line_that_names_the_key(small_params, key, value, told
     for name in sections:
         section = section[name]
     if last == "8":  # DVC would silently make no stage of a whole number
-        last, told = 8, "keys are strings here, such as r0004"
+        last, told = 8, "as a key, it must be text, not 8"
     section[last] = value
     error = error_of(small_params)
     assert error.startswith(f"params.yaml: {key}: {told}")
@@ -142,11 +142,11 @@ def test_all_faults_are_told_at_once(small_params):
     small_params["gate"]["stop_after"] = "r0016"
     assert error_of(small_params).splitlines() == [
         "params.yaml: 9 faults",
-        "  paint: a mapping of keys to values is expected",
-        "  dataset.verify: missing; add it, as the file that comes with the project has it",
-        "  network.fmap_max: input should be a valid integer, unable to parse string as an integer",
+        "  paint: must be a mapping of keys to values, not null",
+        "  dataset.verify: missing; it has no default",
+        "  network.fmap_max: must be a whole number, not 'wide'",
         "  network.channels: must be 1 (grey) or 3 (RGB), not 2",
-        "  training.sed: unknown parameter; did you mean seed?",
+        "  training.sed: unknown; did you mean seed?",
         "  measures.score_images: must be positive, not 0",
         f"  measures.inception_sha256: {GO_TOGETHER}",
         "  phases.r0016.init: must be checkpoints/r0008, the phase before it, not checkpoints/r0004",
@@ -158,7 +158,7 @@ def test_all_faults_are_told_at_once(small_params):
 def test_what_is_no_parameter_file(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    with pytest.raises(InputError, match=r"params\.yaml: (not valid YAML|the file: a mapping)"):
+    with pytest.raises(InputError, match=r"params\.yaml: (not valid YAML|the file: must be a mapping)"):
         config.load(path)
 
 
@@ -172,6 +172,13 @@ def test_values_are_frozen_and_checked_however_they_are_made(small_config):
         small_config.training.seed = 2
     with pytest.raises(ValueError, match="minibatch: must be positive, not 0"):
         replace(small_config.phases["r0004"], minibatch=0)
+
+
+def test_numbers_may_be_whole_or_with_an_exponent(small_params):
+    """YAML 1.1 takes 1e-8 for text."""
+    small_params["training"] |= {"adam_epsilon": "1e-8", "label_weight": 1}
+    training = config.parse(small_params, "params.yaml").training
+    assert (training.adam_epsilon, repr(training.label_weight)) == (1e-8, "1.0")
 
 
 # ------------------------------------------------------------------------------------------------
@@ -190,8 +197,8 @@ def test_values_are_frozen_and_checked_however_they_are_made(small_config):
         ("hinge", {"r1": 10}, ".r1: unknown to hinge; it has none"),
         ("wgan-gp", {"penalty": 10, "target": 0, "drift": 0}, ": target must be positive"),
         ("non-saturating", {"r1": -1}, ": r1 must not be negative"),
-        ("non-saturating", {"r1": "much"}, ".r1: input should be a valid number"),
-        ("hinge", None, ": input should be a valid dictionary"),
+        ("non-saturating", {"r1": "much"}, ".r1: must be a number, not 'much'"),
+        ("hinge", None, ": must be a mapping of keys to values, not null"),
     ],
 )
 def test_loss_parameters_are_those_of_the_loss(small_params, loss, parameters, told):
