@@ -29,6 +29,33 @@ PAPER = NetworkConfig(
 )
 SMALL = dataclasses.replace(PAPER, latent_size=6, fmap_base=32, fmap_max=5)
 
+GULRAJANI = {  # the networks of row (a) of the paper's Table 1
+    "latent_norm": "none",
+    "equalized_lr": False,
+    "generator_norm": "batch",
+    "discriminator_norm": "layer",
+    "generator_activation": "relu",
+    "output": "tanh",
+    "mbstd_group_size": 0,
+}
+REVISED = {"equalized_lr": False, "generator_norm": "none", "mbstd_group_size": 0}
+FORMS = {  # what differs from SMALL
+    "final": {},
+    "small groups": {"mbstd_group_size": 2},
+    "grey": {"channels": 1, "mbstd_group_size": 0},
+    "labels": {"label_size": 3},
+    "labels, normalised together": {"label_size": 3, "latent_norm": "with-labels"},
+    "labels, not normalised": {"label_size": 3, "latent_norm": "none"},
+    "a": GULRAJANI,
+    "d": REVISED,
+    "e*": REVISED | {"minibatch_discrimination": 3},
+    "g": {"mbstd_group_size": 16},
+    "fused": {"fused_scaling": True},
+    "crippled": {"convs_per_block": 1, "discriminator_divisor": 2},
+    "all at once": GULRAJANI
+    | {"fused_scaling": True, "convs_per_block": 1, "minibatch_discrimination": 2, "label_size": 2},
+}
+
 
 def assert_equal(ours, theirs):
     np.testing.assert_allclose(ours.detach(), theirs, rtol=1e-10, atol=1e-10)

@@ -20,14 +20,15 @@ from progan.training import Hooks, PhaseTrainer
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.056, 0.064, 8, 0.001)  # the fade ends after 7 iterations
-LEAST_SQUARES = {"loss": "least-squares", "loss_parameters": {}}
 SETTINGS = {
     "alternating": {},
-    "joint, labels": {"update": "joint", "label_size": 5},
-    "alternating, noise": LEAST_SQUARES,
-    "joint, noise": LEAST_SQUARES | {"update": "joint"},
+    "joint, labels, noise": {
+        "update": "joint",
+        "label_size": 5,
+        "loss": "least-squares",
+        "loss_parameters": {},
+    },
     "R1, three critic steps": {"loss": "non-saturating", "loss_parameters": {"r1": 2.0}, "critic_steps": 3},
-    "no groups": {"mbstd_group_size": 0},
     "groups of eight": {"mbstd_group_size": 8},
     "batch norm": {"generator_norm": "batch"},
 }

@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from progan.config import PhaseConfig
 from progan.optimizer import Adam, flatten
-from progan.phases import Schedule
 
 
 def network(seed=0):
@@ -27,36 +25,6 @@ def test_the_same_as_torch(betas):
         reference.step()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
-
-
-def test_a_whole_schedule_with_resets():
-    """Each phase begins with moments of its own and forgets them when its fade ends, as torch's made anew."""
-    phases = [Schedule(PhaseConfig(4, "", 0, 0.06, 10, 0.02))]
-    phases += [
-        Schedule(PhaseConfig(8, "", 0.045, 0.04, 10, 0.01)),
-        Schedule(PhaseConfig(16, "", 0.04, 0.03, 5, 0.03)),
-    ]
-    ours, theirs = network(), network()
-    resets = 0
-    for schedule in phases:
-        options = {"lr": schedule.phase.learning_rate, "betas": (0.0, 0.99), "eps": 1e-8}
-        adam, reference = Adam(ours, (0.0, 0.99), 1e-8), torch.optim.Adam(theirs.parameters(), **options)
-        minibatch = schedule.phase.minibatch
-        for shown in range(0, schedule.total_images, minibatch):
-            x = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(shown))
-            adam.step(
-                adam.gradient(ours(x).square().mean()), torch.tensor(options["lr"], dtype=torch.float64)
-            )
-            reference.zero_grad()
-            theirs(x).square().mean().backward()
-            reference.step()
-            if not schedule.is_stable(shown) and schedule.is_stable(shown + minibatch):
-                adam.reset()
-                reference = torch.optim.Adam(theirs.parameters(), **options)
-                resets += 1
-        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-            torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
-    assert resets == 2
 
 
 def test_parameters_become_views_and_keep_their_values():

@@ -18,7 +18,7 @@ FADING = PhaseConfig(8, "checkpoints/r0004", 0.056, 0.064, 8, 0.001)  # the fade
 CLASSES = 3
 
 PARAMETERS = {
-    "wgan-gp": {"penalty": 10.0, "target": 1.0, "drift": 0.001},
+    "wgan-gp": {"penalty": 10.0, "target": 2.0, "drift": 0.001},
     "non-saturating": {"r1": 2.0},
     "least-squares": {},
     "hinge": {},
@@ -58,6 +58,7 @@ class PlainTrainer:
         for own, other in zip(networks, (models.generator, models.discriminator, models.ema), strict=True):
             own.load_state_dict(other.state_dict())
         self.g, self.d, self.ema = networks
+        self.sums = np.zeros(5)  # of losses, scores and gradient norm
         self.reset()
 
     def reset(self):
@@ -115,16 +116,19 @@ class PlainTrainer:
             x = x.clone().requires_grad_()
         real_outputs, fake_outputs = self.d(x, a), self.d(fake, a)
         real, unreal = real_outputs[:, 0], fake_outputs[:, 0]
+        norm = torch.zeros(len(x))
         if loss == "wgan-gp":
             u = u.view(-1, 1, 1, 1)
             mixed = ((1 - u) * x + u * fake).requires_grad_()
             (gradient,) = torch.autograd.grad(self.d(mixed, a)[:, 0].sum(), mixed, create_graph=True)
             norm = gradient.flatten(1).norm(dim=1)
-            value = unreal.mean() - real.mean() + 10 * ((norm - 1) ** 2).mean() + 0.001 * (real**2).mean()
+            penalty = 10 * ((norm / 2 - 1) ** 2).mean()
+            value = unreal.mean() - real.mean() + penalty + 0.001 * (real**2).mean()
         elif loss == "non-saturating":
             (gradient,) = torch.autograd.grad(real.sum(), x, create_graph=True)
             value = F.softplus(-real).mean() + F.softplus(unreal).mean()
-            value = value + parameters["r1"] / 2 * (gradient**2).flatten(1).sum(1).mean()
+            norm = gradient.flatten(1).norm(dim=1)
+            value = value + parameters["r1"] / 2 * (norm**2).mean()
         elif loss == "least-squares":
             value = (real**2).mean() + 0.1 * ((unreal - 1) ** 2).mean()
         else:
@@ -134,6 +138,8 @@ class PlainTrainer:
                 fake_outputs[:, 1:], labels
             )
             value = value + self.training.label_weight * entropy
+        statistics = [value, torch.zeros(()), real.mean(), unreal.mean(), norm.mean()]
+        self.sums += [statistic.item() for statistic in statistics]
         return value
 
     def generator_loss(self, fake, labels, a):
@@ -145,9 +151,10 @@ class PlainTrainer:
             "least-squares": (score**2).mean(),
             "hinge": -score.mean(),
         }[self.training.loss]
-        if labels is None:
-            return value
-        return value + self.training.label_weight * F.cross_entropy(outputs[:, 1:], labels)
+        if labels is not None:
+            value = value + self.training.label_weight * F.cross_entropy(outputs[:, 1:], labels)
+        self.sums[1] += value.item()
+        return value
 
     @torch.no_grad()
     def average(self):
@@ -156,9 +163,8 @@ class PlainTrainer:
             average.copy_(decay * average + (1 - decay) * value)
 
 
-@pytest.mark.parametrize("label_size", [0, CLASSES])
 @pytest.mark.parametrize("update", ["alternating", "joint"])
-@pytest.mark.parametrize("loss", PARAMETERS)
+@pytest.mark.parametrize(("loss", "label_size"), [("wgan-gp", 0), *((loss, CLASSES) for loss in PARAMETERS)])
 def test_iterations_equal_the_plain_loop(trainer, loss, update, label_size):
     """Through the fade, the reset of the optimisers at its end, and beyond; to 1e-7 after ten iterations."""
     ours = trainer(loss, label_size, update=update, seed=1, label_weight=0.5)
@@ -178,30 +184,11 @@ def test_iterations_equal_the_plain_loop(trainer, loss, update, label_size):
         (models.ema, plain.ema),
     ):
         torch.testing.assert_close(dict(mine.state_dict()), dict(theirs.state_dict()), rtol=1e-7, atol=1e-9)
-    assert all(parameter.dtype == torch.float64 for parameter in models.generator.parameters())
+    np.testing.assert_allclose(models.sums, plain.sums, rtol=1e-7)
 
 
 def vector(network: nn.Module):
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()]).clone()
-
-
-def test_a_joint_update_differs_from_an_alternating_one(trainer):
-    """The discriminator's first update is the same; the generator's, which uses its old weights, is not."""
-    joint, alternating = trainer("wgan-gp", update="joint"), trainer("wgan-gp")
-    for update in (joint, alternating):
-        update.iterate()
-    torch.testing.assert_close(vector(joint.models.discriminator), vector(alternating.models.discriminator))
-    assert not torch.allclose(vector(joint.models.generator), vector(alternating.models.generator))
-
-
-@pytest.mark.parametrize("update", ["alternating", "joint"])
-def test_the_average_takes_the_generator_before_its_update(trainer, update):
-    ours = trainer("wgan-gp", update=update)
-    ours.models.ema_values.zero_()
-    before = vector(ours.models.generator)
-    ours.iterate()
-    torch.testing.assert_close(vector(ours.models.ema), 0.01 * before, rtol=1e-12, atol=0)
-    assert not torch.equal(vector(ours.models.generator), before)
 
 
 def test_a_joint_update_with_noise_lets_both_networks_learn_from_one_noisy_pass(trainer):

@@ -33,9 +33,8 @@ def test_planes_carry_their_own_digit():
             assert torch.equal(single[3 * number + channel, 0], images[number, channel])
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_coverage_is_the_definition(seed):
-    random = np.random.default_rng(seed)
+def test_coverage_is_the_definition():
+    random = np.random.default_rng(0)
     drawn = (random.beta(0.5, 2, 5000) * 1000).astype(np.int64)
     result = modes.coverage(torch.from_numpy(drawn))
     counts = Counter(drawn.tolist())

@@ -70,26 +70,6 @@ def test_small_images_use_fewer_scales(side, scales):
     np.testing.assert_allclose(ms_ssim(first, second), expected, atol=1e-9)
 
 
-def test_two_flat_images_by_hand():
-    first = torch.full((1, 1, 16, 16), 100, dtype=torch.uint8)
-    second = torch.full((1, 1, 16, 16), 50, dtype=torch.uint8)
-    luminance = (2 * 100 * 50 + 2.55**2) / (100**2 + 50**2 + 2.55**2)  # contrast terms are 1
-    assert ms_ssim(first, second).item() == pytest.approx(luminance**0.1333, abs=1e-6)
-
-
-def test_identical_images_score_one_and_noise_lowers_it():
-    images = _images(8, 32)
-    assert ms_ssim(images, images).tolist() == pytest.approx([1.0] * 8)
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(images.shape, generator=generator)
-    means = [
-        ms_ssim(images, (images + scale * noise).clamp(0, 255).to(torch.uint8)).mean().item()
-        for scale in (0, 10, 30, 90)
-    ]
-    assert means == sorted(means, reverse=True)
-    assert means[-1] < 0.9
-
-
 def test_inverted_images_have_nothing_in_common():
     images = _images(4, 32)
     assert ms_ssim(images, 255 - images).tolist() == [0.0] * 4

@@ -36,13 +36,12 @@ def share_by_loops(manifold, points):
     return np.mean(inside)
 
 
-@pytest.mark.parametrize("block", [2**24, 1, 500])
-@pytest.mark.parametrize("scale", [0.8, 1.0, 1.3])
-def test_against_loops(monkeypatch, block, scale):
+@pytest.mark.parametrize("block", [2**24, 500])
+def test_against_loops(monkeypatch, block):
     """Overlapping sets of different sizes, however many distances are in memory at once."""
     monkeypatch.setattr(precision_recall, "BLOCK", block)
     random = np.random.default_rng(1)
-    real, fake = random.standard_normal((60, 5)), scale * random.standard_normal((45, 5)) + 0.5
+    real, fake = random.standard_normal((60, 5)), 0.8 * random.standard_normal((45, 5)) + 0.5
     expected = share_by_loops(real, fake), share_by_loops(fake, real)
     assert 0 < min(expected) < max(expected) < 1
     # Far from the origin, where float32 would be too coarse for sums of squares.
@@ -55,22 +54,6 @@ def test_identical_sets():
 
 def test_disjoint_sets():
     assert shares(blobs(0, 1), blobs(2, 3)) == (0, 0)
-
-
-def test_dropped_modes_lower_only_recall():
-    real = blobs(0, 1, 2, 3)
-    assert shares(real, real[:40]) == (1, 0.25)
-    precision, recall = shares(real, blobs(0, count=100, seed=1))
-    assert precision > 0.8
-    assert 0.15 < recall <= 0.25
-
-
-def test_noise_lowers_only_precision():
-    """Three fakes of four look like no real; the fourth does."""
-    real = blobs(0, count=100)
-    noise = blobs(1, 2, 3, count=100, spread=3.0, seed=2)
-    precision, recall = shares(real, torch.cat([real, noise]))
-    assert (precision, recall) == (0.25, 1)
 
 
 def test_too_few_images_for_k_neighbours():

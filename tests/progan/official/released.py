@@ -12,39 +12,14 @@ from types import ModuleType
 import numpy as np
 from scipy.signal import convolve2d
 
+from tests.progan.numpy_networks import doubled, halved, leaky, pixel_norm, with_stddev
+
 SMALL = {"num_channels": 3, "resolution": 16, "fmap_base": 64, "fmap_max": 8, "latent_size": 6}
 ROOT2 = math.sqrt(2)
 
 
 def maps(options, stage):
     return min(int(options["fmap_base"] / 2 ** (stage * options.get("fmap_decay", 1.0))), options["fmap_max"])
-
-
-def leaky(x):
-    return np.maximum(x, 0.2 * x)
-
-
-def pixel_norm(x):
-    return x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-8)
-
-
-def doubled(x):
-    return x.repeat(2, axis=2).repeat(2, axis=3)
-
-
-def halved(x):
-    n, c, h, w = x.shape
-    return x.reshape(n, c, h // 2, 2, w // 2, 2).mean(axis=(3, 5))
-
-
-def with_stddev(x, group):
-    group = min(group, len(x))
-    deviations = np.empty(len(x))
-    for first in range(len(x) // group):
-        members = slice(first, None, len(x) // group)
-        deviations[members] = np.sqrt(x[members].var(axis=0) + 1e-8).mean()
-    planes = np.broadcast_to(deviations[:, None, None, None], (len(x), 1, *x.shape[2:]))
-    return np.concatenate([x, planes], axis=1)
 
 
 # ------------------------------------------------------------------------------------------------

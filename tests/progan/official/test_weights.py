@@ -47,12 +47,10 @@ def file(tmp_path):
     [
         {},
         {"fused_scale": False},
-        {"resolution": 4},
         {"resolution": 32, "fmap_base": 512, "fmap_decay": 1.5, "fmap_max": 16},
         {"label_size": 3},
         {"label_size": 3, "fused_scale": False, "num_channels": 1},
         {"mbstd_group_size": 0},
-        {"mbstd_group_size": 2},
         {"use_wscale": False},
         {"use_leakyrelu": False, "use_pixelnorm": False, "normalize_latents": False},
     ],
