@@ -1,29 +1,31 @@
 """The JSON files that one stage writes and others read, as typed values."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import ClassVar, Self
 
 from progan.errors import InputError
 from progan.files import read_json, write_json
 from progan.validation import from_json, to_json
 
-T = TypeVar("T")
 
+class Contract:
+    """Base of a dataclass with such a file."""
 
-def read(kind: type[T], path: Path, stage: str) -> T:
-    """The value of the dataclass `kind` in `path`, which the stage `stage` of dvc.yaml wrote.
+    written_by: ClassVar[str]  # the task of dvc.yaml; {} stands for the name of the file
 
-    Raises InputError when the file is missing, damaged, edited, or of an older version.
-    """
-    try:
-        return from_json(kind, read_json(path))
-    except ValueError as error:
-        raise InputError(
-            f"{path}: {error}; the file was edited, or an older version wrote it: "
-            f"run dvc repro -fs {stage}, then this again"
-        ) from None
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The value in `path`.
 
+        Raises InputError when the file is missing, damaged, edited, or of an older version.
+        """
+        try:
+            return from_json(cls, read_json(path))
+        except ValueError as error:
+            raise InputError(
+                f"{path}: {error}; the file was edited, or an older version wrote it: "
+                f"run dvc repro -fs {cls.written_by.format(path.stem)}, then this again"
+            ) from None
 
-def write(value: Any, path: Path) -> None:
-    """Write a dataclass's value, atomically."""
-    write_json(path, to_json(value))
+    def write(self, path: Path) -> None:
+        write_json(path, to_json(self))

@@ -1,14 +1,15 @@
 """`evaluation/<phase>.json`: the measures of a finished phase."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from components import contracts
+from components.contracts import Contract
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Contract):
     """The measures of one checkpoint, and what they were computed from."""
+
+    written_by = "evaluate@{}"
 
     phase: str  # its key
     resolution: int
@@ -18,13 +19,6 @@ class Evaluation:
     dataset: str  # digest of the level it was trained on
     swd_images: int  # on each side of the comparison
     measures: dict[str, float | None]  # by name; None: not finite
-
-    @classmethod
-    def read(cls, path: Path) -> "Evaluation":
-        return contracts.read(cls, path, f"evaluate@{path.stem}")
-
-    def write(self, path: Path) -> None:
-        contracts.write(self, path)
 
     @property
     def numbers(self) -> dict[str, float]:

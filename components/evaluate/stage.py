@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from components.evaluate.evaluation import Evaluation
-from components.score_network.description import ScoreNetwork
+from components.score_network.description import FILE_NAME, ScoreNetwork
 from components.score_network.stage import CLASSIFIER
 from progan.checkpoints import read_checkpoint
 from progan.config import Config, NetworkConfig
@@ -173,7 +173,7 @@ def _scores(
     config: Config, reals: Images, real_count: int, fakes: Images, score_network: Path
 ) -> dict[str, float]:
     """The scores by the score network, under its own name; empty if there is no network."""
-    measures, scorer, device = config.measures, ScoreNetwork.read(score_network), best_device()
+    measures, scorer, device = config.measures, ScoreNetwork.read(score_network / FILE_NAME), best_device()
     if scorer.kind == "none":
         return {}
     if scorer.kind == "digits":

@@ -1,9 +1,8 @@
 """`verdict.json`: the gate's answer, and the evaluations it is based on."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from components import contracts
+from components.contracts import Contract
 from components.evaluate.evaluation import Evaluation
 from components.register.mlflow_registry import Champion
 
@@ -23,18 +22,13 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Contract):
     """The gate's answer: it is passed only if every reason is."""
+
+    written_by = "gate"
 
     phase: str
     passed: bool
     reasons: tuple[Reason, ...]
     candidate: Evaluation
     champion: Champion | None  # at the time of the verdict
-
-    @classmethod
-    def read(cls, path: Path) -> "Verdict":
-        return contracts.read(cls, path, "gate")
-
-    def write(self, path: Path) -> None:
-        contracts.write(self, path)

@@ -8,21 +8,26 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import boto3
-from boto3.exceptions import Boto3Error
+from boto3.exceptions import Boto3Error, RetriesExceededError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
+    ChecksumError,
     ClientError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
 )
-from s3transfer.exceptions import RetriesExceededError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
 
 from progan.errors import InputError, Unavailable
 from progan.files import atomic_file
@@ -32,24 +37,43 @@ CONNECT_SECONDS = 5
 ANSWER_SECONDS = 20  # for each piece of a response
 PART_BYTES = 16 * 2**20  # larger contents are transferred in parts
 PARTS_AT_ONCE = 8
-WITH_CHECKSUM = {"ChecksumAlgorithm": "SHA256"}
 
 MISSING = ("404", "NoSuchKey")
-USER_ERRORS = {
+PASSING_STATUSES = (429, 500, 502, 503, 504)
+PASSING_CODES = {
+    *("RequestTimeout", "OperationAborted"),
+    *("BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody"),  # damaged or cut off on the way
+    "NoSuchUpload",  # another process has discarded the parts: see discard_unfinished
+}
+PASSING_ERRORS = (
+    *(HTTPClientError, BotoConnectionError, ConnectionError, TimeoutError),
+    *(ChecksumError, FlexibleChecksumError, IncompleteReadError),
+    *(RetriesExceededError, TransferRetriesExceededError),
+)
+CHECKSUM_HINT = "if the store knows no checksums, set AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
+HINTS = {
     "NoSuchBucket": "create the bucket, or give another address",
+    "InvalidBucketName": "correct the bucket's name",
     "AccessDenied": "these credentials may not do this",
-    "403": "these credentials may not do this",
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID",
     "XAdminUserNotFound": "check AWS_ACCESS_KEY_ID",  # Versity's code for the same
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "sign in again",
+    "AuthorizationHeaderMalformed": "check AWS_DEFAULT_REGION",
+    "RequestTimeTooSkewed": "set this machine's clock",
+    "NotImplemented": CHECKSUM_HINT,
+    "InvalidArgument": CHECKSUM_HINT,
+    "InvalidRequest": CHECKSUM_HINT,
 }
+OTHER_HINT = "check the address, the credentials and the store"
 
 
 class S3Store:
     """The objects below an address such as "s3://bucket/prefix", as a `progan.store.Store`.
 
-    An object becomes visible when all of it has arrived with the right checksum. There is no lock: two tasks
-    of the same identity write the same bytes to the same names, so either can continue from the other's.
+    An object becomes visible when all of it has arrived; botocore's setting decides about its checksum. There
+    is no lock: two tasks of the same identity write the same bytes to the same names, so either can continue
+    from the other's.
     """
 
     def __init__(self, uri: str) -> None:
@@ -83,16 +107,11 @@ class S3Store:
         return content.getvalue() if exists else None
 
     def write(self, name: str, content: bytes) -> None:
-        location = self.bucket, self._key(name)
-        with self._errors_about(name):
-            self.client.upload_fileobj(
-                io.BytesIO(content), *location, ExtraArgs=WITH_CHECKSUM, Config=self.transfer
-            )
+        self._put(name, io.BytesIO(content))
 
     def upload(self, name: str, file: Path) -> None:
-        location = self.bucket, self._key(name)
-        with self._errors_about(name):
-            self.client.upload_file(str(file), *location, ExtraArgs=WITH_CHECKSUM, Config=self.transfer)
+        with file.open("rb") as content:
+            self._put(name, content)
 
     def download(self, name: str, file: Path) -> bool:
         def fetch() -> None:
@@ -117,16 +136,30 @@ class S3Store:
         """Lock nothing (see the class)."""
         return nullcontext()
 
+    def _put(self, name: str, content: BinaryIO) -> None:
+        with self._errors_about(name):
+            self.client.upload_fileobj(content, self.bucket, self._key(name), Config=self.transfer)
+
     def _try_fetch(self, name: str, fetch: Callable[[], None]) -> bool:
         """Call `fetch` for the content `name`; False if it does not exist."""
         with self._errors_about(name):
             try:
                 fetch()
             except ClientError as error:
-                if _code(error) not in MISSING:
-                    raise
+                explained = self._explained(name, error)
+                if _code(explained) not in MISSING:
+                    raise explained from None
                 return False
         return True
+
+    def _explained(self, name: str, error: ClientError) -> ClientError:
+        """The refusal in S3's words: the answer to HEAD, by which a download begins, has only a status."""
+        if _code(error).isdigit() and not _is_passing(error):
+            try:
+                self.client.get_object(Bucket=self.bucket, Key=self._key(name))["Body"].close()
+            except ClientError as in_words:
+                return in_words
+        return error
 
     def _pages(self, operation: str, entries: str, folder: str) -> Iterator[dict[str, Any]]:
         pages = self.client.get_paginator(operation).paginate(
@@ -148,10 +181,11 @@ class S3Store:
         try:
             yield
         except ClientError as error:
-            code = _code(error)
-            if code in USER_ERRORS:
-                raise InputError(f"{self.uri}/{name}: {code}; {USER_ERRORS[code]}") from error
-            raise Unavailable(f"{self.uri}/{name}: answers {code}, try again later") from error
+            code, text = _code(error), error.response["Error"].get("Message", "")
+            answer = f"{code} ({text})" if text else code
+            if _is_passing(error):
+                raise Unavailable(f"{self.uri}/{name}: answers {answer}, try again later") from error
+            raise InputError(f"{self.uri}/{name}: {answer}; {HINTS.get(code, OTHER_HINT)}") from error
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise InputError(
                 f"{self.uri}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -160,10 +194,17 @@ class S3Store:
             raise InputError(
                 f"{self.uri}/{name}: no address of an object; write s3://bucket/prefix"
             ) from error
-        except (BotoCoreError, Boto3Error, RetriesExceededError, ConnectionError, TimeoutError) as error:
+        except PASSING_ERRORS as error:
             why = " ".join(str(error).split())
             raise Unavailable(f"{self.uri}/{name}: does not answer, try again later ({why})") from error
+        except (BotoCoreError, Boto3Error) as error:
+            raise InputError(f"{self.uri}/{name}: {' '.join(str(error).split())}; {OTHER_HINT}") from error
 
 
 def _code(error: ClientError) -> str:
-    return error.response["Error"]["Code"]
+    return str(error.response["Error"].get("Code", "an error without a code"))
+
+
+def _is_passing(error: ClientError) -> bool:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status in PASSING_STATUSES or _code(error) in PASSING_CODES

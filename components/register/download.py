@@ -3,7 +3,7 @@
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,37 +22,25 @@ def fetch_generator(uri: str) -> Path:
     """A checkpoint folder with the averaged generator only, of models:/NAME@alias or models:/NAME/3."""
     with _in_registry(uri):
         version = _version(uri)
-        source = f"models:/{version.name}/{version.version}/artifacts"
-
-        def fetch(folder: Path) -> None:
-            for name in (FACTS, NETWORKS):
-                _download(folder / name, artifact_uri=f"{source}/{name}")
-
-        return _cached(f"{version.name}-{version.version}-{digest_of(version.source)[:16]}", uri, fetch)
+        key = f"{version.name}-{version.version}-{digest_of(version.source)[:16]}"
+        return _fetched(key, uri, f"models:/{version.name}/{version.version}/artifacts")
 
 
 def fetch_phases(uri: str) -> list[Path]:
     """The checkpoint folders, without optimizers, of the phases of the version's run."""
     with _in_registry(uri):
         mlflow_client = client()
-        runs = [
-            run
+        ids_by_phase = {
+            run.data.tags["phase"]: run.info.run_id
             for run in phase_runs(mlflow_client, _version(uri).run_id)
             if run.info.status == "FINISHED" and mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)
-        ]
-        if not runs:
+        }
+        if not ids_by_phase:
             raise InputError(f"{uri}: its run has no checkpoints of its phases; pass their folder instead")
-        return [_fetch_checkpoint(run, uri) for run in runs]
-
-
-def _fetch_checkpoint(run: Any, uri: str) -> Path:
-    def fetch(folder: Path) -> None:
-        for name in (FACTS, NETWORKS):
-            artifact = f"{CHECKPOINT}/{name}"
-            _download(folder / name, run_id=run.info.run_id, artifact_path=artifact)
-
-    what = f"{uri}, {run.data.tags.get('phase', run.info.run_name)}"
-    return _cached(run.info.run_id, what, fetch)
+        return [
+            _fetched(run, f"{uri}, {phase}", f"runs:/{run}/{CHECKPOINT}")
+            for phase, run in ids_by_phase.items()
+        ]
 
 
 def _version(uri: str) -> Any:
@@ -65,8 +53,8 @@ def _version(uri: str) -> Any:
     return client().get_model_version(parsed["name"], parsed["version"])
 
 
-def _cached(key: str, what: str, fetch: Callable[[Path], None]) -> Path:
-    """The folder `key` of the cache; `fetch` fills it if it does not exist. what: for the messages."""
+def _fetched(key: str, what: str, source: str) -> Path:
+    """The folder `key` of the cache, with the checkpoint at `source`. what: for the messages."""
     folder = platformdirs.user_cache_path("progan") / "registry" / key
     if folder.exists():
         return folder
@@ -75,17 +63,18 @@ def _cached(key: str, what: str, fetch: Callable[[Path], None]) -> Path:
     with alone(folder.with_name(f".{folder.name}.lock"), f"is fetching {what}"):
         if not folder.exists():
             print(f"{what}: fetching it into {folder}", file=sys.stderr, flush=True)
-            with atomic_folder(folder) as beside:
-                fetch(beside)
+            with atomic_folder(folder) as partial:
+                for name in (FACTS, NETWORKS):
+                    _download(f"{source}/{name}", partial / name)
     return folder
 
 
-def _download(file: Path, **where: str) -> None:
+def _download(source: str, file: Path) -> None:
     """Download an artifact to `file`; MLflow itself may put it below folders of its own."""
     from mlflow.artifacts import download_artifacts
 
     with TemporaryDirectory(dir=file.parent) as folder:
-        Path(download_artifacts(dst_path=folder, **where)).replace(file)
+        Path(download_artifacts(source, dst_path=folder)).replace(file)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Register a generator as a version of a model that MLflow can serve."""
 
 import shutil
+from modulefinder import ModuleFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -8,19 +9,7 @@ from typing import Any
 import progan
 from progan.checkpoints import FACTS, NETWORKS, Checkpoint, CheckpointFacts, prefixed, write_checkpoint
 
-SHIPPED = (  # modules of progan that served_generator.py imports, directly or not
-    "__init__",
-    "checkpoints",
-    "config",
-    "device",
-    "errors",
-    "files",
-    "losses",
-    "networks",
-    "resolutions",
-    "sampling",
-    "validation",
-)
+SERVED = Path(__file__).with_name("served_generator.py")
 
 
 def log_model(model: str, checkpoint: Checkpoint) -> str:
@@ -41,7 +30,7 @@ def log_model(model: str, checkpoint: Checkpoint) -> str:
         write_checkpoint(generator, checkpoint.facts, prefixed("ema", checkpoint.networks("ema")), None)
         info = mlflow.pyfunc.log_model(
             name="generator",
-            python_model=str(Path(__file__).with_name("served_generator.py")),
+            python_model=str(SERVED),
             artifacts={"networks": str(generator / NETWORKS), "facts": str(generator / FACTS)},
             code_paths=[str(_shipped_code(Path(folder)))],
             signature=_signature(checkpoint.facts),
@@ -80,10 +69,17 @@ def _signature(facts: CheckpointFacts) -> Any:
 
 
 def _shipped_code(folder: Path) -> Path:
-    """A copy of the package `progan`, reduced to the modules in SHIPPED."""
-    package = folder / "progan"
-    package.mkdir()
-    source = Path(progan.__file__).parent
-    for name in SHIPPED:
-        shutil.copy(source / f"{name}.py", package)
+    """A copy of the package `progan`, reduced to the modules that served_generator.py imports."""
+    source, package = Path(progan.__file__).parent, folder / "progan"
+    search = folder / "search"  # nothing but progan, or the search would go through torch and MLflow too
+    search.mkdir()
+    (search / "progan").symlink_to(source)
+    finder = ModuleFinder([str(search)])
+    finder.run_script(str(SERVED))
+    for name, module in finder.modules.items():
+        if name.partition(".")[0] == "progan":
+            file = Path(module.__file__)  # type: ignore[attr-defined]  # typeshed lacks it
+            copy = package / file.relative_to(search / "progan")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
     return package

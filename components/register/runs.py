@@ -22,10 +22,7 @@ from progan.history import History
 from progan.render import write_png
 
 RUN_KEY = "progan.identity"  # tag of the parent: the identity of the last phase
-SAMPLES, PREVIEW = (
-    "samples.png",
-    "preview.png",
-)  # artifacts: reals beside fakes; the preview is smaller
+SAMPLES, PREVIEW = "samples.png", "preview.png"  # artifacts: reals beside fakes; the preview is smaller
 PICTURE_KEY = "curves/same latents"  # images during training; the page shows them with a slider
 PREVIEW_PIXELS = 830  # width of a version's page between MLflow's panels
 METRICS_PER_REQUEST = 500

@@ -1,6 +1,6 @@
 """The registered model: seeds or latents in, images out.
 
-MLflow runs this file as it is (models from code), with copies of the few modules of progan that it imports:
+MLflow runs this file as it is (models from code), with copies of the modules of progan that it imports:
 serving needs torch, numpy, pillow, pyyaml and safetensors, but not this project.
 """
 

@@ -1,25 +1,21 @@
 """`score_network/score_network.json`: which network scores the generators of a dataset."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from components import contracts
+from components.contracts import Contract
+
+FILE_NAME = "score_network.json"
 
 
 @dataclass(frozen=True)
-class ScoreNetwork:
+class ScoreNetwork(Contract):
     """The kind of network, and what is to be known of one of this kind."""
+
+    written_by = "score-network"
 
     kind: Literal["inception", "classifier", "digits", "none"]
     sha256: str | None = None  # inception: of the file of its weights
     accuracy: float | None = None  # classifier, digits: on images held out
     classes: tuple[str, ...] = ()  # classifier: by label
     why: str | None = None  # none
-
-    @classmethod
-    def read(cls, folder: Path) -> "ScoreNetwork":
-        return contracts.read(cls, folder / "score_network.json", "score-network")
-
-    def write(self, folder: Path) -> None:
-        contracts.write(self, folder / "score_network.json")

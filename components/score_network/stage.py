@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from components.score_network.description import ScoreNetwork
+from components.score_network.description import FILE_NAME, ScoreNetwork
 from progan.config import Config
 from progan.dataset.reader import load_images, load_manifest
 from progan.device import best_device
@@ -21,7 +21,7 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
     """Choose the network that scores this dataset's generators, and train it if it is a classifier.
 
     The folder `out` holds its description, whose kind is "inception" (a file was given, its digest is right),
-    "classifier" (trained on the dataset's labels, partial it), "digits" (trained on the planes of MNIST-1K's
+    "classifier" (trained on the dataset's labels, beside it), "digits" (trained on the planes of MNIST-1K's
     images, where modes are counted) or "none" (neither file nor labels).
     """
     measures = config.measures
@@ -39,9 +39,10 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
             network = ScoreNetwork("none", why=why)
         else:
             names = tuple(label.name for label in manifest.classes)
-            accuracy = _train_on_labels(config, dataset, len(names), partial)
+            labelled = _labelled(dataset, classifier_resolution(config))
+            accuracy = _train(config, *labelled, len(names), partial)
             network = ScoreNetwork("classifier", accuracy=accuracy, classes=names)
-        network.write(partial)
+        network.write(partial / FILE_NAME)
     reached = "" if network.accuracy is None else f", accuracy {network.accuracy:.1%}"
     print(f"{out}: {network.kind}{reached}")
 
@@ -61,11 +62,6 @@ def _train_on_digits(config: Config, dataset: Path, folder: Path) -> float:
     images, labels = _labelled(dataset, classifier_resolution(config))
     first = slice(modes.TRAINING_IMAGES)
     return _train(config, *modes.planes(images[first], labels[first]), modes.DIGITS, folder)
-
-
-def _train_on_labels(config: Config, dataset: Path, classes: int, folder: Path) -> float:
-    """Train on the dataset's classes; return the accuracy on held-out images."""
-    return _train(config, *_labelled(dataset, classifier_resolution(config)), classes, folder)
 
 
 def _labelled(dataset: Path, resolution: int) -> tuple[Tensor, Tensor]:

@@ -56,18 +56,7 @@ class PhaseJob:
 
     def run(self, ranks: Ranks = Ranks()) -> None:
         """Train as one of `ranks`."""
-        train(
-            self.config,
-            self.key,
-            self.identity,
-            self.dataset,
-            self.init,
-            open_store(self.snapshots),
-            self.checkpoint,
-            self.history,
-            self.grids,
-            ranks,
-        )
+        train(**vars(self) | {"snapshots": open_store(self.snapshots), "ranks": ranks})
 
 
 def launch(job: PhaseJob, gpus: int) -> None:
