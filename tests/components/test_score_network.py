@@ -6,37 +6,27 @@ from components.score_network.description import ScoreNetwork
 from progan.errors import InputError
 from progan.files import write_json
 
-AS_WRITTEN = [
-    {"kind": "inception", "sha256": "ab" * 32},
-    {"kind": "classifier", "accuracy": 0.75, "classes": ["cats", "dogs"]},
-    {"kind": "digits", "accuracy": 0.875},
-    {"kind": "none", "why": "no labels"},
-]
-
-
-@pytest.mark.parametrize("values", AS_WRITTEN)
-def test_what_no_network_of_its_kind_has_is_not_in_the_file(tmp_path, values):
-    """Evaluations go by the digest of this file."""
-    write_json(tmp_path / "score_network.json", values)
-    content = (tmp_path / "score_network.json").read_bytes()
-    description = ScoreNetwork.read(tmp_path)
-    assert description.kind == values["kind"]
-    description.write(tmp_path)
-    assert (tmp_path / "score_network.json").read_bytes() == content
-
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    "values",
     [
-        ([], "the file: must be a mapping of keys to values, not []"),
-        ({}, "kind: missing"),
-        ({"kind": "best"}, "kind: must be 'inception' or 'classifier' or 'digits' or 'none', not 'best'"),
-        ({"kind": "classifier", "accuracy": "0.9"}, "accuracy: must be a number, not '0.9'"),
+        {"kind": "inception", "sha256": "ab" * 32},
+        {"kind": "classifier", "accuracy": 0.75, "classes": ["cats", "dogs"]},
+        {"kind": "none", "why": "no labels"},
     ],
 )
-def test_another_file_is_one_line(tmp_path, values, told):
-    write_json(tmp_path / "score_network.json", values)
+def test_what_no_network_of_its_kind_has_is_not_in_the_file(tmp_path, values):
+    """Evaluations go by the digest of this file."""
+    file, again = tmp_path / "score_network.json", tmp_path / "again.json"
+    write_json(file, values)
+    ScoreNetwork.read(file).write(again)
+    assert again.read_bytes() == file.read_bytes()
+
+
+def test_an_unknown_kind_is_one_line(tmp_path):
+    file = tmp_path / "score_network.json"
+    write_json(file, {"kind": "best"})
     with pytest.raises(InputError) as error:
-        ScoreNetwork.read(tmp_path)
-    assert str(error.value).startswith(f"{tmp_path}/score_network.json: {told}; ")
+        ScoreNetwork.read(file)
+    assert str(error.value).startswith(f"{file}: kind: must be 'inception' or ")
     assert str(error.value).endswith("run dvc repro -fs score-network, then this again")

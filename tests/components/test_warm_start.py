@@ -97,49 +97,38 @@ def test_new_data_from_the_champion_is_as_from_its_folder(champion, tmp_path):
     assert facts.images_shown == 80 + 160  # the champion's, and its own
 
 
-def test_as_kubeflow_runs_it(champion, tmp_path):
-    """The component's own body, with an artifact in the place of checkpoints/r0004."""
+def test_as_kubeflow_runs_it_and_as_the_version_names_it(champion, tmp_path):
+    """The component's own body, with an artifact in the place of checkpoints/r0004; the tag `warm_start`."""
     loaded = config.parse(start_from_champion(champion, config.parse(champion, ""), "r0004"), "")
     artifact = SimpleNamespace(path=str(tmp_path / "artifact"))
     component.warm_start.python_func(config.to_text(loaded), "r0004", str(tmp_path / "results"), artifact)
     assert read_checkpoint(Path(artifact.path)).digest == loaded.warm_start["r0004"].checkpoint
-
-
-def test_a_version_says_where_it_started(champion):
-    loaded = config.parse(start_from_champion(champion, config.parse(champion, ""), "r0004"), "")
     tag = json.loads(_warm_start_tag(loaded)["warm_start"])
     digest = read_checkpoint(Path("checkpoints/r0004")).digest
     assert tag == {"model": loaded.register.model, "version": "1", "phase": "r0004", "checkpoint": digest}
     assert _warm_start_tag(config.parse(champion, "")) == {}
 
 
-def test_a_champion_that_was_warm_started_itself_leads_to_its_own_start(champion):
-    """It has no run of r0004; the version that it came from has."""
-    tag = json.dumps({"model": champion["register"]["model"], "version": "1", "phase": "r0004"})
-    version = register_version(
-        champion["register"]["model"], "r0008", Path("checkpoints/r0004"), {"warm_start": tag}
-    )
-    model = champion["register"]["model"]
+def test_a_champion_that_was_warm_started_itself_leads_to_its_own_start(champion, tmp_path):
+    """It has no run of r0004; the version that it came from has. A damaged checkpoint.json is reported."""
+    model, loaded = champion["register"]["model"], config.parse(champion, "")
+    tag = json.dumps({"model": model, "version": "1", "phase": "r0004"})
+    version = register_version(model, "r0008", Path("checkpoints/r0004"), {"warm_start": tag})
     try:
         assert find_run(model, version, "r0004") == find_run(model, "1", "r0004")
-        found = of_champion(config.parse(champion, ""), "r0004")
-        assert (found.version, found.checkpoint) == (
+        start = of_champion(loaded, "r0004")
+        assert (start.version, start.checkpoint) == (
             version,
             read_checkpoint(Path("checkpoints/r0004")).digest,
         )
-    finally:
-        client().set_registered_model_alias(model, CHAMPION, "1")
-
-
-def test_a_champion_whose_checkpoint_json_is_damaged(champion, tmp_path):
-    shutil.copytree("checkpoints/r0004", tmp_path / "r0004")
-    (tmp_path / "r0004/checkpoint.json").write_text("{}")
-    model = champion["register"]["model"]
-    version = register_version(model, "r0004", tmp_path / "r0004")
-    told = f"^{model} version {version}, r0004: its checkpoint.json in MLflow is damaged, .*; choose another"
-    try:
-        with pytest.raises(InputError, match=told):
-            of_champion(config.parse(champion, ""), "r0004")
+        shutil.copytree("checkpoints/r0004", tmp_path / "r0004")
+        (tmp_path / "r0004/checkpoint.json").write_text("{}")
+        version = register_version(model, "r0004", tmp_path / "r0004")
+        message = (
+            f"^{model} version {version}, r0004: its checkpoint.json in MLflow is damaged, .*; choose another"
+        )
+        with pytest.raises(InputError, match=message):
+            of_champion(loaded, "r0004")
     finally:
         client().set_registered_model_alias(model, CHAMPION, "1")
 

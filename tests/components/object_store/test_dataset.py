@@ -10,7 +10,6 @@ from rich.filesize import decimal
 from components.object_store import open_store
 from components.object_store.dataset import fetch_dataset, fetch_level, upload_dataset
 from progan import config
-from progan.dataset import chunks
 from progan.dataset.build import build
 from progan.dataset.reader import load_images, load_manifest
 from progan.dataset.verify import verify
@@ -21,7 +20,7 @@ from progan.files import write_json
 @pytest.fixture
 def built(tmp_path, small_params, photographs, monkeypatch):
     """A dataset of several shards a level."""
-    monkeypatch.setattr(chunks, "images_per_shard", lambda resolution: 10)
+    monkeypatch.setattr("progan.dataset.build.images_per_shard", lambda resolution: 10)
     small_params["dataset"] |= {"source": "folder", "path": str(photographs), "label_attributes": []}
     folder = tmp_path / "built"
     build(config.parse(small_params, "params.yaml").dataset, folder, workers=1)

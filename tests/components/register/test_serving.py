@@ -182,15 +182,17 @@ def test_two_at_once_fetch_it_once(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     fetched, both = [], Barrier(2)
 
-    def fetch(folder):
-        fetched.append(folder)
+    def slow_download(source, file):
+        fetched.append(source)
+        file.touch()
         with suppress(BrokenBarrierError):
-            both.wait(1)  # the other one never comes
+            both.wait(0.5)  # the other one never comes
 
+    monkeypatch.setattr(download, "_download", slow_download)
     with ThreadPoolExecutor(2) as pool:
-        folders = list(pool.map(lambda _: download._cached("key", "it", fetch), range(2)))
+        folders = list(pool.map(lambda _: download._fetched("key", "it", "there"), range(2)))
     assert folders[0] == folders[1]
-    assert len(fetched) == 1
+    assert fetched == ["there/checkpoint.json", "there/networks.safetensors"]
 
 
 def test_a_time_lapse_of_a_version_is_that_of_its_checkpoints(generators, tmp_path):
