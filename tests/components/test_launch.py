@@ -139,11 +139,6 @@ def test_how_many_gpus_a_pod_is_told(monkeypatch):
             gpus_here()
 
 
-def test_a_job_reaches_its_ranks_as_it_is(job, tmp_path):
-    launch.write_job(job, tmp_path)
-    assert launch.read_job(tmp_path) == job
-
-
 def test_wrong_input_counts_before_a_stop(tmp_path):
     assert launch.read_error(tmp_path) is None
     launch.write_error(Interrupted("stopped"), 0, tmp_path)
