@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import boto3
-from boto3.exceptions import Boto3Error, RetriesExceededError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import (
@@ -27,7 +26,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
-from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
+from s3transfer.exceptions import RetriesExceededError
 
 from progan.errors import InputError, Unavailable
 from progan.files import atomic_file
@@ -47,8 +46,7 @@ PASSING_CODES = {
 }
 PASSING_ERRORS = (
     *(HTTPClientError, BotoConnectionError, ConnectionError, TimeoutError),
-    *(ChecksumError, FlexibleChecksumError, IncompleteReadError),
-    *(RetriesExceededError, TransferRetriesExceededError),
+    *(ChecksumError, FlexibleChecksumError, IncompleteReadError, RetriesExceededError),
 )
 CHECKSUM_HINT = "if the store knows no checksums, set AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
 HINTS = {
@@ -61,6 +59,7 @@ HINTS = {
     "ExpiredToken": "sign in again",
     "AuthorizationHeaderMalformed": "check AWS_DEFAULT_REGION",
     "RequestTimeTooSkewed": "set this machine's clock",
+    "XMinioStorageFull": "make room in the store",
     "NotImplemented": CHECKSUM_HINT,
     "InvalidArgument": CHECKSUM_HINT,
     "InvalidRequest": CHECKSUM_HINT,
@@ -115,8 +114,8 @@ class S3Store:
 
     def download(self, name: str, file: Path) -> bool:
         def fetch() -> None:
-            with atomic_file(file) as partial:
-                self.client.download_file(self.bucket, self._key(name), str(partial), Config=self.transfer)
+            with atomic_file(file) as partial, partial.open("wb") as content:
+                self._get(name, content)
 
         return self._try_fetch(name, fetch)
 
@@ -135,6 +134,9 @@ class S3Store:
     def alone(self, folder: str, work: str) -> AbstractContextManager[None]:
         """Lock nothing (see the class)."""
         return nullcontext()
+
+    def _get(self, name: str, content: BinaryIO) -> None:
+        self.client.download_fileobj(self.bucket, self._key(name), content, Config=self.transfer)
 
     def _put(self, name: str, content: BinaryIO) -> None:
         with self._errors_about(name):
@@ -197,7 +199,7 @@ class S3Store:
         except PASSING_ERRORS as error:
             why = " ".join(str(error).split())
             raise Unavailable(f"{self.uri}/{name}: does not answer, try again later ({why})") from error
-        except (BotoCoreError, Boto3Error) as error:
+        except BotoCoreError as error:
             raise InputError(f"{self.uri}/{name}: {' '.join(str(error).split())}; {OTHER_HINT}") from error
 
 

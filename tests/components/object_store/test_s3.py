@@ -1,11 +1,13 @@
 """The store on a real S3 server: as a folder is, and whole whatever happens on the way."""
 
 import base64
-import hashlib
+import http.server
 import os
 import signal
 import subprocess
 import sys
+import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -68,23 +70,23 @@ def test_snapshots(uri):
     assert SnapshotFolder(store, "r0008", "other identity").read() is None
 
 
-def test_the_server_knows_the_checksum(address, bucket, storage):
-    store = open_store(address)
-    store.write("small", b"content")
-    seen = storage.client().head_object(Bucket=bucket, Key="some/where/small", ChecksumMode="ENABLED")
-    assert base64.b64decode(seen["ChecksumSHA256"]) == hashlib.sha256(b"content").digest()
+def test_the_server_has_checksums_if_botocore_is_to_send_them(
+    address, bucket, storage, monkeypatch, impatient
+):
+    open_store(address).write("small", b"content")
+    open_store(address).write("large", LARGE)
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    open_store(address).write("plain", b"content")
+    assert open_store(address).read("large") == LARGE
 
+    def seen(name):
+        key = f"some/where/{name}"
+        return storage.client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
 
-def test_large_contents_travel_in_parts(address, bucket, storage, impatient):
-    store = open_store(address)
-    store.write("large", LARGE)
-    assert store.read("large") == LARGE
-    seen = storage.client().head_object(Bucket=bucket, Key="some/where/large", ChecksumMode="ENABLED")
-    parts = [
-        hashlib.sha256(LARGE[begin : begin + 5 * 2**20]).digest() for begin in range(0, 12 * 2**20, 5 * 2**20)
-    ]
-    checksum = base64.b64encode(hashlib.sha256(b"".join(parts)).digest()).decode()
-    assert seen["ChecksumSHA256"] == f"{checksum}-3"
+    crc = zlib.crc32(b"content").to_bytes(4, "big")
+    assert base64.b64decode(seen("small")["ChecksumCRC32"]) == crc
+    assert seen("large")["ETag"].endswith('-3"')  # it travelled in three parts
+    assert "ChecksumCRC32" not in seen("plain")
 
 
 MEMORY = """
@@ -120,7 +122,7 @@ def test_files_do_not_lie_in_memory(address, tmp_path):
 def test_damage_on_the_way_is_not_kept(proxy, address, impatient, size):
     proxy.damage_at = 100_000
     store = open_store(address)
-    with pytest.raises(Unavailable, match=r"s3://bucket.*/some/where/new: answers \w+, try again later"):
+    with pytest.raises(Unavailable, match=r"s3://bucket.*/some/where/new: answers \w+ .*, try again later"):
         store.write("new", LARGE[:size])
     proxy.pass_all()
     assert store.read("new") is None
@@ -211,8 +213,8 @@ def without(monkeypatch, *names):
 
 
 def test_what_only_the_user_can_mend(address, bucket, monkeypatch):
-    with pytest.raises(InputError, match=r"s3://nobodys/a: NoSuchBucket; create the bucket, or give"):
-        open_store("s3://nobodys").names("a")
+    with pytest.raises(InputError, match=r"s3://nobodys/a: NoSuchBucket \(.+\); create the bucket"):
+        open_store("s3://nobodys").read("a")
     with pytest.raises(InputError, match="s3:///a: names no bucket; write s3://bucket/prefix"):
         open_store("s3:///a")
     with pytest.raises(InputError, match="s3://no_bücket/a: no address of an object"):
@@ -220,7 +222,7 @@ def test_what_only_the_user_can_mend(address, bucket, monkeypatch):
     with pytest.raises(InputError, match="gs://bucket: neither a folder's path nor an s3:// address"):
         open_store("gs://bucket")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with pytest.raises(InputError, match="SignatureDoesNotMatch; check AWS_SECRET_ACCESS_KEY"):
+    with pytest.raises(InputError, match=r"SignatureDoesNotMatch \(.+\); check AWS_SECRET_ACCESS_KEY"):
         open_store(address).names("a")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "wrong")
     with pytest.raises(InputError, match="; check AWS_ACCESS_KEY_ID"):
@@ -231,3 +233,78 @@ def test_what_only_the_user_can_mend(address, bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "nowhere")
     with pytest.raises(InputError, match="Invalid endpoint: nowhere; check the AWS_ variables"):
         open_store(address)
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """An S3 server that refuses everything with the `code`, `status` and `message` of its server; with
+    `checksums` alone, requests that carry a checksum."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        refusal, headers = self.server.refusal, [name.lower() for name in self.headers]
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        refused = not refusal.get("checksums") or any("checksum" in name for name in headers)
+        text = "<Error><Code>{code}</Code><Message>{message}</Message></Error>".format(**refusal)
+        body = text.encode() if refused and self.command != "HEAD" else b""
+        self.send_response(refusal["status"] if refused else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_PUT = do_POST = do_HEAD = answer
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """Returns a function that says how the S3 server of this test refuses."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    yield lambda **refusal: setattr(server, "refusal", {"message": "says S3", **refusal})
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "hint"),
+    [
+        (400, "ExpiredToken", "sign in again"),
+        (403, "RequestTimeTooSkewed", "set this machine's clock"),
+        (507, "XMinioStorageFull", "make room in the store"),
+        (418, "NeverHeardOf", "check the address, the credentials and the store"),
+    ],
+)
+def test_a_refusal_is_told_in_the_words_of_s3(refusing, impatient, status, code, hint):
+    """Even of a download, which begins with a HEAD, whose answer has no words."""
+    refusing(status=status, code=code)
+    store = open_store("s3://bucket/at")
+    for act in (
+        lambda: store.write("a", b"x"),
+        lambda: store.upload("a", Path(__file__)),
+        lambda: store.read("a"),
+        lambda: store.names("a"),
+    ):
+        with pytest.raises(InputError, match=rf"s3://bucket/at/a: {code} \(says S3\); {hint}"):
+            act()
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (400, "RequestTimeout")])
+def test_an_answer_that_may_change_is_worth_another_try(refusing, impatient, status, code):
+    refusing(status=status, code=code)
+    with pytest.raises(Unavailable, match=rf"s3://bucket/at/a: answers {code} \(says S3\), try again later"):
+        open_store("s3://bucket/at").names("a")
+
+
+def test_a_store_without_checksums_has_a_way_out(refusing, impatient, monkeypatch):
+    refusing(status=501, code="NotImplemented", checksums=True)
+    with pytest.raises(InputError, match="set AWS_REQUEST_CHECKSUM_CALCULATION=when_required") as refusal:
+        open_store("s3://bucket/at").write("a", b"x")
+    monkeypatch.setenv(*str(refusal.value).rpartition("set ")[2].split("="))
+    open_store("s3://bucket/at").write("a", b"x")
