@@ -1,4 +1,4 @@
-"""Train made-up phases in float64; test_distributed.py starts this file with torchrun."""
+"""Train made-up phases in float64; test_distributed.py runs this file in two processes."""
 
 import dataclasses
 import json

@@ -24,6 +24,7 @@ from tests.conftest import shrunk_params
 from tests.progan import ranks
 from tests.progan.numpy_networks import with_stddev
 from tests.progan.ranks import FADING, SETTINGS, hooks, make_trainer, tensors_of
+from tests.servers import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -33,29 +34,29 @@ def _float64():
     torch.set_default_dtype(torch.float32)
 
 
-def under_torchrun(folder, **environment):
+def two_ranks(folder, **environment):
     """The output of two ranks that run `ranks.main`, with their final state in `folder`."""
     (folder / "params.yaml").write_text(yaml.safe_dump(shrunk_params()))
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--local-addr=localhost",
-        "--nproc-per-node=2",
+    of_torchrun = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, ranks.__file__, folder],
+            env=os.environ | environment | of_torchrun | {"RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
     ]
-    command = [*torchrun, ranks.__file__, folder]
-    environment = os.environ | environment
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    printed = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    return "".join(printed)
 
 
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory):
     """A folder with the final state of two ranks on the CPU, and what they printed."""
     folder = tmp_path_factory.mktemp("ranks")
-    return folder, under_torchrun(folder, CUDA_VISIBLE_DEVICES="")
+    return folder, two_ranks(folder, CUDA_VISIBLE_DEVICES="")
 
 
 def end_of(ends, name, rank):
@@ -226,7 +227,7 @@ def test_a_snapshot_without_a_number_of_ranks_is_of_one(small_config, tmp_path):
 def test_two_gpus_equal_one(small_config, tmp_path):
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
-    ends = tmp_path, under_torchrun(tmp_path)
+    ends = tmp_path, two_ranks(tmp_path)
     for setting in WHOLE:
         first, second = (end_of(ends, setting, rank) for rank in (0, 1))
         assert different(first, second) == []
