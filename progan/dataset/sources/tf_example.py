@@ -1,17 +1,37 @@
-"""A reader of tf.train.Example, the protocol buffer in TFRecord files, as far as images need it.
+"""tf.train.Example, the protocol buffer in TFRecord files, as far as images need it."""
 
-Example   {Features features = 1}
-Features  {map<string, Feature> feature = 1}, an entry of which is {string key = 1, Feature value = 2}
-Feature   {BytesList bytes_list = 1} or {Int64List int64_list = 3}
-BytesList {repeated bytes value = 1}, Int64List {repeated int64 value = 1}
-"""
-
-from collections.abc import Iterator
+import functools
 from math import prod
+from typing import Any
 
 import numpy as np
 
-VARINT, EIGHT_BYTES, LENGTH_DELIMITED, FOUR_BYTES = 0, 1, 2, 5  # wire types
+# A map is a repeated message of key and value.
+SCHEMA = """
+name: "example.proto" package: "tf" syntax: "proto3"
+message_type { name: "BytesList" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES } }
+message_type { name: "Int64List" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
+message_type { name: "Feature"
+  field { name: "bytes_list" number: 1 type: TYPE_MESSAGE type_name: ".tf.BytesList" }
+  field { name: "int64_list" number: 3 type: TYPE_MESSAGE type_name: ".tf.Int64List" } }
+message_type { name: "Entry"
+  field { name: "key" number: 1 type: TYPE_BYTES }
+  field { name: "value" number: 2 type: TYPE_MESSAGE type_name: ".tf.Feature" } }
+message_type { name: "Features"
+  field { name: "feature" number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".tf.Entry" } }
+message_type { name: "Example"
+  field { name: "features" number: 1 type: TYPE_MESSAGE type_name: ".tf.Features" } }
+"""
+
+
+@functools.cache
+def _example_class() -> Any:
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+
+    file = text_format.Parse(SCHEMA, descriptor_pb2.FileDescriptorProto())
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tf.Example"))
 
 
 def parse_image(example: bytes) -> np.ndarray:
@@ -19,66 +39,16 @@ def parse_image(example: bytes) -> np.ndarray:
 
     Raises ValueError if they are missing, malformed or do not match.
     """
-    feature: dict[bytes, memoryview] = {}
-    for features in _messages(memoryview(example), 1):
-        for entry in _messages(features, 1):
-            feature.update(zip(map(bytes, _messages(entry, 1)), _messages(entry, 2), strict=False))
+    from google.protobuf.message import DecodeError
+
+    try:
+        features = _example_class().FromString(example).features.feature
+    except DecodeError:
+        raise ValueError("it is no tf.train.Example, or is cut off") from None
+    feature = {entry.key: entry.value for entry in features}
     if not {b"shape", b"data"} <= feature.keys():
         raise ValueError("it has no features `shape` and `data`")
-    shape = [value for values in _messages(feature[b"shape"], 3) for value in _integers(values)]
-    datas = [data for values in _messages(feature[b"data"], 1) for data in _messages(values, 1)]
+    shape, datas = list(feature[b"shape"].int64_list.value), feature[b"data"].bytes_list.value
     if len(shape) != 3 or min(shape) < 1 or [prod(shape)] != [len(data) for data in datas]:
         raise ValueError(f"its data does not fill its shape, {shape}")
     return np.frombuffer(datas[0], np.uint8).reshape(shape)
-
-
-def _messages(message: memoryview, number: int) -> list[memoryview]:
-    """The values of the fields `number` that are messages or bytes."""
-    return [value for name, value in _fields(message) if name == number and isinstance(value, memoryview)]
-
-
-def _integers(int64_list: memoryview) -> Iterator[int]:
-    """Yield the values of an Int64List, which are separate fields or packed into one."""
-    for _, value in _fields(int64_list):
-        if isinstance(value, int):
-            yield value
-        else:
-            position = 0
-            while position < len(value):
-                number, position = _varint(value, position)
-                yield number
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield number and value of each field: a varint as an integer, anything else as bytes."""
-    position = 0
-    while position < len(message):
-        tag, position = _varint(message, position)
-        kind = tag & 7
-        if kind == VARINT:
-            value, position = _varint(message, position)
-            yield tag >> 3, value
-            continue
-        if kind == LENGTH_DELIMITED:
-            length, position = _varint(message, position)
-        elif kind in (EIGHT_BYTES, FOUR_BYTES):
-            length = 8 if kind == EIGHT_BYTES else 4
-        else:
-            raise ValueError("it is no tf.train.Example")
-        if position + length > len(message):
-            raise ValueError("it is no tf.train.Example, or is cut off")
-        yield tag >> 3, message[position : position + length]
-        position += length
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """The integer at `position`, in groups of 7 bits with the lowest first, and the position after it."""
-    number = 0
-    for shift in range(0, 70, 7):
-        if position == len(message):
-            break
-        byte = message[position]
-        number, position = number | (byte & 0x7F) << shift, position + 1
-        if byte < 0x80:
-            return number, position
-    raise ValueError("it is no tf.train.Example, or is cut off")

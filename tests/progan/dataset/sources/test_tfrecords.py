@@ -1,4 +1,3 @@
-import contextlib
 import struct
 
 import numpy as np
@@ -128,11 +127,11 @@ def test_rows_of_a_single_class_are_not_labels(tmp_path, open_them, columns):
 
 
 def test_the_build_makes_every_lower_level_as_the_authors_did(tmp_path, config):
-    labels = RNG.integers(0, 4, 520)
-    _, levels = write(tmp_path / "t", noise(520, 1, 16), labels=np.eye(4, dtype=np.float32)[labels])
+    labels = RNG.integers(0, 4, 52)
+    _, levels = write(tmp_path / "t", noise(52, 1, 16), labels=np.eye(4, dtype=np.float32)[labels])
     parameters = config(tmp_path / "t", source="tfrecords", resolution=16, seed=9)
-    manifest = build(parameters, tmp_path / "out", workers=2)
-    order = np.arange(520)
+    manifest = build(parameters, tmp_path / "out", workers=1)
+    order = np.arange(52)
     np.random.RandomState(9).shuffle(order)
     assert sorted(levels) == list(manifest.resolutions) == [4, 8, 16]
     for resolution, images in levels.items():
@@ -315,61 +314,9 @@ def test_an_example_may_hold_more_than_the_image(packed):
     np.testing.assert_array_equal(parse_image(extended), image)
 
 
-def test_every_cut_or_garbled_example_is_a_value_error_or_an_image():
-    """Never any other exception or an endless loop."""
-    whole = example(noise(1, 1, 4)[0])
-    for end in range(len(whole)):
-        with pytest.raises(ValueError, match="no tf.train.Example|no features|does not fill"):
-            parse_image(whole[:end])
-    for place in range(len(whole)):
-        for value in (0, 1, 0x7F, 0x80, 0xFF):
-            garbled = whole[:place] + bytes([value]) + whole[place + 1 :]
-            with contextlib.suppress(ValueError):
-                assert parse_image(garbled).dtype == np.uint8
-
-
 def test_invalid_sides():
     for shape in ((0, 4, 4), (0, 2**70 - 1, 1), (2**64 - 1, 4, 4), (3, 4), (3, 4, 4, 1)):
         fields = field(3, field(1, b"".join(map(varint, shape))))
         entries = field(1, b"shape") + field(2, fields), field(1, b"data") + field(2, field(1, field(1, b"")))
         with pytest.raises(ValueError, match="its data does not fill its shape"):
             parse_image(field(1, b"".join(field(1, entry) for entry in entries)))
-
-
-def test_examples_that_protobuf_writes():
-    pytest.importorskip("google.protobuf")
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="t", syntax="proto3")
-
-    def message(name, *fields, parent=file.message_type):
-        made = parent.add(name=name)
-        for number, (label, kind, title, of) in fields:
-            made.field.add(name=title, number=number, label=label, type=kind, type_name=of)
-        return made
-
-    one, many = kinds.LABEL_OPTIONAL, kinds.LABEL_REPEATED
-    message("BytesList", (1, (many, kinds.TYPE_BYTES, "value", None)))
-    message("Int64List", (1, (many, kinds.TYPE_INT64, "value", None)))
-    message(
-        "Feature",
-        (1, (one, kinds.TYPE_MESSAGE, "bytes_list", ".t.BytesList")),
-        (3, (one, kinds.TYPE_MESSAGE, "int64_list", ".t.Int64List")),
-    )
-    features = message("Features", (1, (many, kinds.TYPE_MESSAGE, "feature", ".t.Features.FeatureEntry")))
-    entry = message(
-        "FeatureEntry",
-        (1, (one, kinds.TYPE_STRING, "key", None)),
-        (2, (one, kinds.TYPE_MESSAGE, "value", ".t.Feature")),
-        parent=features.nested_type,
-    )
-    entry.options.map_entry = True
-    message("Example", (1, (one, kinds.TYPE_MESSAGE, "features", ".t.Features")))
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    made = message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Example"))()
-    image = noise(1, 3, 1024)[0]
-    made.features.feature["shape"].int64_list.value.extend(image.shape)
-    made.features.feature["data"].bytes_list.value.append(image.tobytes())
-    np.testing.assert_array_equal(parse_image(made.SerializeToString()), image)
