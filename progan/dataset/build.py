@@ -24,8 +24,9 @@ from progan import RESULTS_VERSION
 from progan.config import DatasetConfig
 from progan.dataset.chunks import Chunk, Job, finished_chunks, make_chunks
 from progan.dataset.manifest import CHECKS_NAME, FORMAT, MANIFEST_NAME, ClassCount, Level, Manifest
+from progan.dataset.shards import images_per_shard
 from progan.dataset.sources.registry import open_source
-from progan.dataset.sources.source import Source, printable
+from progan.dataset.sources.source import Source
 from progan.errors import InputError
 from progan.files import atomic_file, digest_of, disk_errors, replace_folder, write_json
 from progan.resolutions import phase_key
@@ -96,23 +97,14 @@ def _working_folder(working: Path, out: Path) -> Iterator[None]:
 
 
 def _plan(config: DatasetConfig, source: Source, working: Path) -> Job:
-    _refuse_duplicates(config, source)
     count = len(source.items)
     order = np.arange(count) if config.seed is None else np.random.RandomState(config.seed).permutation(count)
     tools = [np.__version__, PIL.__version__, pa.__version__, zlib.ZLIB_RUNTIME_VERSION]
     identity = digest_of(
         [RESULTS_VERSION, FORMAT, tools, config.source, deciding_parameters(config), source.identity]
     )
-    return Job(source, order[: config.max_images], config.resolutions, working / identity[:16])
-
-
-def _refuse_duplicates(config: DatasetConfig, source: Source) -> None:
-    hashes = np.fromiter((hash(item.name) for item in source.items), np.int64, len(source.items))
-    if len(np.unique(hashes)) == len(hashes):
-        return
-    duplicates = [name for name, times in Counter(item.name for item in source.items).items() if times > 1]
-    if duplicates:
-        raise InputError(f"{config.path}: two images are called {printable(duplicates[0])}; rename one")
+    chunk_size = images_per_shard(config.resolution)
+    return Job(source, order[: config.max_images], config.resolutions, working / identity[:16], chunk_size)
 
 
 def deciding_parameters(config: DatasetConfig) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -22,11 +22,12 @@ import numpy as np
 from progan.dataset.manifest import Shard, Skipped
 from progan.dataset.png import encode_png
 from progan.dataset.pyramid import pyramid
-from progan.dataset.shards import images_per_shard, shard_schema, shard_writer
-from progan.dataset.sources.source import Item, Source, UnusableImage, printable
+from progan.dataset.shards import shard_schema, shard_writer
+from progan.dataset.sources.source import Source, UnusableImage, printable
 from progan.errors import Interrupted
 from progan.files import read_json, sha256_file, write_json
 from progan.resolutions import phase_key
+from progan.validation import from_json
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,11 @@ class Job:
     order: np.ndarray  # int64 [N], the index in the source of the dataset's n-th image
     resolutions: tuple[int, ...]  # lowest first
     folder: Path  # of the finished chunks and of the unfinished dataset
+    chunk_size: int  # images
 
     @property
     def images(self) -> int:
         return len(self.order)
-
-    @property
-    def chunk_size(self) -> int:
-        return images_per_shard(self.resolutions[-1])
 
     @property
     def chunks(self) -> int:
@@ -57,15 +55,11 @@ class Job:
     def item_indices(self, chunk: int) -> list[int]:
         return self.order[chunk * self.chunk_size : (chunk + 1) * self.chunk_size].tolist()
 
-    def items_of(self, chunk: int) -> Iterator[Item]:
-        items = self.source.items
-        return (items[index] for index in self.item_indices(chunk))
-
     def shard_file(self, chunk: int, resolution: int) -> str:
         return f"{phase_key(resolution)}/train-{chunk:05d}-of-{self.chunks:05d}.parquet"
 
     def receipt(self, chunk: int) -> Path:
-        """The path of a finished chunk's receipt, which `Chunk.read` reads."""
+        """The path of a finished chunk's receipt, a `Chunk` as JSON."""
         return self.folder / "finished" / f"{chunk:05d}.json"
 
 
@@ -75,16 +69,9 @@ class Chunk:
 
     shards: dict[str, Shard]
     labels: dict[str, int]  # number of images by label, as text
-    skipped: list[Skipped]
+    skipped: tuple[Skipped, ...]
     enlarged: int
-    checks: list[tuple[str, str, str]]  # image, result, detail
-
-    @classmethod
-    def read(cls, path: Path) -> "Chunk":
-        values = read_json(path)
-        shards = {key: Shard(**shard) for key, shard in values["shards"].items()}
-        skipped = [Skipped(**skip) for skip in values["skipped"]]
-        return cls(**(values | {"shards": shards, "skipped": skipped}))
+    checks: tuple[tuple[str, str, str], ...]  # image, result, detail
 
 
 def finished_chunks(job: Job) -> dict[int, Chunk]:
@@ -92,7 +79,7 @@ def finished_chunks(job: Job) -> dict[int, Chunk]:
     chunks = {}
     for index in range(job.chunks):
         if job.receipt(index).exists():
-            chunk = Chunk.read(job.receipt(index))
+            chunk = from_json(Chunk, read_json(job.receipt(index)))
             files = [(job.dataset / shard.file, shard.bytes) for shard in chunk.shards.values()]
             if all(file.is_file() and file.stat().st_size == size for file, size in files):
                 chunks[index] = chunk
@@ -117,7 +104,8 @@ def _make_chunk(job: Job, index: int, tick: Callable[[], None]) -> Chunk:
     checks: list[tuple[str, str, str]] = []
     with contextlib.ExitStack() as stack:
         writers = {r: stack.enter_context(shard_writer(job.dataset / files[r], schema)) for r in files}
-        for item in job.items_of(index):
+        for position in job.item_indices(index):
+            item = job.source.items[position]
             name = printable(item.name)
             try:
                 picture = job.source.load(item)
@@ -134,15 +122,14 @@ def _make_chunk(job: Job, index: int, tick: Callable[[], None]) -> Chunk:
             if check is not None:
                 checks.append((name, check.result, check.detail))
             tick()
-    shards = {phase_key(r): _shard(job.dataset, files[r], writers[r].images) for r in files}
-    chunk = Chunk(shards, dict(labels), skipped, enlarged, checks)
+    shards = {}
+    for resolution, file in files.items():
+        path = job.dataset / file
+        images = writers[resolution].images
+        shards[phase_key(resolution)] = Shard(file, images, path.stat().st_size, sha256_file(path))
+    chunk = Chunk(shards, dict(labels), tuple(skipped), enlarged, tuple(checks))
     write_json(job.receipt(index), dataclasses.asdict(chunk))
     return chunk
-
-
-def _shard(dataset: Path, file: str, images: int) -> Shard:
-    path = dataset / file
-    return Shard(file, images, path.stat().st_size, sha256_file(path))
 
 
 # ------------------------------------------------------------------------------------------------

@@ -161,8 +161,10 @@ def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 def _convolve(lines: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Convolve float32 [N,C,L] with `kernel` [2r+1] along the last axis, mirrored at the ends."""
+    from scipy.fft import next_fast_len
+
     length, radius = lines.shape[2], len(kernel) // 2
-    period = _fast_length(length + 2 * radius)
+    period = next_fast_len(length + 2 * radius, real=True)
     spectrum = np.fft.rfft(kernel, period)
     result = np.empty(lines.shape, np.float32)
     for begin in range(0, len(lines), LINES_AT_ONCE):
@@ -172,8 +174,3 @@ def _convolve(lines: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         blurred = np.fft.irfft(product, period)[:, :, 2 * radius : 2 * radius + length]
         result[begin : begin + LINES_AT_ONCE] = blurred
     return result
-
-
-def _fast_length(least: int) -> int:
-    """A length of at least `least`, with small prime factors only (2, 3 and 5), for which the FFT is fast."""
-    return min(odd << (-(-least // odd) - 1).bit_length() for odd in (1, 3, 5, 9, 15))

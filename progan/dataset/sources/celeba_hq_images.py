@@ -67,7 +67,7 @@ class CelebaHqImages:
         side = photo.width
         if photo.size == (side, side) and side >= self.resolution and side & (side - 1) == 0:
             return Picture(np.asarray(photo))
-        return Picture(square(photo, self.resolution), min(photo.size) < self.resolution)
+        return square(photo, self.resolution)
 
 
 def is_mask_hq(files: Files) -> bool:

@@ -13,22 +13,11 @@ from progan.dataset.sources.arrays import ArraySource
 from progan.dataset.sources.originals import Published
 
 
-def open_cifar10(config: DatasetConfig, scratch: Path) -> ArraySource:
-    """The training images, in the order of the batches."""
-    from torchvision.datasets import CIFAR10
+def open_cifar(config: DatasetConfig, scratch: Path) -> ArraySource:
+    """The training images, in the order of the batches, read by torchvision, which needs the others too."""
+    from torchvision.datasets import CIFAR10, CIFAR100
 
-    return _open(config, scratch, CIFAR10)
-
-
-def open_cifar100(config: DatasetConfig, scratch: Path) -> ArraySource:
-    """The training images."""
-    from torchvision.datasets import CIFAR100
-
-    return _open(config, scratch, CIFAR100)
-
-
-def _open(config: DatasetConfig, scratch: Path, dataset: Any) -> ArraySource:
-    """Read with torchvision's class `dataset`, which requires the test images as well."""
+    dataset = {"cifar10": CIFAR10, "cifar100": CIFAR100}[config.source]
     files = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], dataset.meta["md5"])]
     published = {f"{dataset.base_folder}/{name}": Published(dataset.url, md5) for name, md5 in files}
 

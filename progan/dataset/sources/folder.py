@@ -50,8 +50,7 @@ class Folder:
         return self.files.identity
 
     def load(self, item: Item) -> Picture:
-        photo = decode_photo(read_photo(self.files, item.name))
-        return Picture(square(photo, self.resolution), min(photo.size) < self.resolution)
+        return square(decode_photo(read_photo(self.files, item.name)), self.resolution)
 
 
 def parent_name(name: str, root_name: str) -> str:
@@ -78,10 +77,11 @@ def read_photo(files: Files, name: str) -> bytes:
         raise UnusableImage(f"unreadable: {why or error}") from None
 
 
-def square(photo: Image.Image, resolution: int) -> np.ndarray:
+def square(photo: Image.Image, resolution: int) -> Picture:
     """The largest centred square, resized to uint8 [R,R,3]; an odd pixel is cut on the right or bottom."""
     width, height = photo.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     crop = photo.crop((left, top, left + side, top + side))
-    return np.asarray(crop.resize((resolution, resolution), Image.Resampling.LANCZOS))
+    pixels = np.asarray(crop.resize((resolution, resolution), Image.Resampling.LANCZOS))
+    return Picture(pixels, enlarged=side < resolution)

@@ -10,6 +10,7 @@ from progan.errors import InputError
 
 IMAGE_LIST = "image_list.txt"
 COLUMNS = ("idx", "orig_idx", "orig_file", "proc_md5", "final_md5")
+ROW = re.compile(r"(\d{1,5})\s+\d+\s+([\w.-]+)\s+([0-9a-f]{32})\s+([0-9a-f]{32})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,10 @@ def read_image_list(config: DatasetConfig, files: Files) -> tuple[ListedImage, .
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
-        image = _parse(line.split(), f"{where}: line {number}")
+        row = ROW.fullmatch(line.strip())
+        if row is None:
+            raise InputError(f"{where}: line {number}: not a row of {', '.join(COLUMNS)}; fetch it again")
+        image = ListedImage(int(row[1]), *row.groups()[1:])
         if image.index in images or image.photo in photos:
             raise InputError(
                 f"{where}: line {number}: a second row for {image.index} or {image.photo}; fetch it again"
@@ -42,16 +46,3 @@ def read_image_list(config: DatasetConfig, files: Files) -> tuple[ListedImage, .
     if not images:
         raise InputError(f"{where}: no rows; fetch it again")
     return tuple(images[index] for index in sorted(images))
-
-
-def _parse(values: list[str], where: str) -> ListedImage:
-    if len(values) != len(COLUMNS):
-        raise InputError(f"{where}: {len(values)} values, not {len(COLUMNS)}; fetch it again")
-    index, photo_index, photo, *digests = values
-    if not re.fullmatch(r"[0-9]{1,5}", index) or not re.fullmatch(r"[0-9]+", photo_index):
-        raise InputError(f"{where}: idx and orig_idx must be whole numbers; fetch it again")
-    if not re.fullmatch(r"[\w.-]+", photo, re.ASCII):
-        raise InputError(f"{where}: {photo} is not the name of a CelebA photograph; fetch it again")
-    if not all(re.fullmatch(r"[0-9a-f]{32}", digest) for digest in digests):
-        raise InputError(f"{where}: proc_md5 and final_md5 must be 32 hex digits; fetch it again")
-    return ListedImage(int(index), photo, *digests)

@@ -5,13 +5,16 @@ bedroom_train_lmdb and bedroom_val_lmdb are both "bedroom". The values are encod
 """
 
 import functools
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from progan.config import DatasetConfig
 from progan.dataset.sources.folder import square
@@ -27,35 +30,21 @@ DATA = "data.mdb"
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The keys of one environment; each is an item named `prefix` + key."""
-
-    keys: pa.Array  # binary [N]
-    prefix: str
-    label: int | None
-
-    def item(self, key: pa.Scalar) -> Item:
-        return Item(self.prefix + key.as_py().decode(errors="surrogateescape"), self.label)
-
-
-@dataclass(frozen=True)
 class KeyedItems:
     """Items created from keys on access: LSUN's three million bedrooms take 130 MB instead of 500."""
 
-    environments: tuple[Keys, ...]
+    names: pa.Array  # binary [N]
+    labels: np.ndarray | None  # int16 [N]
 
     def __len__(self) -> int:
-        return sum(len(environment.keys) for environment in self.environments)
+        return len(self.names)
 
     def __getitem__(self, index: int) -> Item:
-        for environment in self.environments:
-            if index < len(environment.keys):
-                return environment.item(environment.keys[index])
-            index -= len(environment.keys)
-        raise IndexError(index)
+        name = self.names[index].as_py().decode(errors="surrogateescape")
+        return Item(name, None if self.labels is None else int(self.labels[index]))
 
     def __iter__(self) -> Iterator[Item]:
-        return (environment.item(key) for environment in self.environments for key in environment.keys)
+        return map(self.__getitem__, range(len(self)))
 
 
 @dataclass(frozen=True)
@@ -79,17 +68,21 @@ class Lsun:
         names = [class_name(folder.name) for folder in folders]
         classes = sorted(set(names)) if len(set(names)) > 1 else []
         single = folders == [path]
-        labels = [classes.index(name) if classes else None for name in names]
-        prefixes = [""] if single else [f"{folder.name}/" for folder in folders]
-        items = KeyedItems(tuple(map(Keys, map(read_keys, folders), prefixes, labels)))
+        keys = list(map(read_keys, folders))
+        if not single:
+            prefixes = [os.fsencode(folder.name) for folder in folders]
+            keys = [pc.binary_join_element_wise(*pair, b"/") for pair in zip(prefixes, keys, strict=True)]
+        of_folders = np.array([classes.index(name) for name in names] if classes else [], np.int16)
+        labels = np.repeat(of_folders, [*map(len, keys)]) if classes else None
+        items = KeyedItems(pa.concat_arrays(keys), labels)
         stamps = [(ascii(folder.name), (folder / DATA).stat()) for folder in folders]
         identity = digest_of([len(items), [(name, f.st_size, f.st_mtime_ns) for name, f in stamps]])
         return cls(config.resolution, path, single, tuple(map(printable, classes)), items, identity)
 
     def load(self, item: Item) -> Picture:
         folder, key = ("", item.name) if self.single else item.name.split("/", 1)
-        photo = decode_photo(read_value(self.path / folder, key.encode(errors="surrogateescape")))
-        return Picture(square(photo, self.resolution), min(photo.size) < self.resolution)
+        data = read_value(self.path / folder, key.encode(errors="surrogateescape"))
+        return square(decode_photo(data), self.resolution)
 
 
 def class_name(folder: str) -> str:

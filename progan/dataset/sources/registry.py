@@ -8,7 +8,7 @@ from progan.dataset.sources.celeba import Celeba
 from progan.dataset.sources.celeba_hq import CelebaHq
 from progan.dataset.sources.celeba_hq_images import CelebaHqImages
 from progan.dataset.sources.celeba_wild import CelebaWild
-from progan.dataset.sources.cifar import open_cifar10, open_cifar100
+from progan.dataset.sources.cifar import open_cifar
 from progan.dataset.sources.folder import Folder
 from progan.dataset.sources.lsun import Lsun
 from progan.dataset.sources.mnist import MnistRgb, open_mnist
@@ -23,8 +23,8 @@ SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
     "celeba-hq": CelebaHq.open,
     "celeba-hq-images": CelebaHqImages.open,
     "celeba-wild": CelebaWild.open,
-    "cifar10": open_cifar10,
-    "cifar100": open_cifar100,
+    "cifar10": open_cifar,
+    "cifar100": open_cifar,
     "folder": Folder.open,
     "lsun": Lsun.open,
     "mnist": open_mnist,

@@ -8,7 +8,6 @@ import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,27 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from progan.dataset.toy.colours import BLACK, Colour, mix, vary
+from progan.dataset.toy.colours import BACKDROPS, BLACK, mix, vary
 from progan.dataset.toy.easel import SUPERSAMPLING, Easel
 from progan.dataset.toy.face import LANDMARKS, Face, pick, weigh
 from progan.dataset.toy.painting import paint_face
 from progan.files import atomic_folder
 
 SCENES = {"gradient": 0.35, "plain": 0.25, "bokeh": 0.2, "horizon": 0.2}
-BACKDROPS: Sequence[Colour] = (
-    (204, 208, 210),
-    (150, 172, 190),
-    (108, 134, 156),
-    (186, 178, 160),
-    (128, 146, 120),
-    (92, 104, 96),
-    (160, 132, 116),
-    (200, 176, 168),
-    (120, 112, 134),
-    (76, 88, 108),
-    (172, 190, 176),
-    (226, 218, 202),
-)
 
 
 def backdrop(rng: np.random.Generator, width: int, height: int) -> Image.Image:

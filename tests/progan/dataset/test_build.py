@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from progan.dataset import chunks
 from progan.dataset.build import build
 from progan.dataset.pyramid import pyramid
 from progan.dataset.reader import load_images, load_manifest
@@ -27,7 +26,7 @@ NAMES = [f"{kind}/{number:02d}" for kind in ("cat", "dog", "eel") for number in 
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(chunks, "images_per_shard", lambda resolution: 4)
+    monkeypatch.setattr("progan.dataset.build.images_per_shard", lambda resolution: 4)
 
 
 def test_order_labels_and_pixels(tmp_path, config, photos, small_shards):
@@ -40,7 +39,7 @@ def test_order_labels_and_pixels(tmp_path, config, photos, small_shards):
         assert images.shape == (27, 3, resolution, resolution)
         assert labels.tolist() == [place // 9 for place in order]
         for image, place in zip(images, order, strict=True):
-            top = square(Image.open(root / f"{NAMES[place]}.png"), 8)
+            top = square(Image.open(root / f"{NAMES[place]}.png"), 8).pixels
             np.testing.assert_array_equal(image.transpose(1, 2, 0), pyramid(top)[resolution])
     assert manifest == load_manifest(tmp_path / "out")
     assert [(count.name, count.images) for count in manifest.classes] == [("cat", 9), ("dog", 9), ("eel", 9)]
@@ -129,40 +128,25 @@ def test_each_image_is_decoded_once(tmp_path, config, small_shards, monkeypatch)
     assert sorted(loaded) == sorted(item.name for item in source.items)
 
 
-def test_no_worker_outlives_a_build(tmp_path, config, photos, small_shards):
+def test_no_worker_outlives_an_interrupted_build(tmp_path, config, photos, small_shards):
     root = photos(tmp_path / "p", NAMES)
-    build(config(root), tmp_path / "out", workers=2)
-    assert not multiprocessing.active_children()
     with pytest.raises(KeyboardInterrupt):
         build(config(root, seed=1), tmp_path / "out", 2, stop_after(27))
     assert not multiprocessing.active_children()
 
 
-def test_two_images_with_the_same_name(tmp_path, config, monkeypatch):
-    source = Reconstructed((Item("1", None), Item("2", None), Item("1", None)))
-    monkeypatch.setitem(SOURCES, "known", lambda config, scratch: source)
-    with pytest.raises(InputError, match="x: two images are called 1; rename one"):
-        build(config("x", source="known"), tmp_path / "out", workers=1)
-    assert not list(tmp_path.iterdir())
-
-
-def test_without_classes_there_are_no_labels(tmp_path, config, photos):
-    manifest = build(config(photos(tmp_path / "p", ["1", "2"])), tmp_path / "out", workers=1)
-    images, labels = load_images(tmp_path / "out", 8)
-    assert (len(images), labels, manifest.classes) == (2, None, ())
-
-
-def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, config, photos, contents):
-    root = photos(tmp_path / "p", [f"{number % 3}/{number}" for number in range(1100)], side=4)
+def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, config, photos, contents, small_shards):
+    root = photos(tmp_path / "p", [f"{number % 3}/{number}" for number in range(10)], side=4)
     (root / "0" / "broken.png").write_bytes(b"nothing")
     steps = []
-    parameters = config(root, resolution=4, max_skipped=0.01)
+    parameters = config(root, resolution=4, max_skipped=0.1)
     one = build(parameters, tmp_path / "one", 1, lambda *step: steps.append(step))
-    assert (steps[0], steps[-1], len(set(steps))) == ((0, 1101), (1101, 1101), 1102)
+    assert (steps[0], steps[-1], len(set(steps))) == ((0, 11), (11, 11), 12)
     steps.clear()
     two = build(parameters, tmp_path / "two", 2, lambda *step: steps.append(step))
-    assert (steps[0], steps[-1], sorted(steps)) == ((0, 1101), (1101, 1101), steps)
+    assert (steps[0], steps[-1], sorted(steps)) == ((0, 11), (11, 11), steps)
     assert one == two
+    assert not multiprocessing.active_children()
     assert len(one.level(4).shards) == 3
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
@@ -182,21 +166,20 @@ KILLED_BUILD = """
 import os, signal, sys
 from pathlib import Path
 from progan.config import DatasetConfig
-from progan.dataset.build import build
+from progan.dataset import build
 
 def progress(done, total):
-    finished = list(Path(sys.argv[2]).parent.glob(".*.partial/*/finished/*.json"))
-    if finished and done > 600:
+    if done == 6:
         os.kill(os.getpid(), signal.SIGKILL)
 
-if __name__ == "__main__":
-    config = DatasetConfig("folder", sys.argv[1], 4, 4, 123, (), None, 0.0, "report")
-    build(config, Path(sys.argv[2]), 2, progress)
+build.images_per_shard = lambda resolution: 4
+config = DatasetConfig("folder", sys.argv[1], 4, 4, 123, (), None, 0.0, "report")
+build.build(config, Path(sys.argv[2]), 1, progress)
 """
 
 
-def test_a_killed_build_continues_to_the_same_bytes(tmp_path, config, photos, contents):
-    root = photos(tmp_path / "p", [f"{number % 3}/{number}" for number in range(1700)], side=4)
+def test_a_killed_build_continues_to_the_same_bytes(tmp_path, config, photos, contents, small_shards):
+    root = photos(tmp_path / "p", NAMES, side=4)
     (tmp_path / "killed.py").write_text(KILLED_BUILD)
     arguments = [sys.executable, "killed.py", "p", "out"]
     killed = subprocess.run(arguments, cwd=tmp_path, capture_output=True, timeout=120)
@@ -204,7 +187,7 @@ def test_a_killed_build_continues_to_the_same_bytes(tmp_path, config, photos, co
     assert not (tmp_path / "out").exists()
     steps = []
     build(config(root, resolution=4), tmp_path / "out", 1, lambda *step: steps.append(step))
-    assert steps[0] in [(512, 1700), (1024, 1700)]
+    assert steps[0] == (4, 27)
     build(config(root, resolution=4), tmp_path / "whole", 1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert not list(tmp_path.glob(".*"))
@@ -250,6 +233,7 @@ def test_unusable_images_are_counted_and_named(tmp_path, config, photos, small_s
     root = photos(tmp_path / "p", NAMES, side=5)
     (root / "cat" / "05.png").write_bytes(b"")
     (root / "eel" / "link.png").symlink_to(root / "gone.png")
+    (root / "eel" / "00.png").rename(os.fsdecode(bytes(root) + b"/eel/\xff.png"))
     (root / "dog" / "x.jpg").write_bytes((root / "dog" / "01.png").read_bytes()[:60])
     manifest = build(config(root, max_skipped=0.11), tmp_path / "out", workers=1)
     assert (manifest.images, manifest.skipped, manifest.enlarged) == (26, 3, 26)
@@ -310,30 +294,22 @@ def test_two_builds_of_one_dataset_at_once(tmp_path, config, photos):
     assert build(config(root), tmp_path / "out", 1, meanwhile).images == 2
 
 
-def test_a_killed_worker_is_an_interruption(tmp_path, config, photos):
-    root = photos(tmp_path / "p", [str(number) for number in range(1100)], side=4)
+def test_a_killed_worker_is_an_interruption(tmp_path, config, photos, small_shards):
+    root = photos(tmp_path / "p", NAMES, side=4)
 
     def kill_a_worker(done, total):
-        if done:
-            for child in multiprocessing.active_children():
-                child.kill()
+        for child in multiprocessing.active_children():
+            child.kill()
 
     with pytest.raises(Interrupted, match="worker process was killed"):
         build(config(root, resolution=4), tmp_path / "out", 2, kill_a_worker)
-    assert build(config(root, resolution=4), tmp_path / "out", 2).images == 1100
-
-
-def test_a_file_name_that_is_not_unicode(tmp_path, config, photos):
-    root = photos(tmp_path / "p", ["1"])
-    (root / "1.png").rename(os.fsdecode(bytes(root) + b"/\xff.png"))
-    (root / "2.png").write_bytes(b"")
-    assert build(config(root, max_skipped=0.5), tmp_path / "out", workers=1).images == 1
+    assert build(config(root, resolution=4), tmp_path / "out", 1).images == 27
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path, config, photos, small_disk):
-    disk = small_disk("1m")
-    root = photos(tmp_path / "p", [str(number) for number in range(600)], side=32)
+    disk = small_disk("200k")
+    root = photos(tmp_path / "p", [str(number) for number in range(80)], side=32)
     with pytest.raises(InputError, match="no space left on the disk; free some and run again"):
-        build(config(root, resolution=32), disk / "out", 2)
+        build(config(root, resolution=32), disk / "out", 1)
     assert not (disk / "out").exists()
     assert not list(disk.rglob("*.partial/*/dataset/*/.*"))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from progan.dataset import chunks
 from progan.dataset.build import build
 from progan.dataset.reader import load_images
 
@@ -16,7 +15,7 @@ NAMES = [f"{kind}/{number}" for kind in ("cat", "dog", "eel") for number in rang
 @pytest.fixture
 def built(tmp_path, config, photos, monkeypatch):
     """Fifteen images of three classes in four shards: the folder, images [N,H,W,3] and labels at 8 px."""
-    monkeypatch.setattr(chunks, "images_per_shard", lambda resolution: 4)
+    monkeypatch.setattr("progan.dataset.build.images_per_shard", lambda resolution: 4)
     build(config(photos(tmp_path / "p", NAMES, side=16), resolution=16), tmp_path / "out", workers=1)
     images, labels = load_images(tmp_path / "out", 8)
     return tmp_path / "out", images.transpose(0, 2, 3, 1), labels

@@ -38,7 +38,7 @@ def painted(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def portraits():
-    return [portrait(seed=11, index=index) for index in range(1, 101)]
+    return [portrait(seed=11, index=index) for index in range(1, 51)]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -53,15 +53,11 @@ def rows(path: Path) -> tuple[list[str], dict[str, list[int]]]:
 
 def test_the_bytes_depend_on_the_seed_and_not_on_the_workers(painted, tmp_path):
     paint(tmp_path / "two", images=20, seed=5, workers=2)
+    paint(tmp_path / "few", images=2, seed=5, workers=1)
     paint(tmp_path / "other", images=2, seed=6, workers=1)
     assert contents(tmp_path / "two") == contents(painted)
-    other = contents(tmp_path / "other")["img_celeba/000001.jpg"]
-    assert other != contents(painted)["img_celeba/000001.jpg"]
-
-
-def test_a_picture_does_not_depend_on_how_many_there_are(painted, tmp_path):
-    paint(tmp_path / "few", images=2, seed=5, workers=1)
-    assert contents(tmp_path / "few")["img_celeba/000002.jpg"] == contents(painted)["img_celeba/000002.jpg"]
+    few, other = (contents(tmp_path / name)["img_celeba/000002.jpg"] for name in ("few", "other"))
+    assert few == contents(painted)["img_celeba/000002.jpg"] != other
 
 
 def test_layout_is_celebas(painted):
@@ -99,7 +95,7 @@ def test_lists_agree_with_the_pictures(painted):
 
 def test_sizes_vary_and_faces_stay_inside(portraits):
     sizes = np.array([image.size for image, _, _ in portraits])
-    assert len({tuple(size) for size in sizes}) > 50
+    assert len({tuple(size) for size in sizes}) > 30
     assert (sizes >= 120).all()
     assert (sizes <= 320).all()
     for image, landmarks, _ in portraits:
@@ -157,17 +153,6 @@ def test_nose_landmark_lies_on_the_tip_above_the_nostrils(portraits):
     assert brightness((0, -0.08)) > max(brightness((-0.25, -0.08)), brightness((0.25, -0.08)))
 
 
-def test_the_left_eye_is_the_one_on_the_pictures_left(portraits):
-    for _, points, _ in portraits:
-        middle, x, y = frame(points)
-        assert x[0] > abs(x[1])  # to the right, tilted by less than 45°
-        along, down = (points + 0.5 - middle) @ x / (x @ x), (points + 0.5 - middle) @ y / (y @ y)
-        assert along[3] < along[2] < along[4]
-        assert 0.4 < down[2] < 0.85
-        assert (down[3:] > 0.8).all()
-        assert (down[3:] < 1.35).all()
-
-
 def plain_face(**traits) -> Face:
     face = Face.draw(np.random.default_rng(3))
     bare = replace(face, beard="none", moustache=False, glasses="none", hat="none", earrings=False, turn=0.0)
@@ -214,7 +199,7 @@ def test_an_attribute_changes_the_picture_where_it_should(attribute, traits, top
 
 def test_attributes_do_not_contradict_each_other():
     rng = np.random.default_rng(0)
-    faces = [Face.draw(rng).attributes() for _ in range(2000)]
+    faces = [Face.draw(rng).attributes() for _ in range(800)]
     for face in faces:
         hair = sum(face[name] for name in ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"))
         assert hair <= (0 if face["Bald"] else 1)

@@ -2,7 +2,6 @@ import json
 
 import pytest
 
-from progan.dataset import chunks
 from progan.dataset.build import build
 from progan.dataset.reader import load_manifest
 from progan.dataset.verify import verify
@@ -11,7 +10,7 @@ from progan.errors import InputError
 
 @pytest.fixture
 def built(tmp_path, config, photos, monkeypatch):
-    monkeypatch.setattr(chunks, "images_per_shard", lambda resolution: 2)
+    monkeypatch.setattr("progan.dataset.build.images_per_shard", lambda resolution: 2)
     build(config(photos(tmp_path / "p", ["a/1", "a/2", "b/3"])), tmp_path / "out", workers=1)
     return tmp_path / "out"
 

@@ -1,21 +1,24 @@
 """The test that all sources of a fixed size share."""
 
 import hashlib
+import pickle
 
 import numpy as np
 import pytest
 
 from progan.dataset.build import build
 from progan.dataset.reader import load_images
+from progan.dataset.sources.registry import open_source
 
 
 @pytest.fixture
 def assert_built(tmp_path):
-    """Build with two workers and compare with whole images uint8 [N,S,S,C] in the source's order."""
+    """Build and compare with whole images uint8 [N,S,S,C] in the source's order."""
 
     def check(config, tops, labels):
-        manifest = build(config, tmp_path / "out", workers=2)
-        assert len(manifest.level(config.resolution).shards) > 1  # enough for two workers
+        sent = pickle.loads(pickle.dumps(open_source(config, tmp_path / "scratch")))  # as to a worker
+        np.testing.assert_array_equal(sent.load(sent.items[1]).pixels, tops[1])
+        manifest = build(config, tmp_path / "out", workers=1)
         order = np.arange(len(tops))
         if config.seed is not None:
             np.random.RandomState(config.seed).shuffle(order)

@@ -6,10 +6,9 @@ import copy
 import csv
 import dataclasses
 import hashlib
-import multiprocessing
+import pickle
 import shutil
 import zipfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +125,7 @@ def load(source, index):
 
 def test_every_image_is_rebuilt_exactly(pristine, parameters, tmp_path):
     source = open_source(parameters(pristine, verify="strict"), tmp_path)
+    source = pickle.loads(pickle.dumps(source))  # as to a worker process
     assert [item.name for item in source.items] == [
         "00000-000004.jpg",
         "00999-000003.jpg",
@@ -181,15 +181,6 @@ def test_the_built_dataset(release, parameters, tmp_path):
         1000: "failed",
         2500: "exact",
     }
-
-
-def test_worker_processes_give_the_same(pristine, parameters, tmp_path):
-    """Fewer images than fill a shard are one worker's, so `build` with two would not show it."""
-    source = open_source(parameters(pristine), tmp_path)
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        for index, picture in zip(INDICES, pool.map(source.load, source.items), strict=True):
-            assert picture.check.result == "exact"
-            np.testing.assert_array_equal(picture.pixels, pristine.finals[index])
 
 
 def make_close(release, index):
@@ -356,11 +347,10 @@ def drop_landmarks(release):
             "image_list.txt: no such file; it comes with CelebA-HQ's deltas",
         ),
         (edit_list("proc_md5", "md5"), "line 1: idx orig_idx orig_file proc_md5 final_md5 is expected"),
-        (edit_list("  000003.jpg", ""), "image_list.txt: line 3: 4 values, not 5; fetch it again"),
-        (edit_list("999  ", "x  "), "line 3: idx and orig_idx must be whole numbers"),
-        (edit_list("999  ", "-1  "), "line 3: idx and orig_idx must be whole numbers"),
-        (edit_list("000003.jpg", "../3.jpg"), "line 3: ../3.jpg is not the name of a CelebA photograph"),
-        (edit_list("000003.jpg", "00000é.jpg"), "line 3: 00000é.jpg is not the name of a CelebA photograph"),
+        (edit_list("  000003.jpg", ""), "image_list.txt: line 3: not a row of idx, orig_idx, .*; fetch it"),
+        (edit_list("999  ", "-1  "), "line 3: not a row"),
+        (edit_list("000003.jpg", "../3.jpg"), "line 3: not a row"),
+        (edit_list("000003.jpg", "00000é.jpg"), "line 3: not a row"),
         (edit_list("999  ", "0  "), "line 3: a second row for 0 or 000003.jpg"),
         (edit_list("000003.jpg", "000004.jpg"), "line 3: a second row for 999 or 000004.jpg"),
     ],
@@ -375,7 +365,7 @@ def test_a_release_that_is_wrong_as_a_whole(release, parameters, tmp_path, spoil
 def test_an_invalid_digest(release, parameters, tmp_path):
     release.rows[999][4] = "0" * 31
     release.write_list()
-    with pytest.raises(InputError, match="line 3: proc_md5 and final_md5 must be 32 hex digits"):
+    with pytest.raises(InputError, match="line 3: not a row"):
         open_source(parameters(release), tmp_path)
 
 

@@ -16,13 +16,13 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 @pytest.fixture
 def mnist(tmp_path):
-    """530 digits in idx files; returns their folder, the images [N,28,28] and the digits."""
+    """53 digits in idx files; returns their folder, the images [N,28,28] and the digits."""
     rng = np.random.default_rng(7)
-    images, digits = rng.integers(0, 256, (530, 28, 28), np.uint8), rng.integers(0, 10, 530, np.uint8)
+    images, digits = rng.integers(0, 256, (53, 28, 28), np.uint8), rng.integers(0, 10, 53, np.uint8)
     folder = tmp_path / "raw"
     folder.mkdir()
-    (folder / IMAGES).write_bytes(struct.pack(">IIII", 0x803, 530, 28, 28) + images.tobytes())
-    (folder / LABELS).write_bytes(struct.pack(">II", 0x801, 530) + digits.tobytes())
+    (folder / IMAGES).write_bytes(struct.pack(">IIII", 0x803, 53, 28, 28) + images.tobytes())
+    (folder / LABELS).write_bytes(struct.pack(">II", 0x801, 53) + digits.tobytes())
     return folder, images, digits
 
 
@@ -70,8 +70,8 @@ def test_the_identity_does_not_depend_on_the_packing(mnist, tmp_path, config):
     (folder / LABELS).write_bytes(data)
     other = open_mnist(parameters, tmp_path / "scratch")
     assert other.identity != plain.identity
-    assert other.items[529].label == data[-1]
-    assert plain.items[529].label != data[-1]
+    assert other.items[52].label == data[-1]
+    assert plain.items[52].label != data[-1]
 
 
 def edit(name, change):
@@ -92,16 +92,11 @@ def edit(name, change):
             edit(IMAGES, lambda data: data[:-5]),
             f"raw: {IMAGES} and {LABELS}: not MNIST's, or damaged .*invalid",
         ),
-        (
-            edit(IMAGES, lambda data: data + b"more"),
-            "not MNIST's, or damaged .*; fetch https",
-        ),
-        (edit(IMAGES, lambda data: b""), "not MNIST's, or damaged"),
+        (edit(IMAGES, lambda data: b""), "not MNIST's, or damaged .*; fetch https"),
         (edit(IMAGES, lambda data: b"\x89PNG" + data[4:]), r"damaged \(no idx files\); fetch"),
         (edit(IMAGES, lambda data: data[:2] + b"\x0e" + data[3:]), "not MNIST's, or damaged"),
-        (edit(IMAGES, lambda data: data[:4] + struct.pack(">III", 1060, 14, 28) + data[16:]), "28×14 px"),
-        (edit(LABELS, lambda data: data[:4] + struct.pack(">I", 529) + data[9:]), "530 images, 529 labels"),
-        (edit(LABELS, lambda data: data[:-1] + b"\x0a"), "labels that are not digits"),
+        (edit(IMAGES, lambda data: data[:4] + struct.pack(">III", 106, 14, 28) + data[16:]), "28×14 px"),
+        (edit(LABELS, lambda data: data[:4] + struct.pack(">I", 52) + data[9:]), "53 images, 52 labels"),
         (edit(LABELS, lambda data: data[:-1] + b"\xff"), "labels that are not digits"),
     ],
 )
@@ -148,14 +143,14 @@ def drawn_one_by_one(count, digits):
 
 def test_mnistrgb(mnist, config, assert_built):
     folder, images, digits = mnist
-    triples = drawn_one_by_one(600, 530)
+    triples = drawn_one_by_one(60, 53)
     tops = np.stack([np.stack([framed(images)[place] for place in three], -1) for three in triples])
     labels = [int("".join(str(digits[place]) for place in three)) for three in triples]
-    parameters = config(folder, source="mnistrgb", resolution=32, max_images=600)
+    parameters = config(folder, source="mnistrgb", resolution=32, max_images=60)
     manifest = assert_built(parameters, tops, labels)
     assert manifest.channels == 3
     assert [count.name for count in manifest.classes] == [f"{label:03d}" for label in range(1000)]
-    assert sum(count.images for count in manifest.classes) == 600
+    assert sum(count.images for count in manifest.classes) == 60
 
 
 def test_mnistrgb_in_the_order_of_the_draw(mnist, tmp_path, config):
@@ -164,7 +159,7 @@ def test_mnistrgb_in_the_order_of_the_draw(mnist, tmp_path, config):
         config(folder, source="mnistrgb", seed=None, resolution=32, max_images=40), tmp_path / "o", workers=1
     )
     built, _ = load_images(tmp_path / "o", 32)
-    np.testing.assert_array_equal(built, framed(images)[np.array(drawn_one_by_one(40, 530))])
+    np.testing.assert_array_equal(built, framed(images)[np.array(drawn_one_by_one(40, 53))])
 
 
 def test_a_million_images_need_little_memory(mnist, tmp_path, config):
@@ -172,7 +167,7 @@ def test_a_million_images_need_little_memory(mnist, tmp_path, config):
     source = MnistRgb.open(config(folder, source="mnistrgb", resolution=32), tmp_path)
     assert len(source.items) == 1_000_000
     assert len(pickle.dumps(source)) < 15e6
-    triples = np.array(drawn_one_by_one(2000, 530))
+    triples = np.array(drawn_one_by_one(2000, 53))
     np.testing.assert_array_equal(source.drawn[:2000], triples)
     assert source.items[1999].label == int("".join(map(str, digits[triples[-1]])))
     assert source.items[999_999].name == "999999"

@@ -1,10 +1,9 @@
-"""Resampling against Pillow 3.1.1's own results, and against the formulas in plain double precision."""
+"""Resampling against Pillow 3.1.1's own results."""
 
 import hashlib
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from progan.dataset.sources.resampling import resize, sample_quad
 
@@ -55,35 +54,6 @@ def test_resizing_is_pillow_3s(picture, size, digest):
 def test_sampling_is_pillow_3s(picture, side, quad, digest):
     sampled = sample_quad(mosaic(*picture), np.float32(quad), side)
     assert hashlib.md5(sampled.tobytes()).hexdigest() == digest
-
-
-@pytest.mark.parametrize("size", [(30, 20), (240, 200), (60, 50), (1, 1), (7, 30), (90, 300)])
-def test_resizing_is_todays_pillows_up_to_rounding(size):
-    picture = mosaic(60, 50, 1)
-    todays = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
-    assert np.abs(resize(picture, *size).astype(int) - todays).max() <= 1
-
-
-def test_a_quad_is_sampled_at_the_formulas_places():
-    """At x/S, y/S of the quad, not at the middles of the pixels; values are cut, not rounded."""
-    picture, side = mosaic(50, 40, 1), 64
-    quad = np.float32([(12.3, 8.1), (9.2, 30.6), (37.4, 33.3), (40.5, 10.8)])
-    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = quad.astype(float)
-    sampled = sample_quad(picture, quad, side)
-    off = 0
-    for row in range(0, side, 3):
-        for column in range(0, side, 3):
-            u, v = column / side, row / side
-            x = (1 - u) * (1 - v) * x0 + (1 - u) * v * x1 + u * v * x2 + u * (1 - v) * x3 - 0.5
-            y = (1 - u) * (1 - v) * y0 + (1 - u) * v * y1 + u * v * y2 + u * (1 - v) * y3 - 0.5
-            left, top = int(x), int(y)
-            a, b = x - left, y - top
-            block = picture[top : top + 2, left : left + 2].astype(float)
-            value = (1 - b) * ((1 - a) * block[0, 0] + a * block[0, 1]) + b * (
-                (1 - a) * block[1, 0] + a * block[1, 1]
-            )
-            off = max(off, np.abs(sampled[row, column] + 0.5 - value).max())
-    assert off < 0.501
 
 
 def test_it_is_black_outside_the_picture():
