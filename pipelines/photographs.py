@@ -23,25 +23,45 @@ def origin(config: "Config") -> str:
     """DVC's name of what `digest` is taken from: a stage or a .dvc file; empty if there is neither."""
     if name := painted(config):
         return f"paint@{name}"
-    return f"{config.dataset.path}.dvc" if _tracked(config) else ""
+    return str(_dvc_file(config)) if _tracked(config) else ""
 
 
 def painted(config: "Config") -> str | None:
     """The key of `paint` that draws the photographs; None if they are not painted."""
-    return next((name for name in config.paint if config.dataset.path == f"data/raw/{name}"), None)
+    path = _in_project(config.dataset.path)
+    return next((name for name in config.paint if path == Path("data/raw", name)), None)
 
 
 def are_new(config: "Config") -> bool:
     """Whether DVC tracks other photographs now than the dataset in dvc.lock was built from."""
     tracked = _tracked(config)
     inputs = _read(Path("dvc.lock")).get("stages", {}).get("build-dataset", {}).get("deps", [])
-    built_from = {file["path"]: file["md5"] for file in inputs}.get(config.dataset.path)
+    digests = {_in_project(file["path"]): file.get("md5") for file in inputs}
+    built_from = digests.get(_in_project(config.dataset.path))
     return bool(tracked and built_from) and tracked != built_from
 
 
 def _tracked(config: "Config") -> str:
-    tracked = _read(Path(f"{config.dataset.path}.dvc"))
-    return str(tracked["outs"][0]["md5"]) if tracked else ""
+    """DVC's hash of the photographs; that of their source if they were imported without a download."""
+    from progan.files import digest_of
+
+    tracked = _read(_dvc_file(config))
+    if not tracked:
+        return ""
+    sources = tracked.get("deps", [])
+    hashes = (entry.get("md5") for entry in (*tracked["outs"], *sources))
+    return next(filter(None, hashes), None) or digest_of(sources)
+
+
+def _dvc_file(config: "Config") -> Path:
+    path = _in_project(config.dataset.path)
+    return path.with_name(f"{path.name}.dvc")
+
+
+def _in_project(path: str) -> Path:
+    """`path` relative to the project, the current folder, if it lies in it."""
+    absolute = Path(path).absolute()
+    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
 
 
 def _read(file: Path) -> dict[str, Any]:

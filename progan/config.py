@@ -14,7 +14,7 @@ import json
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 from progan.errors import InputError, hint
@@ -88,6 +88,11 @@ class DatasetConfig(Checked):
         "`celeba-hq`: whether an image close to the published one, but not identical, is skipped (`strict`) "
         "or used (`report`)",
     ]
+
+    def __post_init__(self) -> None:
+        """Give a folder one name: data/raw/x/ and ./data/raw/x are data/raw/x."""
+        object.__setattr__(self, "path", str(PurePath(self.path)))
+        super().__post_init__()
 
     @staticmethod
     def check_levels(lowest_resolution: int, resolution: int) -> Faults:
