@@ -32,16 +32,22 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: Path, *needed: str) -> Any:
-    """The JSON in `path`; with `needed`, an object that has these keys. Raises InputError otherwise."""
+def read_bytes(path: Path, when_missing: str) -> bytes:
+    """The contents of `path`; an InputError that names it, with `when_missing` as what to do."""
     try:
-        value = json.loads(path.read_text())
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: no such file; run the stage that makes it (dvc repro)") from None
+        raise InputError(f"{path}: no such file; {when_missing}") from None
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check what it is and who may read it"
         ) from None
+
+
+def read_json(path: Path, *needed: str) -> Any:
+    """The JSON in `path`; with `needed`, an object that has these keys. Raises InputError otherwise."""
+    try:
+        value = json.loads(read_bytes(path, "run the stage that makes it (dvc repro)"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run its stage again") from None
     if needed and not (isinstance(value, dict) and value.keys() >= set(needed)):

@@ -22,14 +22,21 @@ def training_bytes(config: Config, key: str, gpus: int) -> int:
         generator, discriminator = build_networks(network, phase.resolution)
         images = torch.empty(_share(config, key, gpus), network.channels, phase.resolution, phase.resolution)
         alpha = None if phase.is_first else torch.ones(())
-        saved = _SavedTensors()
-        with torch.autograd.graph.saved_tensors_hooks(saved.add, lambda tensor: tensor):
+        saved: dict[int, torch.UntypedStorage] = {}  # each storage counts once
+
+        def save(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            saved[id(storage)] = storage
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
             mixed = images.clone().requires_grad_()
             scores = discriminator(mixed, alpha)[:, 0]
             (gradients,) = torch.autograd.grad(scores.sum(), mixed, create_graph=True)
             _ = gradients.square().sum(), discriminator(images, alpha), discriminator(images, alpha)
     parameters = STATES * (_bytes(generator) + _bytes(discriminator)) + _bytes(generator)
-    return round(OVERHEAD * (parameters + saved.bytes)) + CONTEXT_BYTES
+    activations = sum(storage.nbytes() for storage in saved.values())
+    return round(OVERHEAD * (parameters + activations)) + CONTEXT_BYTES
 
 
 def checkpoint_bytes(config: Config, key: str) -> int:
@@ -51,19 +58,3 @@ def _share(config: Config, key: str, gpus: int) -> int:
 
 def _bytes(module: torch.nn.Module) -> int:
     return sum(parameter.nbytes for parameter in module.parameters())
-
-
-class _SavedTensors:
-    """Counts the memory of tensors that graphs save for their backward passes; each storage counts once."""
-
-    def __init__(self) -> None:
-        self._storages: dict[int, torch.UntypedStorage] = {}
-
-    def add(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        self._storages[id(storage)] = storage
-        return tensor
-
-    @property
-    def bytes(self) -> int:
-        return sum(storage.nbytes() for storage in self._storages.values())

@@ -24,20 +24,13 @@ def share_buffers(ema: Generator, generator: Generator) -> None:
             setattr(averaged, name, buffer)
 
 
-def network_tensors(generator: nn.Module, discriminator: nn.Module, ema: nn.Module) -> dict[str, Tensor]:
-    """The networks' tensors in a checkpoint, by name, on the CPU."""
-    return (
-        prefixed("generator", generator.state_dict())
-        | prefixed("discriminator", discriminator.state_dict())
-        | prefixed("ema", ema.state_dict())
-    )
-
-
-def optimizer_tensors(generator_adam: Adam, discriminator_adam: Adam) -> dict[str, Tensor]:
-    """The optimisers' tensors in a checkpoint, by name, on the CPU."""
-    return prefixed("generator_adam", generator_adam.state_dict()) | prefixed(
-        "discriminator_adam", discriminator_adam.state_dict()
-    )
+def state_tensors(**parts: nn.Module | Adam) -> dict[str, Tensor]:
+    """The state of networks and optimisers as a checkpoint has it: by part and name, on the CPU."""
+    return {
+        name: tensor
+        for part, owner in parts.items()
+        for name, tensor in prefixed(part, owner.state_dict()).items()
+    }
 
 
 def require_network(checkpoint: Checkpoint, network: NetworkConfig) -> None:
@@ -120,11 +113,11 @@ class Models:
 
     def network_tensors(self) -> dict[str, Tensor]:
         """The tensors of generator, discriminator and averaged generator, by name, on the CPU."""
-        return network_tensors(self.generator, self.discriminator, self.ema)
+        return state_tensors(**self._networks())
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """The state of both optimisers, by name, on the CPU."""
-        return optimizer_tensors(self.generator_adam, self.discriminator_adam)
+        return state_tensors(**self._optimizers())
 
     def running_tensors(self) -> dict[str, Tensor]:
         """The state that only snapshots need, by name, on the CPU."""
@@ -132,25 +125,27 @@ class Models:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Restore the state from the tensors that the three methods above returned."""
-        self.generator.load_state_dict(stripped("generator", tensors))
-        self.discriminator.load_state_dict(stripped("discriminator", tensors))
-        self.ema.load_state_dict(stripped("ema", tensors))
-        self.generator_adam.load_state_dict(stripped("generator_adam", tensors))
-        self.discriminator_adam.load_state_dict(stripped("discriminator_adam", tensors))
+        for name, part in (self._networks() | self._optimizers()).items():
+            part.load_state_dict(stripped(name, tensors))
         running = stripped("running", tensors)
         for name, tensor in self._running().items():
             tensor.copy_(running[name])
 
     def copy_first_rank(self) -> None:
         """Overwrite the whole state with that of the first rank."""
-        networks = self.generator, self.discriminator, self.ema
-        for part in (*networks, self.generator_adam, self.discriminator_adam):
+        for part in (self._networks() | self._optimizers()).values():
             self.ranks.copy_first_(part.state_dict().values())
         self.ranks.copy_first_(self._running().values())
 
     def reset_optimizers(self) -> None:
-        self.generator_adam.reset()
-        self.discriminator_adam.reset()
+        for adam in self._optimizers().values():
+            adam.reset()
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema}
+
+    def _optimizers(self) -> dict[str, Adam]:
+        return {"generator_adam": self.generator_adam, "discriminator_adam": self.discriminator_adam}
 
     def _running(self) -> dict[str, Tensor]:
         return {"sums": self.sums} | ({"noise_score": self.noise.score} if self.noise else {})

@@ -41,23 +41,6 @@ def downsample(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2)
 
 
-def minibatch_stddev(x: Tensor, group_size: int) -> Tensor:
-    """Append one feature map that measures the variation within the minibatch (paper §3).
-
-    x: [N, C, H, W] → [N, C + 1, H, W]. A group is `min(group_size, N)` images, N / group apart; its
-    value is the standard deviation over the group, averaged over features and pixels.
-    Raises ValueError when N is not a multiple of the group.
-    """
-    n, c, h, w = x.shape
-    group = min(group_size, n)
-    if n % group:
-        raise ValueError(f"minibatch {n} is not a multiple of the minibatch-stddev group {group}")
-    grouped = x.view(group, n // group, c, h, w)
-    deviation = torch.sqrt(grouped.var(dim=0, correction=0) + 1e-8)  # [N/G, C, H, W]
-    statistic = deviation.mean(dim=(1, 2, 3)).repeat(group)  # [N]
-    return torch.cat([x, statistic.view(n, 1, 1, 1).expand(n, 1, h, w)], dim=1)
-
-
 # ------------------------------------------------------------------------------------------------
 # Layers
 
@@ -151,14 +134,26 @@ class FirstDense(Layer):
 
 
 class MinibatchStddev(nn.Module):
-    """`minibatch_stddev` as a layer. [N, C, H, W] → [N, C + 1, H, W]."""
+    """Append one feature map that measures the variation within the minibatch (paper §3).
+
+    [N, C, H, W] → [N, C + 1, H, W]. A group is `min(group_size, N)` images, N / group apart; its value is
+    the standard deviation over the group, averaged over features and pixels.
+    Raises ValueError when N is not a multiple of the group.
+    """
 
     def __init__(self, group_size: int) -> None:
         super().__init__()
         self.group_size = group_size
 
     def forward(self, x: Tensor) -> Tensor:
-        return minibatch_stddev(x, self.group_size)
+        n, c, h, w = x.shape
+        group = min(self.group_size, n)
+        if n % group:
+            raise ValueError(f"minibatch {n} is not a multiple of the minibatch-stddev group {group}")
+        grouped = x.view(group, n // group, c, h, w)
+        deviation = torch.sqrt(grouped.var(dim=0, correction=0) + 1e-8)  # [N/G, C, H, W]
+        statistic = deviation.mean(dim=(1, 2, 3)).repeat(group)  # [N]
+        return torch.cat([x, statistic.view(n, 1, 1, 1).expand(n, 1, h, w)], dim=1)
 
 
 # ------------------------------------------------------------------------------------------------

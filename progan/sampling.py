@@ -3,6 +3,7 @@
 A registered model ships this file, so that a seed, a class and a truncation mean the same everywhere.
 """
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from progan.checkpoints import Checkpoint
 from progan.config import NetworkConfig
 from progan.errors import InputError
-from progan.networks import Generator, build_networks, one_hot
+from progan.networks import Generator, one_hot
 
 PIXELS_AT_ONCE = 2**21  # bounds memory: 256 images at 64×64, two at 1024×1024
 CENTER_LATENTS = 1000  # number of latents whose mean is the centre of truncation
@@ -65,7 +66,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def load_generator(checkpoint: Checkpoint) -> Generator:
     """The averaged generator of a finished phase, as its facts describe it, on the CPU."""
-    generator, _ = build_networks(checkpoint.facts.network, checkpoint.facts.resolution)
+    generator = Generator(checkpoint.facts.network, checkpoint.facts.resolution)
     try:
         generator.load_state_dict(checkpoint.networks("ema"))
     except RuntimeError:
@@ -138,12 +139,17 @@ def label_of(wanted: str | None, classes: Sequence[str]) -> int:
         if wanted is not None:
             raise InputError(f"label {wanted}: this generator was trained without labels; leave it out")
         return 0
-    if wanted in classes:
-        return list(classes).index(str(wanted))
+    if wanted is not None and _composed(wanted) in (names := list(map(_composed, classes))):
+        return names.index(_composed(wanted))
     if wanted is not None and wanted.isdecimal() and int(wanted) < len(classes):
         return int(wanted)
     listed = ", ".join(classes[:LISTED_CLASSES]) + (", …" if len(classes) > LISTED_CLASSES else "")
     raise InputError(f"label {'missing' if wanted is None else wanted}: expected one of {listed}")
+
+
+def _composed(name: str) -> str:
+    """`name` as keyboards write it; macOS's folders have accents as characters of their own."""
+    return unicodedata.normalize("NFC", name)
 
 
 def require_truncation(truncation: float) -> None:

@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 import yaml
 
 from progan.errors import InputError, hint, nearest
+from progan.files import read_bytes
 
 T = TypeVar("T")
 Fault = tuple[str, str]  # a key relative to the object in question, "" for itself; what is wrong
@@ -60,14 +61,8 @@ class Checked:
 def read_yaml(path: Path, when_missing: str) -> Any:
     """The contents of `path`; an InputError that names it, with `when_missing` as what to do."""
     try:
-        return yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {when_missing}") from None
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check what it is and who may read it"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return yaml.safe_load(read_bytes(path, when_missing))
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 

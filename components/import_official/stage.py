@@ -9,7 +9,7 @@ from progan import RESULTS_VERSION
 from progan.checkpoints import CheckpointFacts, DatasetFacts, OfficialFile, Versions, write_checkpoint
 from progan.errors import InputError
 from progan.files import digest_of, sha256_file
-from progan.models import network_tensors, optimizer_tensors
+from progan.models import state_tensors
 from progan.official.weights import read_official
 from progan.optimizer import Adam
 from progan.resolutions import phase_key
@@ -43,8 +43,10 @@ def import_official(file: Path, kimg: float, out: Path) -> None:
         versions=Versions.here(),
         official=OfficialFile(file.name, digest),
     )
-    networks = network_tensors(weights.generator, weights.discriminator, weights.ema)
-    adams = (Adam(module, (0.0, 0.99), 1e-8) for module in (weights.generator, weights.discriminator))
-    write_checkpoint(out, facts, networks, optimizer_tensors(*adams))
+    generator, discriminator = weights.generator, weights.discriminator
+    networks = state_tensors(generator=generator, discriminator=discriminator, ema=weights.ema)
+    adams = {"generator_adam": generator, "discriminator_adam": discriminator}
+    optimizers = state_tensors(**{name: Adam(network, (0.0, 0.99), 1e-8) for name, network in adams.items()})
+    write_checkpoint(out, facts, networks, optimizers)
     print(f"{out}: {facts.phase} imported; params.yaml needs for it:")
     print(yaml.safe_dump({"network": asdict(facts.network)}, sort_keys=False), end="")

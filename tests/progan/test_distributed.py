@@ -17,7 +17,7 @@ import yaml
 from progan import training
 from progan.distributed import Ranks, check_continued, check_shares
 from progan.errors import InputError
-from progan.networks import minibatch_stddev
+from progan.networks import MinibatchStddev
 from progan.store import FolderStore
 from progan.training import STATISTICS
 from tests.conftest import shrunk_params
@@ -156,7 +156,7 @@ def test_shares_keep_the_groups_of_minibatch_stddev(size, group):
     shares = [Ranks(rank, size).share(torch.from_numpy(whole)) for rank in range(size)]
     for rank, share in enumerate(shares):
         assert len(share) == 16 // size
-        torch.testing.assert_close(minibatch_stddev(share, group), Ranks(rank, size).share(expected))
+        torch.testing.assert_close(MinibatchStddev(group)(share), Ranks(rank, size).share(expected))
     assert torch.equal(torch.stack(shares, 1).flatten(0, 1), torch.from_numpy(whole))
 
 

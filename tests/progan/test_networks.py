@@ -16,10 +16,10 @@ from progan.networks import (
     DownConv,
     Generator,
     LayerForm,
+    MinibatchStddev,
     UpConv,
     downsample,
     fade_reals,
-    minibatch_stddev,
     one_hot,
     pixel_norm,
     upsample,
@@ -98,7 +98,7 @@ def test_minibatch_stddev_groups_are_strided():
     """Eight images in groups of four: 0, 2, 4, 6 form one group and 1, 3, 5, 7 the other."""
     x = torch.zeros(8, 2, 3, 3)
     x[[2, 6]] = 4.0  # in the even group: deviation 2 everywhere
-    out = minibatch_stddev(x, 4)
+    out = MinibatchStddev(4)(x)
     assert out.shape == (8, 3, 3, 3)
     assert torch.equal(out[:, :2], x)
     np.testing.assert_allclose(out[0::2, 2], 2, rtol=1e-6)
@@ -106,9 +106,9 @@ def test_minibatch_stddev_groups_are_strided():
 
 
 def test_minibatch_stddev_wants_whole_groups():
-    assert minibatch_stddev(torch.zeros(2, 1, 4, 4), 4).shape == (2, 2, 4, 4)
+    assert MinibatchStddev(4)(torch.zeros(2, 1, 4, 4)).shape == (2, 2, 4, 4)
     with pytest.raises(ValueError, match="minibatch 6 is not a multiple"):
-        minibatch_stddev(torch.zeros(6, 1, 4, 4), 4)
+        MinibatchStddev(4)(torch.zeros(6, 1, 4, 4))
 
 
 @pytest.mark.parametrize("kernel", [1, 3])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from progan.networks import Discriminator, minibatch_stddev
+from progan.networks import Discriminator, MinibatchStddev
 from progan.noise import InstanceNoise
 from tests.progan.numpy_networks import SMALL
 
@@ -41,7 +41,7 @@ def by_hand(discriminator, images, strength, random):
     x = discriminator.from_rgb["r0008"](images)
     for conv in (block.conv0, block.conv1):
         x = F.leaky_relu(F.conv2d(noisy(x), conv.scaled_weight(), conv.bias, padding=1), 0.2)
-    x = minibatch_stddev(F.avg_pool2d(x, 2), 4)
+    x = MinibatchStddev(4)(F.avg_pool2d(x, 2))
     x = F.leaky_relu(F.conv2d(noisy(x), end.conv.scaled_weight(), end.conv.bias, padding=1), 0.2)
     x = F.linear(noisy(x).flatten(1), end.dense0.scaled_weight(), end.dense0.bias)
     return end.dense1(F.leaky_relu(x, 0.2))

@@ -137,12 +137,8 @@ def test_a_file_that_is_not_a_score_network_is_named(tmp_path):
 
 def test_invalid_training_sets_and_splits_are_refused():
     images, labels = _labelled(20, 8)
-    with pytest.raises(ValueError, match="20 images and 19 labels"):
-        train(images, labels[:19], 3, 1, 1)
-    with pytest.raises(ValueError, match="at least 10"):
+    with pytest.raises(ValueError, match="at least 10 images are needed, not 9"):
         train(images[:9], labels[:9], 3, 1, 1)
-    with pytest.raises(ValueError, match="labels must be from 0 to 1, not 0 to 2"):
-        train(images, labels, 2, 1, 1)
     with pytest.raises(ValueError, match="at least 8 px, not 4"):
         train(images[:, :, ::2, ::2], labels, 3, 1, 1)
     with pytest.raises(ValueError, match="6 splits need at least as many images, not 5"):

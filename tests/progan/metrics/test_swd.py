@@ -130,15 +130,9 @@ def test_a_collapsed_set_has_a_distance_not_nan():
 
 
 def test_sets_that_cannot_be_compared_are_refused():
-    with pytest.raises(ValueError, match="no images"):
-        swd.describe([], 1)
-    with pytest.raises(ValueError, match="one resolution"):
-        swd.describe([_images(2, 32), _images(2, 16)], 1)
     two, three = swd.describe([_images(2, 16)], 1), swd.describe([_images(3, 16)], 1)
     with pytest.raises(ValueError, match="same number of images, not 2 and 3"):
         swd.sliced_wasserstein(two, three, 1)
-    with pytest.raises(ValueError, match="same levels"):
-        swd.sliced_wasserstein(two, swd.describe([_images(2, 32)], 1), 1)
 
 
 @pytest.mark.gpu
