@@ -1,5 +1,7 @@
 """Write a generator's images by seed and class, as one sheet or as single files."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from progan.progress import show_progress
 from progan.render import columns_for, grid, picture, png, write_png
 
 TILE = 128  # about the minimum side of an image on a sheet, in pixels
+FORBIDDEN = re.compile(r"""[\x00-\x1f\x7f/\\<>:"|?*]""")  # in file names of Linux, macOS or Windows
+MAX_NAME = 200  # bytes of the 255 that a file's name may have
 
 
 def generate(address: str, seeds: Sequence[int], label: str | None, truncation: float, out: Path) -> None:
@@ -31,11 +35,12 @@ def generate(address: str, seeds: Sequence[int], label: str | None, truncation: 
         columns = columns_for(len(seeds), len(labels))
         write_png(out, grid(images, 8 * max(TILE, sampler.resolution), columns))
     else:
+        prefixes = [f"{name}-" for name in file_names(sampler.classes)] or [""]
         with atomic_folder(out) as partial:
             for number, image in enumerate(images):
                 row, column = divmod(number, len(seeds))
-                prefix = f"{sampler.classes[labels[row]]}-" if sampler.classes else ""
-                (partial / f"{prefix}seed{seeds[column]:04d}.png").write_bytes(png(picture(image)))
+                file = partial / f"{prefixes[labels[row]]}seed{seeds[column]:04d}.png"
+                file.write_bytes(png(picture(image)))
     print(f"{out}: {len(images)} {'images' if sheet else 'files'} of {address}")
 
 
@@ -49,3 +54,16 @@ def _images(sampler: AnySampler, seeds: Sequence[int], labels: list[int], trunca
             images += minibatch
             advance(len(images), len(latents))
     return torch.stack(images)
+
+
+def file_names(classes: Sequence[str]) -> list[str]:
+    """Names of files for classes, whose own may hold anything; all differ, even if case does not count."""
+    names = [_file_name(name) for name in classes]
+    if len({name.casefold() for name in names}) == len(names):
+        return names
+    return [f"{label}-{name}" for label, name in enumerate(names)]
+
+
+def _file_name(name: str) -> str:
+    text = FORBIDDEN.sub("_", unicodedata.normalize("NFC", name)).lstrip(".")
+    return text.encode(errors="replace")[:MAX_NAME].decode(errors="ignore") or "_"

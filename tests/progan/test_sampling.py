@@ -61,6 +61,10 @@ def test_classes_by_name_and_number(wanted, label):
     assert label_of(wanted, CLASSES) == label
 
 
+def test_accents_are_equal_however_they_are_encoded():
+    assert label_of("caf\u00e9", ["bar", "cafe\u0301"]) == label_of("cafe\u0301", ["bar", "caf\u00e9"]) == 1
+
+
 @pytest.mark.parametrize(
     ("wanted", "classes", "message"),
     [

@@ -1,15 +1,17 @@
 """Pictures by seed and class, as a sheet and as files."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from components.pictures.export import export
 from components.pictures.generate import generate
 from components.pictures.seeds import parse_seeds
 from progan.errors import InputError
-from tests.checkpoints import image_of
+from tests.checkpoints import image_of, write_made_checkpoint
 
 
 def tile(sheet, row, column, side=128):
@@ -47,6 +49,26 @@ def test_a_row_for_each_class_or_one_class_alone(conditional):
     assert near(dog, image_of(conditional, 9, 1))
     generate("classes/r0016", [9], "1", 1.0, Path("one"))
     np.testing.assert_array_equal(np.asarray(Image.open("one/dogs-seed0009.png")), dog)
+
+
+@pytest.mark.parametrize("onnx", [False, True])
+def test_names_of_classes_never_lead_out_of_the_folder(small_config, tmp_path, monkeypatch, onnx):
+    monkeypatch.chdir(tmp_path)
+    names = ["T-shirt/top", "../../outside/x", "..", "", "t-shirt_top", "long" * 99, "a\0b", "Bag of tea"]
+    network = dataclasses.replace(small_config.network, label_size=len(names))
+    write_made_checkpoint(tmp_path / "deep/r0016", network, 16, names)
+    address = "deep/r0016"
+    if onnx:
+        address = "deep/model.onnx"
+        export("deep/r0016", Path(address))
+    before = sorted(tmp_path.rglob("*"))
+    generate(address, [0, 1], None, 1.0, Path("deep/out"))
+    after = set(tmp_path.rglob("*")) - set(before)
+    files = {path for path in after if path.is_file()}
+    assert len(files) == 2 * len(names)
+    assert {path.parent for path in files} == {tmp_path / "deep/out"} == after - files
+    generate(address, [0], "Bag of tea", 1.0, Path("one"))
+    assert [path.name for path in Path("one").iterdir()] == ["7-Bag of tea-seed0000.png"]
 
 
 def test_truncation_makes_the_images_alike(plain):
