@@ -3,11 +3,14 @@
 import contextlib
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from progan.errors import InputError
 
@@ -91,6 +94,7 @@ class Checkout:
 
         Inputs that are not here are recorded as dvc.lock has them.
         """
+        self.remove_leftovers()
         with self._stages() as stages:
             recorded = [stages[name] for name in names]
             for stage in recorded:
@@ -101,6 +105,38 @@ class Checkout:
                 stage.commit()
             if recorded:
                 recorded[0].dvcfile.dump_stages(recorded, update_pipeline=False)
+
+    def remove_leftovers(self) -> None:
+        """Remove what is left here of phases that params.yaml no longer has; DVC's cache keeps it.
+
+        Stages that read whole folders would depend on it, and dvc.lock would be true on this machine alone.
+        What DVC has no copy of stays, with a warning.
+        """
+        with one_line():
+            for leftover in self._leftovers():
+                if leftover.changed_cache() or leftover.changed_checksum():
+                    print(
+                        f"warning: {leftover.def_path}: of no phase in params.yaml, and DVC has no copy; "
+                        "move it elsewhere, or dvc.lock is true on this machine alone",
+                        file=sys.stderr,
+                    )
+                else:
+                    leftover.remove()
+                    print(f"{leftover.def_path}: of no phase in params.yaml; removed, DVC keeps a copy")
+
+    def _leftovers(self) -> Iterator[Any]:
+        """The outputs here of stages that only dvc.lock knows, in folders that stages read."""
+        from dvc.output import loadd_from
+
+        lock = Path("dvc.lock")
+        recorded = yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
+        stages = {stage.addressing: stage for stage in self.repo.index.stages}
+        outputs = {out.fs_path for stage in stages.values() for out in stage.outs}
+        folders = tuple(f"{dep.fs_path}/" for stage in stages.values() for dep in stage.deps)
+        for name in recorded.keys() - stages.keys():
+            for out in loadd_from(next(iter(stages.values())), recorded[name].get("outs", [])):
+                if out.exists and out.fs_path not in outputs and out.fs_path.startswith(folders):
+                    yield out
 
     def push(self, stages: list[str]) -> None:
         """Push the outputs of these stages, and of those upstream of them, to the remote."""

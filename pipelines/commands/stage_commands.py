@@ -162,12 +162,15 @@ def gate(params: Params = PARAMS, as_json: Json = False) -> None:
     """
     from components import stages
     from components.gate.stage import gate
+    from pipelines.dvc import Checkout
     from progan.files import read_json
 
     config, task = _task(params, "gate")
     evaluation = stages.task(config, "evaluate", config.last_phase).paths()["evaluation"]
     verdict = task.paths()["verdict"]
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        if Path(".dvc").is_dir():
+            Checkout().remove_leftovers()
         gate(config, evaluation, verdict)
     if as_json:
         print_json(read_json(verdict))
