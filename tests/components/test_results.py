@@ -98,8 +98,8 @@ def test_what_was_kept_is_laid_out_as_dvc_does(uri, tmp_path, done):
         assert not results.bring(task, "0" * 64, out)
 
 
-def test_what_every_run_does_is_kept_by_the_run(uri, tmp_path, done):
-    results, (task, _, root) = Results(uri), done("gate")
+def test_what_every_run_does_is_kept_by_the_run(tmp_path, done):
+    results, (task, _, root) = Results(str(tmp_path / "results")), done("gate")
     results.keep(task, "run-1", root)
     assert results.bring(task, "run-1", tmp_path / "out")
     assert list(files_in(tmp_path / "out")) == ["verdict.json"]
@@ -146,30 +146,24 @@ def test_half_of_it_is_nothing_and_damage_is_told(uri, tmp_path, done):
         results.bring(task, name, tmp_path / "out")
 
 
-def test_a_receipt_of_other_outputs_or_another_identity_is_no_result(uri, tmp_path, done):
-    results, (task, name, root) = Results(uri), done("train", "r0004")
+def test_a_receipt_of_something_else_is_no_result_and_writes_to_its_outputs_only(tmp_path, done):
+    results, (task, name, root) = Results(str(tmp_path / "results")), done("train", "r0004")
     results.keep(task, name, root)
-    receipt = results.receipt(task, name)
+    receipt, place = results.receipt(task, name), f"train/r0004-{name[:16]}/receipt.json"
     for changes in ({"identity": name[:16] + "0" * 48}, {"outputs": receipt.outputs[:-1]}):
-        results.store.write(f"train/r0004-{name[:16]}/receipt.json", replace(receipt, **changes).content())
+        results.store.write(place, replace(receipt, **changes).content())
         assert not results.bring(task, name, tmp_path / "out")
-
-
-def test_a_receipt_writes_to_its_outputs_only(uri, tmp_path, done):
-    results, (task, name, root) = Results(uri), done("train", "r0004")
-    results.keep(task, name, root)
-    receipt, place = results.receipt(task, name), f"train/r0004-{name[:16]}"
     outside = receipt.files | {"grids/r0004/../../../outside": next(iter(receipt.files.values()))}
-    results.store.write(f"{place}/receipt.json", replace(receipt, files=outside).content())
-    with pytest.raises(InputError, match=f"{place}/receipt.json: no receipt; delete it"):
+    results.store.write(place, replace(receipt, files=outside).content())
+    with pytest.raises(InputError, match=f"{place}: no receipt; delete it"):
         results.bring(task, name, tmp_path / "out")
     assert not (tmp_path / "outside").exists()
     assert not (tmp_path / "out").exists()
 
 
-def test_keeping_again_never_mixes_two_results(uri, done, monkeypatch):
+def test_keeping_again_never_mixes_two_results(tmp_path, done, monkeypatch):
     """Stopped between two files: there is nothing, rather than parts that do not belong together."""
-    results, (task, name, root) = Results(uri), done("train", "r0004")
+    results, (task, name, root) = Results(str(tmp_path / "results")), done("train", "r0004")
     results.keep(task, name, root)
     upload, sent = results.store.upload, []
 
@@ -257,9 +251,10 @@ def call(component, loaded, out, **inputs):
     return made
 
 
-def test_a_finished_phase_is_not_trained_again(uri, tmp_path, small_config, done, data):
+def test_a_finished_phase_is_not_trained_again(tmp_path, small_config, done, data):
     first = done("train", "r0004")[2] / "checkpoints/r0004"
     task, name, root = done("train", "r0008", init=first)
+    uri = str(tmp_path / "results")
     Results(uri).keep(task, name, root)
     out = {file.name: tmp_path / "task" / file.name for file in task.outputs}
     inputs = {
@@ -277,10 +272,11 @@ def test_a_finished_phase_is_not_trained_again(uri, tmp_path, small_config, done
         call(train, small_config, out, init=SimpleNamespace(path=str(other)), **inputs)
 
 
-def test_a_checkpoint_is_not_measured_again(uri, tmp_path, small_config, done, data):
+def test_a_checkpoint_is_not_measured_again(tmp_path, small_config, done, data):
     checkpoint = done("train", "r0004")[2] / "checkpoints/r0004"
     network = done("score-network")[2] / "score_network"
     task, name, root = done("evaluate", "r0004")
+    uri = str(tmp_path / "results")
     Results(uri).keep(task, name, root)
     out = {file.name: tmp_path / "task" / file.name for file in task.outputs}
     inputs = {
@@ -319,9 +315,9 @@ def test_what_a_run_is_of(uri, small_config):
         RunRecord.read(uri, "run-1")
 
 
-def test_the_last_task_says_how_a_run_ended(uri, tmp_path, small_config):
+def test_the_last_task_records_how_a_run_ended(tmp_path, small_config):
     """Where it succeeded, a runner may have no message at all; where there is no dataset, there is little."""
-    page = {"page": tmp_path / "report.html"}
+    page, uri = {"page": tmp_path / "report.html"}, str(tmp_path / "results")
     for state, message, told in (("SUCCEEDED", None, ""), ("FAILED", "out of memory", "out of memory")):
         status = SimpleNamespace(state=state, error_message=message)
         inputs = {"dataset_uri": str(tmp_path / "none"), "results": uri, "run": "run-1", "status": status}

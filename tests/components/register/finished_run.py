@@ -5,7 +5,7 @@ from pathlib import Path
 
 from components.evaluate.evaluation import Evaluation
 from components.gate.stage import gate
-from components.register.mlflow_registry import client
+from components.register.mlflow_registry import client, phase_runs
 from components.register.registration import Registration
 from components.register.stage import register
 from tests.layout import run_files
@@ -38,6 +38,4 @@ def artifacts(run, folder=None):
 
 def child_of(parent):
     """The child run of the only phase."""
-    registry = client()
-    experiment = registry.get_run(parent).info.experiment_id
-    return registry.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")[0]
+    return phase_runs(client(), parent)[0]

@@ -121,12 +121,9 @@ def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch)
 def in_database(variables, query):
     import psycopg
 
-    names = {
-        "host": "PGHOST",
-        "port": "PGPORT",
-        "user": "PGUSER",
-        "password": "PGPASSWORD",
-        "dbname": "PGDATABASE",
-    }
-    with psycopg.connect(**{name: variables[variable] for name, variable in names.items()}) as connection:
+    text = psycopg.conninfo.make_conninfo(
+        host=variables["PGHOST"], port=variables["PGPORT"], user=variables["PGUSER"],
+        password=variables["PGPASSWORD"], dbname=variables["PGDATABASE"],
+    )  # fmt: skip
+    with psycopg.connect(text) as connection:
         return connection.execute(query).fetchall()
