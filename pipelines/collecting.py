@@ -1,25 +1,29 @@
 """Collect the results of a run on a cluster: bring them into this checkout and record them in dvc.lock."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from components import stages
+from components.gate.verdict import Verdict
+from components.identity import state_of
+from components.object_store.dataset import fetch_dataset, find_manifest
+from components.paint.stage import paint
+from components.register.registration import Registration
+from components.results import Results, trace
+from components.run_record import RunRecord
+from components.stages import Task
+from pipelines import photographs
+from pipelines.dvc import Checkout
+from pipelines.known_dataset import known_dataset
+from pipelines.kubeflow import ENDED
+from pipelines.profile import Profile, Storage
+from progan.config import Config, to_text
+from progan.dataset.manifest import Manifest
 from progan.errors import InputError, Interrupted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from components.gate.verdict import Verdict
-    from components.register.registration import Registration
-    from components.results import Results
-    from components.run_record import RunRecord
-    from components.stages import Task
-    from pipelines.dvc import Checkout
-    from pipelines.profile import Profile, Storage
-    from progan.config import Config
-    from progan.dataset.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,15 @@ class Collected:
     phases: list[str]  # those whose checkpoints were brought
     stages: list[str]  # recorded in dvc.lock
     left: list[str]  # still to be done by `dvc repro`
-    verdict: "Verdict | None"
-    registration: "Registration | None"
+    verdict: Verdict | None
+    registration: Registration | None
     report: str  # its address
     url: str | None = None  # of the run's page in Kubeflow
     pushed: bool = False
 
 
 def collect(
-    run: str, uri: str, state: str | None, config: "Config", storage: "Storage", dataset: Path, push: bool
+    run: str, uri: str, state: str | None, config: Config, storage: Storage, dataset: Path, push: bool
 ) -> Collected:
     """Bring the run's results from `uri` here, record them in dvc.lock and, with `push`, push them.
 
@@ -48,9 +52,6 @@ def collect(
     dataset is fetched to the folder `dataset` if this checkout does not know it. Running again after an
     interruption goes on.
     """
-    from components.results import Results
-    from pipelines.dvc import Checkout
-
     record, checkout = _record_of_ended(uri, run, state), Checkout()
     _refuse_other_parameters(run, record, config)
     manifest, dataset_stages = _bring_dataset(checkout, storage.dataset, dataset, run, record, config)
@@ -60,11 +61,8 @@ def collect(
     return replace(collected, stages=[*dataset_stages, *collected.stages], pushed=push)
 
 
-def _record_of_ended(uri: str, run: str, state: str | None) -> "RunRecord":
+def _record_of_ended(uri: str, run: str, state: str | None) -> RunRecord:
     """The record of a run that has ended, with its state according to Kubeflow if that is given."""
-    from components.run_record import RunRecord
-    from pipelines.kubeflow import ENDED
-
     record = RunRecord.read(uri, run)
     if record is None and state is None:
         raise InputError(f"{run}: no results of such a run in {uri}; give Kubeflow's id of it, or --results")
@@ -80,10 +78,7 @@ def _record_of_ended(uri: str, run: str, state: str | None) -> "RunRecord":
 # Is it a run of this checkout?
 
 
-def _refuse_other_parameters(run: str, record: "RunRecord", config: "Config") -> None:
-    from components.identity import state_of
-    from progan.config import to_text
-
+def _refuse_other_parameters(run: str, record: RunRecord, config: Config) -> None:
     if record.params_digest != state_of(config):
         difference = _first_difference(record.params, json.loads(to_text(config)))
         raise InputError(
@@ -107,17 +102,13 @@ def _first_difference(was: Any, now: Any, key: str = "") -> str:
 
 
 def _bring_dataset(
-    checkout: "Checkout", uri: str, dataset: Path, run: str, record: "RunRecord", config: "Config"
-) -> "tuple[Manifest, list[str]]":
+    checkout: Checkout, uri: str, dataset: Path, run: str, record: RunRecord, config: Config
+) -> tuple[Manifest, list[str]]:
     """The manifest of the run's dataset, fetched if need be; and the stages recorded in dvc.lock for it.
 
     uri: the address of the dataset of these parameters and photographs on the cluster. Raises InputError if
     the run was trained on another one.
     """
-    from components.object_store.dataset import fetch_dataset, find_manifest
-    from pipelines import photographs
-    from pipelines.known_dataset import known_dataset
-
     is_current = not {photographs.origin(config), "build-dataset"} & set(checkout.stale())
     known = known_dataset(config, str(dataset)) if is_current else None
     if known and known.digest != record.dataset:
@@ -139,11 +130,8 @@ def _bring_dataset(
     return manifest, dataset_stages
 
 
-def _dataset_stages(checkout: "Checkout", config: "Config") -> list[str]:
+def _dataset_stages(checkout: Checkout, config: Config) -> list[str]:
     """The stages to record for the dataset; none if DVC does not know its photographs. Paints toy ones."""
-    from components.paint.stage import paint
-    from pipelines import photographs
-
     origin, name = photographs.origin(config), photographs.painted(config)
     if origin and origin not in checkout.stale():
         return ["build-dataset"]
@@ -159,19 +147,14 @@ def _dataset_stages(checkout: "Checkout", config: "Config") -> list[str]:
 
 
 def _bring_results(
-    checkout: "Checkout",
-    results: "Results",
+    checkout: Checkout,
+    results: Results,
     run: str,
-    record: "RunRecord",
-    config: "Config",
-    manifest: "Manifest",
+    record: RunRecord,
+    config: Config,
+    manifest: Manifest,
 ) -> Collected:
     """Lay out the run's results as `dvc repro` would, and record them in dvc.lock."""
-    from components import stages
-    from components.gate.verdict import Verdict
-    from components.register.registration import Registration
-    from components.results import trace
-
     brought: dict[str, Task] = {}
     digests: dict[str, str] = {}
     for step in trace(config, manifest, results):
@@ -198,11 +181,9 @@ def _bring_results(
 
 
 def _bring_repeated(
-    results: "Results", run: str, config: "Config", brought: "Mapping[str, Task]"
-) -> "dict[str, Task]":
+    results: Results, run: str, config: Config, brought: Mapping[str, Task]
+) -> dict[str, Task]:
     """`brought`, and the tasks that every run repeats, each if the results that it reads were brought."""
-    from components import stages
-
     tasks, brought = stages.tasks(config), dict(brought)
     for task in tasks:
         if task.run == "always":
@@ -212,7 +193,7 @@ def _bring_repeated(
     return brought
 
 
-def _of_run(results: "Results", task: "Task", run: str, kind: Any) -> Any:
+def _of_run(results: Results, task: Task, run: str, kind: Any) -> Any:
     """The output of a task that every run repeats; None if the run did not get there."""
     with TemporaryDirectory() as folder:
         exists = results.bring(task, run, Path(folder))
@@ -242,7 +223,7 @@ def _judgement(collected: Collected) -> list[str]:
     return [f"{verdict.phase}: the gate {outcome}", *(f"  {reason}" for reason in verdict.reasons)]
 
 
-def as_markdown(collected: Collected, config: "Config", profile: "Profile") -> str:
+def as_markdown(collected: Collected, config: Config, profile: Profile) -> str:
     """A comment for a pull request."""
     first, *reasons = _judgement(collected)
     version = collected.registration and collected.registration.version

@@ -3,14 +3,14 @@
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pipelines.profile import Profile, Storage
-    from progan.config import Config
+from components.identity import dataset_name
+from pipelines import photographs
+from pipelines.profile import Profile, Storage
+from progan.config import Config
 
 
-def compiled(config: "Config", profile: "Profile", dataset_digest: str) -> str:
+def compiled(config: Config, profile: Profile, dataset_digest: str) -> str:
     """The pipeline as two YAML documents: its tasks, and their settings for Kubernetes.
 
     Raises an InputError that names every reason for which the pipeline would fail on a cluster.
@@ -31,9 +31,6 @@ def compiled(config: "Config", profile: "Profile", dataset_digest: str) -> str:
         return file.read_text()
 
 
-def storage_of(config: "Config", profile: "Profile") -> "Storage":
+def storage_of(config: Config, profile: Profile) -> Storage:
     """The storage of a run with these parameters and photographs."""
-    from components.identity import dataset_name
-    from pipelines import photographs
-
     return profile.storage.with_dataset(dataset_name(config, photographs.digest(config)))

@@ -3,39 +3,25 @@
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
+from components.object_store.dataset import find_manifest, upload_dataset
+from components.receipts import Receipt
+from components.results import Results, Trace, trace
 from pipelines import photographs
+from pipelines.dvc import Checkout
 from pipelines.known_dataset import known_dataset
+from pipelines.profile import Storage
+from progan.config import Config
+from progan.dataset.manifest import MANIFEST_NAME, Manifest
 from progan.errors import InputError
 
-if TYPE_CHECKING:
-    from components.results import Results, Trace
-    from pipelines.dvc import Checkout
-    from pipelines.profile import Profile, Storage
-    from progan.config import Config
-    from progan.dataset.manifest import Manifest
 
-
-def hand_over_and_tell(config: "Config", profile: "Profile", dataset: Path) -> list[str]:
-    """`hand_over` to the cluster of `profile`, and print what was handed over."""
-    from pipelines.compiling import storage_of
-
-    handed = hand_over(config, storage_of(config, profile), dataset)
-    if handed:
-        print(f"handed over: {', '.join(handed)}", file=sys.stderr)
-    return handed
-
-
-def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
-    """Copy the dataset and the results that this checkout has and `storage` lacks; their titles.
+def hand_over(config: Config, storage: Storage, dataset: Path) -> list[str]:
+    """Copy the dataset and the results that this checkout has and `storage` lacks, and tell their titles.
 
     Storage that cannot be reached from here (not s3://) is left alone. dataset: the folder of the built
     dataset, as dvc.lock names it. Raises InputError if `storage` holds another dataset.
     """
-    from components.results import Results, trace
-    from pipelines.dvc import Checkout
-
     in_reach = [uri for uri in (storage.dataset, storage.results) if "://" in uri]
     if not in_reach or (manifest := known_dataset(config, str(dataset))) is None:
         return []
@@ -48,16 +34,13 @@ def hand_over(config: "Config", storage: "Storage", dataset: Path) -> list[str]:
             if step.source is checkout:
                 _hand_result(checkout, results, step)
                 handed.append(step.task.title)
+    if handed:
+        print(f"handed over: {', '.join(handed)}", file=sys.stderr)
     return handed
 
 
-def _hand_dataset(
-    config: "Config", checkout: "Checkout", uri: str, dataset: Path, manifest: "Manifest"
-) -> bool:
+def _hand_dataset(config: Config, checkout: Checkout, uri: str, dataset: Path, manifest: Manifest) -> bool:
     """Upload the dataset if there is none at `uri`; whether it was uploaded."""
-    from components.object_store.dataset import find_manifest, upload_dataset
-    from progan.dataset.manifest import MANIFEST_NAME
-
     stored = find_manifest(uri)
     if stored is not None and stored != manifest:
         raise InputError(
@@ -76,10 +59,8 @@ def _hand_dataset(
     return True
 
 
-def _hand_result(checkout: "Checkout", results: "Results", step: "Trace") -> None:
+def _hand_result(checkout: Checkout, results: Results, step: Trace) -> None:
     """Copy the outputs of a task, from this folder, DVC's cache or its remote, to the results."""
-    from components.receipts import Receipt
-
     task, identity = step.task, step.identity
     assert identity is not None
     with TemporaryDirectory(prefix="progan-") as name:

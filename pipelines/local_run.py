@@ -5,29 +5,31 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import torch
+from docker.errors import APIError, DockerException
+from docker.types import DeviceRequest, Mount
+from kfp import local
 
+from components.object_store import open_store
+from pipelines.known_dataset import planned_dataset
+from pipelines.placement import in_this_environment, with_image
+from pipelines.profile import Storage
+from pipelines.progressive_training import progressive_training
+from progan.config import Config
 from progan.errors import InputError, Unavailable
-
-if TYPE_CHECKING:
-    from pipelines.profile import Storage
-    from progan.config import Config
-    from progan.store import Store
+from progan.files import disk_errors
+from progan.store import Store
 
 
-def run_here(config: "Config", dataset: str, results: str | None, root: Path, image: str | None) -> bool:
+def run_here(config: Config, dataset: str, results: str | None, root: Path, image: str | None) -> bool:
     """Run the pipeline and print where its report is; return whether the run is complete.
 
     dataset, results: a folder or an s3:// address; None for results in `root`.
     image: the image of the containers; None for processes.
     """
-    from components.object_store import open_store
-    from pipelines.known_dataset import planned_dataset
-    from pipelines.profile import Storage
-    from progan.files import disk_errors
-
     root = root.resolve()
     results = _absolute(results or str(root / "results"))
     storage = Storage(_absolute(dataset), str(root / "snapshots"), results)
@@ -48,12 +50,12 @@ def _absolute(uri: str) -> str:
     return uri if "://" in uri else str(Path(uri).resolve())
 
 
-def _runs(store: "Store") -> set[str]:
+def _runs(store: Store) -> set[str]:
     """The names of the runs that have stored anything."""
     return {name.split("/")[1] for name in store.names("runs")}
 
 
-def _is_complete(store: "Store", run: str, last_phase: str) -> bool:
+def _is_complete(store: Store, run: str, last_phase: str) -> bool:
     """Whether a run was registered, or failed its gate at an earlier phase than the last.
 
     kfp's answer is not enough: it takes a failed task for a success if the container is gone before kfp asks.
@@ -65,15 +67,9 @@ def _is_complete(store: "Store", run: str, last_phase: str) -> bool:
 
 
 def _run_pipeline(
-    config: "Config", storage: "Storage", dataset_digest: str, root: Path, image: str | None
+    config: Config, storage: Storage, dataset_digest: str, root: Path, image: str | None
 ) -> bool:
     """Run the pipeline in containers of `image`, or in processes; return whether kfp saw no error."""
-    from docker.errors import APIError, DockerException
-    from kfp import local
-
-    from pipelines.placement import in_this_environment, with_image
-    from pipelines.progressive_training import progressive_training
-
     os.environ["PYTHONSAFEPATH"] = "1"  # tasks import the installed packages, not those in this folder
     place = with_image(image) if image else in_this_environment
     pipeline = progressive_training(config, storage, dataset_digest, place)
@@ -96,12 +92,10 @@ def _run_pipeline(
 
 def _docker_runner() -> Any:
     """Containers with this folder at the same path; they run the image's own code."""
-    from docker.types import DeviceRequest, Mount
-    from kfp import local
-
     folder = str(Path.cwd())
     prefixes = ("MLFLOW_", "AWS_", "OMP_")  # with another number of threads the last bits differ
     environment = {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
+    gpus = [DeviceRequest(count=-1, capabilities=[["gpu"]])] if torch.cuda.is_available() else None
     return local.DockerRunner(
         entrypoint="env",  # the image's own entry point is `progan`
         working_dir=folder,
@@ -110,11 +104,5 @@ def _docker_runner() -> Any:
         user=f"{os.getuid()}:{os.getgid()}",
         network_mode="host",
         shm_size="8g",
-        device_requests=[DeviceRequest(count=-1, capabilities=[["gpu"]])] if _has_gpu() else None,
+        device_requests=gpus,
     )
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()

@@ -94,13 +94,13 @@ def submit(
 
     Example: progan submit --host https://kubeflow.example.org/pipeline --token-file token --wait
     """
-    from pipelines.compiling import compiled
-    from pipelines.hand_over import hand_over_and_tell
+    from pipelines.compiling import compiled, storage_of
+    from pipelines.hand_over import hand_over
 
     loaded, cluster, digest = _read_all(params, profile, image, dataset)
     text = compiled(loaded, cluster, digest)
     kubeflow = Kubeflow(host, token_file, namespace or cluster.namespace)
-    handed_over = hand_over_and_tell(loaded, cluster, dataset)
+    handed_over = hand_over(loaded, storage_of(loaded, cluster), dataset)
     name = experiment or loaded.register.model
     run_name = f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
     run = kubeflow.start(text, kubeflow.experiment(name), run_name, cluster.service_account)

@@ -15,13 +15,12 @@ from pipelines.compiling import storage_of
 from pipelines.dvc import NEVER_RUN, Checkout, Fate, OutOfReach, fates
 from pipelines.known_dataset import known_dataset
 from pipelines.planning.here import ROOT, machine_here, reachable_store
-from pipelines.planning.step_times import Machine, Measured, Range, own_rates
-from pipelines.planning.tasks import Plan, PlannedTask, plan_tasks
+from pipelines.planning.step_times import Machine, Range, own_rates
+from pipelines.planning.tasks import Place, Plan, PlannedTask, plan_tasks
 from pipelines.profile import Profile
 from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.errors import InputError
-from progan.store import Store
 
 SPOT_REPEATS = 1.25  # upper bound of a spot pod's hours: it repeats some work when interrupted (a guess)
 
@@ -42,18 +41,18 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
     results = Results(storage.results) if stores["results"] else None
     place = _Cluster(
         config=config,
-        profile=profile,
         fates_here=fates_here,
-        has_dataset=manifest is not None and (stored is not None or "://" in storage.dataset),
         traces=_traces(config, manifest, results, remarks),
         own_rates=own_rates(config, ROOT, machine_here().device),
         manifest=manifest,
         snapshots=stores["snapshots"],
+        profile=profile,
+        has_dataset=manifest is not None and (stored is not None or "://" in storage.dataset),
     )
     return Plan(
         place="the cluster",
         ends_early=False,
-        tasks=tuple(plan_tasks(config, place, place.tasks)),
+        tasks=tuple(plan_tasks(place, place.tasks)),
         remarks=tuple(remarks),
         currency=profile.currency,
     )
@@ -87,17 +86,12 @@ def _traces(
 
 
 @dataclass(frozen=True)
-class _Cluster:
-    """The cluster as a Place."""
+class _Cluster(Place):
+    """The cluster as a Place. The fates here tell why there is no result."""
 
-    config: Config
     profile: Profile
-    fates_here: dict[str, Fate]  # of the same tasks by DVC: they tell why there is no result
     has_dataset: bool  # or is handed it over
-    traces: dict[str, Trace]
-    own_rates: tuple[Measured, ...]
-    manifest: Manifest | None
-    snapshots: Store | None
+
     dataset_copies = 1
 
     @cached_property
@@ -130,10 +124,6 @@ class _Cluster:
         upstream = tuple(each.name for each in stages.before(task, self.tasks) if each.name in changing)
         why_here = self.fates_here.get(task.name, Fate((NEVER_RUN,) if self.fates_here else ())).why
         return Fate(why_here or (() if upstream else ("no result on the cluster",)), upstream)
-
-    def identity(self, task: Task) -> str | None:
-        traced = self.traces.get(task.name)
-        return traced.identity if traced else None
 
     def machine(self, task: Task) -> Machine:
         pod = self.profile.pod_of(task)

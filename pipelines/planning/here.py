@@ -1,18 +1,17 @@
 """The plan of a run on this machine: what `dvc repro` would do."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from components import stages
 from components.receipts import Workspace
-from components.results import trace
+from components.results import Trace, trace
 from components.stages import Task
 from components.train.launch import gpus_here
 from pipelines.dvc import NEVER_RUN, Fate, fates
-from pipelines.planning.step_times import Machine, Measured, own_rates
-from pipelines.planning.tasks import Plan, PlannedTask, plan_tasks
+from pipelines.planning.step_times import Machine, own_rates
+from pipelines.planning.tasks import Place, Plan, plan_tasks
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME, Manifest
 from progan.dataset.reader import load_manifest
@@ -34,19 +33,21 @@ def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Pla
     store = reachable_store(snapshots, "snapshots", remarks)
     if not task_fates:
         remarks.append("no DVC project here: earlier runs are unknown")
+    manifest = _manifest(task_fates, dataset)
     place = _Here(
         config=config,
-        fates=task_fates,
-        this_machine=machine,
+        fates_here=task_fates,
+        traces=_traces(config, manifest),
         own_rates=own_rates(config, ROOT, machine.device),
-        manifest=_manifest(task_fates, dataset),
+        manifest=manifest,
         snapshots=store,
+        this_machine=machine,
     )
     gpus = f"{machine.gpus} × " if machine.gpus else ""
     return Plan(
         place=f"dvc repro, here on {gpus}{machine.device}",
         ends_early=True,
-        tasks=tuple(plan_tasks(config, place, stages.tasks(config))),
+        tasks=tuple(plan_tasks(place, stages.tasks(config))),
         remarks=tuple(remarks),
     )
 
@@ -85,33 +86,22 @@ def _manifest(task_fates: dict[str, Fate], dataset: Path) -> Manifest | None:
     return load_manifest(dataset) if not fate.runs and (dataset / MANIFEST_NAME).exists() else None
 
 
+def _traces(config: Config, manifest: Manifest | None) -> dict[str, Trace]:
+    if manifest is None:
+        return {}
+    return {each.task.name: each for each in trace(config, manifest, Workspace(ROOT))}
+
+
 @dataclass(frozen=True)
-class _Here:
+class _Here(Place):
     """This machine as a Place."""
 
-    config: Config
-    fates: dict[str, Fate]
     this_machine: Machine
-    own_rates: tuple[Measured, ...]
-    manifest: Manifest | None
-    snapshots: Store | None
+
     dataset_copies = 2  # one of them in DVC's cache
 
     def fate(self, task: Task) -> Fate:
-        return self.fates.get(task.name, Fate((NEVER_RUN,)))
-
-    def identity(self, task: Task) -> str | None:
-        return self._identities.get(task.name)
-
-    @cached_property
-    def _identities(self) -> dict[str, str | None]:
-        if self.manifest is None:
-            return {}
-        traces = trace(self.config, self.manifest, Workspace(ROOT))
-        return {each.task.name: each.identity for each in traces}
+        return self.fates_here.get(task.name, Fate((NEVER_RUN,)))
 
     def machine(self, task: Task) -> Machine:
         return self.this_machine if task.gpus else Machine("CPU", 0)
-
-    def with_costs(self, task: PlannedTask) -> PlannedTask:
-        return task

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WIDTH = 100
 STATES = {"cached": "cached", "resumes": "resumes from kimg", "runs": "runs in full"}
 COLOURS = {"cached": "dim", "resumes": "yellow", "runs": "bold"}
-COLUMNS = ("task", "what happens", "images", "steps", "time", "GPU GiB", "disk", "price")
+TEXTS = ("task", "what happens")  # columns that are not right-aligned and never left out
 OPTIONAL = ("steps", "disk", "images")  # columns that a narrow terminal leaves out, the first one first
 MAX_REASONS = 3  # shown for the same tasks
 
@@ -65,7 +65,7 @@ def as_markdown(plan: Plan) -> str:
     rows = [
         columns,
         ["---"] * 2 + ["---:"] * (len(columns) - 2),
-        *(_row(task, columns) for task in plan.tasks),
+        *([_cells(task)[name] for name in columns] for task in plan.tasks),
     ]
     return "\n".join(
         [
@@ -108,12 +108,8 @@ def summary(plan: Plan) -> list[str]:
 
 def _columns(plan: Plan) -> list[str]:
     """The columns that are not empty in this plan."""
-    cells = [_cells(task) for task in plan.tasks]
-    return [name for i, name in enumerate(COLUMNS) if i < 2 or any(row[i] for row in cells)]
-
-
-def _row(task: PlannedTask, columns: list[str]) -> list[str]:
-    return [cell for name, cell in zip(COLUMNS, _cells(task), strict=True) if name in columns]
+    rows = [_cells(task) for task in plan.tasks]
+    return [name for name in rows[0] if name in TEXTS or any(row[name] for row in rows)]
 
 
 def _table(plan: Plan, columns: list[str]) -> "Table":
@@ -122,27 +118,28 @@ def _table(plan: Plan, columns: list[str]) -> "Table":
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
-        table.add_column(name, justify="left" if name in COLUMNS[:2] else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in TEXTS else "right", no_wrap=True)
     for task in plan.tasks:
-        table.add_row(*_row(task, columns), style=COLOURS[task.state])
+        table.add_row(*map(_cells(task).get, columns), style=COLOURS[task.state])
     return table
 
 
-def _cells(task: PlannedTask) -> tuple[str, ...]:
+def _cells(task: PlannedTask) -> dict[str, str]:
+    """The cells of a row, by column."""
     state = STATES[task.state]
     if task.resumes_at_kimg is not None:
         state += f" {_count(task.resumes_at_kimg)}"
     unknown = "" if task.state == "cached" else "?"
-    return (
-        task.name,
-        state,
-        "" if task.images is None else _count(task.images),
-        "" if task.steps is None else _count(task.steps),
-        _range(task.hours, _time) if task.hours else unknown,
-        _memory(task),
-        "" if task.disk_gib is None else _gib(task.disk_gib),
-        "" if task.price is None else _range(task.price, _price),
-    )
+    return {
+        "task": task.name,
+        "what happens": state,
+        "images": "" if task.images is None else _count(task.images),
+        "steps": "" if task.steps is None else _count(task.steps),
+        "time": _range(task.hours, _time) if task.hours else unknown,
+        "GPU GiB": _memory(task),
+        "disk": "" if task.disk_gib is None else _gib(task.disk_gib),
+        "price": "" if task.price is None else _range(task.price, _price),
+    }
 
 
 def _memory(task: PlannedTask) -> str:
@@ -166,12 +163,8 @@ def _reasons(plan: Plan) -> dict[str, str]:
     for reason, names in tasks_by_reason.items():
         reasons_by_tasks.setdefault(tuple(names), []).append(reason)
     return {
-        _names(names, plan): "; ".join(
-            [
-                *reasons[:MAX_REASONS],
-                *([f"{len(reasons) - MAX_REASONS} more"] if reasons[MAX_REASONS:] else []),
-            ]
-        )
+        _names(names, plan): "; ".join(reasons[:MAX_REASONS])
+        + (f"; {len(reasons) - MAX_REASONS} more" if reasons[MAX_REASONS:] else "")
         for names, reasons in reasons_by_tasks.items()
     }
 

@@ -1,12 +1,14 @@
 """The tasks of a planned run: what each would do, why, and how much time, memory and money it needs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal
 
+from components.results import Trace
 from components.stages import Task
 from pipelines.dvc import Fate
 from pipelines.planning import step_times
@@ -86,39 +88,38 @@ def _total(amounts: Iterable[Range | None]) -> Range:
     return reduce(add, (amount for amount in amounts if amount is not None), NOTHING)
 
 
-class Place(Protocol):
+@dataclass(frozen=True)
+class Place(ABC):
     """Where a run would take place, and what it could reuse there."""
 
-    @property
-    def own_rates(self) -> tuple[Measured, ...]:
-        """Rates of this project's own runs."""
+    config: Config
+    fates_here: dict[str, Fate]  # of the tasks by DVC, in this checkout
+    traces: dict[str, Trace]  # what there is of each task, by its name
+    own_rates: tuple[Measured, ...]  # of this project's own runs
+    manifest: Manifest | None  # of the dataset; None if it has to be built
+    snapshots: Store | None  # that phases resume from; None if they cannot be read from here
 
-    @property
-    def manifest(self) -> Manifest | None:
-        """The manifest of the dataset; None if it has to be built."""
+    dataset_copies: ClassVar[int]  # of a built dataset
 
-    @property
-    def dataset_copies(self) -> int:
-        """The number of copies of a built dataset."""
-
-    @property
-    def snapshots(self) -> Store | None:
-        """The store of the snapshots that phases resume from; None if it cannot be read from here."""
-
+    @abstractmethod
     def fate(self, task: Task) -> Fate:
         """Whether the task runs, and why."""
 
-    def identity(self, task: Task) -> str | None:
-        """The identity of the task; None if a result that it depends on is missing."""
-
+    @abstractmethod
     def machine(self, task: Task) -> Machine:
         """The machine that the task runs on."""
 
+    def identity(self, task: Task) -> str | None:
+        """The identity of the task; None if a result that it depends on is missing."""
+        trace = self.traces.get(task.name)
+        return trace.identity if trace else None
+
     def with_costs(self, task: PlannedTask) -> PlannedTask:
         """The task with its price, the memory of its GPU model, and the work that spot pods repeat."""
+        return task
 
 
-def plan_tasks(config: Config, place: Place, tasks: Iterable[Task]) -> Iterator[PlannedTask]:
+def plan_tasks(place: Place, tasks: Iterable[Task]) -> Iterator[PlannedTask]:
     """What a run at `place` would do with each of `tasks`."""
     for task in tasks:
         fate, machine = place.fate(task), place.machine(task)
@@ -129,13 +130,12 @@ def plan_tasks(config: Config, place: Place, tasks: Iterable[Task]) -> Iterator[
         upstream = tuple(name.replace("@", " ") for name in fate.upstream)
         planned = replace(planned, state="runs", why=fate.why, upstream=upstream)
         fill = _with_training if task.stage == "train" else _with_stage_work
-        yield place.with_costs(fill(config, place, task, planned, machine))
+        yield place.with_costs(fill(place, task, planned, machine))
 
 
-def _with_stage_work(
-    config: Config, place: Place, task: Task, planned: PlannedTask, machine: Machine
-) -> PlannedTask:
+def _with_stage_work(place: Place, task: Task, planned: PlannedTask, machine: Machine) -> PlannedTask:
     """The amounts of a task of any stage but `train`."""
+    config = place.config
     photographs = place.manifest.images if place.manifest else step_times.photograph_count(config, Path())
     if task.stage == "paint" and task.key:
         photographs = config.paint[task.key].images
@@ -150,10 +150,9 @@ def _with_stage_work(
     return replace(planned, images=images)
 
 
-def _with_training(
-    config: Config, place: Place, task: Task, planned: PlannedTask, machine: Machine
-) -> PlannedTask:
+def _with_training(place: Place, task: Task, planned: PlannedTask, machine: Machine) -> PlannedTask:
     """The amounts of a phase, resumed from its newest snapshot if it has one."""
+    config = place.config
     phase = config.phase(str(task.key))
     shown = _shown_at_snapshot(place, task)
     images = Schedule(phase).total_images - (shown or 0)
