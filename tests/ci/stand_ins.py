@@ -7,7 +7,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.pipelines.http_server import API, serving
+from tests.pipelines.http_server import serving
 
 TOKEN = "token-of-the-job"
 CONTEXT = "progan/training"
@@ -296,46 +296,6 @@ def standing_in(name):
     with serving(forge) as server:
         forge.server = server
         yield forge, forge.environment(server.url)
-
-
-@contextmanager
-def kubeflow():
-    """Kubeflow Pipelines: it keeps the runs it is given, all PENDING, and asks for a token of its own.
-
-    `states` are those of runs that others made.
-    """
-    runs, states = [], {}
-
-    def let_in(answer):
-        def asked(request):
-            known = request.headers.get("authorization") == "Bearer token for pipelines.kubeflow.org"
-            return answer(request) if known else (401, {"message": "Unauthorized"})
-
-        return asked
-
-    def make_run(request):
-        made = {"run_id": f"run-{len(runs) + 1}", "state": "PENDING", "created_at": "2026-01-01T00:00:00Z"}
-        runs.append(request.body | made)
-        return runs[-1]
-
-    answers = {
-        ("GET", f"{API}/healthz"): let_in(lambda request: {"multi_user": True}),
-        ("GET", f"{API}/experiments"): let_in(lambda request: {"experiments": []}),
-        ("POST", f"{API}/experiments"): let_in(lambda request: {"experiment_id": "e1", **request.body}),
-        ("GET", f"{API}/runs"): let_in(lambda request: {"runs": runs}),
-        ("POST", f"{API}/runs"): let_in(make_run),
-    }
-
-    class Answers(dict):
-        def get(self, key, default):
-            method, path = key
-            if (run := path.removeprefix(f"{API}/runs/")) in states and method == "GET":
-                return let_in(lambda request: {"run_id": run, "state": states[run]})
-            return super().get(key, default)
-
-    with serving(Answers(answers)) as server:
-        server.runs, server.states = runs, states
-        yield server
 
 
 @contextmanager

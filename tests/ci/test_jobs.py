@@ -16,9 +16,10 @@ from progan import config
 from progan.checkpoints import DatasetFacts
 from progan.training import PhaseTrainer
 from tests.ci import jobs
-from tests.ci.stand_ins import CONTEXT, TOKEN, PullRequest, kubeflow, kubernetes, standing_in
+from tests.ci.stand_ins import CONTEXT, TOKEN, PullRequest, kubernetes, standing_in
 from tests.components.test_warm_start import register_version
 from tests.conftest import IMAGE, shrunk_params
+from tests.pipelines.kubeflow_server import kubeflow_server
 
 RUN_OF = "github.event.workflow_run"
 
@@ -134,10 +135,10 @@ def test_a_merge_request_on_gitlab(clone, pull_request):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """Kubeflow's and Kubernetes' addresses as variables, and what Kubeflow runs."""
-    with kubeflow() as pipelines, kubernetes() as api:
+    """Kubeflow, and its address and that of Kubernetes as variables."""
+    with kubeflow_server(token="token for pipelines.kubeflow.org") as kubeflow, kubernetes() as api:
         variables = {
-            "KF_PIPELINES_ENDPOINT": pipelines.url,
+            "KF_PIPELINES_ENDPOINT": kubeflow.server.url,
             "KF_PIPELINES_SA_TOKEN_PATH": str(tmp_path / "kubeflow-token"),
             "KUBERNETES_SERVER": api.url,
             "KUBERNETES_CA": "",
@@ -147,9 +148,8 @@ def cluster(tmp_path):
             "AWS_DEFAULT_REGION": "",
             "AWS_ENDPOINT_URL": "",
         }
-        yield SimpleNamespace(
-            variables=variables, runs=pipelines.runs, states=pipelines.states, url=pipelines.url
-        )
+        kubeflow.variables = variables
+        yield kubeflow
 
 
 def on_github(variables):
@@ -177,7 +177,7 @@ def check_submitted(clone, cluster, forge):
     assert run["service_account"] == "progan-pipeline"
     [(commit, status)] = forge.statuses.items()
     assert commit == git(clone, "rev-parse", "HEAD")
-    assert status["target_url"] == f"{cluster.url}/#/runs/details/run-1"
+    assert status["target_url"] == f"{cluster.server.url}/#/runs/details/run-1"
     assert status["state"] == "pending"
 
 
@@ -271,7 +271,7 @@ def trained(main, tmp_path_factory):
 )
 def test_collecting(trained, cluster, tmp_path, name, job):
     clone = cloned(trained.root, tmp_path)
-    commit, url = git(clone, "rev-parse", "HEAD"), f"{cluster.url}/#/runs/details/{trained.run}"
+    commit, url = git(clone, "rev-parse", "HEAD"), f"{cluster.server.url}/#/runs/details/{trained.run}"
     inputs = {"inputs.run": "", "github.event.client_payload.run": ""}
     with standing_in(name) as (forge, environment):
         forge.known_files.add("dvc.lock")
@@ -285,7 +285,7 @@ def test_collecting(trained, cluster, tmp_path, name, job):
         given = {**given, "AWS_DEFAULT_REGION": "us-east-1"}
 
         def collect(state):
-            cluster.states[trained.run] = state
+            cluster.states[trained.run] = [state]
             jobs.run(job, clone, on_github(cluster.variables) | inputs, given)
             return forge.statuses[commit]["state"]
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-API = "/apis/v2beta1"  # where Kubeflow Pipelines answers
-
 
 @dataclass(frozen=True)
 class Request:
@@ -29,10 +27,10 @@ class Server:
 
     def answer(self, request):
         self.requests.append(request)
-        found = self.answers.get((request.method, request.path), (404, {"message": "not found"}))
-        if callable(found):
-            found = found(request)
-        return found if isinstance(found, tuple) else (200, found)
+        answer = self.answers.get((request.method, request.path), (404, {"message": "not found"}))
+        if callable(answer):
+            answer = answer(request)
+        return answer if isinstance(answer, tuple) else (200, answer)
 
     def asked(self, method, path):
         return [r for r in self.requests if (r.method, r.path) == (method, path)]
@@ -52,10 +50,9 @@ def serving(answers):
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(data)
+            self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = _answer
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
 
         def log_message(self, *arguments):
             pass

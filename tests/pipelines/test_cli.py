@@ -1,15 +1,20 @@
 """The `progan` command: one clear line and exit code 2 for errors that people can cause."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pipelines import cli
 from progan import config
 from progan.checkpoints import read_checkpoint
 from progan.dataset.build import build
+from progan.errors import InputError
 from tests.progan.official.released import write_tensorflow
 
 
@@ -51,27 +56,35 @@ def test_no_params(tmp_path):
     assert error_of(done) == "progan: params.yaml: no such file; run in the project's root, or give --params"
 
 
-def test_missing_phases_and_datasets(new_project, photographs):
+def refusal(*words):
+    """The line of a command that runs in this process, where torch is imported already."""
+    error = CliRunner().invoke(cli.app, words).exception
+    assert isinstance(error, InputError), error
+    return str(error)
+
+
+@pytest.fixture
+def built(new_project, photographs, monkeypatch):
+    """A project whose dataset is built; the tests run in its folder."""
     project = new_project()
-    assert "train r0064: not in params.yaml; there are r0004, r0008" in error_of(
-        project.run("progan", "train", "r0064")
-    )
-    assert "data/multires/dataset.json: no such file; run the stage that makes it" in error_of(
-        project.run("progan", "train", "r0004")
-    )
-    project.change(
-        dataset={"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
-    )
-    loaded = config.load(project.root / "params.yaml")
-    build(loaded.dataset, project.root / "data/multires", workers=1)
-    assert "checkpoints/r0004: no such file; run the stage that makes it" in error_of(
-        project.run("progan", "train", "r0008")
-    )
-    shard = next((project.root / "data/multires/r0004").glob("*.parquet"))
+    monkeypatch.chdir(project.root)
+    source = {"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
+    project.change(dataset=source)
+    build(config.load().dataset, Path("data/multires"), workers=1)
+    return project
+
+
+def test_missing_phases_and_datasets(built):
+    assert "train r0064: not in params.yaml; there are r0004, r0008" in refusal("train", "r0064")
+    assert "checkpoints/r0004: no such file; run the stage that makes it" in refusal("train", "r0008")
+    shard = next(Path("data/multires/r0004").glob("*.parquet"))
     shard.write_bytes(shard.read_bytes() + b"x")
-    error = error_of(project.run("progan", "train", "r0004"))
-    assert f"data/multires/r0004/{shard.name}: not the shard that dataset.json describes" in error
-    assert not (project.root / "checkpoints").exists()
+    line = f"data/multires/r0004/{shard.name}: not the shard that dataset.json describes"
+    assert line in refusal("train", "r0004")
+    shutil.rmtree("data/multires")
+    line = "data/multires/dataset.json: no such file; run the stage that makes it"
+    assert line in refusal("train", "r0004")
+    assert not Path("checkpoints").exists()
 
 
 def test_debug_shows_the_traceback(new_project):
@@ -97,21 +110,15 @@ def test_ctrl_c_is_one_line(new_project):
     assert "Traceback" not in errors
 
 
-def test_no_space_left(new_project, photographs, small_disk):
-    project = new_project()
-    project.change(
-        dataset={"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
-    )
-    build(config.load(project.root / "params.yaml").dataset, project.root / "data/multires", workers=1)
-    error = error_of(project.run("progan", "train", "r0004", "--snapshots", str(small_disk("16k") / "s")))
-    assert "no space left on the disk; free some and run again" in error
-    assert not (project.root / "checkpoints/r0004").exists()
+def test_no_space_left(built, small_disk):
+    line = refusal("train", "r0004", "--snapshots", str(small_disk("16k") / "s"))
+    assert "no space left on the disk; free some and run again" in line
+    assert not Path("checkpoints/r0004").exists()
 
 
-def test_official_weights(new_project):
-    project = new_project()
-    file = write_tensorflow(project.root / "released.pkl")
-    done = project.run("progan", "import-official", file, "--out", "checkpoints/r0016", "--kimg", "12")
-    assert done.returncode == 0, done.stderr
+def test_official_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["import-official", str(write_tensorflow(Path("released.pkl"))), "--out", "checkpoints/r0016"]
+    done = CliRunner().invoke(cli.app, [*command, "--kimg", "12"], catch_exceptions=False)
     assert "checkpoints/r0016: r0016 imported" in done.stdout
-    assert read_checkpoint(project.root / "checkpoints/r0016").facts.kimg == 12
+    assert read_checkpoint(Path("checkpoints/r0016")).facts.kimg == 12

@@ -262,16 +262,16 @@ def test_claims_that_wait(patient):
 
 
 def test_queues(patient):
-    """Kueue's own resource, as far as the API server knows it, in the version that it has since 0.20."""
+    """Kueue's own resource, as far as the API server knows it, in whatever version the cluster has."""
     patient.profile["queue"] = "gpus"
     assert failed(patient) == ["✗ queue gpus: the cluster has no Kueue; install it, or set queue to null"]
     anything = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     names = {"plural": "localqueues", "singular": "localqueue", "kind": "LocalQueue"}
-    version = {"name": "v1beta2", "served": True, "storage": True, "schema": anything}
+    version = {"name": "v9", "served": True, "storage": True, "schema": anything}
     spec = {"group": KUEUE, "scope": "Namespaced", "names": names, "versions": [version]}
     api = "apiextensions.k8s.io/v1"
     patient.add(made("CustomResourceDefinition", f"localqueues.{KUEUE}", api, where=None, spec=spec))
-    queue = made("LocalQueue", "gpus", f"{KUEUE}/v1beta2", spec={"clusterQueue": "all"})
+    queue = made("LocalQueue", "gpus", f"{KUEUE}/v9", spec={"clusterQueue": "all"})
     wait_for(patient, path_of(queue).rpartition("/")[0])
     assert failed(patient) == ["✗ queue gpus: does not exist"]
     patient.change(queue)
@@ -376,3 +376,8 @@ def test_gpus_in_use_are_counted_by_node(patient):
     ):
         patient.add(pod(name, gpus, on), phase=phase)
     assert f"✓ GPUs for {PHASES}: {WANTED} wanted, 9 free in 2 nodes" in examined(patient)[0]
+    patient.profile["pods"]["r0004"]["gpus"] = 8
+    card = WANTED.replace("1 ×", "8 ×")
+    assert f"✗ GPUs for {PHASES}: {card} wanted, at most 5 free in one of 2 nodes; it would wait" in failed(
+        patient
+    )

@@ -5,79 +5,71 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
+from typer.testing import CliRunner
 
+from pipelines import cli
 from progan.files import read_json, sha256_file
 
 
-def test_a_stage_for_every_step_and_phase(new_project):
-    listed = new_project().run("dvc", "stage", "list", "--name-only").stdout.split()
-    assert listed == [
-        "paint@toy-celeba",
-        "build-dataset",
-        "score-network",
-        "train@r0004",
-        "train@r0008",
-        "evaluate@r0004",
-        "evaluate@r0008",
-        "gate",
-        "register",
-        "report",
-    ]
+def progan(*words):
+    """What a command prints that runs in this process, where torch is imported already."""
+    done = CliRunner().invoke(cli.app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
-def test_the_journey(new_project):
+def to_run():
+    """The names of the stages that `dvc repro` would run."""
+    with Repo() as repo:
+        return {stage.addressing for stage in repo.reproduce(dry=True)}
+
+
+def test_the_journey(new_project, monkeypatch):
     project = new_project()
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.environment["MLFLOW_TRACKING_URI"])
     done = project.run("dvc", "repro")
     assert done.returncode == 0, done.stdout + done.stderr
-    registration = read_json(project.root / "registration.json")
-    assert registration["version"] == "1"
-    report = (project.root / "report/report.html").read_text()
+    assert read_json(Path("registration.json"))["version"] == "1"
+    report = Path("report/report.html").read_text()
     assert "registered as version 1" in report
-    assert (
-        report.count("data:image/png;base64,") == 2 * 3
-    )  # reals, fakes and the nearest to some of each phase
+    assert report.count("data:image/png;base64,") == 2 * 3  # of each phase: reals, fakes, the nearest to some
     assert "http" not in report.replace("http://www.w3.org", "")
-    assert project.run("dvc", "plots", "show").returncode == 0
-    metrics = json.loads(project.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    with Repo() as repo:
+        metrics = repo.metrics.show()[""]["data"]
+        [plots] = repo.plots.show().values()
+    assert not [name for name, plot in plots["sources"]["data"].items() if "error" in plot]
     assert metrics.keys() == {"report/metrics/r0004.json", "report/metrics/r0008.json"}
     for shown in metrics.values():
         assert {"kimg", "swd_average", "ms_ssim", "nearest_ratio"} <= shown["data"].keys()
         assert all(isinstance(value, float) for value in shown["data"].values())
     ignored = project.run("git", "check-ignore", *metrics, "report/report.html").stdout
     assert ignored.split() == ["report/report.html"]
-
-    summary = project.run("progan", "summary").stdout
-    for told in ("the gate passed", "report/report.html", "samples/r0008.png", "version 1", "mlflow ui"):
-        assert told in summary
-
-    again = project.run("dvc", "repro")
-    assert "Data and pipelines are up to date." in again.stdout
-    assert "Running stage" not in again.stdout
+    summary = progan("summary")
+    for part in ("the gate passed", "report/report.html", "samples/r0008.png", "version 1", "mlflow ui"):
+        assert part in summary
+    assert to_run() == set()
 
     project.change(gate={"ms_ssim_max": 0.0})
-    failed = project.run("dvc", "repro")
-    assert failed.returncode == 0, failed.stdout + failed.stderr
-    assert "FAILED, nothing will be registered" in failed.stdout
-    assert "progan train" not in failed.stdout
-    assert read_json(project.root / "registration.json")["version"] is None
-    assert "nothing: the gate failed" in project.run("progan", "summary").stdout
-    assert "Failed" in (project.root / "report/report.html").read_text()
-
-    project.change(phases={"r0008": {**phase(project, "r0008"), "stable_kimg": 0.5}})
-    planned = project.run("dvc", "repro", "--dry").stdout
-    assert "Stage 'train@r0004' didn't change, skipping" in planned
-    assert "Running stage 'train@r0008'" in planned
+    assert to_run() == {"gate"}  # and what follows from another verdict
+    assert "FAILED, nothing will be registered" in progan("gate")
+    progan("register")
+    progan("report")
+    assert read_json(Path("registration.json"))["version"] is None
+    assert "nothing: the gate failed" in progan("summary")
+    assert "Failed" in Path("report/report.html").read_text()
 
 
 def test_a_phase_that_was_trained_by_hand_is_taken_over(finished, monkeypatch, tmp_path):
     """DVC's own command goes on from its last snapshot, wherever those are: not an image is shown again."""
     monkeypatch.setenv("PROGAN_SNAPSHOTS", str(tmp_path / "elsewhere"))
     finished.change(training={"seed": 5})
-    by_hand = finished.run("progan", "train", "r0004")
-    assert by_hand.returncode == 0, by_hand.stderr
+    progan("train", "r0004")
     made = "history/r0004.csv", "checkpoints/r0004/networks.safetensors", "checkpoints/r0004/checkpoint.json"
     before = [(finished.root / file).read_bytes() for file in made]
     taken = finished.run("dvc", "repro", "train@r0004")

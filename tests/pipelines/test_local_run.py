@@ -1,12 +1,17 @@
 """The pipeline under kfp.local: the same checkpoints as by DVC, each branch, a report however it ends."""
 
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from pipelines import cli
 from pipelines.local_run import _is_complete
 from progan import config
 from progan.dataset.build import build
+from progan.errors import InputError, Unavailable
 from progan.files import read_json, write_json
 from progan.store import FolderStore
 from tests.pipelines.http_server import serving
@@ -29,29 +34,35 @@ def run(project, *options):
     return done.returncode, ran, results.pop(), log
 
 
+def progan(*words):
+    """What a command prints that runs in this process, where torch is imported already."""
+    done = CliRunner().invoke(cli.app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 def checkpoints(project):
     """The newest checkpoint of each phase."""
     found = sorted((project.root / ".kfp").glob("progressive-training-*/train*/checkpoint"))
     return {read_json(folder / "checkpoint.json")["phase"]: folder for folder in found}
 
 
-def test_two_phases_with_the_stages_own_checkpoints(new_project):
-    """Every task runs, the branch behind the gate among them; the functions that DVC calls give the same."""
+def test_a_run_with_the_stages_own_checkpoint(new_project, monkeypatch):
+    """Every task runs; the functions that DVC calls give the same. Of two phases below, slowly."""
     project = new_project()
-    assert project.run("progan", "paint").returncode == 0
+    monkeypatch.chdir(project.root)
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    del params["phases"]["r0008"]
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    progan("paint")
     code, ran, results, log = run(project)
     assert code == 0, log
-    twice = ["train", "train-2", "evaluate", "evaluate-2"]
-    assert sorted(ran) == sorted(["build-dataset", "score-network", *twice, "gate", "register", "report"])
-    assert ran[-1] == "report"
+    tasks = {"build-dataset", "score-network", "train", "evaluate", "gate", "register", "report"}
+    assert (set(ran), len(ran), ran[-1]) == (tasks, 7, "report")
     assert read_json(results / "registration.json")["version"] == "1"
-    report = (results / "report/report.html").read_text()
-    assert "registered as version 1" in report
-    assert report.count("data:image/png;base64,") == 2 * 3
-
-    for key in ("r0004", "r0008"):
-        assert project.run("progan", "train", key).returncode == 0
-        assert digests_of(checkpoints(project)[key]) == digests_of(project.root / "checkpoints" / key)
+    assert "registered as version 1" in (results / "report/report.html").read_text()
+    progan("train", "r0004")
+    assert digests_of(checkpoints(project)["r0004"]) == digests_of(Path("checkpoints/r0004"))
 
 
 def test_a_task_that_failed_unseen(tmp_path):
@@ -130,11 +141,11 @@ def test_no_photographs(new_project):
 
 
 def test_docker_that_is_not_there_or_has_no_such_image(new_project, monkeypatch):
-    project = new_project()
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{project.root}/nowhere.sock")
-    away = project.run("progan", "run", "--runner", "docker")
-    assert away.returncode == 75
-    assert away.stderr.splitlines()[-1].startswith("progan: Docker: Error while fetching server API version")
+    monkeypatch.chdir(new_project().root)
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # which the command sets
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    with pytest.raises(Unavailable, match="Docker: Error while fetching server API version"):
+        progan("run", "--runner", "docker")
     answers = {
         ("GET", "/version"): {"ApiVersion": "1.44"},
         ("GET", "/v1.44/info"): {},
@@ -143,23 +154,21 @@ def test_docker_that_is_not_there_or_has_no_such_image(new_project, monkeypatch)
     }
     with serving(answers) as docker:
         monkeypatch.setenv("DOCKER_HOST", docker.url.replace("http", "tcp"))
-        unknown = project.run("progan", "run", "--runner", "docker", "--image", "nowhere:1")
-    assert unknown.returncode == 2
-    told = "progan: --image nowhere:1: pull access denied for nowhere; build or pull it"
-    assert unknown.stderr.splitlines()[-1] == told
+        line = "--image nowhere:1: pull access denied for nowhere; build or pull it"
+        with pytest.raises(InputError, match=line):
+            progan("run", "--runner", "docker", "--image", "nowhere:1")
 
 
-def test_a_dataset_of_other_parameters_is_refused_before_anything_runs(new_project, photographs):
+def test_a_dataset_of_other_parameters_is_refused_before_anything_runs(new_project, photographs, monkeypatch):
     project = new_project()
+    monkeypatch.chdir(project.root)
     project.change(
         dataset={"source": "folder", "path": str(photographs), "label_attributes": [], "resolution": 8}
     )
-    build(config.load(project.root / "params.yaml").dataset, project.root / "data/multires", workers=1)
+    build(config.load().dataset, Path("data/multires"), workers=1)
     project.change(dataset={"seed": 4})
-    done = project.run("progan", "run")
-    assert done.returncode == 2
-    assert (
-        "data/multires: built with other parameters than params.yaml's; run dvc repro build-dataset"
-        in done.stderr
-    )
-    assert not (project.root / ".kfp").exists()
+    with pytest.raises(
+        InputError, match="data/multires: built with other parameters than params.yaml's; run"
+    ):
+        progan("run")
+    assert not Path(".kfp").exists()

@@ -17,7 +17,7 @@ from progan import config
 from progan.files import sha256_file
 from tests.conftest import IMAGE, ROOT
 from tests.pipelines.conftest import Project
-from tests.pipelines.http_server import API, serving
+from tests.pipelines.kubeflow_server import kubeflow_server
 
 pytestmark = pytest.mark.slow
 
@@ -25,13 +25,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def kubeflow():
     """Takes what is submitted, and runs nothing."""
-    answers = {
-        ("GET", f"{API}/healthz"): {"multi_user": False},
-        ("GET", f"{API}/experiments"): {"experiments": [{"experiment_id": "1", "display_name": "e"}]},
-        ("POST", f"{API}/runs"): lambda request: {"run_id": "run-1", **request.body},
-    }
-    with serving(answers) as server:
-        yield server
+    with kubeflow_server(multi_user=False) as kubeflow:
+        yield kubeflow.server
 
 
 def done(project, *command):

@@ -16,7 +16,7 @@ from progan.checkpoints import read_checkpoint
 from progan.errors import InputError, Interrupted
 from progan.files import read_json, write_json
 from tests.pipelines.collect.made_up_run import Run, collected, hashes, refused, tree
-from tests.pipelines.http_server import API, serving
+from tests.pipelines.kubeflow_server import kubeflow_server
 
 
 def test_nothing_is_left_to_do(run):
@@ -136,21 +136,16 @@ def test_runs_that_cannot_be_collected(run):
 def test_kubeflow_knows_how_a_run_ended(run):
     run.finish()
     run.record("RUNNING")
-    state = {"run_id": "run-1", "state": "RUNNING"}
-    answers = {("GET", f"{API}/healthz"): {}, ("GET", f"{API}/runs/run-1"): lambda request: state}
-    with serving(answers) as server:
+    with kubeflow_server() as kubeflow:
+        host = ("--host", kubeflow.server.url)
         with pytest.raises(Interrupted, match="run-1: is RUNNING"):
-            collected("--host", server.url)
-        state["state"] = "CANCELED"
-        found = json.loads(
-            collected("--host", server.url, "--ui", "https://kubeflow.example.org/_/p", "--json")
-        )
-        assert (found["state"], found["url"]) == (
-            "CANCELED",
-            "https://kubeflow.example.org/_/p/#/runs/details/run-1",
-        )
-        answers.clear()
-        assert "404" in refused("--host", server.url)
+            collected(*host)
+        kubeflow.states["run-1"] = ["CANCELED"]
+        found = json.loads(collected(*host, "--ui", "https://kubeflow.example.org/_/p", "--json"))
+        url = "https://kubeflow.example.org/_/p/#/runs/details/run-1"
+        assert (found["state"], found["url"]) == ("CANCELED", url)
+        kubeflow.token = "another"
+        assert "401" in refused(*host)
 
 
 def test_a_damaged_checkpoint(run):
