@@ -1,22 +1,44 @@
 """Decode a photograph of any kind to an upright 8-bit RGB image."""
 
+import functools
 import io
+import struct
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from progan.dataset.sources.source import UnusableImage
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-# The formats of files with these suffixes. Pillow knows more, but EPS, for one, would start Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# Pillow knows more formats, but EPS, for one, would start Ghostscript. HEIF needs a plugin.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 MAX_FILE_BYTES = 2**30
+Image.MAX_IMAGE_PIXELS = 2**28  # Pillow refuses twice as many: 537 megapixels
+
+ORIENTATION = 0x0112  # in EXIF
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+PNG = b"\x89PNG\r\n\x1a\n"
+MAX_TEXT_BYTES = 2**20
 
 
 def is_photo(name: str) -> bool:
     """Whether a path has the suffix of a photograph and is not hidden."""
-    return not is_hidden(name) and name.lower().endswith(SUFFIXES)
+    return not is_hidden(name) and name.lower().endswith(suffixes())
+
+
+@functools.cache
+def suffixes() -> tuple[str, ...]:
+    """The suffixes of the formats, as far as this Pillow reads them."""
+    return tuple(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
 
 
 def is_hidden(name: str) -> bool:
@@ -31,13 +53,16 @@ def decode_photo(data: bytes, upright: bool = True) -> Image.Image:
     """
     if not data:
         raise UnusableImage("the file is empty")
+    Image.init()
+    formats = [kind for kind in FORMATS if kind in Image.OPEN]
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            warnings.simplefilter("ignore")
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(_bare(data)), formats=formats) as image,
+        ):
             image.load()
-            if upright:
-                ImageOps.exif_transpose(image, in_place=True)
-            return to_rgb(image)
+            turn = UPRIGHT.get(_orientation(image)) if upright else None
+            return to_rgb(image if turn is None else image.transpose(turn))
     except MemoryError:
         raise
     except Exception as error:  # decoders can raise anything for damaged bytes
@@ -58,6 +83,30 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _bare(data: bytes) -> bytes:
+    """A PNG file without chunks that say nothing of its pixels: Pillow refuses the file if one is damaged,
+    or large as colour profiles and XMP can be. Other files as they are."""
+    if not data.startswith(PNG):
+        return data
+    chunks, begin = [PNG], len(PNG)
+    while begin + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, begin)
+        chunk = data[begin : begin + 12 + length]
+        xmp = chunk[8:].startswith(b"XML:com.adobe.xmp\0\0") and length < MAX_TEXT_BYTES
+        if kind[:1].isupper() or kind in (b"tRNS", b"eXIf") or (kind == b"iTXt" and xmp):
+            chunks.append(chunk)
+        begin += 12 + length
+    return b"".join(chunks)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's number of the orientation; 1, upright, if it cannot be read."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF can raise anything
+        return 1
 
 
 def _reason(error: Exception) -> str:

@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin, features
 
 from progan.dataset.sources.photo import decode_photo, is_photo
 from progan.dataset.sources.source import UnusableImage
@@ -111,6 +111,49 @@ def test_exif_orientation(orientation):
     np.testing.assert_array_equal(np.asarray(decode_photo(data, upright=False)), np.asarray(stored))
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (0x0110, 5, 1, struct.pack("<II", 1, 1)),  # the camera's model as a rational instead of text
+        (0x8298, 12, 1, struct.pack("<d", 1.0)),  # the copyright as a double
+        (0x011A, 10, 1, struct.pack("<ii", -72, 1)),  # the resolution as a signed rational
+        (0x0110, 2, 2**31, struct.pack("<I", 2**31)),  # text beyond the end
+    ],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
+def test_a_damaged_entry_of_exif_costs_neither_picture_nor_orientation(kind, entry):
+    tag, form, count, value = entry
+    head = struct.pack("<HHHIHHHHI", 2, 0x0112, 3, 1, 6, 0, tag, form, count)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + head + (value if len(value) == 4 else struct.pack("<I", 38))
+    stored = encoded(Image.new("RGB", (64, 48), "red"), kind, exif=exif + bytes(4) + value)
+    assert decode_photo(stored).size == (48, 64)
+
+
+def test_exif_that_is_none_costs_no_picture():
+    for kind in ("JPEG", "PNG"):
+        stored = encoded(Image.new("RGB", (64, 48), "red"), kind, exif=b"Exif\0\0" + bytes(range(99)))
+        assert decode_photo(stored).size == (64, 48)
+
+
+def test_large_metadata_costs_no_picture():
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", "x" * 2**21, zip=True)
+    texts.add_text("Comment", "y" * 2**21, zip=True)
+    large = bytes(2**21)
+    for kind, options in (("PNG", {"pnginfo": texts}), ("JPEG", {})):
+        data = encoded(Image.fromarray(RGB), kind, icc_profile=large, **options)
+        plain = encoded(Image.fromarray(RGB), kind)
+        np.testing.assert_array_equal(decoded(data), decoded(plain))
+    damaged = encoded(Image.fromarray(RGB), dpi=(72, 72)).replace(b"pHYs", b"pHYz")  # a wrong checksum
+    np.testing.assert_array_equal(decoded(damaged), RGB)
+
+
+def test_a_photograph_of_200_megapixels_is_none_too_many():
+    """No more than its beginning is there, so that the test needs no memory."""
+    with pytest.raises(UnusableImage, match="unreadable|truncated"):
+        decode_photo(bomb(20_000, 10_000))
+
+
 def test_damaged_files_say_why():
     big = Image.fromarray(np.random.default_rng(2).integers(0, 256, (99, 99, 3), np.uint8))
     cases = {
@@ -126,16 +169,18 @@ def test_damaged_files_say_why():
             decode_photo(data)
 
 
-def bomb() -> bytes:
-    """A PNG of 40,000 × 40,000 pixels in 60 bytes."""
+def bomb(width: int = 40_000, height: int = 40_000) -> bytes:
+    """A PNG of so many pixels in 60 bytes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", 40000, 40000, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0"))
 
 
 def test_names_of_photographs():
-    assert all(map(is_photo, ("a.jpg", "b/C.JPEG", "x.PnG", "deep/er/y.webp")))
+    read = ("a.jpg", "b/C.JPEG", "x.PnG", "deep/er/y.webp", "a.jfif", "a.jpe", "a.bmp", "a.tif", "a.TIFF")
+    assert all(map(is_photo, read))
+    assert is_photo("a.avif") == features.check("avif")
     assert not any(map(is_photo, ("a.txt", ".a.jpg", ".cache/a.jpg", "__MACOSX/a.jpg", "b/._a.png", "jpg")))
