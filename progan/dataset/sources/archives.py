@@ -5,19 +5,21 @@ tar has no random access: it is decompressed once, as a whole, into a plain tar.
 """
 
 import contextlib
+import errno
 import functools
 import gzip
 import lzma
 import os
 import posixpath
 import shutil
+import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, TypeVar
 
 from progan.errors import InputError
 from progan.files import atomic_file, digest_of
@@ -39,6 +41,8 @@ DECOMPRESSORS: dict[str, Callable[[Path], Any]] = {
     ".tzst": _open_zstd,
 }
 SUFFIXES = (".zip", ".tar", *DECOMPRESSORS)
+MAX_LINK_BYTES = 2**12
+Member = TypeVar("Member")  # where a file is in its archive
 # The exceptions of `Files.read`.
 READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)
 
@@ -82,7 +86,7 @@ def open_files(path: Path, scratch: Path) -> Files:
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """Files below `root`. Links to files are followed (`read` fails for broken ones), to folders not."""
+    """Files below `root`. Links are followed; `read` fails for broken ones."""
 
     name: str
     root: Path
@@ -104,7 +108,7 @@ class ZipFiles:
     identity: str
 
     def read(self, name: str) -> bytes:
-        return _zip_in_this_process(self.path).read(self.members[name])
+        return _zip_in_this_process(self.path).read(_member(self.members, name))
 
 
 @dataclass(frozen=True)
@@ -119,8 +123,14 @@ class StoredFiles:
 
     def read(self, name: str) -> bytes:
         with self.path.open("rb") as file:
-            file.seek(self.offsets[name])
+            file.seek(_member(self.offsets, name))
             return file.read(self.sizes[name])
+
+
+def _member(members: dict[str, Member], name: str) -> Member:
+    if name not in members:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return members[name]
 
 
 @functools.cache
@@ -129,25 +139,34 @@ def _zip_in_this_process(path: Path) -> zipfile.ZipFile:
 
 
 def _list_folder(root: Path) -> FolderFiles:
-    sizes, stamps = {}, []
-    for folder, _, names in os.walk(root, onerror=_fail):
-        for name in names:
-            file = Path(folder, name)
-            if file.is_file() or file.is_symlink():
-                inside = file.relative_to(root).as_posix()
-                status = file.stat() if file.exists() else file.lstat()
-                sizes[inside] = status.st_size
-                stamps.append((ascii(inside), status.st_size, status.st_mtime_ns))
+    sizes: dict[str, int] = {}
+    stamps = []
+    for file in _files_below(root, above=()):
+        inside = file.relative_to(root).as_posix()
+        status = file.stat() if file.exists() else file.lstat()
+        sizes[inside] = status.st_size
+        stamps.append((ascii(inside), status.st_size, status.st_mtime_ns))
     return FolderFiles(root.resolve().name, root, sizes, digest_of(sorted(stamps)))
 
 
-def _fail(error: OSError) -> None:
-    raise error
+def _files_below(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    """Yield the files below `folder`, through links too unless they lead to one of the folders `above`."""
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _files_below(path, (*above, here))
+        elif path.is_file() or path.is_symlink():
+            yield path
 
 
 def _list_zip(path: Path) -> ZipFiles:
     members: dict[str, str] = {}
-    sizes, stamps = {}, []
+    links: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    stamps = []
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.is_dir():
@@ -155,29 +174,80 @@ def _list_zip(path: Path) -> ZipFiles:
             if info.flag_bits & 0x1:
                 raise InputError(f"{path}: {info.filename} is encrypted; unpack it and give the folder")
             name = _normalise(info.filename.replace("\\", "/"))
-            _refuse_duplicate(path, name, members)
+            _refuse_duplicate(path, name, sizes)
             members[name], sizes[name] = info.filename, info.file_size
             stamps.append((ascii(name), info.file_size, info.CRC))
+            if stat.S_ISLNK(info.external_attr >> 16) and info.file_size < MAX_LINK_BYTES:
+                links[name] = _target(name, archive.read(info).decode(errors="surrogateescape"))
+    _follow(links, members, sizes)
     return ZipFiles(_bare_name(path), path, members, sizes, digest_of(stamps))
 
 
 def _list_tar(path: Path, plain: Path) -> StoredFiles:
     offsets: dict[str, int] = {}
+    links: dict[str, str] = {}
     sizes: dict[str, int] = {}
     stamps = []
     with tarfile.open(plain, "r:") as archive:
         for member in archive:
-            name = _normalise(member.name)
-            _refuse_duplicate(path, name, offsets)
-            if member.islnk() and (target := _normalise(member.linkname)) in offsets:
-                offsets[name], sizes[name] = offsets[target], sizes[target]
-            elif member.isreg() and not member.issparse():
-                offsets[name], sizes[name] = member.offset_data, member.size
-            else:
+            if member.isdir():
                 continue
-            stamps.append((ascii(name), sizes[name], offsets[name], member.mtime))
+            name = _normalise(member.name)
+            _refuse_duplicate(path, name, sizes)
+            sizes[name] = member.size
+            if member.isreg() and not member.issparse():
+                offsets[name] = member.offset_data
+            elif member.islnk():
+                links[name] = _normalise(member.linkname)
+            elif member.issym():
+                links[name] = _target(name, member.linkname)
+            stamps.append((ascii(name), member.size, member.offset_data, member.mtime))
             archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
+        _require_end(plain, archive.offset)
+    _follow(links, offsets, sizes)
     return StoredFiles(_bare_name(path), plain, offsets, sizes, digest_of([path.stat().st_mtime_ns, stamps]))
+
+
+def _require_end(plain: Path, offset: int) -> None:
+    """Raise TarError unless the members end at `offset` with the block of zeros that ends a tar.
+
+    tarfile takes a damaged header, and a file that is cut off before one, for the end.
+    """
+    with plain.open("rb") as file:
+        file.seek(offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"cut off, or a damaged header, at byte {offset}")
+
+
+def _target(link: str, text: str) -> str:
+    """The path inside the archive that a symbolic link leads to."""
+    return _normalise(posixpath.join(posixpath.dirname(link), text))
+
+
+def _follow(links: dict[str, str], members: dict[str, Member], sizes: dict[str, int]) -> None:
+    """Add the files that links lead to, directly or in a folder, under the names that lead there.
+
+    links: the path that each leads to. One that leads nowhere, or to a folder around it, has a size and is
+    no member.
+    """
+    for link in links:
+        members.pop(link, None)
+    files = list(members)
+    for link in links:
+        target = link
+        for _ in links:  # a chain is no longer, unless it is a circle
+            ways = [way for way in (target, *map(str, PurePosixPath(target).parents)) if way in links]
+            if not ways:
+                break
+            target = links[ways[0]] + target[len(ways[0]) :]
+        inside = [] if target in members else [name for name in files if name.startswith(f"{target}/")]
+        if target in members:
+            members[link], sizes[link] = members[target], sizes[target]
+        elif inside and not link.startswith(f"{target}/"):
+            del sizes[link]
+            for name in inside:
+                alias = link + name[len(target) :]
+                members[alias], sizes[alias] = members[name], sizes[name]
 
 
 def _decompress(path: Path, suffix: str, scratch: Path) -> Path:

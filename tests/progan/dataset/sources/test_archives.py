@@ -1,6 +1,7 @@
 import gzip
 import io
 import lzma
+import shutil
 import tarfile
 import warnings
 import zipfile
@@ -83,7 +84,65 @@ def test_a_hard_link_in_a_tar_is_the_file_it_names(tmp_path):
         loose.type, loose.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(loose)
     files = open_files(tmp_path / "a.tar", tmp_path)
-    assert {name: files.read(name) for name in files.sizes} == {"x.jpg": b"abc", "y.jpg": b"abc"}
+    assert {name: files.read(name) for name in ("x.jpg", "y.jpg")} == {"x.jpg": b"abc", "y.jpg": b"abc"}
+    with pytest.raises(FileNotFoundError):
+        files.read("z.jpg")  # of this machine
+
+
+def pack_links(root, kind):
+    """`root` as it is, or in an archive that keeps its links."""
+    if not kind:
+        return root
+    archive = root.with_suffix(f".{kind}")
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for path in sorted(root.rglob("*")):
+                info = zipfile.ZipInfo(path.relative_to(root).as_posix())
+                info.external_attr = path.lstat().st_mode << 16
+                if path.is_symlink():
+                    packed.writestr(info, str(path.readlink()))
+                elif path.is_file():
+                    packed.writestr(info, path.read_bytes())
+    else:
+        with tarfile.open(archive, "w") as packed:
+            packed.add(root, ".")
+    return archive
+
+
+@pytest.mark.parametrize("kind", ["", "tar", "zip"])
+def test_links_are_followed_and_never_in_circles(tmp_path, kind):
+    root = tmp_path / "p"
+    (root / "dogs").mkdir(parents=True)
+    (root / "dogs" / "1.jpg").write_bytes(b"dog")
+    links = {"a.jpg": "b.jpg", "b.jpg": "dogs/1.jpg", "cats": "dogs", "dogs/back": "..", "self": "self"}
+    for link, target in (links | {"gone.jpg": "nowhere.jpg", "cats2": "cats"}).items():
+        (root / link).symlink_to(target)
+    files = open_files(pack_links(root, kind), tmp_path)
+    photos = {name: files.read(name) for name in files.sizes if name.endswith(".jpg") and name != "gone.jpg"}
+    expected = ("a.jpg", "b.jpg", "cats/1.jpg", "cats2/1.jpg", "dogs/1.jpg")
+    assert photos == dict.fromkeys(expected, b"dog")
+    assert {name for name in files.sizes if not name.endswith("1.jpg")} >= {"gone.jpg", "self"}
+    for name in ("gone.jpg", "self"):
+        with pytest.raises(OSError, match=r"No such file|symbolic links"):
+            files.read(name)
+
+
+def test_a_tar_whose_end_is_missing_is_damaged(tmp_path):
+    """tarfile takes a damaged header, or none, for the end: the rest would be lost without a word."""
+    whole, half = tar_bytes({str(n): bytes(600) for n in range(9)}), 5 * 3 * 512
+    flipped = bytearray(whole)
+    flipped[half + 2] ^= 1
+    frames = [zstandard.compress(part) for part in (whole[:half], whole[half:])]
+    for suffix, content in (
+        ("tar", whole[:half]),
+        ("tar", whole[: half + 100]),
+        ("tar", bytes(flipped)),
+        ("tar.zst", frames[0] + frames[1][:-20]),
+    ):
+        (tmp_path / f"a.{suffix}").write_bytes(content)
+        with pytest.raises(InputError, match="damaged or not what its suffix says .*fetch it again"):
+            open_files(tmp_path / f"a.{suffix}", tmp_path / "scratch")
+        shutil.rmtree(tmp_path / "scratch", ignore_errors=True)
 
 
 @pytest.mark.parametrize("again", ["x", "./x", "../x"])
