@@ -20,7 +20,13 @@ def print_overview(manifest: Manifest) -> None:
     )
     facts = {**manifest.parameters, "channels": manifest.channels, "enlarged": manifest.enlarged}
     console.print(" · ".join(f"{name}: {_plain(value)}" for name, value in facts.items()), style="dim")
-    for table in (_levels(manifest), _classes(manifest), _checks(manifest), _skipped(manifest)):
+    for table in (
+        _levels(manifest),
+        _classes(manifest),
+        _checks(manifest),
+        _skipped(manifest),
+        _passed_over(manifest),
+    ):
         if table.row_count:
             console.print(table)
 
@@ -71,4 +77,13 @@ def _skipped(manifest: Manifest) -> Table:
         table.add_row(skipped.name, skipped.why)
     if manifest.skipped > MAX_SKIPPED:
         table.add_row(f"… and {manifest.skipped - MAX_SKIPPED:,} more", "dataset.json lists them")
+    return table
+
+
+def _passed_over(manifest: Manifest) -> Table:
+    table = _table("file", title=f"Passed over, no photographs: {manifest.passed_over:,}")
+    for name in manifest.passed_over_items[:MAX_SKIPPED]:
+        table.add_row(name)
+    if manifest.passed_over > MAX_SKIPPED:
+        table.add_row(f"… and {manifest.passed_over - MAX_SKIPPED:,} more; dataset.json lists them")
     return table

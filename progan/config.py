@@ -37,6 +37,7 @@ PhaseKey = Annotated[str, "rNNNN"]
 A_RESOLUTION = Constraint("a power of two from 4 to 1024", lambda value: value in RESOLUTIONS)
 A_FRACTION = Constraint("from 0 to 1", lambda value: 0 <= value <= 1)
 A_DECAY = Constraint("at least 0 and below 1", lambda value: 0 <= value < 1)
+A_NUMBER_OF_CHANNELS = Constraint("1 (grey) or 3 (RGB)", lambda value: value in (1, 3))
 A_SEED = Constraint(f"from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
 A_SHA256 = Constraint("64 hexadecimal digits", lambda value: re.fullmatch(r"[0-9a-f]{64}", value))
 A_LOSS = Constraint(f"one of {', '.join(LOSSES)}", lambda value: value in LOSSES)
@@ -88,6 +89,12 @@ class DatasetConfig(Checked):
         "`celeba-hq`: whether an image close to the published one, but not identical, is skipped (`strict`) "
         "or used (`report`)",
     ]
+    channels: Annotated[
+        int | None,
+        A_NUMBER_OF_CHANNELS,
+        "channels of the images, which are converted if the source has others: 1 makes photographs grey; "
+        "`null` leaves them as they are",
+    ] = None
 
     def __post_init__(self) -> None:
         """Give a folder one name: data/raw/x/ and ./data/raw/x are data/raw/x."""
@@ -109,9 +116,7 @@ class DatasetConfig(Checked):
 class NetworkConfig(Checked):
     """The architecture of generator and discriminator (paper, §3, §4, Table 1 and appendix A)."""
 
-    channels: Annotated[
-        int, Constraint("1 (grey) or 3 (RGB)", lambda value: value in (1, 3)), "image channels"
-    ]
+    channels: Annotated[int, A_NUMBER_OF_CHANNELS, "image channels, as many as the dataset has"]
     latent_size: Annotated[int, POSITIVE, "dimension of the latent vector"]
     fmap_base: Annotated[
         int,
@@ -381,6 +386,11 @@ class Config(Checked):
             yield f"phases.{first}", f"the dataset begins at {lowest} px; lower dataset.lowest_resolution"
         if phases[last].resolution > highest:
             yield f"phases.{last}", f"the dataset ends at {highest} px; raise dataset.resolution"
+
+    @staticmethod
+    def check_channels(dataset: DatasetConfig, network: NetworkConfig) -> Faults:
+        if dataset.channels not in (None, network.channels):
+            yield "network.channels", f"must be that of dataset.channels, {dataset.channels}"
 
     @staticmethod
     def check_stop(gate: GateConfig, phases: dict[str, PhaseConfig]) -> Faults:

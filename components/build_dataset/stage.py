@@ -7,7 +7,7 @@ from components.identity import dataset_name
 from components.object_store import open_store
 from components.object_store.dataset import cache, find_manifest, upload_dataset
 from progan.config import Config
-from progan.dataset.build import build, deciding_parameters
+from progan.dataset.build import build, deciding_parameters, listed
 from progan.dataset.manifest import CHECKS_NAME, Manifest
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
@@ -18,8 +18,15 @@ from progan.store import FolderStore
 def build_dataset(config: Config, out: Path) -> None:
     """Build the dataset that params.yaml's `dataset` describes into the folder `out`."""
     with show_progress("build-dataset", "images") as advance:
-        manifest = build(config.dataset, out, progress=advance)
+        manifest = build(config.dataset, out, progress=advance, network=config.network)
     print(f"{out}: {manifest.images:,} images at {len(manifest.resolutions)} resolutions")
+    if manifest.enlarged:
+        print(f"enlarged, smaller than {config.dataset.resolution} px: {manifest.enlarged:,}")
+    if manifest.skipped:
+        print(f"skipped, unusable: {manifest.skipped:,}: {listed(manifest.skipped_items)}")
+    if manifest.passed_over:
+        names = ", ".join(manifest.passed_over_items[:5]) + (", …" if manifest.passed_over > 5 else "")
+        print(f"passed over, no photographs: {manifest.passed_over:,}: {names}")
     if manifest.checks:
         counts = (f"{manifest.checks.get(result, 0):,} {result}" for result in ("exact", "close", "failed"))
         print(f"checks: {', '.join(counts)} ({out / CHECKS_NAME})")

@@ -48,7 +48,7 @@ def evaluate(
     if finished.facts.phase != key:
         raise InputError(f"{checkpoint}: holds phase {finished.facts.phase}, not {key}; run that phase first")
     resolution = config.phase(key).resolution
-    loaded, loaded_labels = load_training_set(dataset, resolution, config.network.label_size)
+    loaded, loaded_labels = load_training_set(dataset, resolution, config.network)
     images = torch.from_numpy(loaded)
     labels = None if loaded_labels is None else torch.from_numpy(loaded_labels)
     require_network(finished, config.network)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from components.score_network.description import FILE_NAME, ScoreNetwork
 from progan.config import Config
-from progan.dataset.reader import load_images, load_manifest
+from progan.dataset.reader import load_images, load_manifest, require_fit
 from progan.device import best_device
 from progan.errors import InputError
 from progan.files import atomic_folder
@@ -22,10 +22,11 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
 
     The folder `out` holds its description, whose kind is "inception" (a file was given, its digest is right),
     "classifier" (trained on the dataset's labels, beside it), "digits" (trained on the planes of MNIST-1K's
-    images, where modes are counted) or "none" (neither file nor labels).
+    images, where modes are counted) or "none" (neither file nor labels, or too few or too small images).
     """
     measures = config.measures
     manifest = load_manifest(dataset)
+    require_fit(config.network, manifest.channels, len(manifest.classes), dataset)
     with atomic_folder(out) as partial:
         if measures.inception_weights is not None:
             inception.load_network(
@@ -37,6 +38,8 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
         elif not manifest.classes:
             why = "the dataset has no labels and measures.inception_weights is null"
             network = ScoreNetwork("none", why=why)
+        elif why_not := classifier.too_little(manifest.images, classifier_resolution(config)):
+            network = ScoreNetwork("none", why=f"to train a classifier of the labels, {why_not}")
         else:
             names = tuple(label.name for label in manifest.classes)
             labelled = _labelled(dataset, classifier_resolution(config))
@@ -44,7 +47,8 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
             network = ScoreNetwork("classifier", accuracy=accuracy, classes=names)
         network.write(partial / FILE_NAME)
     reached = "" if network.accuracy is None else f", accuracy {network.accuracy:.1%}"
-    print(f"{out}: {network.kind}{reached}")
+    why = "" if network.why is None else f", no score will be measured: {network.why}"
+    print(f"{out}: {network.kind}{reached}{why}")
 
 
 def classifier_resolution(config: Config) -> int:

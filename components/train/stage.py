@@ -55,7 +55,7 @@ def train(
     """
     phase = config.phase(key)
     manifest = load_manifest(dataset)
-    images, labels = load_training_set(dataset, phase.resolution, config.network.label_size)
+    images, labels = load_training_set(dataset, phase.resolution, config.network)
     digest = manifest.level(phase.resolution).digest
     before = None if init is None else read_checkpoint(init)
     trainer = PhaseTrainer(config, phase, images, identity, before, best_device(), labels, ranks)

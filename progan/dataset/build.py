@@ -12,7 +12,8 @@ import os
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,20 @@ import PIL
 import pyarrow as pa
 
 from progan import RESULTS_VERSION
-from progan.config import DatasetConfig
+from progan.config import DatasetConfig, NetworkConfig
 from progan.dataset.chunks import Chunk, Job, finished_chunks, make_chunks
-from progan.dataset.manifest import CHECKS_NAME, FORMAT, MANIFEST_NAME, ClassCount, Level, Manifest
+from progan.dataset.manifest import CHECKS_NAME, FORMAT, MANIFEST_NAME, ClassCount, Level, Manifest, Skipped
+from progan.dataset.reader import require_fit
 from progan.dataset.shards import images_per_shard
 from progan.dataset.sources.registry import open_source
-from progan.dataset.sources.source import Source
+from progan.dataset.sources.source import Source, printable
 from progan.errors import InputError
 from progan.files import atomic_file, digest_of, disk_errors, replace_folder, write_json
 from progan.resolutions import phase_key
+from progan.validation import default_of
 
-MAX_LISTED_SKIPPED = 100
+MAX_LISTED = 100  # of the images skipped, and of the files passed over
+MIN_IMAGES = 2  # of which one is compared with the other
 Progress = Callable[[int, int], None]  # images done, images in all
 
 
@@ -40,13 +44,14 @@ def build(
     out: Path,
     workers: int | None = None,
     progress: Progress = lambda done, total: None,
+    network: NetworkConfig | None = None,
 ) -> Manifest:
     """Build the dataset that `config` describes in the folder `out`, which appears whole or not at all.
 
-    workers: processes (None: one per core that this process may use). A build that was stopped leaves
-    `.<out>.partial` beside `out` and continues from there if its input is still the same. Raises InputError
-    for bad input, more than max_skipped unusable images, or a full disk; Interrupted if a worker process was
-    killed.
+    workers: processes (None: one per core that this process may use). network: the one to train, which must
+    take these images. A build that was stopped leaves `.<out>.partial` beside `out` and continues from there
+    if its input is still the same. Raises InputError for bad input, more than max_skipped unusable images,
+    fewer than MIN_IMAGES, or a full disk; Interrupted if a worker process was killed.
     """
     refuse_foreign(out)
     working = out.with_name(f".{out.name}.partial")
@@ -55,6 +60,8 @@ def build(
             shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
         source = open_source(config, working / "unpacked")
         job = _plan(config, source, working)
+        if network is not None:
+            require_fit(network, job.channels, len(source.classes), config.path)
         for other in working.iterdir():
             if other not in (job.folder, working / "unpacked"):
                 shutil.rmtree(other)
@@ -98,25 +105,32 @@ def _working_folder(working: Path, out: Path) -> Iterator[None]:
 
 def _plan(config: DatasetConfig, source: Source, working: Path) -> Job:
     count = len(source.items)
+    if min(count, config.max_images or count) < MIN_IMAGES:
+        raise InputError(f"{config.path}: a dataset needs at least {MIN_IMAGES} images; add some")
     order = np.arange(count) if config.seed is None else np.random.RandomState(config.seed).permutation(count)
     tools = [np.__version__, PIL.__version__, pa.__version__, zlib.ZLIB_RUNTIME_VERSION]
     identity = digest_of(
-        [RESULTS_VERSION, FORMAT, tools, config.source, deciding_parameters(config), source.identity]
+        [RESULTS_VERSION, FORMAT, tools, config.source, deciding_parameters(config), source.identity, count]
     )
-    chunk_size = images_per_shard(config.resolution)
-    return Job(source, order[: config.max_images], config.resolutions, working / identity[:16], chunk_size)
+    return Job(
+        source,
+        order[: config.max_images],
+        config.resolutions,
+        working / identity[:16],
+        images_per_shard(config.resolution),
+        config.channels or source.channels,
+    )
 
 
 def deciding_parameters(config: DatasetConfig) -> dict[str, Any]:
-    """The parameters that decide the result, which the path of the photographs and max_skipped do not."""
-    return {
-        "lowest_resolution": config.lowest_resolution,
-        "resolution": config.resolution,
-        "seed": config.seed,
-        "label_attributes": list(config.label_attributes),
-        "max_images": config.max_images,
-        "verify": config.verify,
-    }
+    """The parameters that decide the result beside the source, except those at their neutral value."""
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    deciding = [
+        field.name
+        for field in fields(config)
+        if field.name not in ("source", "path", "max_skipped") and values[field.name] != default_of(field)
+    ]
+    return {name: values[name] for name in deciding} | {"label_attributes": list(config.label_attributes)}
 
 
 def _cores() -> int:
@@ -145,13 +159,19 @@ def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progre
 
 def _refuse_many_skipped(chunks: dict[int, Chunk], job: Job, config: DatasetConfig) -> None:
     skipped = [skip for index in sorted(chunks) for skip in chunks[index].skipped]
-    if len(skipped) > config.max_skipped * job.images or len(skipped) == job.images:
-        first = "; ".join(f"{skip.name} ({skip.why})" for skip in skipped[:3])
+    too_few = job.images - len(skipped) < MIN_IMAGES
+    if len(skipped) > config.max_skipped * job.images or too_few:
         raise InputError(
             f"{config.path}: at least {len(skipped)} of {job.images} images are unusable, more than "
-            f"dataset.max_skipped allows ({config.max_skipped}): {first}{'; …' if len(skipped) > 3 else ''}; "
-            "repair or remove them, or raise it"
+            f"dataset.max_skipped allows ({config.max_skipped}): {listed(skipped)}; repair or remove them"
+            f"{'' if too_few else ', or raise it'}"
         )
+
+
+def listed(skipped: Sequence[Skipped]) -> str:
+    """The first of the images that could not be used, and why."""
+    first = "; ".join(f"{skip.name} ({skip.why})" for skip in skipped[:3])
+    return first + ("; …" if len(skipped) > 3 else "")
 
 
 def _manifest(config: DatasetConfig, job: Job, chunks: list[Chunk]) -> Manifest:
@@ -160,6 +180,7 @@ def _manifest(config: DatasetConfig, job: Job, chunks: list[Chunk]) -> Manifest:
         labels.update(chunk.labels)
     skipped = [skip for chunk in chunks for skip in chunk.skipped]
     checks = Counter(result for chunk in chunks for _, result, _ in chunk.checks)
+    passed_over = getattr(job.source, "passed_over", ())  # of sources that choose among files
     keys = [phase_key(resolution) for resolution in job.resolutions]
     return Manifest(
         format=FORMAT,
@@ -167,13 +188,15 @@ def _manifest(config: DatasetConfig, job: Job, chunks: list[Chunk]) -> Manifest:
         name=Path(config.path).resolve().name,
         parameters=deciding_parameters(config),
         images=job.images - len(skipped),
-        channels=job.source.channels,
+        channels=job.channels,
         classes=tuple(ClassCount(name, labels[str(label)]) for label, name in enumerate(job.source.classes)),
         enlarged=sum(chunk.enlarged for chunk in chunks),
         skipped=len(skipped),
-        skipped_items=tuple(skipped[:MAX_LISTED_SKIPPED]),
+        skipped_items=tuple(skipped[:MAX_LISTED]),
         checks=dict(sorted(checks.items())),
         levels={key: Level.of(chunk.shards[key] for chunk in chunks) for key in keys},
+        passed_over=len(passed_over),
+        passed_over_items=tuple(map(printable, passed_over[:MAX_LISTED])),
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from progan.dataset.manifest import Shard, Skipped
 from progan.dataset.png import encode_png
@@ -39,6 +40,7 @@ class Job:
     resolutions: tuple[int, ...]  # lowest first
     folder: Path  # of the finished chunks and of the unfinished dataset
     chunk_size: int  # images
+    channels: int
 
     @property
     def images(self) -> int:
@@ -116,7 +118,7 @@ def _make_chunk(job: Job, index: int, tick: Callable[[], None]) -> Chunk:
                 check = picture.check
                 enlarged += picture.enlarged
                 labels[str(item.label)] += 1
-                levels = pyramid(picture.pixels)
+                levels = pyramid(in_channels(picture.pixels, job.channels))
                 for resolution, writer in writers.items():
                     writer.add(encode_png(levels[resolution]), name, item.label)
             if check is not None:
@@ -130,6 +132,14 @@ def _make_chunk(job: Job, index: int, tick: Callable[[], None]) -> Chunk:
     chunk = Chunk(shards, dict(labels), tuple(skipped), enlarged, tuple(checks))
     write_json(job.receipt(index), dataclasses.asdict(chunk))
     return chunk
+
+
+def in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """uint8 [S,S,C] with 1 channel, the luma of ITU-R 601, or with 3 equal ones if there was one."""
+    if pixels.shape[-1] == channels:
+        return pixels
+    image = Image.fromarray(pixels.squeeze()).convert("L" if channels == 1 else "RGB")
+    return np.asarray(image).reshape(*pixels.shape[:2], channels)
 
 
 # ------------------------------------------------------------------------------------------------

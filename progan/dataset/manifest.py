@@ -8,7 +8,7 @@ from typing import Any
 
 from progan.files import digest_of
 from progan.resolutions import phase_key, resolution_of
-from progan.validation import from_json
+from progan.validation import default_of, from_json
 
 MANIFEST_NAME = "dataset.json"
 CHECKS_NAME = "checks.csv"  # beside the manifest: image, result, detail
@@ -70,6 +70,8 @@ class Manifest:
     skipped_items: tuple[Skipped, ...]  # the first 100 of the skipped images
     checks: dict[str, int]  # number of images by result in CHECKS_NAME; empty if the source has no checks
     levels: dict[str, Level]  # by phase key, the lowest first
+    passed_over: int = 0  # files that are no photographs; not in the file if there are none
+    passed_over_items: tuple[str, ...] = ()  # the first 100 of them
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -86,7 +88,11 @@ class Manifest:
         return self.levels[phase_key(resolution)]
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        for field in dataclasses.fields(self):
+            if values[field.name] == default_of(field):
+                del values[field.name]
+        return values
 
     @classmethod
     def from_json(cls, values: Any) -> "Manifest":

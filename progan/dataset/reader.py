@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from progan.config import NetworkConfig
 from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
 from progan.errors import InputError
 from progan.files import disk_errors, read_json
@@ -68,17 +69,31 @@ def built_level(manifest: Manifest, resolution: int, where: Path | str) -> Level
     return manifest.level(resolution)
 
 
-def load_training_set(root: Path, resolution: int, label_size: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images and labels as `load_images` returns them; the labels are None if `label_size` is 0.
+def load_training_set(
+    root: Path, resolution: int, network: NetworkConfig
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images and labels as `load_images` returns them; the labels are None for an unconditional network.
 
-    Raises InputError if `label_size` is neither 0 nor the dataset's number of classes.
+    Raises InputError as `require_fit`.
     """
-    classes = len(load_manifest(root).classes)
-    if label_size not in (0, classes):
-        remedy = f"set it to {classes}, or to 0 to do without labels" if classes else "set it to 0"
-        raise InputError(f"network.label_size: is {label_size}, but {root} has {classes} classes; {remedy}")
+    manifest = load_manifest(root)
+    require_fit(network, manifest.channels, len(manifest.classes), root)
     images, labels = load_images(root, resolution)
-    return images, labels if label_size else None
+    return images, labels if network.label_size else None
+
+
+def require_fit(network: NetworkConfig, channels: int, classes: int, where: Path | str) -> None:
+    """Raise InputError unless the network takes the images at `where`, and their labels or none."""
+    if network.channels != channels:
+        raise InputError(
+            f"network.channels: is {network.channels}, but {where} has {channels}; set it to {channels}, "
+            f"or dataset.channels to {network.channels}, which converts the images"
+        )
+    if network.label_size not in (0, classes):
+        remedy = f"set it to {classes}, or to 0 to do without labels" if classes else "set it to 0"
+        raise InputError(
+            f"network.label_size: is {network.label_size}, but {where} has {classes} classes; {remedy}"
+        )
 
 
 def first_images(root: Path, manifest: Manifest, resolution: int) -> Iterator[tuple[np.ndarray, int | None]]:

@@ -61,6 +61,15 @@ class Classifier(nn.Module):
         return x.mean(dim=(2, 3))
 
 
+def too_little(images: int, resolution: int) -> str | None:
+    """Why a classifier cannot be trained on so many images of so many pixels; None if it can."""
+    if images < 1 / HELD_OUT:
+        return f"at least {1 / HELD_OUT:.0f} images are needed, not {images}"
+    if resolution < 2 ** len(WIDTHS):
+        return f"images must be at least {2 ** len(WIDTHS)} px, not {resolution}"
+    return None
+
+
 def train(
     images: Tensor,
     labels: Tensor,
@@ -75,12 +84,10 @@ def train(
     labels: int64 [N], 0 … classes - 1. seed: determines the initial weights, the held-out images and the
     order of the others; on the CPU the same arguments give the same weights.
     progress: called after each minibatch with the numbers of minibatches done and in all.
-    Raises ValueError if there are fewer than 10 images.
+    Raises ValueError if there is too little.
     """
-    if len(images) < 1 / HELD_OUT:
-        raise ValueError(f"at least 10 images are needed, not {len(images)}")
-    if images.shape[-1] < 2 ** len(WIDTHS):
-        raise ValueError(f"images must be at least 8 px, not {images.shape[-1]}")
+    if fault := too_little(len(images), images.shape[-1]):
+        raise ValueError(fault)
 
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from components.build_dataset.stage import build_dataset
 from progan.dataset.reader import load_manifest
@@ -47,12 +48,27 @@ def test_verify(with_dataset, tmp_path, capsys, verify, images):
     manifest = load_manifest(out)
     assert manifest.images == images
     assert manifest.parameters["verify"] == verify
-    assert capsys.readouterr().out.splitlines() == [
+    first, skipped, checks = capsys.readouterr().out.splitlines()
+    assert skipped.startswith(f"skipped, unusable: {4 - images}: failed (no)")
+    assert [first, checks] == [
         f"{out}: {images} images at 3 resolutions",
         f"checks: 2 exact, 1 close, 1 failed ({out}/checks.csv)",
     ]
 
 
-def test_without_checks_nothing_is_said_of_them(with_dataset, photographs, tmp_path, capsys):
-    build_dataset(with_dataset(source="folder", path=str(photographs)), tmp_path / "out")
-    assert len(capsys.readouterr().out.splitlines()) == 1
+def test_it_says_what_became_of_each_file(with_dataset, photographs, tmp_path, capsys):
+    config = with_dataset(source="folder", path=str(photographs), max_skipped=0.5)
+    build_dataset(config, tmp_path / "out")
+    assert capsys.readouterr().out == f"{tmp_path}/out: 40 images at 3 resolutions\n"
+    assert "passed_over" not in (tmp_path / "out/dataset.json").read_text()
+    (photographs / "notes.txt").write_text("no photograph")
+    (photographs / "empty.png").write_bytes(b"")
+    Image.new("RGB", (9, 9)).save(photographs / "small.bmp")
+    build_dataset(config, tmp_path / "out")
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path}/out: 41 images at 3 resolutions",
+        "enlarged, smaller than 16 px: 1",
+        "skipped, unusable: 1: empty.png (the file is empty)",
+        "passed over, no photographs: 1: notes.txt",
+    ]
+    assert load_manifest(tmp_path / "out").passed_over_items == ("notes.txt",)

@@ -31,6 +31,7 @@ class CelebaHqImages:
     files: Files
     classes: tuple[str, ...]
     items: tuple[Item, ...]
+    passed_over: tuple[str, ...] = ()
     channels: int = 3
 
     @classmethod
@@ -46,7 +47,7 @@ class CelebaHqImages:
             items = tuple(Item(name, classes.label(name)) for name in images.sizes)
             return cls(config.resolution, images, tuple(map(printable, classes.names)), items)
         folder = Folder.of(config, files)
-        return cls(config.resolution, files, folder.classes, folder.items)
+        return cls(config.resolution, files, folder.classes, folder.items, folder.passed_over)
 
     @classmethod
     def _of_mask_hq(cls, config: DatasetConfig, files: Files) -> "CelebaHqImages":

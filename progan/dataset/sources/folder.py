@@ -1,6 +1,7 @@
 """Source `folder`: photographs of any size in a folder, a zip or a tar; the folders are classes."""
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -9,8 +10,8 @@ from PIL import Image
 
 from progan.config import DatasetConfig
 from progan.dataset.sources.archives import READ_ERRORS, Files, open_files
-from progan.dataset.sources.photo import MAX_FILE_BYTES, decode_photo, is_photo
-from progan.dataset.sources.source import Item, Picture, UnusableImage, printable, refuse_attributes
+from progan.dataset.sources.photo import MAX_FILE_BYTES, decode_photo, is_hidden, is_photo, suffixes
+from progan.dataset.sources.source import Item, Picture, UnusableImage, refuse_attributes
 from progan.errors import InputError
 
 
@@ -26,6 +27,7 @@ class Folder:
     files: Files
     classes: tuple[str, ...]
     items: tuple[Item, ...]
+    passed_over: tuple[str, ...]  # files that are no photographs
     channels: int = 3
 
     @classmethod
@@ -39,11 +41,14 @@ class Folder:
         refuse_attributes(config)
         names = sorted(filter(is_photo, files.sizes))
         if not names:
-            raise InputError(f"{config.path}: no JPEG, PNG or WebP files in it; check dataset.path")
+            raise InputError(
+                f"{config.path}: no photographs ({' '.join(sorted(suffixes()))}) in it; check dataset.path"
+            )
         classes = class_names(names, files.name)
         labels = {name: label for label, name in enumerate(classes)}
-        items = (Item(name, labels.get(parent_name(name, files.name))) for name in names)
-        return cls(config.resolution, files, tuple(map(printable, classes)), tuple(items))
+        items = (Item(name, labels.get(class_name(name, files.name))) for name in names)
+        others = (name for name in files.sizes if not is_photo(name) and not is_hidden(name))
+        return cls(config.resolution, files, classes, tuple(items), tuple(sorted(others)))
 
     @property
     def identity(self) -> str:
@@ -58,12 +63,17 @@ def parent_name(name: str, root_name: str) -> str:
     return PurePosixPath(name).parent.name or root_name
 
 
-def class_names(names: Iterable[str], root_name: str) -> tuple[str, ...]:
-    """The sorted names of the parent folders; empty if all files are in the same folder."""
-    folders = {PurePosixPath(name).parent for name in names}
-    if len(folders) == 1:
+def class_name(name: str, root_name: str) -> str:
+    """The name of the file's parent folder, composed (NFC), with bytes that are not Unicode as \\xNN."""
+    folder = parent_name(name, root_name).encode(errors="surrogateescape")
+    return unicodedata.normalize("NFC", folder.decode(errors="backslashreplace"))
+
+
+def class_names(names: Collection[str], root_name: str) -> tuple[str, ...]:
+    """The sorted classes of the files; empty if all files are in the same folder."""
+    if len({PurePosixPath(name).parent for name in names}) == 1:
         return ()
-    return tuple(sorted({folder.name or root_name for folder in folders}))
+    return tuple(sorted({class_name(name, root_name) for name in names}))
 
 
 def read_photo(files: Files, name: str) -> bytes:

@@ -253,12 +253,39 @@ def test_unusable_images_are_counted_and_named(tmp_path, config, photos, small_s
     assert not (tmp_path / "strict").exists()
 
 
-def test_only_unusable_images(tmp_path, config, photos):
-    root = photos(tmp_path / "p", [])
-    root.mkdir()
-    (root / "1.png").write_bytes(b"1")
-    with pytest.raises(InputError, match="at least 1 of 1 images are unusable"):
+def test_one_image_makes_no_dataset(tmp_path, config, photos):
+    """There would be nothing to compare it with after training."""
+    root = photos(tmp_path / "p", ["1"])
+    with pytest.raises(InputError, match="p: a dataset needs at least 2 images; add some"):
+        build(config(root), tmp_path / "out", workers=1)
+    (root / "2.png").write_bytes(b"1")
+    with pytest.raises(InputError, match="at least 1 of 2 images are unusable.*; repair or remove them$"):
         build(config(root, max_skipped=1.0), tmp_path / "out", workers=1)
+    with pytest.raises(InputError, match="p: a dataset needs at least 2 images"):
+        build(config(root, max_images=1), tmp_path / "out", workers=1)
+
+
+def test_photographs_in_grey(tmp_path, config, photos, small_config):
+    root = photos(tmp_path / "p", ["1", "2"])
+    colour = small_config.network
+    grey, parameters = dataclasses.replace(colour, channels=1), config(root, seed=None, channels=1)
+    with pytest.raises(InputError, match="network.channels: is 3, but .*p has 1; set it to 1"):
+        build(parameters, tmp_path / "out", 1, network=colour)
+    with pytest.raises(InputError, match="network.channels: is 1, but .*p has 3; .*or dataset.channels to 1"):
+        build(config(root), tmp_path / "out", 1, network=grey)
+    manifest = build(parameters, tmp_path / "out", 1, network=grey)
+    assert (manifest.channels, manifest.parameters["channels"]) == (1, 1)
+    images, _ = load_images(tmp_path / "out", 8)
+    for image, name in zip(images, ("1", "2"), strict=True):
+        red, green, blue = np.asarray(Image.open(root / f"{name}.png"), float).transpose(2, 0, 1)
+        assert np.abs(image[0] - (0.299 * red + 0.587 * green + 0.114 * blue)).max() <= 1
+
+
+def test_grey_images_in_colour(tmp_path, config, grey_dataset):
+    """Of a source that is grey by itself."""
+    build(config("x", source="grey", channels=3), tmp_path / "colour", workers=1)
+    grey, colour = (load_images(folder, 8)[0] for folder in (grey_dataset, tmp_path / "colour"))
+    np.testing.assert_array_equal(colour, grey.repeat(3, axis=1))
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path, config, photos):
@@ -280,8 +307,9 @@ def test_only_a_dataset_is_replaced(tmp_path, config, photos):
         build(config(root), root, workers=1)
     (tmp_path / "out").mkdir()
     build(config(root), tmp_path / "out", workers=1)
-    build(config(root, max_images=1), tmp_path / "out", workers=1)
-    assert load_manifest(tmp_path / "out").images == 1
+    assert load_manifest(tmp_path / "out").parameters["seed"] == 123
+    build(config(root, seed=1), tmp_path / "out", workers=1)
+    assert load_manifest(tmp_path / "out").parameters["seed"] == 1
 
 
 def test_two_builds_of_one_dataset_at_once(tmp_path, config, photos):

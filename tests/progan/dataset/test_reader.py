@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -22,18 +23,23 @@ def test_images_and_labels(built):
     assert (labels.dtype, sorted(labels)) == (np.int64, [0, 0, 1])
 
 
-def test_labels_only_for_networks_that_take_them(built, tmp_path, config, photos):
-    images, labels = load_training_set(built, 4, 2)
+def test_only_what_the_network_takes(built, tmp_path, config, photos, small_config):
+    def network(label_size=0, channels=3):
+        return dataclasses.replace(small_config.network, label_size=label_size, channels=channels)
+
+    images, labels = load_training_set(built, 4, network(2))
     assert np.array_equal(images, load_images(built, 4)[0])
     assert np.array_equal(labels, load_images(built, 4)[1])
-    assert load_training_set(built, 4, 0)[1] is None
+    assert load_training_set(built, 4, network())[1] is None
     message = "network.label_size: is 3, but .*out has 2 classes; set it to 2, or to 0 to do without labels"
     with pytest.raises(InputError, match=message):
-        load_training_set(built, 4, 3)
+        load_training_set(built, 4, network(3))
     build(config(photos(tmp_path / "q", ["1", "2"])), tmp_path / "one", workers=1)
-    assert load_training_set(tmp_path / "one", 4, 0)[1] is None
+    assert load_training_set(tmp_path / "one", 4, network())[1] is None
     with pytest.raises(InputError, match="is 2, but .*one has 0 classes; set it to 0"):
-        load_training_set(tmp_path / "one", 4, 2)
+        load_training_set(tmp_path / "one", 4, network(2))
+    with pytest.raises(InputError, match="channels: is 1, but .*one has 3; set it to 3, or dataset"):
+        load_training_set(tmp_path / "one", 4, network(channels=1))
 
 
 def test_a_changed_shard_is_detected(built):

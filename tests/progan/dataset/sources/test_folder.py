@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,6 +21,27 @@ def test_the_class_is_the_folder_that_holds_the_file(tmp_path, config, photos):
         ("train/dress/2.png", 0),
         ("train/hat/1.png", 1),
     ]
+
+
+def test_names_of_classes_are_composed_and_tell_bytes_apart(tmp_path, config, photos):
+    root = photos(tmp_path / "p", ["cafe\u0301/1", "caf\u00e9/2", "a/1", "b/1"])
+    for name, other in (("a", b"caf\xe9"), ("b", b"caf\xe8")):
+        (root / name).rename(os.fsdecode(bytes(root) + b"/" + other))
+    source = Folder.open(config(root), tmp_path)
+    assert source.classes == ("caf\\xe8", "caf\\xe9", "caf\u00e9")
+    assert sorted(item.label for item in source.items) == [0, 1, 2, 2]
+
+
+def test_what_is_no_photograph_is_named(tmp_path, config, photos):
+    root = photos(tmp_path / "p", ["1", "2"])
+    for name in ("a.heix", "notes/b.txt", ".DS_Store", ".cache/c.txt"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"")
+    for suffix in ("jfif", "JPE", "bmp", "tif"):
+        (root / "1.png").with_suffix(f".{suffix}").write_bytes((root / "1.png").read_bytes())
+    source = Folder.open(config(root), tmp_path)
+    assert len(source.items) == 6
+    assert source.passed_over == ("a.heix", "notes/b.txt")
 
 
 @pytest.mark.parametrize("names", [["1", "2"], ["all/of/them/1", "all/of/them/2"]])
@@ -51,7 +74,7 @@ def test_the_centre_square_is_resized(tmp_path, config, width, height):
 
 def test_invalid_sources(tmp_path, config, photos):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: no JPEG, PNG or WebP files in it; check dataset.path"):
+    with pytest.raises(InputError, match=r"empty: no photographs \(.*\.jpg.*\) in it; check dataset.path"):
         Folder.open(config(tmp_path / "empty"), tmp_path)
     root = photos(tmp_path / "p", ["1"])
     with pytest.raises(InputError, match=r"label_attributes: folder has no attributes; use \[\]"):
