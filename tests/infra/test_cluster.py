@@ -5,7 +5,6 @@ import json
 from dataclasses import replace
 
 import pytest
-import yaml
 from kubernetes.client import ApiException
 
 from pipelines.compiling import compiled
@@ -203,40 +202,3 @@ def test_the_pipelines_account_may_do_its_work_and_nothing_else(overlay, cluster
     assert [action for action in RUNS_MAY if not may(cluster, token, namespace, *action)] == []
     assert [action for action in RUNS_MAY_NOT if may(cluster, token, namespace, *action)] == []
     assert [action for action in RUNS_MAY if may(cluster, token, "kube-system", *action)] == []
-
-
-def test_the_pipelines_account_reads_one_secret(overlay, cluster):
-    namespace = RUNS_NAMESPACE[overlay]
-    token = cluster.token_of("progan-pipeline", namespace)
-    for name in ("mlpipeline-minio-artifact", "progan-mlflow"):
-        metadata = {"name": name, "namespace": namespace}
-        cluster.apply(
-            {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"key": "x"}}
-        )
-    secrets = f"/api/v1/namespaces/{namespace}/secrets"
-    assert cluster.ask("GET", f"{secrets}/mlpipeline-minio-artifact", token=token)["data"] == {"key": "eA=="}
-    with pytest.raises(ApiException, match='secrets \\\\"progan-mlflow\\\\" is forbidden'):
-        cluster.ask("GET", f"{secrets}/progan-mlflow", token=token)
-
-
-@on_gpus
-def test_a_job_of_ci_gets_a_token_of_no_account_but_its_own(cluster):
-    for resource in yaml.safe_load_all((INFRA / "ci.yaml").read_text()):
-        resource["metadata"]["namespace"] = "progan"  # as kubectl -n progan
-        cluster.apply(resource)
-
-    def token(environment, account):
-        user = f"forge:repo:example/progan:environment:{environment}"
-        path = f"/api/v1/namespaces/progan/serviceaccounts/{account}/token"
-        request = {"spec": {"audiences": ["pipelines.kubeflow.org"], "expirationSeconds": 3600}}
-        as_user = {"Impersonate-User": user, "Impersonate-Group": "system:authenticated"}
-        try:
-            return cluster.ask("POST", path, request, headers=as_user)["status"]["token"]
-        except ApiException as error:
-            return error.status
-
-    allowed = {("training", "progan-submit"), ("collecting", "progan-collect")}
-    for environment in ("training", "collecting", "other"):
-        for name in ("progan-submit", "progan-collect", "progan-pipeline"):
-            answer = token(environment, name)
-            assert (answer == 403) is ((environment, name) not in allowed), (environment, name, answer)

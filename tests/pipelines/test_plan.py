@@ -49,13 +49,6 @@ def reproduced():
     return {stage.addressing.replace("@", " ") for stage in stages if not stage.is_data_source}
 
 
-def test_nothing_to_do(finished):
-    plan = planned()
-    assert reproduced() == set()
-    assert to_do(plan) == []
-    assert plan["totals"]["hours"] == {"low": 0, "likely": 0, "high": 0}
-
-
 CHANGES = {
     "one phase": (
         lambda project: project.change(phases={"r0008": phase(project, "r0008") | {"stable_kimg": 0.5}}),
@@ -281,7 +274,6 @@ def test_storage_in_s3(finished, cluster, address):
         task = tasks(plan)[name]
         assert (task["state"], task["why"]) == ("cached", ["handed over from here"])
     finished.change(phases={"r0008": phase(finished, "r0008") | {"stable_kimg": 0.4}})
-    assert tasks(planned("--cluster"))["train r0008"]["state"] == "runs"
     interrupted(config.load(), "r0008", 96, open_store(f"{address}/snapshots"))
     assert tasks(planned("--cluster"))["train r0008"]["resumes_at_kimg"] == 0.176
     assert tasks(planned("--snapshots", f"{address}/snapshots"))["train r0008"]["state"] == "resumes"
@@ -315,7 +307,8 @@ def test_the_price(cluster):
     assert f"at most {total:.2f} USD, for GPU hours at the profile's prices" in output
 
 
-def test_a_narrow_terminal_hides_columns_and_cuts_no_cells(cluster):
+def test_a_narrow_terminal_hides_columns_and_cuts_no_cells(cluster, monkeypatch):
+    monkeypatch.setattr("pipelines.planning.tasks.training_bytes", lambda *_: 30 * 2**30)  # takes seconds
     Path("large.yaml").write_text(presets.to_yaml("celebahq-1024"))
 
     def table(columns):
@@ -324,9 +317,10 @@ def test_a_narrow_terminal_hides_columns_and_cuts_no_cells(cluster):
         return click.unstyle(result.stdout).partition("build-dataset:")[0]
 
     names = ["task", "what happens", "images", "steps", "time", "GPU GiB", "disk", "price"]
-    for columns, left_out in (("120", []), ("80", ["steps", "disk"]), ("70", ["steps", "disk", "images"])):
-        assert "…" not in table(columns)
-        head = re.split(r"  +", table(columns).strip().splitlines()[0].strip())
+    for columns, left_out in (("120", []), ("70", ["steps", "disk", "images"])):
+        text = table(columns)
+        assert "…" not in text
+        head = re.split(r"  +", text.strip().splitlines()[0].strip())
         assert head == [name for name in names if name not in left_out]
 
 
@@ -373,6 +367,7 @@ def test_the_table_fits_a_hundred_columns(cluster, options, tmp_path, finished):
 
 
 def test_markdown_for_a_pull_request(finished):
+    assert reproduced() == set()
     up_to_date = CliRunner().invoke(cli.app, ["plan", "--md"]).stdout
     assert up_to_date.startswith("**Nothing to do for dvc repro, here on CPU: all 9 tasks are cached.**")
     finished.change(gate={"swd_max": 5.0})

@@ -50,8 +50,6 @@ def days(name, machine):
     [
         ("celebahq-1024", 1, 30),
         ("celebahq-1024-v2-1gpu", 1, 14),
-        ("celebahq-1024-v2-2gpus", 2, 7),
-        ("celebahq-1024-v2-4gpus", 4, 3),
         ("celebahq-1024-v2-8gpus", 8, 2),
     ],
 )
