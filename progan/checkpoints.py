@@ -26,7 +26,8 @@ NETWORKS, OPTIMIZERS, FACTS = "networks.safetensors", "optimizers.safetensors", 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`tensors` under names that begin with `prefix` and a dot; each a contiguous copy on the CPU."""
     return {
-        f"{prefix}.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()
+        f"{prefix}.{name}": tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in tensors.items()
     }
 
 

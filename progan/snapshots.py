@@ -6,7 +6,11 @@ They are safetensors files with JSON metadata: reading one cannot execute anythi
 import hashlib
 import json
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import safetensors.torch
@@ -18,6 +22,12 @@ from progan.store import Store
 
 LATEST = "LATEST"
 KEPT_SNAPSHOTS = 2
+COPYING = 0.02  # the largest part of the training time that copies off the device may take
+WRITING = 0.1  # the largest part of the time in which a snapshot is being written, beside training
+INTERVAL_SECONDS = 10.0  # the shortest time between snapshots
+RETRY_SECONDS = 300.0  # the longest time to the next one after one that could not be written
+
+Snapshot = tuple[int, dict[str, Tensor], dict[str, Any]]  # images shown, tensors on the CPU, facts
 
 
 class SnapshotFolder:
@@ -71,6 +81,58 @@ class SnapshotFolder:
 
     def _snapshots(self) -> list[str]:
         return [name for name in self.store.names(self.name) if name.endswith(".safetensors")]
+
+
+class SnapshotWriter:
+    """Writes the snapshots of a phase in a thread, one at a time: training waits only for the copy.
+
+    A context manager; at its end, the thread has finished.
+    """
+
+    def __init__(self, folder: SnapshotFolder) -> None:
+        self._folder, self._thread = folder, ThreadPoolExecutor(1)
+        self._writing: Future[tuple[bool, float]] | None = None
+        self._last, self._interval = time.monotonic(), INTERVAL_SECONDS
+
+    def __enter__(self) -> "SnapshotWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+
+    def due(self) -> bool:
+        """Whether it is time for the next snapshot, never while one is being written."""
+        if self._writing and self._writing.done():
+            self.wait()
+        return self._writing is None and time.monotonic() - self._last >= self._interval
+
+    def start(self, copy: Callable[[], Snapshot]) -> None:
+        """Write what `copy` returns in the background, as soon as no other snapshot is being written."""
+        self.wait()
+        self._last = time.monotonic()
+        snapshot = copy()
+        self._interval = max(INTERVAL_SECONDS, (time.monotonic() - self._last) / COPYING)
+        self._writing = self._thread.submit(self._write, snapshot)
+
+    def wait(self) -> bool:
+        """Wait for the snapshot that is being written; False if the store was not available.
+
+        Raises InputError if the store refused it.
+        """
+        if self._writing is None:
+            return True
+        writing, self._writing = self._writing, None
+        written, seconds = writing.result()
+        self._interval = max(self._interval, seconds / WRITING)
+        if not written:
+            self._interval = min(self._interval, RETRY_SECONDS)
+        return written
+
+    def _write(self, snapshot: Snapshot) -> tuple[bool, float]:
+        began = time.monotonic()
+        return self._folder.write(*snapshot), time.monotonic() - began
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -28,14 +28,11 @@ from progan.history import Readings, Row
 from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
-from progan.snapshots import SnapshotFolder
+from progan.snapshots import Snapshot, SnapshotFolder, SnapshotWriter
 from progan.step import Draws, critic_step, draw, generator_step, joint_step, prepare_reals, stream_seed
 
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
 MEASURES_PER_PHASE = 4  # SWD during training, besides the one at the start
-SNAPSHOT_COST = 0.02  # the largest fraction of the time that writing snapshots may take
-SNAPSHOT_SECONDS = 10.0  # the shortest interval between snapshots
-SNAPSHOT_RETRY_SECONDS = 300.0  # the longest interval after a snapshot that could not be written
 CALIBRATION_IMAGES = 500  # real images that initialise minibatch discrimination, as in the authors' code
 NOISE = 1  # distinguishes the random stream of the discriminator's noise from that of the draws
 
@@ -148,26 +145,25 @@ class PhaseTrainer:
     def train(self, snapshots: SnapshotFolder, hooks: Hooks) -> None:
         """Train from the newest snapshot to the end of the phase. Raises Interrupted if asked to stop."""
         self._resume(snapshots)
-        clock = SnapshotClock()
         started = time.monotonic() - self.seconds
         if not self.history:
             self._tick(hooks)
         hooks.progress(self.images_shown, self.schedule.total_images)
-        while not self._finished():
-            if self.ranks.any(hooks.stop_requested()):
-                saved = "state saved" if self._snapshot(snapshots) else "the previous snapshot remains"
-                self.ranks.wait()
-                raise Interrupted(
-                    f"{self.phase.key}: stopped at {self.images_shown} images, {saved}; run again to go on"
-                )
-            self.iterate()
-            self.seconds = time.monotonic() - started
-            hooks.progress(self.images_shown, self.schedule.total_images)
-            if self._tick_due():
-                self._tick(hooks)
-            if self.ranks.is_first and clock.due():
-                clock.time(lambda: self._snapshot(snapshots))
-        self._snapshot(snapshots)
+        with SnapshotWriter(snapshots) as writer:
+            while not self._finished():
+                if self.ranks.any(hooks.stop_requested()):
+                    saved = "state saved" if self._save(writer) else "the previous snapshot remains"
+                    self.ranks.wait()
+                    where = f"{self.phase.key}: stopped at {self.images_shown} images"
+                    raise Interrupted(f"{where}, {saved}; run again to go on")
+                self.iterate()
+                self.seconds = time.monotonic() - started
+                hooks.progress(self.images_shown, self.schedule.total_images)
+                if self._tick_due():
+                    self._tick(hooks)
+                if self.ranks.is_first and writer.due():
+                    writer.start(self.snapshot)
+            self._save(writer)
 
     def iterate(self) -> None:
         """`critic_steps` updates of the discriminator and one of the generator, or one joint update."""
@@ -264,10 +260,15 @@ class PhaseTrainer:
     def _finished(self) -> bool:
         return self.images_shown >= self.schedule.total_images
 
-    def _snapshot(self, snapshots: SnapshotFolder) -> bool:
-        """Write a snapshot on the first rank; False if the store is not available."""
+    def _save(self, writer: SnapshotWriter) -> bool:
+        """Write the last snapshot on the first rank; False if the store is not available."""
         if not self.ranks.is_first:
             return True
+        writer.start(self.snapshot)
+        return writer.wait()
+
+    def snapshot(self) -> Snapshot:
+        """A copy of the whole state."""
         models = self.models
         tensors = models.network_tensors() | models.optimizer_tensors() | models.running_tensors()
         tensors |= {
@@ -280,7 +281,7 @@ class PhaseTrainer:
             "seconds": self.seconds,
             "ranks": self.ranks.size,
         }
-        return snapshots.write(self.images_shown, tensors, facts)
+        return self.images_shown, tensors, facts
 
     def _resume(self, snapshots: SnapshotFolder) -> None:
         """Load the newest snapshot, if there is one, on the first rank and send it to the others."""
@@ -295,22 +296,3 @@ class PhaseTrainer:
             check_continued(self.config, self.phase, ranks, self.ranks.size)
             self.images_shown, self.seconds = facts["images_shown"], facts["seconds"]
             self.history = [Row.of(columns) for columns in facts["history"]]
-
-
-class SnapshotClock:
-    """Decides when a snapshot is due, so that writing snapshots takes a small, fixed part of the time."""
-
-    def __init__(self) -> None:
-        self._last, self._interval = time.monotonic(), SNAPSHOT_SECONDS
-
-    def due(self) -> bool:
-        return time.monotonic() - self._last >= self._interval
-
-    def time(self, write: Callable[[], bool]) -> None:
-        """Call `write`; its duration and whether it returns success determine the next interval."""
-        started = time.monotonic()
-        success = write()
-        self._last = time.monotonic()
-        self._interval = max(SNAPSHOT_SECONDS, (self._last - started) / SNAPSHOT_COST)
-        if not success:
-            self._interval = min(self._interval, SNAPSHOT_RETRY_SECONDS)

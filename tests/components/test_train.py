@@ -22,15 +22,15 @@ TRAIN = """
 import os, sys
 from pathlib import Path
 from components.train.stage import train
-from progan import config, training
+from progan import config, snapshots
 from progan.store import FolderStore
 
-training.SNAPSHOT_SECONDS = 0.0  # one after nearly every iteration, so that some are cut off
+snapshots.INTERVAL_SECONDS, snapshots.COPYING, snapshots.WRITING = 0.0, 1e9, 1e9  # as many as possible
 root = Path(sys.argv[1])
 os.chdir(root)
 made = Path("checkpoints/r0008"), Path("history.csv"), Path("grids/r0008")
-init, snapshots = Path("checkpoints/r0004"), FolderStore(Path("snapshots"))
-train(config.load(), "r0008", "identity", Path("multires"), init, snapshots, *made)
+init, store = Path("checkpoints/r0004"), FolderStore(Path("snapshots"))
+train(config.load(), "r0008", "identity", Path("multires"), init, store, *made)
 """
 
 

@@ -28,9 +28,9 @@ TRAIN = """
 import sys
 from components.object_store import s3
 from pipelines.cli import main
-from progan import training
+from progan import snapshots
 
-training.SNAPSHOT_SECONDS, training.SNAPSHOT_COST = 0.0, 1.0  # one after nearly every iteration
+snapshots.INTERVAL_SECONDS, snapshots.COPYING, snapshots.WRITING = 0.0, 1e9, 1e9  # as many as possible
 s3.ATTEMPTS, s3.ANSWER_SECONDS = 2, 5
 sys.argv[0] = "progan"
 main()
