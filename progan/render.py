@@ -3,15 +3,22 @@
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from progan.errors import InputError
 from progan.files import atomic_file
 
 GAP, MIDDLE = 2, 24  # pixels between images, and between sheets
 BACKGROUND = 255
+OPTIONS: dict[str, dict[str, Any]] = {  # of a format
+    "PNG": {"optimize": True},
+    "JPEG": {"quality": 95},
+    "WEBP": {"quality": 95},
+}
 
 
 def images_across(resolution: int, pixels: int) -> int:
@@ -85,12 +92,34 @@ def apart(sheet: Image.Image) -> tuple[Image.Image, Image.Image]:
     return sheet.crop((0, 0, width, height)), sheet.crop((width + MIDDLE, 0, sheet.width, height))
 
 
-def png(image: Image.Image) -> bytes:
+def picture_format(path: Path) -> str | None:
+    """Pillow's name of the format that the suffix of `path` stands for; None if Pillow does not write it."""
+    Image.init()
+    name = Image.registered_extensions().get(path.suffix.lower())
+    return name if name in Image.SAVE else None
+
+
+def encoded(image: Image.Image, name: str) -> bytes:
+    """`image` in the format that Pillow calls `name`. Raises OSError or ValueError if it cannot hold it."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, name, **OPTIONS.get(name, {}))
     return buffer.getvalue()
+
+
+def png(image: Image.Image) -> bytes:
+    return encoded(image, "PNG")
 
 
 def write_png(path: Path, image: Image.Image) -> None:
     with atomic_file(path) as partial:
         partial.write_bytes(png(image))
+
+
+def write_picture(path: Path, image: Image.Image) -> None:
+    """Write `image` in the format of the suffix. Raises InputError if that format cannot hold it."""
+    try:
+        content = encoded(image, picture_format(path) or "PNG")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}; name a .png file") from None
+    with atomic_file(path) as partial:
+        partial.write_bytes(content)

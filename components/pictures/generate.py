@@ -12,7 +12,7 @@ from components.pictures.sources import AnySampler, inputs_of, labels_of, sample
 from progan.errors import InputError
 from progan.files import atomic_folder
 from progan.progress import show_progress
-from progan.render import columns_for, grid, picture, png, write_png
+from progan.render import columns_for, grid, picture, picture_format, png, write_picture
 
 TILE = 128  # about the minimum side of an image on a sheet, in pixels
 FORBIDDEN = re.compile(r"""[\x00-\x1f\x7f/\\<>:"|?*]""")  # in file names of Linux, macOS or Windows
@@ -20,20 +20,22 @@ MAX_NAME = 200  # bytes of the 255 that a file's name may have
 
 
 def generate(address: str, seeds: Sequence[int], label: str | None, truncation: float, out: Path) -> None:
-    """Write the images of `seeds` as a sheet to the PNG file `out`, or as single files to the folder `out`.
+    """Write the images of `seeds` as a sheet to the file `out`, or as single files to the folder `out`.
+
+    It is a file if its suffix is that of a picture.
 
     address: see `sampler_of`. A conditional generator makes the class `label` (its name or number); None for
     all classes, one per row.
     """
-    sheet = out.suffix.lower() == ".png"
+    sheet = picture_format(out) is not None
     if not sheet and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists already; name a new folder, or a .png file for a sheet")
+        raise InputError(f"{out}: exists already; name a new folder, or a picture, such as {out}.png")
     sampler = sampler_of(address)
     labels = labels_of(sampler, label)
     images = _images(sampler, seeds, labels, truncation)
     if sheet:
         columns = columns_for(len(seeds), len(labels))
-        write_png(out, grid(images, 8 * max(TILE, sampler.resolution), columns))
+        write_picture(out, grid(images, 8 * max(TILE, sampler.resolution), columns))
     else:
         prefixes = [f"{name}-" for name in file_names(sampler.classes)] or [""]
         with atomic_folder(out) as partial:

@@ -23,7 +23,10 @@ Fps = Annotated[int, typer.Option(help="Frames per second.")]
 
 def generate(
     generator: Generator,
-    out: Annotated[Path, typer.Option(help="A .png file for a sheet, or a new folder for single files.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="A picture (.png, .jpg, .webp …) for a sheet, or a new folder for single files."),
+    ],
     seeds: Seeds = "0-15",
     label: Label = None,
     truncation: Truncation = 1.0,

@@ -33,6 +33,15 @@ def test_a_sheet_shows_every_seed(plain):
         assert near(tile(sheet, *divmod(number, 9)), image_of(plain, seed))
 
 
+@pytest.mark.parametrize(("name", "kind"), [("x.JPG", "JPEG"), ("x.webp", "WEBP"), ("x.tif", "TIFF")])
+def test_a_sheet_in_another_format(plain, name, kind):
+    generate("checkpoints/r0016", [0], None, 1.0, Path("sheet.png"))
+    generate("checkpoints/r0016", [0], None, 1.0, Path(name))
+    expected, sheet = np.asarray(Image.open("sheet.png")), Image.open(name)
+    assert sheet.format == kind
+    assert np.abs(np.asarray(sheet).astype(int) - expected).mean() < 6
+
+
 def test_a_row_for_each_class_or_one_class_alone(conditional):
     generate("classes/r0016", [3, 4, 9], None, 1.0, Path("sheet.png"))
     sheet = Image.open("sheet.png")
@@ -107,6 +116,7 @@ def test_invalid_seeds(text):
         ("classes/r0016", "birds", 1, "x.png", "label birds: expected one of cats, dogs"),
         ("classes/r0016", None, 2, "x.png", "truncation 2: from 0"),
         ("classes/r0016", None, 1, "classes", "classes: exists already; name a new folder"),
+        ("classes/r0016", None, 1, "x.xbm", "x.xbm: cannot write mode RGB as XBM; name a .png file"),
         ("nowhere", None, 1, "x.png", "nowhere: no finished phase here; name its folder"),
         ("classes", None, 1, "x.png", "classes: no finished phase here"),
         ("nowhere.onnx", None, 1, "x.png", "nowhere.onnx: no such file; progan export writes one"),
@@ -126,7 +136,7 @@ def test_bad_input_is_one_clear_line(
     with pytest.raises(InputError, match=message) as caught:
         generate(address, [1], label, truncation, Path(out))
     assert "\n" not in str(caught.value)
-    assert not Path("x.png").exists()
+    assert not list(Path().glob("x.*"))
 
 
 def test_damaged_weights_are_not_used(plain):
