@@ -57,7 +57,8 @@ def _collect(forge: Forge, url: str, commit: str) -> tuple[Status, str]:
             forge.comment(number, "verdict", "\n\n".join([comment.read_text(), metrics(folder), report]))
     verdict = collected["verdict"]
     if verdict is None:
-        return Status("failure", url), f"The run ended without a verdict: {collected['state']}"
+        end = f"{collected['state']} without a verdict"
+        return Status("failure", url), f"{end}; progan submit goes on from what there is"
     passed = verdict["passed"]
     description = f"{verdict['phase']}: the gate {'passed' if passed else 'failed'}"
     return Status("success" if passed else "failure", url), description

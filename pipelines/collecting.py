@@ -205,13 +205,18 @@ def _of_run(results: Results, task: Task, run: str, kind: Any) -> Any:
 
 
 def as_text(collected: Collected) -> str:
-    lines = [f"{collected.run}: {collected.state} {collected.error}".rstrip(), *_judgement(collected)]
+    lines = [f"{collected.run}: {_end(collected)}", *_judgement(collected)]
     lines.append(f"collected: {', '.join(collected.phases) or 'no finished phase'}")
     lines.append(f"left for dvc repro: {', '.join(collected.left) or 'nothing'}")
     lines.append(f"report: {collected.report}")
     if not collected.pushed:
         lines.append("to share it: dvc push, and git commit dvc.lock")
     return "\n".join(lines)
+
+
+def _end(collected: Collected) -> str:
+    end = f"{collected.state} {collected.error}".rstrip()
+    return end if collected.state == "SUCCEEDED" else f"{end}; progan submit goes on from what there is"
 
 
 def _judgement(collected: Collected) -> list[str]:
@@ -236,7 +241,7 @@ def as_markdown(collected: Collected, config: Config, profile: Profile) -> str:
         *(f"- {reason.strip()}" for reason in reasons),
         "",
         f"- registered: [{model}]({page})" if version else "- nothing was registered",
-        f"- run: {run}, {collected.state} {collected.error}".rstrip(),
+        f"- run: {run}, {_end(collected)}",
         f"- collected: {', '.join(collected.phases) or 'no finished phase'}",
         f"- left for `dvc repro`: {', '.join(collected.left) or 'nothing'}",
         f"- report: `{collected.report}`",

@@ -1,4 +1,4 @@
-"""A client of Kubeflow Pipelines: start a run, find one, and wait until it ends."""
+"""A client of Kubeflow Pipelines: start a run, find it, and wait until it ends."""
 
 import contextlib
 import io
@@ -8,9 +8,9 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from progan.errors import InputError, Interrupted, Unavailable
 
@@ -18,29 +18,32 @@ TOKEN_OF_POD = Path("/var/run/secrets/kubeflow/pipelines/token")
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 ENDED_BADLY = ("FAILED", "CANCELED", "CANCELING", "SKIPPED")
 POLL_SECONDS, MAX_UNANSWERED = 10.0, 30
-SETTLE_SECONDS = 2.5  # more than the resolution of `created_at`, which is one second
-
-
-def address(ui: str, run: str) -> str:
-    """The address of a run's page."""
-    return f"{ui.rstrip('/')}/#/runs/details/{run}"
 
 
 class Kubeflow:
     """The service at `host`. Runs and experiments are given as ids.
 
-    namespace: that of runs and experiments, if the service has several users.
+    namespace: that of runs and experiments, if the service has several users. ui: the address of its pages;
+    None if they are at `host`, which is then ml-pipeline-ui. The API server alone has none.
     """
 
-    def __init__(self, host: str, token_file: Path, namespace: str) -> None:
+    def __init__(self, host: str, token_file: Path, namespace: str, ui: str | None) -> None:
         from kfp import Client
         from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 
+        if not host.startswith(("http://", "https://")):
+            raise InputError(f"--host {host}: must begin with http:// or https://")
         self.host = host.rstrip("/")
         with _clear_errors(self.host), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             token = _token(token_file)
-            self.namespace = namespace if _health(self.host, token).get("multi_user") else None
+            health = json.loads(_read(f"{self.host}/apis/v2beta1/healthz", token))
+            self.namespace = namespace if health.get("multi_user") else None
+            self.ui = ui or self.host
+            if not ui and not _has_pages(self.host, token):
+                raise InputError(
+                    f"{host}: an API server without pages; give ml-pipeline-ui as --host or --ui"
+                )
             self.client = Client(
                 host=self.host,
                 namespace=self.namespace or "kubeflow",
@@ -50,8 +53,17 @@ class Kubeflow:
 
     def experiment(self, name: str) -> str:
         """The experiment with this name, created if there is none."""
+        import kfp_server_api
+
         with _clear_errors(self.host), contextlib.redirect_stdout(io.StringIO()):
-            return self.client.create_experiment(name, namespace=self.namespace).experiment_id
+            try:
+                return self.client.create_experiment(name, namespace=self.namespace).experiment_id
+            except kfp_server_api.ApiException as error:
+                if error.status != HTTPStatus.CONFLICT:  # another caller has just created it
+                    raise
+                return self.client.get_experiment(
+                    experiment_name=name, namespace=self.namespace
+                ).experiment_id
 
     def start(self, text: str, experiment: str, name: str, service_account: str) -> str:
         """Start a run of the compiled pipeline `text`; return the run."""
@@ -65,58 +77,74 @@ class Kubeflow:
             run = self.client.run_pipeline(experiment, name, str(file), service_account=service_account)
         return run.run_id
 
-    def first_run(self, experiment: str, name: str) -> str | None:
-        """The earliest run with this name that is under way or succeeded; None if there is none."""
+    def runs(self, experiment: str, name: str) -> dict[str, str]:
+        """The states of the runs with this name. A run is listed when its workflow exists, after seconds."""
         same_name = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
         filters = json.dumps({"predicates": [same_name]})
         with _clear_errors(self.host):
             answer = self.client.list_runs(page_size=100, experiment_id=experiment, filter=filters)
-        runs = [run for run in answer.runs or [] if run.state not in ENDED_BADLY]
-        return min(runs, key=lambda run: (run.created_at, run.run_id)).run_id if runs else None
+        return {run.run_id: str(run.state) for run in answer.runs or []}
 
-    def settle(self, experiment: str, name: str, started: str) -> str:
-        """Keep one of the runs that several callers start with this name at the same time; return it.
+    def claim(self, name: str) -> str | None:
+        """Claim `name`; None if somebody did before. Of all callers, however slow, only one ever gets it.
 
-        Callers may each find no run and start one. Each therefore looks again after SETTLE_SECONDS, when all
-        see the same runs, and terminates the run that it started unless that is the first.
+        The claim is an experiment without runs, for the names of experiments are unique in Kubeflow's
+        database. It is archived, so that people do not see it, and the name stays taken.
         """
-        time.sleep(SETTLE_SECONDS)
-        first = self.first_run(experiment, name) or started
-        if first != started:
-            with _clear_errors(self.host):
-                self.client.terminate_run(started)
-        return first
+        import kfp_server_api
+
+        api = self.client._experiment_api
+        claim = kfp_server_api.V2beta1Experiment(display_name=name, namespace=self.namespace)
+        with _clear_errors(self.host):
+            try:
+                claim = api.experiment_service_create_experiment(experiment=claim)
+            except kfp_server_api.ApiException as error:
+                if error.status != HTTPStatus.CONFLICT:
+                    raise
+                return None
+            with contextlib.suppress(kfp_server_api.ApiException):
+                self.client.archive_experiment(claim.experiment_id)
+        return str(claim.experiment_id)
+
+    def release(self, claim: str) -> None:
+        """Give up a claim for which no run was started."""
+        with _clear_errors(self.host):
+            self.client.delete_experiment(claim)
+
+    def page(self, run: str) -> str:
+        """The address of the run's page."""
+        return f"{self.ui.rstrip('/')}/#/runs/details/{run}"
 
     def state(self, run: str) -> str:
         """The run's state, as the service reports it."""
         with _clear_errors(self.host):
             return str(self.client.get_run(run).state)
 
-    def wait(self, run: str, url: str) -> str:
-        """Wait until the run has ended, through outages of some minutes; return its last state."""
-        try:
-            with _clear_errors(self.host):
-                return self._last_state(run)
-        except KeyboardInterrupt:
-            raise Interrupted(f"{run}: stopped waiting, but the run goes on: {url}") from None
+    def wait(self, run: str) -> str:
+        """Wait until the run has ended, through outages of some minutes; return its last state.
 
-    def _last_state(self, run: str) -> str:
+        Raises Interrupted if waiting ends earlier, as when the token has expired: the run goes on.
+        """
         import kfp_server_api
         import urllib3
 
         unanswered, state = 0, None
-        while state not in ENDED:
-            time.sleep(POLL_SECONDS)
-            try:
-                previous, state = state, self.client.get_run(run).state
-            except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError):
-                unanswered += 1
-                if unanswered > MAX_UNANSWERED:
-                    raise
-            else:
-                unanswered = 0
-                if state != previous:
-                    print(state, flush=True)
+        try:
+            while state not in ENDED:
+                time.sleep(POLL_SECONDS)
+                try:
+                    previous, state = state, self.client.get_run(run).state
+                except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError) as error:
+                    unanswered += 1
+                    if unanswered > MAX_UNANSWERED:
+                        why = f"{self.host} does not say how it is ({_reason(error)})"
+                        raise Interrupted(f"{run}: {why}, but the run goes on: {self.page(run)}") from error
+                else:
+                    unanswered = 0
+                    if state != previous:
+                        print(state, flush=True)
+        except KeyboardInterrupt:
+            raise Interrupted(f"{run}: stopped waiting, but the run goes on: {self.page(run)}") from None
         return str(state)
 
 
@@ -129,14 +157,19 @@ def _token(file: Path) -> str | None:
     return None
 
 
-def _health(host: str, token: str | None) -> dict[str, Any]:
-    """The service's own status; as the first request, it shows a wrong host or token at once."""
-    if not host.startswith(("http://", "https://")):
-        raise InputError(f"--host {host}: must begin with http:// or https://")
+def _read(url: str, token: str | None) -> bytes:
+    """The answer of the first requests, which show a wrong host or token at once."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(f"{host}/apis/v2beta1/healthz", headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
+        return answer.read()
+
+
+def _has_pages(host: str, token: str | None) -> bool:
+    try:
+        _read(f"{host}/", token)
+    except OSError as error:  # of a login page, for example
+        return getattr(error, "code", None) != HTTPStatus.NOT_FOUND
+    return True
 
 
 @contextlib.contextmanager
@@ -148,12 +181,14 @@ def _clear_errors(host: str) -> Iterator[None]:
     try:
         yield
     except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        if isinstance(error, kfp_server_api.ApiException) and error.body:
-            reason = f"{error.status}: {error.body}"
-        else:
-            reason = str(error)
-        reason = " ".join(reason.split())[:300]
+        reason = _reason(error)
         status = getattr(error, "status", None) or getattr(error, "code", None)  # kfp's name, and urllib's
         if isinstance(error, ValueError) or (status and status < 500):
             raise InputError(f"{host}: {reason}; check --host, --token-file and --namespace") from error
         raise Unavailable(f"{host}: {reason}; check --host, or try again later") from error
+
+
+def _reason(error: Exception) -> str:
+    """What the service says, in one line."""
+    body = getattr(error, "body", None)
+    return " ".join((f"{getattr(error, 'status', '')}: {body}" if body else str(error)).split())[:300]

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from pipelines.commands import common_options
-from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow, address
+from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow
 
 
 def collect(
@@ -54,10 +54,11 @@ def collect(
     loaded, cluster = config.load(params), load_profile(profile)
     uri = results or cluster.storage.results
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
-        state = host and Kubeflow(host, token_file, namespace or cluster.namespace).state(run)
+        kubeflow = host and Kubeflow(host, token_file, namespace or cluster.namespace, ui or host)
+        state, url = (kubeflow.state(run), kubeflow.page(run)) if kubeflow else (None, None)
         storage = storage_of(loaded, cluster)
         collected = collecting.collect(run, uri, state, loaded, storage, common_options.DATASET, push)
-        collected = replace(collected, url=address(ui or host, run) if host else None)
+        collected = replace(collected, url=url)
     if md:
         md.write_text(collecting.as_markdown(collected, loaded, cluster))
     common_options.print_json(asdict(collected)) if as_json else print(collecting.as_text(collected))

@@ -20,7 +20,10 @@ Snapshots = Annotated[
         help="Where to keep snapshots to resume from: a folder or an s3:// address.",
     ),
 ]
-Host = Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Address of Kubeflow Pipelines.")]
+Host = Annotated[
+    str,
+    typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Address of Kubeflow Pipelines, as people open it."),
+]
 Experiment = Annotated[
     str | None, typer.Option(help="Experiment, created if missing; default: the model's name.")
 ]
@@ -31,7 +34,12 @@ TokenFile = Annotated[
     Path,
     typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="File with a token; a pod has its own."),
 ]
-Ui = Annotated[str | None, typer.Option(help="Address that people open, if it is not the host.")]
+Ui = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KF_PIPELINES_UI_ENDPOINT", help="Address that people open, if the host is an API server."
+    ),
+]
 MaxCost = Annotated[
     float | None, typer.Option(help="Refuse a run that may cost more, in the profile's currency.")
 ]

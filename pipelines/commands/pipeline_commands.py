@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.commands import common_options
-from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow, address
+from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow
 
 if TYPE_CHECKING:
     from pipelines.profile import Profile
@@ -99,18 +99,19 @@ def submit(
 
     loaded, cluster, digest = _read_all(params, profile, image, dataset)
     text = compiled(loaded, cluster, digest)
-    kubeflow = Kubeflow(host, token_file, namespace or cluster.namespace)
+    kubeflow = Kubeflow(host, token_file, namespace or cluster.namespace, ui)
     handed_over = hand_over(loaded, storage_of(loaded, cluster), dataset)
     name = experiment or loaded.register.model
     run_name = f"{name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
     run = kubeflow.start(text, kubeflow.experiment(name), run_name, cluster.service_account)
-    url = address(ui or host, run)
+    url = kubeflow.page(run)
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
         print(url, flush=True)
-        state = kubeflow.wait(run, url) if wait else None
+        state = kubeflow.wait(run) if wait else None
     if as_json:
         common_options.print_json({"run": run, "url": url, "handed_over": handed_over, "state": state})
     if wait and state != "SUCCEEDED":
+        typer.echo(f"progan: the run ended {state}; submit again to go on from what there is", err=True)
         raise typer.Exit(1)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.commands import common_options
-from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow, address
+from pipelines.kubeflow import TOKEN_OF_POD, Kubeflow
 
 if TYPE_CHECKING:
     from pipelines.planning.tasks import Plan
@@ -47,10 +47,9 @@ def retrain(
     if refusal := over_budget(plan, max_cost, max_hours):
         _print_decision("over-budget", key, plan, as_json)
         raise refusal
-    kubeflow = Kubeflow(host, token_file, namespace or cluster.namespace)
-    experiment_id = kubeflow.experiment(experiment or loaded.register.model)
-    run, is_new = start_once(kubeflow, experiment_id, key, loaded, cluster, dataset)
-    _print_decision("submitted" if is_new else "found", key, plan, as_json, address(ui or host, run))
+    kubeflow = Kubeflow(host, token_file, namespace or cluster.namespace, ui)
+    run, is_new = start_once(kubeflow, experiment or loaded.register.model, key, loaded, cluster, dataset)
+    _print_decision("submitted" if is_new else "found", key, plan, as_json, kubeflow.page(run))
 
 
 def start_from_champion(

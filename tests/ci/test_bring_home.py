@@ -13,6 +13,7 @@ from progan.errors import InputError, Interrupted
 from tests.ci.stand_ins import PullRequest
 
 PAGE = "https://kubeflow.example.org/#/runs/details"
+GO_ON = "progan submit goes on from what there is"
 VERDICT = {"phase": "r0016", "passed": True, "reasons": []}
 
 
@@ -94,7 +95,7 @@ def test_one_run_of_two_commits_is_collected_once_for_the_newer(forge, commits, 
     ("found", "description"),
     [
         ({"verdict": VERDICT | {"passed": False}}, "r0016: the gate failed"),
-        ({"verdict": None, "state": "FAILED"}, "The run ended without a verdict: FAILED"),
+        ({"verdict": None, "state": "FAILED"}, f"FAILED without a verdict; {GO_ON}"),
         (InputError("run-1: FAILED before it had a dataset"), "run-1: FAILED before it had a dataset"),
     ],
 )

@@ -1,6 +1,8 @@
 """A stand-in for the API of Kubeflow Pipelines: real HTTP on loopback, and it runs nothing."""
 
 import re
+import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from json import loads
@@ -12,29 +14,36 @@ API = "/apis/v2beta1"
 
 @dataclass
 class Kubeflow:
-    """Experiments and runs, which are RUNNING until `states` says otherwise.
+    """ml-pipeline-ui, with experiments and runs, which are RUNNING until `states` says otherwise.
 
-    token: the only one that is let in; None for any. states: the answers to each question for a run, the last
-    one for ever.
+    token: the only one that is let in; None for any. has_pages: False for an API server alone. states: the
+    answers to each question for a run, the last one for ever. starting: is called before a run is listed.
     """
 
     token: str | None = None
     multi_user: bool = True
+    has_pages: bool = True
     experiments: list[dict] = field(default_factory=list)
     runs: list[dict] = field(default_factory=list)
     states: dict[str, list[str]] = field(default_factory=dict)
+    starting: Callable[[], None] = lambda: None
+
+    def __post_init__(self):
+        self.lock = threading.Lock()
 
     def get(self, key, default):
         """The answer to (method, path), as `serving` asks for it."""
         method, path = key
         routes = {
+            "GET /": lambda request: {} if self.has_pages else (404, {}),
             "GET /healthz": lambda request: {"multi_user": self.multi_user},
             "GET /experiments": self.list_experiments,
             "POST /experiments": self.create_experiment,
             "GET /runs": self.list_runs,
+            "POST /experiments/(.+):archive": lambda request, experiment: {},
+            "DELETE /experiments/(.+)": self.delete_experiment,
             "POST /runs": self.create_run,
             "GET /runs/(.+)": self.get_run,
-            "POST /runs/(.+):terminate": self.terminate,
         }
         for route, answer in routes.items():
             if match := re.fullmatch(route, f"{method} {path.removeprefix(API)}"):
@@ -51,14 +60,22 @@ class Kubeflow:
         return {"experiments": [each for each in self.experiments if each["display_name"] == name]}
 
     def create_experiment(self, request):
-        self.experiments.append({"experiment_id": f"e{len(self.experiments) + 1}", **request.body})
-        return self.experiments[-1]
+        """Names are unique, as by the index of Kubeflow's database."""
+        name = request.body["display_name"]
+        with self.lock:
+            if any(each["display_name"] == name for each in self.experiments):
+                return 409, {"message": f"The name {name} already exists. Please specify a new name"}
+            self.experiments.append({"experiment_id": f"e{len(self.experiments) + 1}", **request.body})
+            return self.experiments[-1]
+
+    def delete_experiment(self, request, experiment):
+        self.experiments = [each for each in self.experiments if each["experiment_id"] != experiment]
+        return {}
 
     def create_run(self, request):
-        number = len(self.runs) + 1
-        run = {"run_id": f"run-{number}", "created_at": f"2026-01-01T00:00:{number:02d}Z", **request.body}
-        self.runs.append(run)
-        return run
+        self.starting()
+        self.runs.append({"run_id": f"run-{len(self.runs) + 1}", **request.body})
+        return self.runs[-1]
 
     def list_runs(self, request):
         wanted = request.query["experiment_id"], named(request)
@@ -71,10 +88,6 @@ class Kubeflow:
 
     def states_of(self, run):
         return self.states.setdefault(run, ["RUNNING"])
-
-    def terminate(self, request, run):
-        self.states[run] = ["CANCELED"]
-        return {}
 
 
 def named(request):

@@ -76,7 +76,8 @@ def test_json_tells_how_the_run_ended(service):
         "handed_over": [],
         "state": "FAILED",
     }
-    assert done.stderr.splitlines()[-4:] == [page(service), "PENDING", "RUNNING", "FAILED"]
+    end = "progan: the run ended FAILED; submit again to go on from what there is"
+    assert done.stderr.splitlines()[-5:] == [page(service), "PENDING", "RUNNING", "FAILED", end]
     assert done.exit_code == 1
 
 
@@ -93,9 +94,18 @@ def test_who_stops_waiting_stops_no_run(service, monkeypatch):
 def test_waiting_outlasts_a_service_that_is_away(service, monkeypatch):
     answers = iter([(503, {}), (503, {}), {"state": "RUNNING"}, (500, {}), {"state": "SUCCEEDED"}])
     monkeypatch.setattr(service, "get_run", lambda request, run: next(answers))
-    client = kubeflow.Kubeflow(service.server.url, kubeflow.TOKEN_OF_POD, "progan")
+    client = kubeflow.Kubeflow(service.server.url, kubeflow.TOKEN_OF_POD, "progan", None)
     assert client.namespace == "progan"
-    assert client.wait("run-1", "address") == "SUCCEEDED"
+    assert client.wait("run-1") == "SUCCEEDED"
+
+
+def test_a_token_that_expires_while_waiting_is_no_end_of_the_run(service, monkeypatch):
+    monkeypatch.setattr(kubeflow, "MAX_UNANSWERED", 2)
+    monkeypatch.setattr(service, "get_run", lambda request, run: (401, {"message": "token expired"}))
+    done = submit(service, "--wait")
+    assert isinstance(done.exception, Interrupted)
+    assert "does not say how it is (401: " in str(done.exception)
+    assert str(done.exception).endswith(f"but the run goes on: {page(service)}")
 
 
 def test_what_can_be_wrong(service, tmp_path, monkeypatch):
@@ -111,7 +121,9 @@ def test_what_can_be_wrong(service, tmp_path, monkeypatch):
     assert "nowhere: no such file" in refusal("--token-file", str(tmp_path / "nowhere"))
     service.token = "another"
     assert "401" in refusal()
-    service.token = None
+    service.token, service.has_pages = None, False
+    assert "an API server without pages; give ml-pipeline-ui as --host or --ui" in refusal()
+    service.has_pages = True
     for status, error in ((403, InputError), (503, Unavailable)):
         monkeypatch.setattr(service, "create_run", lambda request, s=status: (s, {"message": "not allowed"}))
         line = refusal(error=error)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kfp_server_api import V2beta1Run
 from typer.testing import CliRunner
 
-from pipelines import cli, kubeflow
+from pipelines import cli, kubeflow, retraining
+from pipelines.profile import load_profile
 from pipelines.retraining import run_key
 from progan import config
-from progan.errors import InputError
+from progan.errors import InputError, Interrupted, Unavailable
 from tests.conftest import IMAGE
 from tests.pipelines.compiled_once import compiled_once
 from tests.pipelines.finished import FACES
@@ -23,7 +23,6 @@ from tests.pipelines.kubeflow_server import kubeflow_server
 
 @pytest.fixture
 def service(monkeypatch):
-    monkeypatch.setattr(kubeflow, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr("pipelines.retraining.compiled", compiled_once)
     with kubeflow_server() as service:
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", service.server.url)
@@ -59,6 +58,7 @@ def test_one_run_for_each_state(finished, service):
     service.states["run-1"] = ["FAILED"]
     third = told("--ui", "https://kubeflow.example.org/_/p")
     assert third["url"] == "https://kubeflow.example.org/_/p/#/runs/details/run-2"
+    assert service.runs[1]["display_name"] == f"progan-toy-celeba {first['key']} 2"
 
 
 def test_the_budget(finished, service):
@@ -78,27 +78,43 @@ def test_the_budget(finished, service):
     assert enough["decision"] == "submitted"
 
 
-def test_two_at_once_start_one(service, monkeypatch):
-    """Both look before either has created a run."""
-    monkeypatch.setattr(kubeflow, "SETTLE_SECONDS", 0.3)
-    both_looked = threading.Barrier(2)
-    ends = []
+@pytest.fixture
+def trigger(finished, service, monkeypatch):
+    """Returns a function that starts the run of one state unless somebody else did."""
+    monkeypatch.setattr(retraining, "POLL_SECONDS", 0.01)
+    loaded, profile = config.load(), load_profile(Path("infra/cluster.yaml"), IMAGE)
 
     def trigger():
-        asked = kubeflow.Kubeflow(service.server.url, kubeflow.TOKEN_OF_POD, "progan")
-        assert asked.first_run("e1", "faces key") is None
-        both_looked.wait(10)
-        made = V2beta1Run(experiment_id="e1", display_name="faces key", pipeline_spec={})
-        mine = asked.client._run_api.run_service_create_run(run=made).run_id
-        ends.append((mine, asked.settle("e1", "faces key", mine)))
+        client = kubeflow.Kubeflow(service.server.url, kubeflow.TOKEN_OF_POD, "progan", None)
+        return retraining.start_once(client, "faces", "key", loaded, profile, Path("data/multires"))
 
-    threads = [threading.Thread(target=trigger) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(ends) == [("run-1", "run-1"), ("run-2", "run-1")]
-    assert service.states["run-2"] == ["CANCELED"]
+    return trigger
+
+
+def test_a_second_trigger_starts_nothing_however_long_the_first_takes(service, trigger, monkeypatch):
+    starting, go_on, ends = threading.Event(), threading.Event(), []
+    monkeypatch.setattr(service, "starting", lambda: (starting.set(), go_on.wait(60)))
+    first = threading.Thread(target=lambda: ends.append(trigger()))
+    first.start()
+    assert starting.wait(60)
+    with pytest.raises(Interrupted, match="faces key: another trigger is starting this run; try again later"):
+        trigger()
+    go_on.set()
+    first.join()
+    assert [*ends, trigger()] == [("run-1", True), ("run-1", False)]
+
+
+def test_a_run_that_was_refused_can_be_started_later_and_one_that_may_have_started_not(
+    service, trigger, monkeypatch
+):
+    for status, error in ((403, InputError), (503, Unavailable)):
+        with monkeypatch.context() as patch:
+            patch.setattr(service, "create_run", lambda request, status=status: (status, {}))
+            with pytest.raises(error):
+                trigger()
+    with pytest.raises(Interrupted, match="another trigger is starting this run"):
+        trigger()
+    assert service.runs == []
 
 
 def test_the_key(finished, small_params):
