@@ -21,8 +21,7 @@ from pipelines.profile import Profile
 from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.errors import InputError
-
-SPOT_REPEATS = 1.25  # upper bound of a spot pod's hours: it repeats some work when interrupted (a guess)
+from progan.snapshots import INTERVAL_SECONDS
 
 
 def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -> Plan:
@@ -132,8 +131,8 @@ class _Cluster(Place):
     def with_costs(self, task: PlannedTask) -> PlannedTask:
         pod = self.profile.pod_of(stages.task(self.config, task.stage, task.key))
         if task.hours and pod.spot:
-            hours = task.hours
-            task = replace(task, hours=Range(hours.low, hours.likely, hours.high * SPOT_REPEATS))
+            repeated = pod.retries * (INTERVAL_SECONDS / 3600 if task.stage == "train" else task.hours.high)
+            task = replace(task, hours=task.hours + Range(0, 0, repeated))
         if not pod.gpus:
             return task
         price = task.hours and task.hours * (pod.gpus * pod.gpu_hour_price)

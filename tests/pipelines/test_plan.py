@@ -324,14 +324,17 @@ def test_a_narrow_terminal_hides_columns_and_cuts_no_cells(cluster, monkeypatch)
         assert head == [name for name in names if name not in left_out]
 
 
-def test_spot_pods_may_take_a_quarter_longer(cluster):
-    cluster(r0004={"spot": False}, stages={"spot": False})
+def test_a_stop_of_a_spot_pod_costs_what_no_snapshot_holds(cluster):
+    """Ten seconds of training, or the whole of another task; low and likely times have no stops."""
+    cluster(r0004={"spot": False, "retries": 3})
     reserved = tasks(planned("--cluster"))
-    cluster(r0004={"spot": True}, stages={"spot": True})
-    for name, task in tasks(planned("--cluster")).items():
-        for amount in ("hours", "price") if task["price"] else ("hours",):
-            for bound, repeats in {"low": 1, "likely": 1, "high": 1.25}.items():
-                assert task[amount][bound] == pytest.approx(reserved[name][amount][bound] * repeats)
+    cluster(r0004={"spot": True})
+    spot = tasks(planned("--cluster"))
+    before = reserved["evaluate r0008"]["hours"] | {"high": 4 * reserved["evaluate r0008"]["hours"]["high"]}
+    assert spot["evaluate r0008"]["hours"] == pytest.approx(before)
+    before = reserved["train r0008"]["hours"]
+    assert spot["train r0008"]["hours"] == pytest.approx(before | {"high": before["high"] + 3 * 10 / 3600})
+    assert spot["gate"]["hours"] == reserved["gate"]["hours"]
 
 
 def test_a_gpu_with_too_little_memory(cluster):
