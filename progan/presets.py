@@ -4,7 +4,10 @@ A file in presets/ maps names to sections of params.yaml. `extends` names the pr
 which are not given, `schedule` describes the phases, and a preset without `about` only serves to be extended.
 """
 
-from dataclasses import fields
+import inspect
+import textwrap
+import typing
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -14,11 +17,31 @@ import yaml
 from progan.config import Config
 from progan.errors import InputError, hint
 from progan.resolutions import phase_key, resolutions_between
+from progan.validation import field_types
+
+GROUPS = {  # the files in presets/, as they are listed, and their titles
+    "quick": "A first look",
+    "celebahq": "CelebA-HQ, the authors' settings",
+    "cifar10": "CIFAR-10 (table 3)",
+    "lsun": "LSUN at 256 px",
+    "table1": "Table 1, row by row",
+    "mnist": "MNIST-1K (appendix D)",
+}
+BASE = "paper"  # the file of what the others extend
+WIDTH = 108  # of a parameter with its comment, without indentation
 
 
 def listed() -> dict[str, str]:
     """The descriptions of the presets, by name."""
-    return {name: preset["about"] for name, preset in _all().items() if "about" in preset}
+    return {name: about for group in grouped().values() for name, about in group.items()}
+
+
+def grouped() -> dict[str, dict[str, str]]:
+    """The descriptions of the presets, by the title of their group and by name."""
+    return {
+        title: {name: preset["about"] for name, preset in _file(file).items() if "about" in preset}
+        for file, title in GROUPS.items()
+    }
 
 
 def params(name: str) -> dict[str, Any]:
@@ -64,18 +87,38 @@ def phases(
 
 
 def to_yaml(name: str) -> str:
-    """The preset as a params.yaml, with one line per phase."""
-    sections = params(name)
-    lines = [f"# Preset {name}: {listed()[name]}.", "# What every parameter means: docs/params.md."]
+    """The preset as a params.yaml: each parameter with its meaning, one line per phase."""
+    sections, kinds = params(name), field_types(Config)
+    lines = [f"# Preset {name}: {listed()[name]}.", '# What is called "Labels" or the like: docs/params.md.']
     for section, values in sections.items():
-        lines += ["", *_section_lines(section, values)]
+        lines += ["", *_section_lines(section, values, kinds[section])]
     return "\n".join(lines) + "\n"
 
 
-def _section_lines(section: str, values: dict[str, Any]) -> list[str]:
+def _section_lines(section: str, values: dict[str, Any], kind: Any) -> list[str]:
+    """kind: the class of the section; or the type of a mapping to such, whose items have a line each."""
+    kind = kind.__origin__ if typing.get_origin(kind) is typing.Annotated else kind
+    meanings = field_types(kind) if is_dataclass(kind) else {}
+    about = inspect.getdoc(kind if is_dataclass(kind) else typing.get_args(kind)[1]) or ""
+    head = _comment(about.partition("\n\n")[0])
     if not values:
-        return [f"{section}: {{}}"]
-    return [f"{section}:", *(f"  {key}: {_flow(value)}" for key, value in values.items())]
+        return [*head, f"{section}: {{}}"]
+    lines = [line for key, value in values.items() for line in _lines(key, value, meanings.get(key))]
+    return [*head, f"{section}:", *(f"  {line}" for line in lines)]
+
+
+def _lines(key: str, value: Any, annotation: Any) -> list[str]:
+    """A parameter with what progan/config.py says of it, behind it or, if that is long, above it."""
+    line = f"{key}: {_flow(value)}"
+    for meaning in filter(lambda note: isinstance(note, str), getattr(annotation, "__metadata__", ())):
+        beside = f"{line} # {meaning}"
+        return [beside] if len(beside) <= WIDTH else [*_comment(meaning), line]
+    return [line]
+
+
+def _comment(text: str) -> list[str]:
+    """`text` as lines of a comment."""
+    return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ")
 
 
 def _flow(value: Any) -> str:
@@ -95,8 +138,10 @@ def _inherited(name: str) -> dict[str, Any]:
     return base | {section: base.get(section, {}) | values for section, values in preset.items()}
 
 
-@cache
 def _all() -> dict[str, dict[str, Any]]:
-    files = sorted(path.name for path in resources.files("presets").iterdir() if path.name.endswith(".yaml"))
-    texts = [resources.files("presets").joinpath(file).read_text(encoding="utf-8") for file in files]
-    return {name: preset for text in texts for name, preset in yaml.safe_load(text).items()}
+    return {name: preset for file in (BASE, *GROUPS) for name, preset in _file(file).items()}
+
+
+@cache
+def _file(name: str) -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(resources.files("presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8"))

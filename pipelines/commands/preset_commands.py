@@ -1,10 +1,13 @@
 """`progan presets`: the paper's settings, and quicker ones, by name."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.commands import common_options
+
+if TYPE_CHECKING:
+    from pipelines.planning.step_times import Machine
 
 app = typer.Typer(
     name="presets", help="The paper's settings, and quicker ones, by name.", no_args_is_help=True
@@ -13,19 +16,42 @@ app = typer.Typer(
 
 @app.command(name="list")
 def list_presets(as_json: common_options.Json = False) -> None:
-    """List the presets, one per line.
+    """List the presets by group; the quick ones with the time that they would train here.
 
     Example: progan presets list
     """
+    from itertools import groupby
+
+    from pipelines.planning.here import machine_here
     from progan import presets
 
-    listed = presets.listed()
     if as_json:
-        common_options.print_json(listed)
+        common_options.print_json(presets.listed())
         return
-    width = max(map(len, listed))
-    for name, description in listed.items():
-        print(f"{name:{width}}  {description}")
+    machine = machine_here()
+    for title, group in presets.grouped().items():
+        print(title)
+        for about, alike in groupby(group, group.__getitem__):
+            first, *others = alike
+            name = f"{first} … {others[-1]} ({1 + len(others)})" if others else first
+            time = f"; training: about {_time(first, machine)} here" if "-quick-" in first else ""
+            print(f"  {name:22}  {about}{time}")
+
+
+def _time(name: str, machine: "Machine") -> str:
+    """The time that a preset trains on `machine`."""
+    from pipelines.planning.show import duration
+    from pipelines.planning.step_times import training_time
+    from progan import config, presets
+    from progan.phases import Schedule
+
+    loaded = config.parse(presets.params(name), name)
+    seconds = (
+        training_time(loaded, key, Schedule(phase).total_images, machine, ()).seconds.likely
+        for key, phase in loaded.phases.items()
+    )
+    hours = sum(seconds) / 3600
+    return duration(hours, hours)
 
 
 def _names() -> list[str]:

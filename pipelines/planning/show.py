@@ -86,11 +86,11 @@ def summary(plan: Plan) -> list[str]:
     hours, price = plan.hours, plan.price
     lines = [
         f"{len(plan.to_do)} of {len(plan.tasks)} tasks to do for {plan.place}",
-        f"time: {_about(hours, _time)}, with everything downstream",
+        f"time: {_about(hours, duration)}, with everything downstream",
     ]
     if plan.ends_early and plan.certain_hours.high < hours.high:
         lines.append(
-            f"time: {_about(plan.certain_hours, _time)}, if the outputs of stale tasks stay the same"
+            f"time: {_about(plan.certain_hours, duration)}, if the outputs of stale tasks stay the same"
         )
     if price.high:
         amounts = _about(price, lambda *amount: f"{_price(*amount)} {plan.currency}")
@@ -135,7 +135,7 @@ def _cells(task: PlannedTask) -> dict[str, str]:
         "what happens": state,
         "images": "" if task.images is None else _count(task.images),
         "steps": "" if task.steps is None else _count(task.steps),
-        "time": _range(task.hours, _time) if task.hours else unknown,
+        "time": _range(task.hours, duration) if task.hours else unknown,
         "GPU GiB": _memory(task),
         "disk": "" if task.disk_gib is None else _gib(task.disk_gib),
         "price": "" if task.price is None else _range(task.price, _price),
@@ -195,7 +195,7 @@ def _range(amount: Range, text: Callable[[float, float], str]) -> str:
     return high if low == high else f"{number}–{high}" if unit else f"{low}–{high}"
 
 
-def _time(hours: float, likely: float) -> str:
+def duration(hours: float, likely: float) -> str:
     """`hours` in the unit that suits `likely` hours."""
     units = {"s": 1 / 3600, "min": 1 / 60, "h": 1.0, "days": 24.0}
     unit, size = next((pair for pair in reversed(units.items()) if likely >= 2 * pair[1]), ("s", 1 / 3600))

@@ -149,9 +149,16 @@ def test_json(finished, monkeypatch):
     assert (shown["digest"], shown["images"]) == (verified["digest"], 40)
 
 
-def test_presets_are_one_per_line_on_narrow_terminals():
+def test_presets_are_listed_by_group():
+    """The quickest for photographs of one's own first, and LSUN's thirty categories in one line."""
     lines = progan("presets", "list", COLUMNS="40").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == list(presets.listed())
+    names = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert names[:2] == ["photographs-quick-cpu", "photographs-quick-gpu"]
+    assert re.search(r"; training: about [\d.]+ (min|h) here$", lines[1])
+    (lsun,) = (line for line in lines if line.startswith("  lsun-"))
+    assert lsun.startswith("  lsun-airplane … lsun-tvmonitor (30)  ")
+    assert len(names) == len(presets.listed()) - 29
+    assert [line for line in lines if not line.startswith("  ")] == list(presets.grouped())
 
 
 def test_colours_are_for_terminals_alone(finished):

@@ -45,7 +45,7 @@ def test_the_papers_runs_are_presets():
         rows = [name.removeprefix(f"table1-{data}-") for name in names if name.startswith(f"table1-{data}-")]
         assert rows == ["a", "b", "c", "d", "e-star", "e", "f", "g", "h"]
     assert sum(name.startswith("mnist-1k-") for name in names) == 8
-    assert {"celebahq-256", "celebahq-512", "cifar10", "cifar10-labels", "clothes-quick-cpu"} < set(names)
+    assert {"celebahq-256", "celebahq-512", "cifar10", "cifar10-labels", "photographs-quick-cpu"} < set(names)
     assert not {"paper", "lsun", "quick", "mnist-1k"} & set(names)
 
 
@@ -136,6 +136,15 @@ def changes(before, after):
 @pytest.mark.parametrize("data", ["celeba", "bedroom"])
 def test_each_row_of_table_1_changes_one_thing(data, before, after, what):
     assert changes(f"table1-{data}-{before}", f"table1-{data}-{after}") == what
+
+
+def test_each_parameter_says_what_it_means():
+    lines = presets.to_yaml("photographs-quick-cpu").splitlines()
+    assert "  max_skipped: 0.1 # fraction of unreadable images above which the build fails" in lines
+    number = lines.index("  update: alternating")
+    assert lines[number - 2].startswith("  # `alternating`: `critic_steps` updates")
+    assert lines[lines.index("phases:") - 2].startswith("# Training at one resolution")
+    assert max(len(line) for line in lines if not line.startswith("  r0")) <= 110
 
 
 def test_unknown_names():
