@@ -8,20 +8,26 @@ import math
 import os
 import re
 import socket
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from components.evaluate.measures import measures_in
 from progan.errors import InputError, Unavailable
+from progan.files import alone
 
 CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
 WARM_START = "warm_start"  # tag of a version: the warm start of its first phase, as JSON
+PARENT, PHASE = "mlflow.parentRunId", "phase"  # tags of a phase's run: its parent's id, its phase's key
 CHECKPOINT = "checkpoint"  # artifact of a phase's run: its checkpoint folder
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+DVC_COPIES = ".dvc/tmp/exps"  # in these folders `dvc exp run --temp` and `--queue` work
 PROBE_TIMEOUTS = 5.0, 60.0  # seconds that a server has to accept a connection, and to answer
+GIVE_WAY_SECONDS = 3.0  # until another process has seen a run that this one has created
 PASSWORD = re.compile("//[^/@ ]*@")  # with the user, in an address
 
 
@@ -37,7 +43,15 @@ class Champion:
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or the SQLite file in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_TRACKING_URI)
+    root = _project()
+    default = DEFAULT_TRACKING_URI if root == Path.cwd() else f"sqlite:///{root / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or default
+
+
+def _project() -> Path:
+    """The project's folder; not DVC's copy of it for an experiment, which DVC deletes at its end."""
+    here = Path.cwd()
+    return next((folder for folder in here.parents if (folder / DVC_COPIES) in here.parents), here)
 
 
 def public_address(uri: str) -> str:
@@ -68,7 +82,20 @@ def client() -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(tracking_uri())
+    _create_tables(tracking_uri())
     return mlflow.MlflowClient()
+
+
+@functools.cache
+def _create_tables(uri: str) -> None:
+    """Have MLflow create the tables of a SQLite file; it fails if two processes do so at once."""
+    import mlflow
+
+    file = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and file.parent.is_dir():
+        with alone(file.with_name(f".{file.name}.lock"), f"is preparing {file}"):
+            mlflow.MlflowClient().search_experiments(max_results=1)
+            mlflow.MlflowClient().search_registered_models(max_results=1)
 
 
 @functools.cache
@@ -124,12 +151,65 @@ def clear_errors(what: str) -> Iterator[None]:
         raise InputError(message) from error
 
 
+def experiment_of(mlflow_client: Any, model: str) -> str:
+    """The id of the experiment with the runs of `model`, which is created if it does not exist."""
+    experiment, root = mlflow_client.get_experiment_by_name(model), _project()
+    if experiment is None:
+        in_copy = root != Path.cwd() and tracking_uri().startswith("sqlite:")
+        location = (root / "mlruns" / model).as_uri() if in_copy else None
+        return mlflow_client.create_experiment(model, location)
+    if experiment.lifecycle_stage != "active":
+        raise InputError(
+            f"{model}: the experiment of this name in MLflow is deleted; set register.model to another name, "
+            f"or restore it: mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        )
+    location = urlsplit(experiment.artifact_location)
+    moved = location.scheme in ("", "file") and not Path(unquote(location.path)).is_relative_to(root)
+    if moved and tracking_uri() == DEFAULT_TRACKING_URI:
+        raise InputError(
+            f"mlflow.db: was moved or copied here, and would write runs into {location.path}; "
+            "delete it to begin a new registry, or see docs/registry.md"
+        )
+    return experiment.experiment_id
+
+
+def find_or_create_run(
+    mlflow_client: Any,
+    experiment: str,
+    key: dict[str, str],
+    name: str,
+    tags: dict[str, str],
+    began: int | None = None,
+) -> Any:
+    """The run that the tags `key` identify; if there is none, it is created, with `tags` too.
+
+    Another process may create one before it sees this one. Then one of the two gives way: the one with the
+    larger id, or else the one that has seen the other.
+    """
+    query = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in key.items())
+
+    def search() -> list[Any]:
+        return sorted(mlflow_client.search_runs([experiment], query), key=lambda run: run.info.run_id)
+
+    if runs := search():
+        return runs[0]
+    own = mlflow_client.create_run(experiment, began, key | tags, name)
+    runs = search()
+    if len(runs) > 1 and runs[0].info.run_id == own.info.run_id:
+        time.sleep(GIVE_WAY_SECONDS)
+        runs = search()
+    others = [run for run in runs if run.info.run_id != own.info.run_id]
+    if not others:
+        return own
+    mlflow_client.delete_run(own.info.run_id)
+    return others[0]
+
+
 def phase_runs(mlflow_client: Any, parent: str, key: str | None = None) -> list[Any]:
     """The child runs of `parent`, one for each phase; with `key`, of that phase only."""
-    query = f"tags.`mlflow.parentRunId` = '{parent}'"
-    if key is not None:
-        query += f" and tags.phase = '{key}'"
-    return list(mlflow_client.search_runs([mlflow_client.get_run(parent).info.experiment_id], query))
+    experiment = mlflow_client.get_run(parent).info.experiment_id
+    runs = mlflow_client.search_runs([experiment], f"tags.`{PARENT}` = '{parent}'")
+    return [run for run in runs if key in (None, run.data.tags.get(PHASE))]
 
 
 def find_champion(model: str) -> Champion | None:

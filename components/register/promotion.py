@@ -1,9 +1,10 @@
 """Change the champion, safely even if two people do so at once.
 
 MLflow sets an alias regardless of its value, but refuses a second value for a parameter of a run. So every
-promotion first writes the next entry of the model's ledger, a parameter such as "promotion.0001" of the run
-of the model's oldest version; whoever finds the number taken has lost. The aliases follow from the entries
-alone, so any process can complete an interrupted promotion.
+promotion first writes the next entry of the model's ledger, a run of its own with parameters such as
+"promotion.0001"; whoever finds the number taken has lost. A tag of the same name says that the entry is
+applied. So any process can complete an interrupted promotion, and what people do on MLflow's page is taken as
+it is found.
 """
 
 import json
@@ -19,12 +20,15 @@ from components.register.mlflow_registry import (
     clear_errors,
     client,
     current_user,
+    experiment_of,
+    find_or_create_run,
     public_address,
     tracking_uri,
 )
 from progan.errors import InputError
 from progan.files import canonical_json
 
+LEDGER = "progan.promotions"  # tag of the ledger: its model
 ENTRY = "promotion."  # prefix of a parameter in the ledger, before its number
 LONGEST_WHY = 1000
 NONE = "none"  # instead of a version: there is no champion
@@ -41,6 +45,19 @@ class Promotion:
     at: str
     why: str
     id: str  # unique, even among promotions with the same contents
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The promotions of a model, by number, and which of them are applied."""
+
+    run: str
+    promotions: dict[int, Promotion]
+    applied: frozenset[int]
+
+    @property
+    def newest(self) -> int:
+        return max(self.promotions, default=0)
 
 
 def promote(model: str, version: str, expect: str, why: str) -> Promotion:
@@ -73,7 +90,7 @@ def roll_back(model: str, expect: str, why: str) -> Promotion:
 def _change(model: str, version: str, expect: str, why: str) -> Promotion:
     if len(why) > LONGEST_WHY:
         raise InputError(f"--why: {len(why)} characters; give at most {LONGEST_WHY}")
-    newest = _complete_newest(model)
+    ledger = _complete_newest(model)
     champion = _aliases(model).get(CHAMPION, NONE)
     if champion != expect:
         raise InputError(
@@ -84,8 +101,8 @@ def _change(model: str, version: str, expect: str, why: str) -> Promotion:
         raise InputError(f"{model}: version {version} is already champion; nothing to do")
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     promotion = Promotion(model, version, champion, current_user(), now, why, uuid.uuid4().hex)
-    if not _record(newest + 1, promotion):
-        winner = _promotions(model)[newest + 1]
+    if not _record(ledger.run, ledger.newest + 1, promotion):
+        winner = _ledger(model).promotions[ledger.newest + 1]
         _complete_newest(model)
         raise InputError(
             f"{model}: {winner.by} promoted version {winner.version} at the same time; check it, then run "
@@ -95,21 +112,28 @@ def _change(model: str, version: str, expect: str, why: str) -> Promotion:
     return promotion
 
 
-def _complete_newest(model: str) -> int:
-    """Apply the newest promotion if that was interrupted; returns its number, 0 if there is none.
+def _complete_newest(model: str) -> Ledger:
+    """Apply the newest promotion if that is still to be done; returns the ledger.
 
     If others were recorded while it was applied, an alias may have been set too late: the newest is applied
     again.
     """
-    applied = None
+    applied = 0
     while True:
-        promotions = _promotions(model)
-        newest = max(promotions, default=0)
-        pending = newest and _aliases(model).get(CHAMPION, NONE) == promotions[newest].before
-        if not pending and applied in (None, newest):
-            return newest
-        _apply(promotions[newest])
-        applied = newest
+        ledger = _ledger(model)
+        newest = ledger.newest
+        if newest in ledger.applied | {0} and applied in (newest, 0):
+            return ledger
+        if applied or _is_awaited(ledger.promotions[newest]):
+            _apply(ledger.promotions[newest])
+            applied = newest
+        client().set_tag(ledger.run, _entry(newest), "applied")
+
+
+def _is_awaited(promotion: Promotion) -> bool:
+    """Whether nobody has changed the champion or deleted the version since the promotion was recorded."""
+    champion = _aliases(promotion.model).get(CHAMPION, NONE)
+    return champion == promotion.before and promotion.version in _versions(promotion.model)
 
 
 def _apply(promotion: Promotion) -> None:
@@ -139,44 +163,54 @@ def _write(write: Callable[..., None], *values: str) -> None:
 # The ledger and the versions
 
 
-def _promotions(model: str) -> dict[int, Promotion]:
-    """All recorded promotions, by number."""
-    params = client().get_run(_ledger(model)).data.params
-    entries = {name.removeprefix(ENTRY): text for name, text in params.items() if name.startswith(ENTRY)}
-    return {int(number): Promotion(**json.loads(text)) for number, text in entries.items()}
+def _ledger(model: str) -> Ledger:
+    """The ledger of `model`, which is created if it does not exist or was deleted."""
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+    mlflow_client = client()
+    experiment = experiment_of(mlflow_client, model)
+    note = "The changes of the champion, recorded by `progan promote` and `progan rollback`."
+    run = find_or_create_run(
+        mlflow_client, experiment, {LEDGER: model}, "promotions", {MLFLOW_RUN_NOTE: note}
+    )
+    if run.info.status == "RUNNING":
+        mlflow_client.set_terminated(run.info.run_id)
+    params = run.data.params.items()
+    promotions = {_number(name): Promotion(**json.loads(text)) for name, text in params}
+    applied = frozenset(_number(name) for name in run.data.tags if name.startswith(ENTRY))
+    return Ledger(run.info.run_id, promotions, applied)
 
 
-def _record(number: int, promotion: Promotion) -> bool:
+def _record(ledger: str, number: int, promotion: Promotion) -> bool:
     """Record `promotion` under `number`; False if the number is taken."""
     from mlflow.exceptions import MlflowException
 
-    name, text = f"{ENTRY}{number:04d}", canonical_json(asdict(promotion))
     try:
-        client().log_param(_ledger(promotion.model), name, text)
+        client().log_param(ledger, _entry(number), canonical_json(asdict(promotion)))
     except MlflowException:
-        recorded = _promotions(promotion.model).get(number)
+        recorded = _ledger(promotion.model).promotions.get(number)
         if recorded is None:
             raise
         return recorded == promotion
     return True
 
 
-def _ledger(model: str) -> str:
-    """The run that records the promotions: that of the oldest version whose run is not deleted."""
-    mlflow_client = client()
-    for version in _versions(model):
-        if version.run_id and mlflow_client.get_run(version.run_id).info.lifecycle_stage == "active":
-            return version.run_id
-    raise InputError(f"{model}: no version has a run in this registry; run progan register")
+def _entry(number: int) -> str:
+    return f"{ENTRY}{number:04d}"
 
 
-def _versions(model: str) -> Any:
-    """All versions, oldest first."""
-    return client().search_model_versions(f"name = '{model}'", order_by=["version_number ASC"])
+def _number(entry: str) -> int:
+    return int(entry.removeprefix(ENTRY))
+
+
+def _versions(model: str) -> dict[str, Any]:
+    """All versions by number, oldest first."""
+    versions = client().search_model_versions(f"name = '{model}'", order_by=["version_number ASC"])
+    return {str(version.version): version for version in versions}
 
 
 def _version(model: str, version: str) -> Any:
-    versions = {str(each.version): each for each in _versions(model)}
+    versions = _versions(model)
     if version not in versions:
         address, existing = public_address(tracking_uri()), ", ".join(versions) or "none"
         raise InputError(f"{model}: no version {version} in {address}; there are {existing}")

@@ -65,12 +65,16 @@ def aliases(model):
     return promotion._aliases(model)
 
 
+def recorded(model):
+    return promotion._ledger(model).promotions
+
+
 def refused(message, change, *arguments):
-    before = aliases(arguments[0]), promotion._promotions(arguments[0])
+    before = aliases(arguments[0]), recorded(arguments[0])
     with pytest.raises(InputError, match=message) as caught:
         change(*arguments, "")
     assert "\n" not in str(caught.value)
-    assert (aliases(arguments[0]), promotion._promotions(arguments[0])) == before
+    assert (aliases(arguments[0]), recorded(arguments[0])) == before
 
 
 def test_the_champion_changes_and_changes_back(model):
@@ -103,14 +107,54 @@ def test_a_refused_change_changes_nothing(model):
         promote("unheard-of", "1", "none", "")
 
 
-def test_the_next_promotion_completes_an_interrupted_one(model):
-    """It was killed when it had been recorded, and not yet applied."""
+def interrupted(model):
+    """Promote version 2 after 1, killed when that is recorded and not yet applied."""
     promote(model, "1", "none", "")
-    promotion._record(2, Promotion(model, "2", "1", "bob", "then", "sharper", "b"))
+    promotion._record(
+        promotion._ledger(model).run, 2, Promotion(model, "2", "1", "bob", "then", "sharper", "b")
+    )
+
+
+def test_the_next_promotion_completes_an_interrupted_one(model):
+    interrupted(model)
     with pytest.raises(InputError, match="the champion is 2, not 1 as expected"):
         promote(model, "4", "1", "")
     assert aliases(model) == {"champion": "2", "previous-champion": "1"}
     assert client().get_model_version(model, "2").tags["promoted_by"] == "bob"
+
+
+def test_what_people_do_on_mlflow_s_page_is_taken_as_it_is_found(model):
+    """A deleted champion, an alias set by hand, also after an interrupted promotion, and a deleted ledger."""
+    registry = client()
+    promote(model, "1", "none", "")
+    promote(model, "2", "1", "")
+    registry.set_registered_model_alias(model, "champion", "1")
+    promote(model, "4", "1", "")
+    assert aliases(model) == {"champion": "4", "previous-champion": "1"}
+    registry.delete_model_version(model, "4")
+    refused("the champion is none, not 4 as expected", promote, model, "2", "4")
+    promote(model, "2", "none", "")
+    assert aliases(model)["champion"] == "2"
+    promotion._record(promotion._ledger(model).run, 5, Promotion(model, "1", "2", "bob", "then", "", "b"))
+    registry.delete_registered_model_alias(model, "champion")
+    promote(model, "2", "none", "")
+    registry.delete_run(promotion._ledger(model).run)
+    promote(model, "1", "2", "")
+    assert aliases(model) == {"champion": "1", "previous-champion": "2"}
+
+
+def test_an_interrupted_promotion_of_a_deleted_version(model):
+    interrupted(model)
+    client().delete_model_version(model, "2")
+    promote(model, "4", "1", "")
+    assert aliases(model) == {"champion": "4", "previous-champion": "1"}
+
+
+def test_promotions_are_no_parameters_of_a_training_run(model):
+    promote(model, "1", "none", "")
+    registry = client()
+    runs = [registry.get_model_version(model, version).run_id for version in "1234"]
+    assert [registry.get_run(run).data.params for run in runs] == [{}] * 4
 
 
 def test_an_alias_that_is_set_too_late_is_corrected(model, monkeypatch):
@@ -135,9 +179,9 @@ def test_the_number_was_taken_in_between(model, monkeypatch):
     promote(model, "1", "none", "")
     record = promotion._record
 
-    def after_another(number, entry):
-        record(number, Promotion(model, "4", "1", "bob", "then", "", "b"))
-        return record(number, entry)
+    def after_another(ledger, number, entry):
+        record(ledger, number, Promotion(model, "4", "1", "bob", "then", "", "b"))
+        return record(ledger, number, entry)
 
     monkeypatch.setattr(promotion, "_record", after_another)
     with pytest.raises(InputError, match="bob promoted version 4 at the same time.*--expect 4"):
@@ -166,7 +210,7 @@ def test_two_processes_at_once_on_a_server(tracking, monkeypatch):
     """Every promotion follows the one before it; exactly those that won are recorded."""
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
-    model, rounds = make_versions("promoted-at-once", ["passed"] * 3), 8
+    model, rounds = make_versions("promoted-at-once", ["passed"] * 3), 4
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", AT_ONCE, model, version, str(rounds)],
@@ -181,13 +225,15 @@ def test_two_processes_at_once_on_a_server(tracking, monkeypatch):
     assert [len(lines) for lines in outputs] == [rounds, rounds]
     won = {line.split()[1] for lines in outputs for line in lines if line.startswith("won")}
     lost = [line for lines in outputs for line in lines if line.startswith("lost")]
-    recorded = promotion._promotions(model)
-    assert sorted(recorded) == list(range(1, len(recorded) + 1))
-    assert {entry.id for entry in recorded.values()} == won, [line for line in lost if "--expect" not in line]
+    promotions = recorded(model)
+    assert sorted(promotions) == list(range(1, len(promotions) + 1))
+    assert {entry.id for entry in promotions.values()} == won, [
+        line for line in lost if "--expect" not in line
+    ]
     assert any("at the same time" in line or "as expected" in line for line in lost), "they never met"
     champion = "none"
-    for number in sorted(recorded):
-        assert recorded[number].before == champion
-        champion = recorded[number].version
+    for number in sorted(promotions):
+        assert promotions[number].before == champion
+        champion = promotions[number].version
     assert aliases(model)["champion"] == champion
-    assert aliases(model).get("previous-champion", "none") == recorded[len(recorded)].before
+    assert aliases(model).get("previous-champion", "none") == promotions[len(promotions)].before

@@ -1,13 +1,25 @@
 """A registry that does not answer: one line, soon, and whether trying again can help."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
 from components.register import mlflow_registry
-from components.register.mlflow_registry import client, find_champion
+from components.register.mlflow_registry import (
+    client,
+    experiment_of,
+    find_champion,
+    find_or_create_run,
+    tracking_uri,
+)
 from progan.errors import InputError, Unavailable
+from tests.conftest import ROOT
 from tests.pipelines.http_server import serving
 
 
@@ -68,3 +80,80 @@ def test_a_refusal_is_not_worth_a_retry(refused):
         assert "faces: INTERNAL_ERROR: not found; the registry is" in refused(server.url, InputError)
     assert "maintenance mode" in refused("mlruns", InputError)
     assert "Invalid url" in refused("http://:5000", InputError)
+
+
+# ------------------------------------------------------------------------------------------------
+# Where the registry lies
+
+
+def test_an_empty_address_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert tracking_uri() == "sqlite:///mlflow.db"
+
+
+@pytest.mark.parametrize("folder", ["standalone/tmp1", "tmp2"])
+def test_an_experiment_in_a_copy_uses_the_project_s_registry(tmp_path, monkeypatch, folder):
+    """`dvc exp run --temp` and `--queue` delete the copy at its end."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    copy = tmp_path / ".dvc/tmp/exps" / folder
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    registry = client()
+    experiment = registry.get_experiment(experiment_of(registry, "faces"))
+    assert (tmp_path / "mlflow.db").exists()
+    assert experiment.artifact_location == (tmp_path / "mlruns/faces").as_uri()
+    assert list(copy.iterdir()) == []
+
+
+def test_a_deleted_experiment_and_a_moved_project_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    registry = client()
+    experiment = experiment_of(registry, "faces")
+    assert experiment_of(registry, "faces") == experiment
+    registry.delete_experiment(experiment)
+    with pytest.raises(
+        InputError, match=f"deleted; .* mlflow experiments restore --experiment-id {experiment}"
+    ):
+        experiment_of(registry, "faces")
+    registry.restore_experiment(experiment)
+    (tmp_path / "project").rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(
+        InputError, match=r"mlflow.db: was moved or copied here, and would write runs into .*/project/"
+    ):
+        experiment_of(client(), "faces")
+
+
+def test_two_processes_on_a_fresh_sqlite_file(tmp_path):
+    command = [sys.executable, "-c", "from components.register.mlflow_registry import client; client()"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    processes = [subprocess.Popen(command, cwd=tmp_path, env=environment) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+
+
+@pytest.mark.usefixtures("registry")
+def test_of_runs_that_are_created_at_once_one_remains(monkeypatch):
+    registry = client()
+    experiment, created = registry.create_experiment("faces"), Barrier(3)
+
+    class AtOnce:
+        """A client whose runs appear together with those of the others."""
+
+        search_runs, delete_run = registry.search_runs, registry.delete_run
+
+        def create_run(self, *arguments):
+            created.wait(30)
+            run = registry.create_run(*arguments)
+            created.wait(30)
+            return run
+
+    monkeypatch.setattr(mlflow_registry, "GIVE_WAY_SECONDS", 1.0)
+    with ThreadPoolExecutor(3) as pool:
+        runs = list(
+            pool.map(lambda _: find_or_create_run(AtOnce(), experiment, {"a": "b"}, "run", {}), range(3))
+        )
+    (left,) = registry.search_runs([experiment])
+    assert {run.info.run_id for run in runs} == {left.info.run_id}
