@@ -12,7 +12,7 @@ from progan.checkpoints import FACTS, NETWORKS, Checkpoint, CheckpointFacts, pre
 SERVED = Path(__file__).with_name("served_generator.py")
 
 
-def log_model(model: str, checkpoint: Checkpoint) -> str:
+def log_model(model: str, checkpoint: Checkpoint, tags: dict[str, str]) -> str:
     """Log the averaged generator to the active run as a new version of `model`; returns the version.
 
     The logged model is a pyfunc that needs neither this project nor pickle. Its artifacts form a checkpoint
@@ -42,9 +42,8 @@ def log_model(model: str, checkpoint: Checkpoint) -> str:
                 f"pyyaml=={yaml.__version__}",
                 f"safetensors=={safetensors.__version__}",
             ],
-            registered_model_name=model,
         )
-    return str(info.registered_model_version)
+    return str(mlflow.register_model(info.model_uri, model, tags=tags).version)
 
 
 def _signature(facts: CheckpointFacts) -> Any:

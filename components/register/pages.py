@@ -175,7 +175,7 @@ def _dataset(details: RunDetails) -> str:
     classes = f" of {len(manifest.classes)} classes" if manifest.classes else ""
     return (
         f"Dataset {_dataset_name(details)} ({manifest.source}): {manifest.images:,} images{classes}, "
-        f"at up to {size}, digest `{manifest.digest}`."
+        f"at up to {size}, digest `{details.verdict.candidate.dataset}`."
     )
 
 

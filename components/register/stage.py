@@ -1,5 +1,6 @@
 """Log the run to MLflow and, if the gate passed, register its generator."""
 
+import os
 from dataclasses import asdict
 from typing import Any
 
@@ -7,7 +8,6 @@ from components.commit import git_commit
 from components.gate.verdict import Verdict
 from components.object_store.dataset import find_manifest
 from components.register import pages
-from components.register.metrics import milliseconds
 from components.register.mlflow_registry import CANDIDATE, WARM_START, clear_errors, client
 from components.register.model import log_model
 from components.register.registration import Registration
@@ -17,11 +17,13 @@ from components.register.runs import (
     log_dataset,
     log_parent,
     log_phase,
-    set_description,
+    set_tags,
+    terminate,
 )
 from progan.checkpoints import Checkpoint, read_checkpoint
 from progan.config import Config
 from progan.files import alone, canonical_json
+from progan.history import Total
 
 
 def register(config: Config, files: RunFiles, dataset: str) -> None:
@@ -38,35 +40,44 @@ def register(config: Config, files: RunFiles, dataset: str) -> None:
     with lock, clear_errors(config.register.model):
         version, run = _register(config, files, dataset, verdict)
     Registration(config.register.model, version, run).write(out)
-    outcome = f"version {version}, alias {CANDIDATE}" if version else "nothing registered, the gate failed"
+    alias = "no alias, as it is an experiment" if _in_experiment() else f"alias {CANDIDATE}"
+    outcome = f"version {version}, {alias}" if version else "nothing registered, the gate failed"
     print(f"{out}: {config.register.model}: {outcome}")
 
 
 def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -> tuple[str | None, str]:
-    """Returns the version, None if none is registered, and the parent run."""
+    """Returns the version, None if none is registered, and the id of the parent run.
+
+    An experiment of DVC changes nothing of a version that exists.
+    """
     mlflow_client, commit = client(), git_commit()
     parent = find_or_create_parent(mlflow_client, config, verdict, files, commit)
-    first_commit = mlflow_client.get_run(parent).data.tags.get("git_commit", "none")
-    commit = commit if first_commit == "none" else first_commit
-    details = _details(config, files, dataset, verdict, commit, parent)
-    phases = {
-        key: log_phase(mlflow_client, config, key, parent, files, verdict.passed) for key in config.phases
-    }
+    registered = _find_version(mlflow_client, config.register.model, verdict)
+    if registered and _in_experiment():
+        return registered if verdict.passed else None, parent.info.run_id
+    run, first_commit = parent.info.run_id, parent.data.tags.get("git_commit", "none")
+    details = _details(
+        config, files, dataset, verdict, commit if first_commit == "none" else first_commit, run
+    )
+    for key in config.phases:
+        child = log_phase(mlflow_client, config, key, parent, files, verdict.passed)
+        description = pages.describe_phase(details, key, child.info.run_id)
+        set_tags(mlflow_client, child.info.run_id, {}, description)
+        _log_dataset(mlflow_client, details, child, dataset, key)
     log_parent(mlflow_client, parent, config, verdict, files)
-    set_description(mlflow_client, parent, pages.describe_run(details))
-    for key, run in phases.items():
-        set_description(mlflow_client, run, pages.describe_phase(details, key, run))
+    _log_dataset(mlflow_client, details, parent, dataset, verdict.phase)
+    tags = _tags(verdict, details.commit) | _warm_start_tag(config)
+    of_run = {name: tags[name] for name in ("gate", "verdict", "git_commit", WARM_START) if name in tags}
+    set_tags(mlflow_client, run, of_run, pages.describe_run(details))
+    version = _register_version(mlflow_client, details, files, tags, registered)
+    terminate(mlflow_client, parent, Total.of(details.histories.values()))
+    return version, run
+
+
+def _log_dataset(mlflow_client: Any, details: pages.RunDetails, run: Any, dataset: str, key: str) -> None:
+    evaluation = details.evaluations[key]
     if details.manifest:
-        log_dataset(mlflow_client, parent, details.manifest, dataset, details.resolution)
-        for key, run in phases.items():
-            log_dataset(mlflow_client, run, details.manifest, dataset, config.phase(key).resolution)
-    tags = _tags(verdict, commit) | _warm_start_tag(config)
-    for name in ("gate", "verdict", "git_commit", WARM_START):
-        if name in tags:
-            mlflow_client.set_tag(parent, name, tags[name])
-    version = _register_version(mlflow_client, details, files, tags)
-    mlflow_client.set_terminated(parent, end_time=milliseconds(details.histories[config.last_phase].ended))
-    return version, parent
+        log_dataset(mlflow_client, run, details.manifest, dataset, evaluation.dataset, evaluation.resolution)
 
 
 def _details(
@@ -78,28 +89,37 @@ def _details(
 
 
 def _register_version(
-    mlflow_client: Any, details: pages.RunDetails, files: RunFiles, tags: dict[str, str]
+    mlflow_client: Any,
+    details: pages.RunDetails,
+    files: RunFiles,
+    tags: dict[str, str],
+    version: str | None,
 ) -> str | None:
-    """Create the version of a run that passed, with tags and descriptions; returns None for one that failed.
+    """Create or update the `version` of a run, with tags and descriptions; returns None if the run failed.
 
     If the same run passed other thresholds before, its version is updated and is no candidate any more.
     """
     model, passed = details.config.register.model, details.verdict.passed
-    version = _find_version(mlflow_client, model, details.run)
-    if version is None and passed:
+    if version is not None:
+        for name, value in tags.items():
+            mlflow_client.set_model_version_tag(model, version, name, value)
+    elif passed:
         checkpoint = read_checkpoint(files.checkpoints / details.verdict.phase)
-        version = _create_version(model, details.run, checkpoint)
-    if version is None:
+        version = _create_version(mlflow_client, model, details, checkpoint, tags)
+    else:
         return None
-    for name, value in tags.items():
-        mlflow_client.set_model_version_tag(model, version, name, value)
     mlflow_client.update_model_version(model, version, pages.describe_version(details, version))
     mlflow_client.update_registered_model(model, pages.describe_model(details))
-    if passed:
+    if passed and not _in_experiment():
         mlflow_client.set_registered_model_alias(model, CANDIDATE, version)
-    elif str(mlflow_client.get_registered_model(model).aliases.get(CANDIDATE)) == version:
+    elif not passed and str(mlflow_client.get_registered_model(model).aliases.get(CANDIDATE)) == version:
         mlflow_client.delete_registered_model_alias(model, CANDIDATE)
     return version if passed else None
+
+
+def _in_experiment() -> bool:
+    """Whether `dvc exp run` runs this; its versions get no alias before they are applied to the project."""
+    return "DVC_EXP_NAME" in os.environ
 
 
 def _tags(verdict: Verdict, commit: str) -> dict[str, str]:
@@ -109,7 +129,7 @@ def _tags(verdict: Verdict, commit: str) -> dict[str, str]:
     judgement = {"passed": verdict.passed, "reasons": [reason.text for reason in verdict.reasons]}
     return {
         "gate": "passed" if verdict.passed else "failed",
-        **{name: str(value) for name, value in (facts | measures).items()},
+        **{name: _text(value) for name, value in (facts | measures).items()},
         "verdict": canonical_json(judgement),
         "git_commit": commit,
     }
@@ -122,14 +142,27 @@ def _warm_start_tag(config: Config) -> dict[str, str]:
     return {}
 
 
-def _find_version(mlflow_client: Any, model: str, run: str) -> str | None:
-    """The version of `model` that holds this run's generator."""
-    versions = mlflow_client.search_model_versions(f"name = '{model}' and run_id = '{run}'")
+def _text(value: float | str | None) -> str:
+    """A value as people write it: a number with six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _find_version(mlflow_client: Any, model: str, verdict: Verdict) -> str | None:
+    """The oldest version of `model` with the generator of the verdict's candidate."""
+    query = f"name = '{model}' and tag.identity = '{verdict.candidate.identity}'"
+    versions = mlflow_client.search_model_versions(query, order_by=["version_number ASC"])
     return str(versions[0].version) if versions else None
 
 
-def _create_version(model: str, run: str, checkpoint: Checkpoint) -> str:
+def _create_version(
+    mlflow_client: Any, model: str, details: pages.RunDetails, checkpoint: Checkpoint, tags: dict[str, str]
+) -> str:
+    """A new version; or, if another process has created one meanwhile, that one."""
     import mlflow
 
-    with mlflow.start_run(run_id=run):
-        return log_model(model, checkpoint)
+    with mlflow.start_run(run_id=details.run):
+        created = log_model(model, checkpoint, tags)
+    version = _find_version(mlflow_client, model, details.verdict) or created
+    if version != created:
+        mlflow_client.delete_model_version(model, created)
+    return version

@@ -26,10 +26,9 @@ QUIET = Hooks(
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, small_config, noise):
+def run(tmp_path, monkeypatch, small_config, noise, registry):
     """The configuration of a finished run of one phase, in an otherwise empty project folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     config = small_config
     for key in ("r0008", "r0016"):
         del config.phases[key]

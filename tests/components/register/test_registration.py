@@ -16,6 +16,7 @@ from components.register.registration import Registration
 from components.results import Results, trace
 from progan import config as params
 from progan.dataset.reader import load_manifest
+from progan.history import History
 from tests.components.register.finished_run import (
     artifacts,
     change_evaluation,
@@ -35,7 +36,7 @@ def test_a_passing_generator_is_registered_once(run):
     version = registry.get_model_version_by_alias(run.register.model, "candidate")
     assert str(version.version) == "1"
     assert version.tags["gate"] == "passed"
-    assert version.tags["swd_average"] == "50.0"
+    assert version.tags["swd_average"] == "50"
     assert version.tags["dataset"] == "data"
     assert len(version.tags["git_commit"]) >= 4
     assert json.loads(version.tags["verdict"])["passed"] is True
@@ -46,6 +47,21 @@ def test_a_passing_generator_is_registered_once(run):
     assert child.data.tags["phase"] == "r0004"
     assert child.data.tags["mlflow.parentRunId"] == first.run
     assert child.data.params["minibatch"] == "8"
+    parent = registry.get_run(first.run)
+    params = parent.data.params
+    for name, text in {
+        "phases.r0004.stable_kimg": "0.08",
+        "dataset.source": run.dataset.source,
+        "measures.swd_images": "16",
+        "gate.swd_max": "1000000.0",
+        "gate.stop_after": "null",
+        "register.model": run.register.model,
+    }.items():
+        assert params[name] == text
+    for logged in (parent, child):
+        assert logged.info.start_time == 1795598024500
+        seconds = History.read(Path("history/r0004.csv")).total.seconds
+        assert logged.info.end_time - logged.info.start_time == round(1000 * seconds)
     losses = registry.get_metric_history(child.info.run_id, "curves/d_loss")
     assert losses[-1].step == round(0.08)
     assert np.isfinite([loss.value for loss in losses]).all()
@@ -69,6 +85,22 @@ def test_a_registered_generator_that_fails_later(run):
     version = registry.get_model_version(run.register.model, "1")
     assert (version.tags["gate"], version.aliases) == ("failed", [])
     assert "✗ ms_ssim is 1.5" in version.description
+
+
+def test_an_experiment_changes_no_version_and_no_alias(run, monkeypatch):
+    """A new training becomes a version without alias; applied to the project, it becomes the candidate."""
+    run_gate_and_register(run)
+    registry, model = client(), run.register.model
+    before = registry.get_model_version(model, "1")
+    monkeypatch.setenv("DVC_EXP_NAME", "strict-gate")
+    assert run_gate_and_register(failing(run)).version is None
+    change_evaluation("another", ms_ssim=0.4)
+    assert run_gate_and_register(run).version == "2"
+    after = registry.get_model_version(model, "1")
+    assert (after.tags, after.aliases, after.description) == (before.tags, ["candidate"], before.description)
+    monkeypatch.delenv("DVC_EXP_NAME")
+    assert run_gate_and_register(run).version == "2"
+    assert str(registry.get_model_version_by_alias(model, "candidate").version) == "2"
 
 
 def test_an_image_without_git_knows_its_commit(run, monkeypatch):

@@ -62,7 +62,7 @@ def generators(tmp_path_factory):
             registry.set_terminated(child)
         for run in (parent, registry.create_run(experiment).info.run_id):
             with mlflow.start_run(run_id=run):
-                log_model("pets", read_checkpoint(checkpoint))
+                log_model("pets", read_checkpoint(checkpoint), {})
         registry.set_registered_model_alias("pets", "champion", "1")
         yield generators
 
