@@ -199,9 +199,8 @@ def test_with_batch_norm_an_image_does_not_depend_on_its_minibatch(trained):
     np.testing.assert_allclose(eight[6:].int(), last.int(), atol=1)
 
 
-def test_a_measure_that_is_not_finite_fails_the_gate(trained, monkeypatch):
+def test_a_measure_that_is_not_finite_fails_the_gate(trained, registry, monkeypatch):
     """It passes through evaluation, verdict, registration and report without an error."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db")
     monkeypatch.setattr("components.evaluate.stage.mean_ms_ssim", lambda batches: float("nan"))
     phases = {"r0004": trained.phases["r0004"]}
     config = replace(trained, phases=phases)
