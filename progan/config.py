@@ -38,6 +38,10 @@ A_RESOLUTION = Constraint("a power of two from 4 to 1024", lambda value: value i
 A_FRACTION = Constraint("from 0 to 1", lambda value: 0 <= value <= 1)
 A_DECAY = Constraint("at least 0 and below 1", lambda value: 0 <= value < 1)
 A_NUMBER_OF_CHANNELS = Constraint("1 (grey) or 3 (RGB)", lambda value: value in (1, 3))
+A_SOURCE_OF_LABELS = Constraint(
+    "source, none, or a file .json or .csv",
+    lambda value: value in ("source", "none") or value.lower().endswith((".json", ".csv")),
+)
 A_SEED = Constraint(f"from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
 A_SHA256 = Constraint("64 hexadecimal digits", lambda value: re.fullmatch(r"[0-9a-f]{64}", value))
 A_LOSS = Constraint(f"one of {', '.join(LOSSES)}", lambda value: value in LOSSES)
@@ -95,6 +99,12 @@ class DatasetConfig(Checked):
         "channels of the images, which are converted if the source has others: 1 makes photographs grey; "
         "`null` leaves them as they are",
     ] = None
+    labels: Annotated[
+        str,
+        A_SOURCE_OF_LABELS,
+        "where labels come from: the `source` (its folders, attributes …), `none`, or a list in `path`, such "
+        "as StyleGAN's `dataset.json`: docs/datasets.md#folder",
+    ] = "source"
 
     def __post_init__(self) -> None:
         """Give a folder one name: data/raw/x/ and ./data/raw/x are data/raw/x."""

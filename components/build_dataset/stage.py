@@ -1,5 +1,6 @@
 """Photographs to the multi-resolution dataset."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from progan.errors import InputError
 from progan.progress import show_progress
 from progan.store import FolderStore
 
+SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
+
 
 def build_dataset(config: Config, out: Path) -> None:
     """Build the dataset that params.yaml's `dataset` describes into the folder `out`."""
@@ -27,9 +30,23 @@ def build_dataset(config: Config, out: Path) -> None:
     if manifest.passed_over:
         names = ", ".join(manifest.passed_over_items[:5]) + (", …" if manifest.passed_over > 5 else "")
         print(f"passed over, no photographs: {manifest.passed_over:,}: {names}")
+    if doubt := doubtful_classes(manifest):
+        print(f"classes: {doubt}; set dataset.labels if they are none")
     if manifest.checks:
         counts = (f"{manifest.checks.get(result, 0):,} {result}" for result in ("exact", "close", "failed"))
         print(f"checks: {', '.join(counts)} ({out / CHECKS_NAME})")
+
+
+def doubtful_classes(manifest: Manifest) -> str | None:
+    """Why the classes may be folders that mean something else; None if nothing speaks for that."""
+    names = [count.name for count in manifest.classes]
+    if names and all(name.lower() in SPLITS for name in names):
+        return f"{', '.join(names)} are parts of a data set by their names"
+    if names and all(re.fullmatch(r"0\d{4,}", name) for name in names):
+        return f"{names[0]} … {names[-1]} are the numbered folders of a data set by their names"
+    if names and manifest.images < 2 * len(names):
+        return f"{len(names):,} for {manifest.images:,} images"
+    return None
 
 
 def find_or_build(config: Config, uri: str, digest: str) -> str:

@@ -19,6 +19,7 @@ class Evaluation(Contract):
     dataset: str  # digest of the level it was trained on
     swd_images: int  # on each side of the comparison
     measures: dict[str, float | None]  # by name; None: not finite
+    score_at_chance: bool = False  # of a classifier that is no better than chance
 
     @property
     def numbers(self) -> dict[str, float]:

@@ -73,6 +73,7 @@ def evaluate(
         dataset=finished.facts.dataset.digest,
         swd_images=swd_images,
         measures={name: value if math.isfinite(value) else None for name, value in measures.items()},
+        score_at_chance=not ScoreNetwork.read(score_network / FILE_NAME).better_than_chance,
     ).write(evaluation)
     distance, floor = measures["swd_average"], measures["swd_floor_average"]
     print(f"{evaluation}: SWD {distance:.1f}; noise floor {floor:.1f}")

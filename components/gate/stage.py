@@ -26,6 +26,10 @@ def decide(candidate: Evaluation, champion: Champion | None, thresholds: GateCon
         threshold: float | None = getattr(thresholds, limit)
         if threshold is not None:
             name = _judged_by(limit, candidate)
+            if limit in LOWER_LIMITS and candidate.score_at_chance:
+                text = f"{name}: not judged, the classifier is no better than chance"
+                reasons.append(Reason(name, candidate.measures.get(name), None, True, text))
+                continue
             reasons.append(_judge(name, candidate.measures.get(name), threshold, limit in UPPER_LIMITS))
     if thresholds.swd_vs_champion is not None and champion is not None:
         reasons.append(_against_champion(candidate, champion, thresholds.swd_vs_champion))

@@ -19,3 +19,4 @@ class ScoreNetwork(Contract):
     accuracy: float | None = None  # classifier, digits: on images held out
     classes: tuple[str, ...] = ()  # classifier: by label
     why: str | None = None  # none
+    better_than_chance: bool = True  # classifier: than always naming the largest class

@@ -44,11 +44,17 @@ def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
             names = tuple(label.name for label in manifest.classes)
             labelled = _labelled(dataset, classifier_resolution(config))
             accuracy = _train(config, *labelled, len(names), partial)
-            network = ScoreNetwork("classifier", accuracy=accuracy, classes=names)
+            chance = max(count.images for count in manifest.classes) / manifest.images
+            network = ScoreNetwork(
+                "classifier", accuracy=accuracy, classes=names, better_than_chance=accuracy > chance
+            )
         network.write(partial / FILE_NAME)
     reached = "" if network.accuracy is None else f", accuracy {network.accuracy:.1%}"
     why = "" if network.why is None else f", no score will be measured: {network.why}"
-    print(f"{out}: {network.kind}{reached}{why}")
+    doubt = "" if network.better_than_chance else ", no better than chance: its score will not be judged"
+    print(f"{out}: {network.kind}{reached}{doubt}{why}")
+    if network.kind == "none" and config.gate.score_min is not None:
+        print("gate.score_min: no generator can reach it without a score; set it to null")
 
 
 def classifier_resolution(config: Config) -> int:

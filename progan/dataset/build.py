@@ -61,7 +61,7 @@ def build(
         source = open_source(config, working / "unpacked")
         job = _plan(config, source, working)
         if network is not None:
-            require_fit(network, job.channels, len(source.classes), config.path)
+            require_fit(network, job.channels, len(job.classes), config.path)
         for other in working.iterdir():
             if other not in (job.folder, working / "unpacked"):
                 shutil.rmtree(other)
@@ -119,6 +119,7 @@ def _plan(config: DatasetConfig, source: Source, working: Path) -> Job:
         working / identity[:16],
         images_per_shard(config.resolution),
         config.channels or source.channels,
+        () if config.labels == "none" else source.classes,
     )
 
 
@@ -189,7 +190,7 @@ def _manifest(config: DatasetConfig, job: Job, chunks: list[Chunk]) -> Manifest:
         parameters=deciding_parameters(config),
         images=job.images - len(skipped),
         channels=job.channels,
-        classes=tuple(ClassCount(name, labels[str(label)]) for label, name in enumerate(job.source.classes)),
+        classes=tuple(ClassCount(name, labels[str(label)]) for label, name in enumerate(job.classes)),
         enlarged=sum(chunk.enlarged for chunk in chunks),
         skipped=len(skipped),
         skipped_items=tuple(skipped[:MAX_LISTED]),

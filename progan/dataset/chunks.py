@@ -41,6 +41,7 @@ class Job:
     folder: Path  # of the finished chunks and of the unfinished dataset
     chunk_size: int  # images
     channels: int
+    classes: tuple[str, ...]  # empty if the images have no labels, or they are not wanted
 
     @property
     def images(self) -> int:
@@ -100,7 +101,7 @@ def make_chunks(job: Job, pending: list[int], workers: int, advance: Callable[[i
 def _make_chunk(job: Job, index: int, tick: Callable[[], None]) -> Chunk:
     """Decode each image of a chunk once and write its shards of all resolutions; call `tick` per image."""
     files = {resolution: job.shard_file(index, resolution) for resolution in job.resolutions}
-    schema = shard_schema(job.source.classes)
+    schema = shard_schema(job.classes)
     labels: Counter[str] = Counter()
     skipped, enlarged = [], 0
     checks: list[tuple[str, str, str]] = []
@@ -117,10 +118,11 @@ def _make_chunk(job: Job, index: int, tick: Callable[[], None]) -> Chunk:
             else:
                 check = picture.check
                 enlarged += picture.enlarged
-                labels[str(item.label)] += 1
+                label = item.label if job.classes else None
+                labels[str(label)] += 1
                 levels = pyramid(in_channels(picture.pixels, job.channels))
                 for resolution, writer in writers.items():
-                    writer.add(encode_png(levels[resolution]), name, item.label)
+                    writer.add(encode_png(levels[resolution]), name, label)
             if check is not None:
                 checks.append((name, check.result, check.detail))
             tick()

@@ -56,6 +56,29 @@ def test_verify(with_dataset, tmp_path, capsys, verify, images):
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "doubt"),
+    [
+        (
+            ("train", "Val"),
+            "classes: Val, train are parts of a data set by their names; set dataset",
+        ),
+        (("00000", "00001"), "classes: 00000 … 00001 are the numbered folders of a data set by their names"),
+        (("cats", "train"), None),
+        (("0", "1"), None),
+    ],
+)
+def test_folders_that_are_hardly_classes_are_named(with_dataset, tmp_path, capsys, names, doubt):
+    for number in range(8):
+        (tmp_path / "p" / names[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "p" / names[number % 2] / f"{number}.png")
+    build_dataset(with_dataset(source="folder", path=str(tmp_path / "p")), tmp_path / "out")
+    output = capsys.readouterr().out
+    assert doubt in output if doubt else "classes" not in output
+    build_dataset(with_dataset(source="folder", path=str(tmp_path / "p"), labels="none"), tmp_path / "out")
+    assert "classes" not in capsys.readouterr().out
+
+
 def test_it_says_what_became_of_each_file(with_dataset, photographs, tmp_path, capsys):
     config = with_dataset(source="folder", path=str(photographs), max_skipped=0.5)
     build_dataset(config, tmp_path / "out")

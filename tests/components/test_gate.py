@@ -52,6 +52,14 @@ def test_a_measure_that_is_not_finite_fails(measure, value):
     assert failed(judge(GOOD | {measure: value})) == [measure]
 
 
+def test_the_score_of_a_classifier_at_chance_is_not_judged():
+    candidate = replace(EVALUATION, measures=GOOD | {"classifier_score": 1.0}, score_at_chance=True)
+    verdict = decide(candidate, None, THRESHOLDS)
+    assert verdict.passed
+    assert verdict.reasons[2].text == "classifier_score: not judged, the classifier is no better than chance"
+    assert failed(decide(replace(candidate, score_at_chance=False), None, THRESHOLDS)) == ["classifier_score"]
+
+
 def test_a_missing_measure_fails_unless_it_has_no_threshold():
     for measure in ("swd_average", "ms_ssim"):
         assert failed(judge({name: GOOD[name] for name in GOOD.keys() - {measure}})) == [measure]

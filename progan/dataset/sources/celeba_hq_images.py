@@ -13,9 +13,9 @@ from progan.config import DatasetConfig
 from progan.dataset.sources.archives import Files, open_files
 from progan.dataset.sources.celeba_lists import attribute_classes, photos_by_short_name
 from progan.dataset.sources.folder import Folder, parent_name, read_photo, square
-from progan.dataset.sources.parquet import is_parquet, open_parquet
+from progan.dataset.sources.parquet import is_table
 from progan.dataset.sources.photo import decode_photo, is_photo
-from progan.dataset.sources.source import Item, Picture, printable
+from progan.dataset.sources.source import Item, Picture
 from progan.errors import InputError
 
 # CelebAMask-HQ
@@ -42,12 +42,11 @@ class CelebaHqImages:
             return cls._of_mask_hq(config, files)
         if config.label_attributes:
             raise InputError(f"{config.path}: only {IMAGES}/ comes with attributes; use label_attributes: []")
-        if any(map(is_parquet, files.sizes)):
-            images, classes = open_parquet(config, files, scratch)
-            items = tuple(Item(name, classes.label(name)) for name in images.sizes)
-            return cls(config.resolution, images, tuple(map(printable, classes.names)), items)
-        folder = Folder.of(config, files)
-        return cls(config.resolution, files, folder.classes, folder.items, folder.passed_over)
+        if any(map(is_table, files.sizes)):
+            folder = Folder.of_tables(config, files, scratch)
+        else:
+            folder = Folder.of(config, files)
+        return cls(config.resolution, folder.files, folder.classes, folder.items, folder.passed_over)
 
     @classmethod
     def _of_mask_hq(cls, config: DatasetConfig, files: Files) -> "CelebaHqImages":

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from progan.config import DatasetConfig
 from progan.dataset.sources.archives import Files, unreadable
+from progan.dataset.sources.labels import Classes
 from progan.errors import InputError, hint
 
 LANDMARKS, ATTRIBUTES = "list_landmarks_celeba.txt", "list_attr_celeba.txt"
@@ -24,17 +25,6 @@ class Table:
         if name not in self.rows:
             raise InputError(f"{self.path}: no row for {name}; fetch the complete list, or remove the image")
         return self.rows[name]
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes of a source, and the label of each image by its name; both empty without labels."""
-
-    names: tuple[str, ...] = ()
-    labels: dict[str, int] | None = None
-
-    def label(self, name: str) -> int | None:
-        return None if self.labels is None else self.labels[name]
 
 
 def read_landmarks(config: DatasetConfig, files: Files) -> Table:

@@ -1,6 +1,5 @@
-"""Source `folder`: photographs of any size in a folder, a zip or a tar; the folders are classes."""
+"""Source `folder`: photographs of any size, or tables of them, in a folder, a zip or a tar."""
 
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,8 +9,10 @@ from PIL import Image
 
 from progan.config import DatasetConfig
 from progan.dataset.sources.archives import READ_ERRORS, Files, open_files
+from progan.dataset.sources.labels import Classes, composed, listed_classes, locate
+from progan.dataset.sources.parquet import is_table, open_tables
 from progan.dataset.sources.photo import MAX_FILE_BYTES, decode_photo, is_hidden, is_photo, suffixes
-from progan.dataset.sources.source import Item, Picture, UnusableImage, refuse_attributes
+from progan.dataset.sources.source import Item, Picture, UnusableImage, printable, refuse_attributes
 from progan.errors import InputError
 
 
@@ -19,21 +20,32 @@ from progan.errors import InputError
 class Folder:
     """Each photograph's largest centred square, resized (Lanczos) to the dataset's resolution.
 
-    The class is the name of the file's parent folder, so train/dress/1.jpg and test/dress/2.jpg are both
-    "dress". If all files are in the same folder, there are no labels.
+    Unless a list gives the labels, the class is the name of the file's parent folder, so train/dress/1.jpg
+    and test/dress/2.jpg are both "dress". If all files are in the same folder, there are no labels.
     """
 
     resolution: int
     files: Files
     classes: tuple[str, ...]
     items: tuple[Item, ...]
-    passed_over: tuple[str, ...]  # files that are no photographs
+    passed_over: tuple[str, ...] = ()  # files that are no photographs
     channels: int = 3
 
     @classmethod
     def open(cls, config: DatasetConfig, scratch: Path) -> "Folder":
-        """List the photographs. Raises InputError if there are none."""
-        return cls.of(config, open_files(Path(config.path), scratch))
+        """List the photographs, or the images in tables. Raises InputError if there are none."""
+        files = open_files(Path(config.path), scratch)
+        if any(map(is_table, files.sizes)) and not any(map(is_photo, files.sizes)):
+            return cls.of_tables(config, files, scratch)
+        return cls.of(config, files)
+
+    @classmethod
+    def of_tables(cls, config: DatasetConfig, files: Files, scratch: Path) -> "Folder":
+        """The images in the tables among `files`. Raises InputError as `open_tables`."""
+        refuse_attributes(config)
+        images, classes = open_tables(config, files, scratch)
+        items = tuple(Item(name, classes.label(name)) for name in images.sizes)
+        return cls(config.resolution, images, tuple(map(printable, classes.names)), items)
 
     @classmethod
     def of(cls, config: DatasetConfig, files: Files) -> "Folder":
@@ -44,11 +56,14 @@ class Folder:
             raise InputError(
                 f"{config.path}: no photographs ({' '.join(sorted(suffixes()))}) in it; check dataset.path"
             )
-        classes = class_names(names, files.name)
-        labels = {name: label for label, name in enumerate(classes)}
-        items = (Item(name, labels.get(class_name(name, files.name))) for name in names)
-        others = (name for name in files.sizes if not is_photo(name) and not is_hidden(name))
-        return cls(config.resolution, files, classes, tuple(items), tuple(sorted(others)))
+        if config.labels in ("source", "none"):
+            classes = folder_classes(names, files.name)
+        else:
+            classes = listed_classes(config, files, names)
+        items = tuple(Item(name, classes.label(name)) for name in names)
+        list_name = locate(files, config.labels)
+        others = {name for name in files.sizes if not is_photo(name) and not is_hidden(name)} - {list_name}
+        return cls(config.resolution, files, classes.names, items, tuple(sorted(others)))
 
     @property
     def identity(self) -> str:
@@ -63,17 +78,16 @@ def parent_name(name: str, root_name: str) -> str:
     return PurePosixPath(name).parent.name or root_name
 
 
-def class_name(name: str, root_name: str) -> str:
-    """The name of the file's parent folder, composed (NFC), with bytes that are not Unicode as \\xNN."""
-    folder = parent_name(name, root_name).encode(errors="surrogateescape")
-    return unicodedata.normalize("NFC", folder.decode(errors="backslashreplace"))
-
-
-def class_names(names: Collection[str], root_name: str) -> tuple[str, ...]:
-    """The sorted classes of the files; empty if all files are in the same folder."""
+def folder_classes(names: Collection[str], root_name: str) -> Classes:
+    """The parent folder of each file as its class; none if all files are in the same folder."""
     if len({PurePosixPath(name).parent for name in names}) == 1:
-        return ()
-    return tuple(sorted({class_name(name, root_name) for name in names}))
+        return Classes()
+    return Classes.of({name: class_name(parent_name(name, root_name)) for name in names})
+
+
+def class_name(folder: str) -> str:
+    """The class that a folder is: its name, composed, with bytes that are not Unicode as \\xNN."""
+    return composed(folder.encode(errors="surrogateescape").decode(errors="backslashreplace"))
 
 
 def read_photo(files: Files, name: str) -> bytes:

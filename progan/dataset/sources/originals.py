@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from progan.dataset.sources.archives import Files, open_files, unreadable
+from progan.dataset.sources.labels import locate
 from progan.dataset.sources.photo import MAX_FILE_BYTES
 from progan.errors import InputError
 
@@ -82,10 +83,3 @@ class Originals:
                 f"fetch {self.published[wanted].url} again"
             )
         return data
-
-
-def locate(files: Files, wanted: str) -> str | None:
-    """The topmost file whose path ends in `wanted` ("folder/file" or "file") or `wanted`.gz, if any."""
-    ends = (f"/{wanted}", f"/{wanted}.gz")
-    names = (name for name in files.sizes if f"/{files.name}/{name}".endswith(ends))
-    return min(names, key=lambda name: (name.count("/"), name), default=None)

@@ -38,4 +38,6 @@ def open_source(config: DatasetConfig, scratch: Path) -> Source:
     """Open the source that `config` names. Raises InputError if it does not exist or its input is wrong."""
     if config.source not in SOURCES:
         raise InputError(f"dataset.source: {config.source}: no such source; {hint(config.source, SOURCES)}")
+    if config.source not in ("folder", "celeba-hq-images") and config.labels not in ("source", "none"):
+        raise InputError(f"dataset.labels: {config.source} reads no lists of labels; use source or none")
     return SOURCES[config.source](config, scratch)

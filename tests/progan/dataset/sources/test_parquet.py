@@ -1,6 +1,8 @@
 import json
 import os
+import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from progan.dataset.sources.archives import open_files
-from progan.dataset.sources.parquet import Shard, open_parquet
+from progan.dataset.sources.parquet import Shard, open_tables
 from progan.dataset.sources.photo import decode_photo
 from progan.errors import InputError
 
@@ -37,13 +39,13 @@ def unpack(tmp_path, config):
 
     def open_them(root):
         scratch = tmp_path / "scratch"
-        images, classes = open_parquet(config(root), open_files(root, scratch), scratch)
+        images, classes = open_tables(config(root), open_files(root, scratch), scratch)
         return {name: images.read(name) for name in images.sizes}, classes
 
     return open_them
 
 
-@pytest.mark.parametrize("kind", [STRUCT, pa.binary(), pa.large_binary()])
+@pytest.mark.parametrize("kind", [STRUCT, pa.large_binary(), pa.binary_view()])
 @pytest.mark.parametrize(
     "options",
     [
@@ -69,6 +71,44 @@ def test_a_row_without_image_is_an_empty_one(tmp_path, unpack):
     write(tmp_path / "p", "a.parquet", pa.table({"image": holes}))
     write(tmp_path / "p", "b.parquet", pa.table({"image": pa.array([None, b"d"], pa.binary())}))
     assert list(unpack(tmp_path / "p")[0].values()) == [b"", b"abc", b"", b"", b"d"]
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), STRUCT])
+def test_images_in_a_dictionary_in_a_column_img(tmp_path, unpack, kind):
+    values = pa.array([b"one", b"two"])
+    column = pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1]), values)
+    if kind is STRUCT:
+        column = pa.StructArray.from_arrays([column, pa.array(["x"] * 4)], ["bytes", "path"])
+        column = column.take(pa.array([0, 1, 3]))
+    write(tmp_path / "p", "a.parquet", pa.table({"img": column}))
+    expected = [b"two", b"one", b"", b"two"] if kind is not STRUCT else [b"two", b"one", b"two"]
+    assert list(unpack(tmp_path / "p")[0].values()) == expected
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_folder_that_datasets_saved(tmp_path, unpack, packed):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"img": datasets.Image(), "fine_label": datasets.ClassLabel(names=["female", "male"])}
+    )
+    noise = list(RNG.integers(0, 256, (5, 8, 8, 3), np.uint8))
+    whole = datasets.Dataset.from_dict({"img": noise, "fine_label": [1, 0, 0, 1, 1]}, features)
+    parts = datasets.DatasetDict({"test": whole.select([4]), "train": whole.select(range(4))})
+    parts.save_to_disk(tmp_path / "p", num_shards={"test": 1, "train": 2})
+    root = tmp_path / "p"
+    if packed:
+        root = Path(shutil.make_archive(str(root), "zip", root))
+    images, classes = unpack(root)
+    assert [name.split("/")[0] for name in images] == ["test", *["train"] * 4]
+    pictures = [np.asarray(decode_photo(image)) for image in images.values()]
+    np.testing.assert_array_equal(pictures, [noise[place] for place in (4, 0, 1, 2, 3)])
+    assert classes.names == ("female", "male")
+    assert [classes.label(name) for name in images] == [1, 1, 0, 0, 1]
+    cut_off = tmp_path / "p" / "train" / "data-00001-of-00002.arrow"
+    for length in (-8, -1, 100, 0):
+        cut_off.write_bytes(cut_off.read_bytes()[:length])
+        with pytest.raises(InputError, match=r"00001-of-00002\.arrow: damaged, or no table of its suffix"):
+            unpack(tmp_path / "p")
 
 
 def test_an_archive_suffices(tmp_path, unpack):
@@ -114,6 +154,8 @@ TEXT = {"label": pa.array(["old", "young", "old"])}
         ({"label": pa.array([7, -1, 12])}, None, ("-1", "7", "12"), [1, 0, 2]),
         (TEXT, None, ("old", "young"), [0, 1, 0]),
         ({"label": TEXT["label"].dictionary_encode()}, None, ("old", "young"), [0, 1, 0]),
+        ({"labels": TEXT["label"].cast(pa.string_view())}, None, ("old", "young"), [0, 1, 0]),
+        ({"label": pa.array(["cafe\u0301", "a", "caf\u00e9"])}, None, ("a", "caf\u00e9"), [1, 0, 1]),
         ({"label": pa.array([5, 5, 5])}, None, (), None),
         ({"label": pa.array([-1, -1, -1])}, CLASSES, (), None),
         ({"label": pa.array([None, None, None], pa.string())}, None, (), None),
@@ -158,9 +200,9 @@ def test_labels_of_several_files_are_one_set(tmp_path, unpack):
             None,
             r"b\.parquet: column label is list.*; whole numbers",
         ),
-        ({}, None, r"p/b\.parquet: its column label is not like that of .*p/a\.parquet; remove one"),
-        (NAMED, None, r"p/b\.parquet: its column label is not like that of .*p/a\.parquet; remove one"),
-        (TEXT, None, r"p/b\.parquet: its column label is not like that of .*p/a\.parquet; remove one"),
+        ({}, None, r"p/b\.parquet: its labels are not like those of .*p/a\.parquet; remove one"),
+        (NAMED, None, r"p/b\.parquet: its labels are not like those of .*p/a\.parquet; remove one"),
+        (TEXT, None, r"p/b\.parquet: its labels are not like those of .*p/a\.parquet; remove one"),
     ],
 )
 def test_labels_that_make_no_classes(tmp_path, unpack, columns, features, message):
@@ -173,7 +215,7 @@ def test_labels_that_make_no_classes(tmp_path, unpack, columns, features, messag
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"img": [b"a"], "text": ["b"]}, r"p/a\.parquet: no column image, only img, text; rename the one of"),
+        ({"pic": [b"a"], "text": ["b"]}, r"p/a\.parquet: no column image, only pic, text; rename the one of"),
         ({"image": [1]}, r"p/a\.parquet: column image is int64; encoded images \(JPEG, PNG …\) are expected"),
         ({"image": [{"path": "1.png"}]}, r"a\.parquet: column image is struct<path: string>; encoded images"),
         ({"image": [{"bytes": [1, 2]}]}, r"a\.parquet: column image is list<.*; encoded images"),
@@ -181,7 +223,7 @@ def test_labels_that_make_no_classes(tmp_path, unpack, columns, features, messag
             {"image": pa.array([{"bytes": None, "path": "far/1.png"}], STRUCT)},
             r"p/a\.parquet: names the file far/1\.png but does not hold it; save the data set again",
         ),
-        ({"image": pa.array([], pa.binary())}, r"p: no rows in its Parquet files; fetch them again"),
+        ({"image": pa.array([], pa.binary())}, r"p: no rows in its tables; fetch them again"),
     ],
 )
 def test_tables_that_hold_no_images(tmp_path, unpack, columns, message):
@@ -209,7 +251,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, unpack, spoil):
     assert spoilt.stat().st_size > 2500
     spoilt.write_bytes(spoil(spoilt.read_bytes()))
     with pytest.raises(
-        InputError, match=r"b\.parquet: damaged or not a Parquet file \(.*\); fetch it ag"
+        InputError, match=r"b\.parquet: damaged, or no table of its suffix \(.*\); fetch it ag"
     ) as seen:
         unpack(tmp_path / "p")
     assert "\n" not in str(seen.value)
@@ -222,7 +264,7 @@ def test_invalid_text(tmp_path, unpack):
     file = tmp_path / "p" / "a.parquet"
     file.write_bytes(file.read_bytes().replace(b"dog", b"\xff\xfe\xfd"))
     with pytest.raises(
-        InputError, match=r"a\.parquet: damaged or not a Parquet file \('utf-8' codec can't decode"
+        InputError, match=r"a\.parquet: damaged, or no table of its suffix \('utf-8' codec can't decode"
     ):
         unpack(tmp_path / "p")
 
