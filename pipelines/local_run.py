@@ -6,6 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import click
 import torch
@@ -37,9 +38,8 @@ def run_here(config: Config, dataset: str, results: str | None, root: Path, imag
     store = open_store(results)
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-    earlier = _runs(store)
-    succeeded = _run_pipeline(config, storage, digest, root, image)
-    name = next(iter(_runs(store) - earlier), "")
+    name = str(uuid4())
+    succeeded = _run_pipeline(config, storage, digest, root, image, name)
     page = f"runs/{name}/report/report.html"
     if page in store.names(f"runs/{name}"):
         print(f"report: {results}/{page}")
@@ -48,11 +48,6 @@ def run_here(config: Config, dataset: str, results: str | None, root: Path, imag
 
 def _absolute(uri: str) -> str:
     return uri if "://" in uri else str(Path(uri).resolve())
-
-
-def _runs(store: Store) -> set[str]:
-    """The names of the runs that have stored anything."""
-    return {name.split("/")[1] for name in store.names("runs")}
 
 
 def _is_complete(store: Store, run: str, last_phase: str) -> bool:
@@ -67,12 +62,12 @@ def _is_complete(store: Store, run: str, last_phase: str) -> bool:
 
 
 def _run_pipeline(
-    config: Config, storage: Storage, dataset_digest: str, root: Path, image: str | None
+    config: Config, storage: Storage, dataset_digest: str, root: Path, image: str | None, run: str
 ) -> bool:
     """Run the pipeline in containers of `image`, or in processes; return whether kfp saw no error."""
     os.environ["PYTHONSAFEPATH"] = "1"  # tasks import the installed packages, not those in this folder
     place = with_image(image) if image else in_this_environment
-    pipeline = progressive_training(config, storage, dataset_digest, place)
+    pipeline = progressive_training(config, storage, dataset_digest, place, run)
     runner = _docker_runner() if image else local.SubprocessRunner(use_venv=False)
     # kfp deletes the workspace after each run; by default it is a new folder.
     local.init(runner, pipeline_root=str(root), enable_caching=True, cache_root=str(root / "cache"))

@@ -20,16 +20,22 @@ from progan.config import Config, to_text
 NAME = "progressive-training"
 
 
-def progressive_training(config: Config, storage: Storage, dataset_digest: str, place: Placer) -> Any:
+def progressive_training(
+    config: Config,
+    storage: Storage,
+    dataset_digest: str,
+    place: Placer,
+    run: str = dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+) -> Any:
     """The pipeline for these parameters, for kfp to compile or run.
 
     dataset_digest: that of the dataset's manifest; empty if it is not built yet. Then tasks have Kubeflow's
-    own cache keys, which depend on the image too.
+    own cache keys, which depend on the image too. run: the name under which the run's results are stored.
     """
 
     @dsl.pipeline(name=NAME, description=f"Trains {config.register.model}, {', '.join(config.phases)}.")
     def pipeline() -> None:
-        graph = _Graph(config, storage, dataset_digest, place)
+        graph = _Graph(config, storage, dataset_digest, place, run)
         *tasks, report = _phase_by_phase(config)
         with dsl.ExitHandler(graph.add(report), name="whatever happens, report"), ExitStack() as verdicts:
             for task in tasks:
@@ -58,8 +64,11 @@ def _phase_by_phase(config: Config) -> list[Task]:
 class _Graph:
     """The pipeline so far, and how to add the next task to it."""
 
-    def __init__(self, config: Config, storage: Storage, dataset_digest: str, place: Placer) -> None:
-        self.config, self.storage, self.planned_digest, self.place = config, storage, dataset_digest, place
+    def __init__(
+        self, config: Config, storage: Storage, dataset_digest: str, place: Placer, run: str
+    ) -> None:
+        self.config, self.storage, self.place, self.run = config, storage, place, run
+        self.planned_digest = dataset_digest
         self.dataset_digest: Any = dataset_digest  # after build-dataset is added, its output
         self.added: list[tuple[Task, Any]] = []
 
@@ -86,7 +95,7 @@ class _Graph:
             "dataset_digest": self.dataset_digest,
             "snapshots": self.storage.snapshots,
             "results": self.storage.results,
-            "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            "run": self.run,
         }
         inputs = {file.name: artifact for file in task.inputs for artifact in _artifacts(file, before)}
         return {

@@ -81,6 +81,21 @@ def test_a_task_that_failed_unseen(tmp_path):
     assert _is_complete(store, "7", "r0016")
 
 
+def test_a_run_reports_its_own_results(new_project, monkeypatch):
+    """Not those of another run at the same time."""
+    monkeypatch.chdir(new_project().root)
+
+    def run_pipeline(config, storage, digest, root, image, run):
+        for name in (run, "another"):
+            write_json(Path(storage.results, "runs", name, "report/report.html"), name)
+            write_json(Path(storage.results, "runs", name, "registration.json"), {})
+        return True
+
+    monkeypatch.setattr("pipelines.local_run._run_pipeline", run_pipeline)
+    page = Path(progan("run").strip().removeprefix("report: "))
+    assert read_json(page) == page.parts[-3] != "another"
+
+
 @pytest.mark.slow
 def test_through_dvc_and_through_kubeflow(new_project):
     """The same checkpoints and measures; then from the cache with a verdict of no; then a task that fails."""
