@@ -5,9 +5,8 @@ from functools import cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from progan.config import Config, NetworkConfig
+from progan.config import NetworkConfig
 from progan.networks import build_networks
-from progan.phases import Schedule
 
 # The cost of one iteration, in forward passes of each network. Half of the discriminator's is the double
 # backward pass of the gradient penalty.
@@ -28,16 +27,4 @@ def iteration_flops(network: NetworkConfig, resolution: int) -> int:
     return (
         GENERATOR_PASSES * generator_counter.get_total_flops()
         + DISCRIMINATOR_PASSES * discriminator_counter.get_total_flops()
-    )
-
-
-def images_after(config: Config, key: str) -> float:
-    """How many images of the phase `key` cost as much as all later phases, by the arithmetic alone."""
-    current = config.phase(key)
-    later = [phase for phase in config.phases.values() if phase.resolution > current.resolution]
-    return sum(
-        Schedule(phase).total_images
-        * iteration_flops(config.network, phase.resolution)
-        / iteration_flops(config.network, current.resolution)
-        for phase in later
     )

@@ -4,24 +4,37 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 LINE_SECONDS = 15.0  # between lines in a log
 
+BESIDE_THE_BAR = 68  # columns of a terminal, for the label and the longest text
+LONGEST_BAR = 40
+
 Advance = Callable[[int, int], None]  # units done, units in all
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What the plan expects of work before its rate is measured."""
+
+    seconds: float  # for all of it
+    later_seconds: float  # for the work that follows in the same run
+
+
 @contextmanager
-def show_progress(label: str, unit: str, later_work: float = 0) -> Iterator[Advance]:
+def show_progress(label: str, unit: str, forecast: Forecast | None = None) -> Iterator[Advance]:
     """Yield a function that shows progress; its first call sets the starting point for the rate.
 
-    later_work: the units of work that follow in the same run, for an estimate of its remaining time.
+    forecast: for an estimate of the whole run's remaining time, which the measured rate then corrects.
     """
     console = Console(stderr=True)
-    meter = _Meter(unit, later_work)
+    meter = _Meter(unit, forecast)
     with _bar(console, label, meter) if console.is_terminal else _lines(label, meter) as advance:
         yield advance
 
@@ -36,8 +49,8 @@ def duration(seconds: float) -> str:
 class _Meter:
     """The rate since the work was started or resumed, and the time left."""
 
-    def __init__(self, unit: str, later_work: float) -> None:
-        self.unit, self.later_work = unit, later_work
+    def __init__(self, unit: str, forecast: Forecast | None) -> None:
+        self.unit, self.forecast = unit, forecast
         self.text = ""
         self._start: tuple[float, int] | None = None
 
@@ -46,18 +59,26 @@ class _Meter:
         if self._start is None:
             self._start = (now, done)
         began, start = self._start
-        if done == start:
-            return
-        rate = (done - start) / max(now - began, 1e-9)
-        left = (total - done) / rate
-        self.text = f"{rate:,.0f} {self.unit}/s · {duration(left)} left"
-        if self.later_work:
-            self.text += f" · whole run ≈ {duration(left + self.later_work / rate)} left"
+        if done > start:
+            rate = (done - start) / max(now - began, 1e-9)
+            left = f" · {self._left(done, total, rate)}" if done < total else ""
+            self.text = f"{rate:,.0f} {self.unit}/s{left}"
+        elif self.forecast:
+            self.text = self._left(done, total, total / self.forecast.seconds)
+
+    def _left(self, done: int, total: int, rate: float) -> str:
+        """The time left at this rate; what follows is as much slower than planned as this work."""
+        seconds = (total - done) / rate
+        if not self.forecast:
+            return f"{duration(seconds)} left"
+        slower = total / rate / self.forecast.seconds
+        whole_run = seconds + slower * self.forecast.later_seconds
+        return f"{duration(seconds)} left, whole run ≈ {duration(whole_run)}"
 
 
 class _MeterColumn(ProgressColumn):
     def __init__(self, meter: _Meter) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self.meter = meter
 
     def render(self, task: Task) -> Text:
@@ -69,11 +90,11 @@ def _bar(console: Console, label: str, meter: _Meter) -> Iterator[Advance]:
     columns = (
         SpinnerColumn(),
         TextColumn("[bold]{task.description}"),
-        BarColumn(),
+        BarColumn(min(max(console.width - BESIDE_THE_BAR, 1), LONGEST_BAR)),
         TextColumn("{task.percentage:>3.0f}%"),
         _MeterColumn(meter),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(label, total=None)
 
         def advance(done: int, total: int) -> None:
@@ -93,6 +114,6 @@ def _lines(label: str, meter: _Meter) -> Iterator[Advance]:
         now = time.monotonic()
         if now - last_line >= LINE_SECONDS or done == total:
             last_line = now
-            print(f"{label} {done:,} of {total:,} {meter.unit} · {meter.text}", file=sys.stderr, flush=True)
+            print(f"{label} {done:,} of {total:,} · {meter.text}", file=sys.stderr, flush=True)
 
     yield advance

@@ -19,6 +19,7 @@ from progan.config import Config
 from progan.distributed import Ranks, check_shares
 from progan.errors import InputError, Interrupted
 from progan.files import read_json, write_json
+from progan.progress import Forecast
 from progan.validation import from_json
 
 GRACE_SECONDS = 120  # for the ranks to save their state after a signal to stop
@@ -37,6 +38,7 @@ class PhaseJob:
     checkpoint: Path
     history: Path
     grids: Path
+    forecast: Forecast | None = None
 
     @classmethod
     def of(
@@ -47,12 +49,13 @@ class PhaseJob:
         paths: Mapping[str, Path],
         dataset: Path,
         snapshots: str,
+        forecast: Forecast | None = None,
     ) -> "PhaseJob":
         """The job of `task`; `paths` are those of its inputs and outputs, by name."""
         key = str(task.key)
         init = None if config.phase(key).is_first else paths["init"]
         outputs = paths["checkpoint"], paths["history"], paths["grids"]
-        return cls(config, key, identity, dataset, init, snapshots, *outputs)
+        return cls(config, key, identity, dataset, init, snapshots, *outputs, forecast)
 
     def run(self, ranks: Ranks = Ranks()) -> None:
         """Train as one of `ranks`."""

@@ -14,7 +14,6 @@ from torch import Tensor
 from components.train.machine import machine_readings
 from progan.checkpoints import DatasetFacts, read_checkpoint
 from progan.config import Config
-from progan.cost import images_after
 from progan.dataset.reader import load_manifest, load_training_set
 from progan.device import best_device
 from progan.distributed import Ranks
@@ -22,7 +21,7 @@ from progan.files import atomic_folder
 from progan.history import History
 from progan.metrics import swd
 from progan.networks import Generator
-from progan.progress import duration, show_progress
+from progan.progress import Forecast, duration, show_progress
 from progan.render import grid, images_across, png
 from progan.sampling import generate, seeded_inputs
 from progan.snapshots import SnapshotFolder
@@ -43,6 +42,7 @@ def train(
     checkpoint: Path,
     history: Path,
     grids: Path,
+    forecast: Forecast | None = None,
     ranks: Ranks = Ranks(),
 ) -> None:
     """Train the phase `key` from the checkpoint `init`, or from its newest snapshot if there is one.
@@ -51,7 +51,7 @@ def train(
     same bytes for the same inputs on the same machine), and the CSV file `history`, which also contains times
     and readings of the machine. Raises Interrupted, after saving the state, on SIGTERM or SIGINT, and
     Unavailable if the store of the snapshots does not answer.
-    All ranks call this; only the first one measures and writes.
+    All ranks call this; only the first one measures, shows its progress and writes.
     """
     phase = config.phase(key)
     manifest = load_manifest(dataset)
@@ -65,7 +65,7 @@ def train(
         return
     measure, picture = _swd_measure(images, labels, config), _picture_renderer(phase.resolution, config)
     with snapshots.alone(folder.name, f"is training {key}"):
-        with _stop_signals() as stopped, show_progress(key, "images", images_after(config, key)) as advance:
+        with _stop_signals() as stopped, show_progress(key, "images", forecast) as advance:
             trainer.train(folder, Hooks(advance, measure, stopped, picture, machine_readings(ranks.size)))
         History(tuple(trainer.history)).write(history)
         _write_pictures(grids, trainer.pictures)

@@ -111,12 +111,14 @@ def train(
     from components.object_store.dataset import fetch_level
     from components.receipts import recorded
     from components.train.launch import PhaseJob, launch
+    from pipelines.planning.step_times import forecast_here
 
     config, task = _task(params, "train", key)
     refuse_to_go_on(config, key)
     data = fetch_level(dataset, dataset_digest, config.phase(key).resolution)
     with recorded(config, task, dataset=data) as (identity, paths):
-        launch(PhaseJob.of(config, task, identity, paths, data, snapshots), gpus)
+        expected = forecast_here(config, key, gpus)
+        launch(PhaseJob.of(config, task, identity, paths, data, snapshots, expected), gpus)
 
 
 def evaluate(

@@ -12,9 +12,12 @@ from components.score_network.stage import classifier_resolution
 from progan.checkpoints import read_checkpoint
 from progan.config import Config, NetworkConfig, validated
 from progan.cost import iteration_flops
+from progan.device import device_name
 from progan.errors import InputError
 from progan.history import History
 from progan.metrics import modes
+from progan.phases import Schedule
+from progan.progress import Forecast
 from progan.resolutions import phase_key
 
 OWN_SPREAD = 1.3  # of a rate that a run of this project had
@@ -200,6 +203,25 @@ def training_time(
     if spread > 1.05 * source.spread:
         basis += f", scaled from {phase_key(rate.resolution)}"
     return Estimate(Range.around(images * scale / rate.images_per_second / _speedup(gpus), spread), basis)
+
+
+def forecast_here(config: Config, key: str, gpus: int) -> Forecast:
+    """The likely time of the phase `key` on this machine, and of what follows: phases and all evaluations."""
+    device = device_name()
+    machine = Machine(device, 0 if device == "CPU" else gpus)
+    try:
+        own = own_rates(config, Path(), device)
+    except InputError:  # a damaged history of another phase
+        own = ()
+    seconds = {
+        phase.key: training_time(config, phase.key, Schedule(phase).total_images, machine, own).seconds.likely
+        for phase in config.phases.values()
+        if phase.resolution >= config.phase(key).resolution
+    }
+    evaluations = [
+        _evaluation(config, phase.resolution, machine).seconds.likely for phase in config.phases.values()
+    ]
+    return Forecast(seconds[key], sum(seconds.values()) - seconds[key] + sum(evaluations))
 
 
 def _speedup(gpus: int) -> float:

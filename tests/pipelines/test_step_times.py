@@ -15,6 +15,7 @@ from pipelines.planning.step_times import (
     Range,
     Rate,
     StepTimes,
+    forecast_here,
     own_rates,
     photograph_count,
     stage_time,
@@ -26,6 +27,7 @@ from progan.config import validated
 from progan.cost import iteration_flops
 from progan.history import History
 from progan.phases import Schedule
+from progan.progress import Forecast
 from tests.conftest import ROOT
 from tests.histories import BEGIN, history
 
@@ -93,6 +95,25 @@ def test_own_runs_come_first(small_config, tmp_path, monkeypatch):
     for empty in (History(), History((BEGIN,))):
         empty.write(file)
         assert own_rates(small_config, Path(), "CPU") == ()
+
+
+def test_the_forecast_of_a_phase_is_of_the_plan(small_config, tmp_path, monkeypatch):
+    """And of the phases after it and all evaluations; a damaged history of another phase does not matter."""
+    monkeypatch.chdir(tmp_path)
+    Path("history").mkdir()
+    Path("history/r0004.csv").write_text("damaged")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    expected = {
+        key: training_time(small_config, key, Schedule(phase).total_images, CPU, ()).seconds.likely
+        for key, phase in small_config.phases.items()
+    }
+    evaluations = sum(
+        stage_time("evaluate", small_config, key, None, CPU).seconds.likely for key in small_config.phases
+    )
+    assert forecast_here(small_config, "r0008", 1) == Forecast(
+        expected["r0008"], pytest.approx(expected["r0016"] + evaluations)
+    )
+    assert forecast_here(small_config, "r0016", 1).later_seconds == pytest.approx(evaluations)
 
 
 def test_scaling_widens_the_range(small_config):
