@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipelines.kubeflow_checks import kubeflow_checks
 from pipelines.profile import GPU, Pod, Profile
 from progan.errors import InputError
 
@@ -76,6 +77,8 @@ class _Cluster:
             return
         yield _check(f"namespace {self.namespace}", self._namespace)
         yield _check(f"service account {profile.service_account}", self._account)
+        for subject, check in kubeflow_checks(self.api, profile).items():
+            yield _check(subject, check)
         for secret in profile.secrets:
             yield _check(f"secret {secret}", partial(self._secret, secret))
         for claim in profile.volumes:

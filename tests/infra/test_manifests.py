@@ -3,14 +3,16 @@
 test_cluster.py checks on a real API server that they are valid, restricted and grant no more than needed.
 """
 
+import os
 import re
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from pipelines.profile import load_profile
 from tests.infra.network import Pod, allowed
-from tests.infra.overlays import INFRA, RUNS_NAMESPACE, of_kind, workloads
+from tests.infra.overlays import INFRA, RUNS_NAMESPACE, of_kind, rendered, workloads
 
 
 def pods(resources):
@@ -152,3 +154,33 @@ def test_the_overlay_has_everything_that_the_profile_names(overlay, resources):
         if entry["name"] == "ALLOWED_HOSTS"
     ]
     assert urlsplit(profile.mlflow).netloc in hosts.split(",")
+
+
+def test_kubeflow_retries_what_fails_and_runs_pods_as_our_account(tmp_path):
+    """infra/kubeflow over Kubeflow's own objects, as far as they matter."""
+    theirs = {
+        "ConfigMap": {"data": {"executor": "its own", "templateDefaults": "retryStrategy: {limit: '2'}"}},
+        "Deployment": {
+            "spec": {
+                "template": {"spec": {"containers": [{"name": "ml-pipeline-api-server", "image": "kfp"}]}}
+            }
+        },
+    }
+    for kind, version, name in (
+        ("ConfigMap", "v1", "workflow-controller-configmap"),
+        ("Deployment", "apps/v1", "ml-pipeline"),
+    ):
+        metadata = {"name": name, "namespace": "kubeflow"}
+        manifest = {"apiVersion": version, "kind": kind, "metadata": metadata, **theirs[kind]}
+        (tmp_path / f"{kind}.yaml").write_text(yaml.safe_dump(manifest))
+    component = os.path.relpath(INFRA / "kubeflow", tmp_path)
+    kustomization = {"resources": ["ConfigMap.yaml", "Deployment.yaml"], "components": [component]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    config, deployment = rendered(tmp_path)
+    assert config["data"]["executor"] == "its own"
+    strategy = yaml.safe_load(config["data"]["templateDefaults"])["retryStrategy"]
+    assert strategy == {"limit": "0", "retryPolicy": "Always"}
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    account = load_profile(INFRA / "cluster.yaml").service_account
+    assert container["image"] == "kfp"
+    assert container["env"] == [{"name": "ALLOWEDSERVICEACCOUNTS", "value": account}]

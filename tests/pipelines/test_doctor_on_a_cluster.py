@@ -31,6 +31,8 @@ GPU, KUEUE = "nvidia.com/gpu", "kueue.x-k8s.io"
 PHASES, WANTED = "r0004, r0008, r0016", "1 × NVIDIA-A100-SXM4-80GB"
 IS_LOOKED_AT = [
     ("", ["namespaces", "serviceaccounts", "secrets", "persistentvolumeclaims", "services/proxy"], ["get"]),
+    ("", ["configmaps"], ["get"]),
+    ("apps", ["deployments"], ["get"]),
     ("", ["nodes", "pods"], ["list"]),
     ("", ["pods"], ["create"]),
     ("storage.k8s.io", ["storageclasses"], ["list"]),
@@ -57,6 +59,24 @@ def pod(name, gpus=0, on=None):
 
 def quota(hard):
     return made("ResourceQuota", "team", spec={"hard": hard})
+
+
+def kubeflow(version="2.17.0", **environment):
+    """Its API server, with our patch."""
+    [patch] = yaml.safe_load_all((INFRA / "kubeflow/ml-pipeline.yaml").read_text())
+    [container] = patch["spec"]["template"]["spec"]["containers"]
+    container["image"] = f"ghcr.io/kubeflow/kfp-api-server:{version}"
+    container["env"] += [{"name": name, "value": value} for name, value in environment.items()]
+    labels = {"app": "ml-pipeline"}
+    patch["spec"] |= {"selector": {"matchLabels": labels}}
+    patch["spec"]["template"]["metadata"] = {"labels": labels}
+    return patch
+
+
+def retries(**strategy):
+    """The ConfigMap of Kubeflow's workflow controller."""
+    data = {"templateDefaults": yaml.safe_dump({"retryStrategy": strategy})} if strategy else {}
+    return made("ConfigMap", "workflow-controller-configmap", where="kubeflow", data=data)
 
 
 def looking_account():
@@ -103,6 +123,9 @@ def everything(mlflow):
         (node("a"), {"allocatable": {"cpu": "31850m", "memory": "126000000Ki", GPU: "8"}}),
         (node("cpu", {}, ()), {"allocatable": {"cpu": "4"}}),
         (made("Namespace", "team", where=None), {}),
+        (made("Namespace", "kubeflow", where=None), {}),
+        (yaml.safe_load((INFRA / "kubeflow/workflow-controller.yaml").read_text()), {}),
+        (kubeflow(), {}),
         (made("ServiceAccount", "default", where="team"), {}),
         (mlflow_pod, {"podIP": address, "podIPs": [{"ip": address}]}),
         (made("Endpoints", "mlflow", subsets=[subset]), {}),
@@ -190,6 +213,8 @@ def test_a_cluster_that_fits_and_stays_as_it_was(patient):
         f"✓ API: Kubernetes {patient.cluster.ask('GET', '/version')['gitVersion']} answers",
         "✓ namespace progan: active",
         "✓ service account progan-pipeline: exists",
+        "✓ retries in workflow-controller-configmap: whatever ends a task, it is retried as often as the profile says",
+        "✓ Kubeflow Pipelines: 2.17.0",
         "✓ secret progan-mlflow: has every key",
         "✓ volume claim progan-data: is bound",
         f"✓ GPUs for {PHASES}: {WANTED} wanted, 8 free in 1 nodes",
@@ -327,6 +352,36 @@ def test_what_is_missing(patient, change, told):
     lines, error = examined(patient)
     assert [line for line in lines if line.startswith("✗")] == [line for line in lines if told in line], lines
     assert error == f"1 of {len(lines)} checks failed, see above"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "told"),
+    [
+        ({}, "OnFailure, Kubeflow's default up to 2.16, does not retry a task whose pod or node vanishes"),
+        (
+            {"limit": "2", "retryPolicy": "OnError"},
+            "OnError, Kubeflow's default from 2.17 on, does not retry a task that fails: stopped, evicted, "
+            "out of memory, timed out",
+        ),
+        ({"limit": "2", "retryPolicy": "Always"}, "Always with the limit 2 repeats whole graphs of tasks"),
+    ],
+)
+def test_what_kubeflow_does_not_retry(patient, strategy, told):
+    patient.change(retries(**strategy))
+    assert failed(patient) == [f"✗ retries in workflow-controller-configmap: {told}; apply infra/kubeflow"]
+
+
+def test_the_accounts_that_kubeflow_2_18_asks_for(patient):
+    patient.change(kubeflow("2.18.1"))
+    assert "✓ Kubeflow Pipelines: 2.18.1" in examined(patient)[0]
+    patient.change(kubeflow("2.18.1", MULTIUSER="true"))
+    told = "2.18.1 needs the right to `use` serviceaccounts/progan-pipeline, which you lack"
+    assert failed(patient) == [f"✗ Kubeflow Pipelines: {told}"]
+    old = kubeflow("2.18.1")
+    old["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "another"
+    patient.change(old)
+    told = "2.18.1 runs no pods as progan-pipeline, not in ALLOWEDSERVICEACCOUNTS; apply infra/kubeflow"
+    assert failed(patient) == [f"✗ Kubeflow Pipelines: {told}"]
 
 
 def test_an_account_that_is_missing_lets_no_pod_in(patient):
