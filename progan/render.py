@@ -110,11 +110,6 @@ def png(image: Image.Image) -> bytes:
     return encoded(image, "PNG")
 
 
-def write_png(path: Path, image: Image.Image) -> None:
-    with atomic_file(path) as partial:
-        partial.write_bytes(png(image))
-
-
 def write_picture(path: Path, image: Image.Image) -> None:
     """Write `image` in the format of the suffix. Raises InputError if that format cannot hold it."""
     try:

@@ -20,7 +20,7 @@ from progan.metrics import classifier, inception, modes, nearest, precision_reca
 from progan.metrics.ms_ssim import mean_ms_ssim
 from progan.models import require_network
 from progan.networks import Generator
-from progan.render import above, beside, grid, images_across, write_png
+from progan.render import above, beside, grid, images_across, write_picture
 from progan.sampling import generate, load_generator, seeded_inputs
 
 REALS_AT_ONCE = 64
@@ -62,8 +62,8 @@ def evaluate(
         **_scores(config, reals, len(images), fakes, score_network),
         **_prefixed("nearest", nearest_measures),
     }
-    write_png(samples, _samples(images, labels, generator, config))
-    write_png(nearest, nearest_picture)
+    write_picture(samples, _samples(images, labels, generator, config))
+    write_picture(nearest, nearest_picture)
     Evaluation(
         phase=key,
         resolution=resolution,

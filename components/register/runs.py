@@ -27,7 +27,7 @@ from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.files import canonical_json
 from progan.history import History, Total
-from progan.render import write_png
+from progan.render import write_picture
 
 RUN_KEY = "progan.identity"  # tag of the parent: the identity of the last phase
 SAMPLES, PREVIEW = "samples.png", "preview.png"  # artifacts: reals beside fakes; the preview is smaller
@@ -163,7 +163,7 @@ def _log_samples(mlflow_client: Any, run: str, samples: Path) -> None:
     with TemporaryDirectory() as folder, Image.open(samples) as picture:
         shutil.copy(samples, Path(folder) / SAMPLES)
         picture.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
-        write_png(Path(folder) / PREVIEW, picture)
+        write_picture(Path(folder) / PREVIEW, picture)
         mlflow_client.log_artifacts(run, folder)
 
 

@@ -26,10 +26,10 @@ def show(
     from pipelines.dataset_overview import print_overview
     from progan.dataset.contact_sheet import contact_sheet
     from progan.dataset.reader import load_manifest
-    from progan.render import write_png
+    from progan.render import write_picture
 
     manifest = load_manifest(dataset)
-    write_png(sheet, contact_sheet(dataset))
+    write_picture(sheet, contact_sheet(dataset))
     if as_json:
         common_options.print_json(
             {**manifest.to_json(), "digest": manifest.digest, "contact_sheet": str(sheet)}
