@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from progan.dataset.manifest import Manifest
 
 NEVER_RUN = "not run before"
+PULL_FIRST = "run dvc pull first"
 DIGITS = 7  # of a digest, as shown
 
 
@@ -208,6 +209,11 @@ class Fate:
     def runs(self) -> bool:
         return bool(self.why or self.upstream)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether DVC's remote alone has the outputs, so that the stage runs unless they are pulled."""
+        return not self.runs and PULL_FIRST in self.remark
+
 
 def fates(root: Path, params: Mapping[str, Any]) -> dict[str, Fate]:
     """The fate of every stage by its name in DVC, such as train@r0008; empty if there is no DVC project.
@@ -313,7 +319,7 @@ def _outputs(repo: Any, stage: Any) -> tuple[list[str], list[str]]:
     for out in stage.outs:
         if out.use_cache and out.changed_cache():
             if repo.config["core"].get("remote"):
-                remarks.append("run dvc pull first")
+                remarks.append(PULL_FIRST)
             elif out.exists:
                 lost.append(f"DVC keeps no copy of {out.def_path}")
             else:

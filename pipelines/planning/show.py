@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH = 100
-STATES = {"cached": "cached", "resumes": "resumes from kimg", "runs": "runs in full"}
-COLOURS = {"cached": "dim", "resumes": "yellow", "runs": "bold"}
+STATES = {
+    "cached": "cached",
+    "remote": "in DVC's remote",
+    "resumes": "resumes from kimg",
+    "runs": "runs in full",
+}
+COLOURS = {"cached": "dim", "remote": "dim", "resumes": "yellow", "runs": "bold"}
 TEXTS = ("task", "what happens")  # columns that are not right-aligned and never left out
 OPTIONAL = ("steps", "disk", "images")  # columns that a narrow terminal leaves out, the first one first
 MAX_REASONS = 3  # shown for the same tasks
@@ -25,6 +30,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
     tasks = [asdict(task) for task in plan.tasks]
     totals = {
         "to_do": len(plan.to_do),
+        "to_pull": len(plan.to_pull),
         "hours": asdict(plan.hours),
         "certain_hours": asdict(plan.certain_hours),
         "price": asdict(plan.price),
@@ -82,7 +88,8 @@ def as_markdown(plan: Plan) -> str:
 def summary(plan: Plan) -> list[str]:
     """The totals of the work to do, line by line."""
     if not plan.to_do:
-        return [f"Nothing to do for {plan.place}: all {len(plan.tasks)} tasks are cached.", *plan.remarks]
+        head = f"Nothing to do for {plan.place}: all {len(plan.tasks)} tasks are cached."
+        return [head, *_to_pull(plan), *plan.remarks]
     hours, price = plan.hours, plan.price
     lines = [
         f"{len(plan.to_do)} of {len(plan.tasks)} tasks to do for {plan.place}",
@@ -103,7 +110,16 @@ def summary(plan: Plan) -> list[str]:
     lines.append("sources of the times: " + ", ".join(f"{basis} ({count})" for basis, count in bases.items()))
     if large := [task for task in plan.to_do if _too_large(task)]:
         lines.append(f"more memory than the card has (!): {', '.join(task.name for task in large)}")
-    return [*lines, *plan.remarks]
+    return [*lines, *_to_pull(plan), *plan.remarks]
+
+
+def _to_pull(plan: Plan) -> list[str]:
+    if not plan.to_pull:
+        return []
+    return [
+        f"{len(plan.to_pull)} results are in DVC's remote alone: run dvc pull first",
+        f"time: {_about(plan.hours_unless_pulled, duration)}, if dvc repro makes them again instead",
+    ]
 
 
 def _columns(plan: Plan) -> list[str]:

@@ -22,14 +22,15 @@ from progan.store import Store
 
 PNG_BYTES = 0.6  # per channel of a pixel: to about this photographs compress
 CHECKPOINT_COPIES = 2  # the phase's output, and its copy in DVC's cache or the cluster's results
-State = Literal["cached", "resumes", "runs"]
+State = Literal["cached", "remote", "resumes", "runs"]
 
 
 @dataclass(frozen=True)
 class PlannedTask:
     """What a run would do with one task.
 
-    Amounts cover the work that is left; None if they do not apply, are unknown, or the task is cached.
+    Amounts cover the work that is left, or that of a result in DVC's remote if it is not pulled; None if they
+    do not apply, are unknown, or the task is cached.
     """
 
     stage: str
@@ -62,7 +63,12 @@ class Plan:
 
     @property
     def to_do(self) -> tuple[PlannedTask, ...]:
-        return tuple(task for task in self.tasks if task.state != "cached")
+        return tuple(task for task in self.tasks if task.state in ("resumes", "runs"))
+
+    @property
+    def to_pull(self) -> tuple[PlannedTask, ...]:
+        """The tasks whose results are in DVC's remote alone: without `dvc pull`, they are done again."""
+        return tuple(task for task in self.tasks if task.state == "remote")
 
     @property
     def hours(self) -> Range:
@@ -73,6 +79,11 @@ class Plan:
     def certain_hours(self) -> Range:
         """The hours of the stale tasks alone: the rest is skipped if their outputs stay the same."""
         return _total(task.hours for task in self.to_do if task.why)
+
+    @property
+    def hours_unless_pulled(self) -> Range:
+        """The additional hours if the results in DVC's remote are not pulled."""
+        return _total(task.hours for task in self.to_pull)
 
     @property
     def price(self) -> Range:
@@ -124,13 +135,15 @@ def plan_tasks(place: Place, tasks: Iterable[Task]) -> Iterator[PlannedTask]:
     for task in tasks:
         fate, machine = place.fate(task), place.machine(task)
         planned = PlannedTask(task.stage, task.key, task.title, "cached", gpus=machine.gpus)
-        if not fate.runs:
-            yield replace(planned, why=(fate.remark,) if fate.remark else ())
-            continue
-        upstream = tuple(name.replace("@", " ") for name in fate.upstream)
-        planned = replace(planned, state="runs", why=fate.why, upstream=upstream)
-        fill = _with_training if task.stage == "train" else _with_stage_work
-        yield place.with_costs(fill(place, task, planned, machine))
+        if fate.runs:
+            upstream = tuple(name.replace("@", " ") for name in fate.upstream)
+            planned = replace(planned, state="runs", why=fate.why, upstream=upstream)
+        elif fate.remark:
+            planned = replace(planned, state="remote" if fate.is_remote else "cached", why=(fate.remark,))
+        if planned.state != "cached":
+            fill = _with_training if task.stage == "train" else _with_stage_work
+            planned = place.with_costs(fill(place, task, planned, machine))
+        yield planned
 
 
 def _with_stage_work(place: Place, task: Task, planned: PlannedTask, machine: Machine) -> PlannedTask:
@@ -160,7 +173,7 @@ def _with_training(place: Place, task: Task, planned: PlannedTask, machine: Mach
     memory = training_bytes(config, phase.key, machine.gpus) / 2**30 if machine.gpus else None
     return replace(
         planned,
-        state="runs" if shown is None else "resumes",
+        state=planned.state if shown is None else "resumes",
         resumes_at_kimg=None if shown is None else (_shown_before(config, phase) + shown) / 1000,
         images=images,
         steps=images // phase.minibatch,

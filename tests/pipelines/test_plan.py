@@ -135,8 +135,11 @@ def test_a_clone_without_data(finished, tmp_path, monkeypatch):
     with Path(".dvc/config").open("a") as file:
         file.write("    remote = store\n['remote \"store\"']\n    url = s3://bucket/dvc\n")
     kept = planned()
-    assert to_do(kept) == []
+    assert {task["state"] for task in kept["tasks"]} == {"remote"}
+    assert (kept["totals"]["to_do"], kept["totals"]["to_pull"]) == (0, len(kept["tasks"]))
     assert tasks(kept)["train r0004"]["why"] == ["run dvc pull first"]
+    output = CliRunner().invoke(cli.app, ["plan"]).stdout
+    assert "9 results are in DVC's remote alone: run dvc pull first\ntime: about " in output
     tracked = yaml.safe_load(Path(f"{FACES}.dvc").read_text())
     tracked["outs"][0]["md5"] = "00" * 16 + ".dir"
     Path(f"{FACES}.dvc").write_text(yaml.safe_dump(tracked))
