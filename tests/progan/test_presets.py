@@ -20,12 +20,23 @@ def by_resolution(name, field):
     return [getattr(phase, field) for phase in loaded(name).phases.values()]
 
 
-@pytest.mark.parametrize("name", presets.listed())
-def test_every_preset_can_be_planned(name):
-    """It is a valid params.yaml, and its networks accept the minibatch of every phase."""
+def test_every_preset_is_valid():
+    for name in presets.listed():
+        settings = loaded(name)
+        assert yaml.safe_load(presets.to_yaml(name)) == presets.params(name)
+        assert settings.register.model == name
+        assert settings.dataset.resolution == max(phase.resolution for phase in settings.phases.values())
+
+
+def different_trainings():
+    """One preset of those with the same networks and phases."""
+    names = {(str(loaded(name).network), str(loaded(name).phases)): name for name in presets.listed()}
+    return names.values()
+
+
+@pytest.mark.parametrize("name", different_trainings())
+def test_networks_accept_the_minibatch_of_every_phase(name):
     settings = loaded(name)
-    assert settings.register.model == name
-    assert settings.dataset.resolution == max(phase.resolution for phase in settings.phases.values())
     for phase in settings.phases.values():
         assert Schedule(phase).total_images > 0
         assert iteration_flops(settings.network, phase.resolution) > 0
