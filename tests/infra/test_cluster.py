@@ -41,6 +41,10 @@ def pod(name, namespace, spec):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
+def by_name(containers):
+    return {container["name"]: container for container in containers}
+
+
 def refusal(cluster, manifest, **options):
     """The server's message when it refuses a manifest."""
     with pytest.raises(ApiException) as caught:
@@ -103,7 +107,7 @@ def test_the_pods_of_a_run_are_accepted_with_all_that_the_profile_asks_for(clust
     admitted = cluster.apply(tasks["train r0008"], dry_run=True)
     assert admitted["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
     spec = admitted["spec"]
-    [main] = spec["containers"]
+    main = by_name(spec["containers"])["main"]
     assert main["resources"] == {
         "requests": main["resources"]["requests"] | {"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "1"},
         "limits": {"memory": "64Gi", "nvidia.com/gpu": "1"},
@@ -115,6 +119,7 @@ def test_the_pods_of_a_run_are_accepted_with_all_that_the_profile_asks_for(clust
     assert volumes["shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Gi"}
     assert volumes["progan-data"]["persistentVolumeClaim"] == {"claimName": "progan-data"}
     mounted = {mount["mountPath"]: mount["name"] for mount in main["volumeMounts"]}
+    assert "/var/run/secrets/kubernetes.io/serviceaccount" in mounted  # the launcher's token
     assert (mounted["/dev/shm"], mounted["/tmp"], mounted["/progan/data"]) == (
         "shm",
         "scratch",
@@ -134,21 +139,23 @@ def test_a_claim_whose_name_cannot_be_a_volumes(cluster, tasks):
 def test_a_task_that_may_be_root_is_refused(cluster, tasks):
     """runAsNonRoot must be set by the pipeline or by Kubeflow's administrator: it is not the default."""
     manifest = copy.deepcopy(tasks["gate r0016"])
-    del manifest["spec"]["containers"][0]["securityContext"]["runAsNonRoot"]
+    del by_name(manifest["spec"]["containers"])["main"]["securityContext"]["runAsNonRoot"]
     assert 'container "main" must set securityContext.runAsNonRoot=true' in refusal(
         cluster, manifest, dry_run=True
     )
 
 
 @on_gpus
-def test_quotas_hold_and_init_containers_get_default_limits(cluster, resources, tasks):
+def test_quotas_hold_and_argos_containers_get_default_limits(cluster, resources, tasks):
     [quota] = of_kind(resources, "ResourceQuota")
     hard = quota["spec"]["hard"]
     cluster.set_status(quota, hard=hard, used=dict.fromkeys(hard, "0"))
     admitted = cluster.apply(tasks["train r0008"], dry_run=True)["spec"]
-    [helper] = admitted["initContainers"]
-    assert helper["resources"]["limits"] == {"memory": "1Gi"}
-    assert helper["resources"]["requests"]["ephemeral-storage"] == "1Gi"
+    for container in (by_name(admitted["initContainers"])["init"], by_name(admitted["containers"])["wait"]):
+        assert container["resources"]["limits"] == {"memory": "1Gi"}
+        assert container["resources"]["requests"]["ephemeral-storage"] == "1Gi"
+    launcher = by_name(admitted["initContainers"])["kfp-launcher"]
+    assert launcher["resources"]["limits"] == {"cpu": "500m", "memory": "256Mi"}
     cluster.set_status(quota, hard=hard, used=dict.fromkeys(hard, "0") | {"requests.nvidia.com/gpu": "8"})
     message = refusal(cluster, tasks["train r0008"], dry_run=True)
     assert "exceeded quota: progan, requested: requests.nvidia.com/gpu=1" in message

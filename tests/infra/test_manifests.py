@@ -11,8 +11,12 @@ import pytest
 import yaml
 
 from pipelines.profile import load_profile
+from progan import config
+from tests.conftest import IMAGE, shrunk_params
+from tests.infra.kubeflow_pods import retry_strategies
 from tests.infra.network import Pod, allowed
 from tests.infra.overlays import INFRA, RUNS_NAMESPACE, of_kind, rendered, workloads
+from tests.pipelines.compiled_once import compiled_once
 
 
 def pods(resources):
@@ -176,11 +180,15 @@ def test_kubeflow_retries_what_fails_and_runs_pods_as_our_account(tmp_path):
     component = os.path.relpath(INFRA / "kubeflow", tmp_path)
     kustomization = {"resources": ["ConfigMap.yaml", "Deployment.yaml"], "components": [component]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    config, deployment = rendered(tmp_path)
-    assert config["data"]["executor"] == "its own"
-    strategy = yaml.safe_load(config["data"]["templateDefaults"])["retryStrategy"]
-    assert strategy == {"limit": "0", "retryPolicy": "Always"}
+    controller, deployment = rendered(tmp_path)
+    assert controller["data"]["executor"] == "its own"
+    defaults = yaml.safe_load(controller["data"]["templateDefaults"])["retryStrategy"]
+    assert defaults == {"limit": "0", "retryPolicy": "Always"}
+    profile = load_profile(INFRA / "cluster.yaml", IMAGE)
+    text = compiled_once(config.parse(shrunk_params(), ""), profile, "d" * 64)
+    strategies = retry_strategies(text, defaults)
+    assert strategies["train r0008"] == {"limit": "5", "retryPolicy": "Always"}
+    assert strategies["report"] == {"limit": "2", "retryPolicy": "Always"}
     [container] = deployment["spec"]["template"]["spec"]["containers"]
-    account = load_profile(INFRA / "cluster.yaml").service_account
     assert container["image"] == "kfp"
-    assert container["env"] == [{"name": "ALLOWEDSERVICEACCOUNTS", "value": account}]
+    assert container["env"] == [{"name": "ALLOWEDSERVICEACCOUNTS", "value": profile.service_account}]
