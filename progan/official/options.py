@@ -5,6 +5,7 @@ from typing import Any
 from progan.errors import InputError
 from progan.official.unpickling import Record, array_of
 from progan.resolutions import RESOLUTIONS
+from progan.validation import WORDS
 
 TENSORFLOW, THEANO = "TensorFlow", "Theano"
 DEFAULT_MAPS = {TENSORFLOW: (8192, 512), THEANO: (4096, 256)}  # fmap_base, fmap_max in each branch
@@ -35,7 +36,7 @@ class Options:
         if isinstance(default, float) and type(value) is int:
             value = float(value)
         if type(value) is not type(default):
-            raise InputError(f"option {name}: a {type(default).__name__} is expected, not {_short(value)}")
+            raise InputError(f"option {name}: must be {WORDS[type(default)]}, not {_short(value)}")
         return value
 
     def one_of(self, name: str, default: Any, *others: Any) -> Any:

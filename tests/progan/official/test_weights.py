@@ -178,7 +178,7 @@ def with_bad_number(network):
         (with_option(resolution=12), "option resolution: a power of two from 4 to 1024, not 12"),
         (with_option(fmap_max=4), "fmap_max is [48], but [48] in another of its networks"),
         (with_option(fmap_base=2**40), "an option of a network is larger than any can be"),
-        (with_option(fmap_base="wide"), "option fmap_base: a int is expected, not 'wide'"),
+        (with_option(fmap_base="wide"), "option fmap_base: must be a whole number, not 'wide'"),
         (with_option(style_mixing=True), "option 'style_mixing' is True: unknown, cannot be imported"),
     ],
 )
