@@ -17,6 +17,7 @@ from pipelines.commands import (
     retrain_commands,
     stage_commands,
 )
+from pipelines.commands.common_options import flag
 from progan.errors import InputError, Interrupted
 
 CTRL_C = 130  # typer's status after Ctrl-C
@@ -75,7 +76,7 @@ for panel, commands in PANELS.items():
 
 @app.callback()
 def _main(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, flag("--debug", "Show the traceback of an error.")] = False,
 ) -> None:
     pass
 

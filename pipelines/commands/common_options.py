@@ -9,6 +9,12 @@ import typer
 if TYPE_CHECKING:
     from progan.config import Config
 
+
+def flag(name: str, text: str) -> Any:
+    """An option without a value."""
+    return typer.Option(name, help=text, metavar="")  # else its help would show <bool>
+
+
 Params = Annotated[Path, typer.Option(help="Parameter file: all that decides the result.")]
 Dataset = Annotated[Path, typer.Option(help="Folder of the built dataset.")]
 ProfileFile = Annotated[Path, typer.Option("--profile", help="Cluster profile: where the run takes place.")]
@@ -44,7 +50,7 @@ MaxCost = Annotated[
     float | None, typer.Option(help="Refuse a run that may cost more, in the profile's currency.")
 ]
 MaxHours = Annotated[float | None, typer.Option(help="Refuse a run that may take longer.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, flag("--json", "Print JSON.")]
 
 PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")
 SNAPSHOTS = "snapshots"

@@ -55,6 +55,13 @@ def test_the_example_in_the_help_is_a_valid_command_line(path):
         pass
 
 
+def test_flags_take_no_value():
+    """The help says so, but for typer's own `--help`."""
+    for path in ALL:
+        lines = CliRunner().invoke(cli.app, [*path, "--help"]).stdout.splitlines()
+        assert all("--help" in line for line in lines if "<bool>" in line)
+
+
 def test_no_help_imports_anything_heavy():
     code = f"""
 import sys
