@@ -39,7 +39,7 @@ def _retries(api: Any) -> str:
         raise InputError(f"{policy}, Kubeflow's default {versions}, does not retry {untried}; {REMEDY}")
     if (policy, limit) != ("Always", "0"):
         raise InputError(f"{policy} with the limit {limit} repeats whole graphs of tasks; {REMEDY}")
-    return "whatever ends a task, it is retried as often as the profile says"
+    return "Always, as often as the profile says"
 
 
 def _version(api: Any, profile: Profile) -> str:
