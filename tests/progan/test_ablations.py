@@ -42,6 +42,7 @@ from tests.progan.numpy_networks import (
     parameter_count,
     randomised,
 )
+from tests.progan.ranks import hooks
 
 LINEAR = LayerForm(equalized_lr=True, activation="linear", norm="none")
 LEAKY = LINEAR._replace(activation="leaky-relu")
@@ -203,7 +204,6 @@ def test_the_divisor_divides_the_discriminators_maps_alone():
 
 CPU = torch.device("cpu")
 FIRST = PhaseConfig(8, "data/multires/r0008", 0.0, 0.064, 8, 0.001)
-HOOKS = {"progress": lambda done, total: None, "measure": lambda generator, alpha: 0.0}
 
 
 def trainer_of(row, config, noise, phase=FIRST, init=None):
@@ -211,12 +211,9 @@ def trainer_of(row, config, noise, phase=FIRST, init=None):
     return training.PhaseTrainer(config, phase, noise, "data", init, CPU)
 
 
-def trained(trainer, folder, stop_after=None):
-    def stop():
-        return stop_after is not None and trainer.images_shown >= stop_after
-
+def trained(trainer, folder, stop_after=math.inf):
     snapshots = SnapshotFolder(FolderStore(folder), trainer.phase.key, trainer.identity)
-    trainer.train(snapshots, training.Hooks(**HOOKS, stop_requested=stop))
+    trainer.train(snapshots, hooks(stop_after, trainer))
     return trainer
 
 

@@ -1,6 +1,7 @@
 """The loop: its schedule, its data, its checkpoint, and continuing after an interruption."""
 
 import dataclasses
+import math
 import threading
 
 import numpy as np
@@ -15,6 +16,7 @@ from progan.history import Readings
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
 from tests.checkpoints import DATASET
+from tests.progan import ranks
 from tests.progan.ranks import tensors_of
 
 CPU = torch.device("cpu")
@@ -33,11 +35,9 @@ def changed(config, label_size=0, **changes):
     )
 
 
-def hooks(stop_after=None, trainer=None):
-    return training.Hooks(
-        progress=lambda done, total: None,
-        measure=lambda generator, alpha: 0.0,
-        stop_requested=lambda: stop_after is not None and trainer.images_shown >= stop_after,
+def hooks(stop_after=math.inf, trainer=None):
+    return dataclasses.replace(
+        ranks.hooks(stop_after, trainer),
         picture=lambda generator, alpha: f"{generator.state_dict()} {alpha}".encode(),
         machine=lambda: Readings(device="an abacus"),
     )
