@@ -16,8 +16,9 @@ INSTALL := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 OLDEST_TORCH = $(shell sed -n 's/.*"torch>=\(.*\)".*/\1/p' pyproject.toml)
 
 run: .venv/ready
+	@progan plan
 	@dvc repro
-	@progan summary
+	@progan summary || { progan register && progan report && progan summary; }
 
 setup: .venv/ready
 

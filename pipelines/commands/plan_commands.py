@@ -20,7 +20,7 @@ def plan(
 ) -> None:
     """Show what a run would do and why, and how much time, memory, disk and money it needs.
 
-    Limits are compared with the upper bounds.
+    Limits are compared with the upper bounds. Photographs that are missing are an error, too.
 
     Example: progan plan --cluster --md
     """
@@ -29,6 +29,7 @@ def plan(
     from pipelines.planning.cluster import plan_cluster
     from pipelines.planning.here import plan_here
     from pipelines.profile import load_profile
+    from progan.errors import InputError
 
     contents, loaded = common_options.read_params(params)
     if cluster:
@@ -41,5 +42,7 @@ def plan(
         print(show.as_markdown(planned))
     else:
         show.print_plan(planned)
+    if planned.obstacle:
+        raise InputError(planned.obstacle)
     if refusal := over_budget(planned, max_cost, max_hours):
         raise refusal

@@ -14,7 +14,7 @@ from components.stages import Task
 from pipelines.compiling import storage_of
 from pipelines.dvc import NEVER_RUN, Checkout, Fate, OutOfReach, fates
 from pipelines.known_dataset import known_dataset
-from pipelines.planning.here import ROOT, machine_here, reachable_store
+from pipelines.planning.here import ROOT, machine_here, reachable_store, remarks_on
 from pipelines.planning.step_times import Machine, Range, own_rates
 from pipelines.planning.tasks import Place, Plan, PlannedTask, plan_tasks
 from pipelines.profile import Profile
@@ -29,7 +29,7 @@ def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -
 
     dataset: the folder of the dataset, if it was built here.
     """
-    remarks: list[str] = []
+    remarks = remarks_on(config)
     storage, fates_here = storage_of(config, profile), fates(ROOT, params)
     stores = {name: reachable_store(uri, name, remarks) for name, uri in vars(storage).items()}
     is_stale = fates_here.get("build-dataset", Fate()).runs

@@ -9,12 +9,14 @@ from components.receipts import Workspace
 from components.results import Trace, trace
 from components.stages import Task
 from components.train.launch import gpus_here
+from pipelines import photographs
 from pipelines.dvc import NEVER_RUN, Fate, fates
 from pipelines.planning.step_times import Machine, own_rates
 from pipelines.planning.tasks import Place, Plan, plan_tasks
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME, Manifest
 from progan.dataset.reader import load_manifest
+from progan.dataset.sources.registry import find_source
 from progan.device import device_name
 from progan.errors import InputError, Interrupted
 from progan.store import Store
@@ -28,12 +30,14 @@ def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Pla
     dataset: the folder of the built dataset. snapshots: the folder or s3:// address of the snapshots.
     """
     machine = machine_here()
-    task_fates = fates(ROOT, params)
-    remarks: list[str] = []
+    task_fates, remarks = fates(ROOT, params), remarks_on(config)
     store = reachable_store(snapshots, "snapshots", remarks)
     if not task_fates:
         remarks.append("no DVC project here: earlier runs are unknown")
-    manifest = _manifest(task_fates, dataset)
+    manifest, missing = _manifest(task_fates, dataset), _missing_photographs(config, task_fates)
+    if missing and photographs.origin(config):
+        remarks.append(f"{missing}: not here; run dvc pull first")
+        missing = None
     place = _Here(
         config=config,
         fates_here=task_fates,
@@ -49,6 +53,18 @@ def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Pla
         ends_early=True,
         tasks=tuple(plan_tasks(place, stages.tasks(config))),
         remarks=tuple(remarks),
+        obstacle=f"{missing}: no such folder or archive; check dataset.path" if missing else "",
+    )
+
+
+def remarks_on(config: Config) -> list[str]:
+    """What is odd about the dataset of a run. Raises InputError if there is no such source."""
+    find_source(config.dataset)
+    top, last = config.dataset.resolution, config.phase(config.last_phase).resolution
+    return (
+        [f"dataset.resolution: no phase uses {top} px; lower it to {last}, or add a phase"]
+        if top > last
+        else []
     )
 
 
@@ -84,6 +100,13 @@ def _manifest(task_fates: dict[str, Fate], dataset: Path) -> Manifest | None:
     """The manifest of the built dataset; None if there is none or it would be built again."""
     fate = task_fates.get("build-dataset", Fate((NEVER_RUN,)))
     return load_manifest(dataset) if not fate.runs and (dataset / MANIFEST_NAME).exists() else None
+
+
+def _missing_photographs(config: Config, task_fates: dict[str, Fate]) -> Path | None:
+    """The path of the photographs if they are not here, no stage paints them and a dataset is to be built."""
+    path = Path(config.dataset.path)
+    is_to_be_built = task_fates.get("build-dataset", Fate()).runs
+    return path if is_to_be_built and not path.exists() and not photographs.painted(config) else None
 
 
 def _traces(config: Config, manifest: Manifest | None) -> dict[str, Trace]:

@@ -59,6 +59,7 @@ class Plan:
     ends_early: bool  # whether tasks are skipped if those before them give the same outputs as before
     tasks: tuple[PlannedTask, ...]
     remarks: tuple[str, ...]
+    obstacle: str = ""  # that the run would stop at
     currency: str = ""  # of the prices, if there are any
 
     @property

@@ -63,6 +63,7 @@ def finished_once(tmp_path_factory):
     root = tmp_path_factory.mktemp("finished")
     params = shrunk_params()
     del params["phases"]["r0016"]
+    params["dataset"]["resolution"] = 8
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         make_finished(params)

@@ -20,7 +20,7 @@ from pipelines import cli
 from pipelines.compiling import storage_of
 from pipelines.profile import load_profile
 from progan import config, presets
-from progan.errors import Interrupted
+from progan.errors import InputError, Interrupted
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
 from progan.training import Hooks
@@ -146,6 +146,28 @@ def test_a_clone_without_data(finished, tmp_path, monkeypatch):
     changed = planned()
     assert tasks(changed)["build-dataset"]["why"][0].endswith("→ 0000000")
     assert len(to_do(changed)) == len(changed["tasks"])
+
+
+def refused(*options):
+    result = CliRunner().invoke(cli.app, ["plan", *options])
+    assert isinstance(result.exception, InputError)
+    return str(result.exception), result.stdout
+
+
+def test_what_a_run_would_stop_at_is_said_before_it(finished):
+    finished.change(dataset={"resolution": 16})
+    shutil.rmtree(FACES)
+    assert planned()["remarks"] == [
+        "dataset.resolution: no phase uses 16 px; lower it to 8, or add a phase",
+        f"{FACES}: not here; run dvc pull first",
+    ]
+    finished.change(dataset={"path": "data/raw/face"})
+    error, output = refused()
+    assert error == "data/raw/face: no such folder or archive; check dataset.path"
+    assert "9 of 9 tasks to do" in output
+    finished.change(dataset={"source": "foldr"})
+    assert refused() == ("dataset.source: foldr: no such source; did you mean folder?", "")
+    assert refused("--cluster")[0].startswith("dataset.source: foldr: no such source")
 
 
 def test_a_folder_without_a_dvc_project(finished, tmp_path, monkeypatch):

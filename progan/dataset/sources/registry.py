@@ -18,7 +18,8 @@ from progan.dataset.sources.tfrecords import TfRecords
 from progan.errors import InputError, hint
 
 # Each is called with the parameters and a scratch folder for unpacked files, and raises InputError.
-SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
+Opener = Callable[[DatasetConfig, Path], Source]
+SOURCES: dict[str, Opener] = {
     "celeba": Celeba.open,
     "celeba-hq": CelebaHq.open,
     "celeba-hq-images": CelebaHqImages.open,
@@ -36,8 +37,13 @@ SOURCES: dict[str, Callable[[DatasetConfig, Path], Source]] = {
 
 def open_source(config: DatasetConfig, scratch: Path) -> Source:
     """Open the source that `config` names. Raises InputError if it does not exist or its input is wrong."""
+    return find_source(config)(config, scratch)
+
+
+def find_source(config: DatasetConfig) -> Opener:
+    """The source that `config` names. Raises InputError if there is none, or if it reads no such labels."""
     if config.source not in SOURCES:
         raise InputError(f"dataset.source: {config.source}: no such source; {hint(config.source, SOURCES)}")
     if config.source not in ("folder", "celeba-hq-images") and config.labels not in ("source", "none"):
         raise InputError(f"dataset.labels: {config.source} reads no lists of labels; use source or none")
-    return SOURCES[config.source](config, scratch)
+    return SOURCES[config.source]
