@@ -31,7 +31,7 @@ def build_dataset(config: Config, out: Path) -> None:
         names = ", ".join(manifest.passed_over_items[:5]) + (", …" if manifest.passed_over > 5 else "")
         print(f"passed over, no photographs: {manifest.passed_over:,}: {names}")
     if doubt := doubtful_classes(manifest):
-        print(f"classes: {doubt}; set dataset.labels if they are none")
+        print(f"classes: {doubt}; if they are no classes, set dataset.labels")
     if manifest.checks:
         counts = (f"{manifest.checks.get(result, 0):,} {result}" for result in ("exact", "close", "failed"))
         print(f"checks: {', '.join(counts)} ({out / CHECKS_NAME})")

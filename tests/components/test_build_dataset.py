@@ -61,7 +61,7 @@ def test_verify(with_dataset, tmp_path, capsys, verify, images):
     [
         (
             ("train", "Val"),
-            "classes: Val, train are parts of a data set by their names; set dataset",
+            "classes: Val, train are parts of a data set by their names; if they are",
         ),
         (("00000", "00001"), "classes: 00000 … 00001 are the numbered folders of a data set by their names"),
         (("cats", "train"), None),
