@@ -10,7 +10,14 @@ from typing import Any
 
 import platformdirs
 
-from components.register.mlflow_registry import CHECKPOINT, clear_errors, client, phase_runs, tracking_uri
+from components.register.mlflow_registry import (
+    CHECKPOINT,
+    clear_errors,
+    client,
+    is_missing,
+    phase_runs,
+    tracking_uri,
+)
 from progan.checkpoints import FACTS, NETWORKS
 from progan.errors import InputError
 from progan.files import alone, atomic_folder, digest_of, disk_errors
@@ -80,8 +87,9 @@ def _download(source: str, file: Path) -> None:
 @contextlib.contextmanager
 def _in_registry(uri: str) -> Iterator[None]:
     """`clear_errors`, and an InputError if the registry is a missing file, which MLflow would create."""
-    address = tracking_uri()
-    if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists():
-        raise InputError(f"{uri}: no registry at {address}; set MLFLOW_TRACKING_URI, or run in its folder")
+    if is_missing():
+        raise InputError(
+            f"{uri}: no registry at {tracking_uri()}; set MLFLOW_TRACKING_URI, or run in its folder"
+        )
     with clear_errors(uri):
         yield

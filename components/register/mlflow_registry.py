@@ -54,6 +54,12 @@ def _project() -> Path:
     return next((folder for folder in here.parents if (folder / DVC_COPIES) in here.parents), here)
 
 
+def is_missing() -> bool:
+    """Whether the registry is a SQLite file that does not exist; MLflow would create it."""
+    address = tracking_uri()
+    return address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists()
+
+
 def public_address(uri: str) -> str:
     """`uri` without user and password."""
     parts = urlsplit(uri)
@@ -153,11 +159,18 @@ def clear_errors(what: str) -> Iterator[None]:
 
 def experiment_of(mlflow_client: Any, model: str) -> str:
     """The id of the experiment with the runs of `model`, which is created if it does not exist."""
+    from mlflow.exceptions import MlflowException
+
     experiment, root = mlflow_client.get_experiment_by_name(model), _project()
     if experiment is None:
         in_copy = root != Path.cwd() and tracking_uri().startswith("sqlite:")
         location = (root / "mlruns" / model).as_uri() if in_copy else None
-        return mlflow_client.create_experiment(model, location)
+        try:
+            return mlflow_client.create_experiment(model, location)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            experiment = mlflow_client.get_experiment_by_name(model)  # another process was faster
     if experiment.lifecycle_stage != "active":
         raise InputError(
             f"{model}: the experiment of this name in MLflow is deleted; set register.model to another name, "
@@ -210,6 +223,12 @@ def phase_runs(mlflow_client: Any, parent: str, key: str | None = None) -> list[
     experiment = mlflow_client.get_run(parent).info.experiment_id
     runs = mlflow_client.search_runs([experiment], f"tags.`{PARENT}` = '{parent}'")
     return [run for run in runs if key in (None, run.data.tags.get(PHASE))]
+
+
+def find_version(mlflow_client: Any, model: str, identity: str) -> Any:
+    """The oldest version of `model` whose last phase has this identity; None if there is none."""
+    query = f"name = '{model}' and tag.identity = '{identity}'"
+    return next(iter(mlflow_client.search_model_versions(query, order_by=["version_number ASC"])), None)
 
 
 def find_champion(model: str) -> Champion | None:

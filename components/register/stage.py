@@ -8,7 +8,7 @@ from components.commit import git_commit
 from components.gate.verdict import Verdict
 from components.object_store.dataset import find_manifest
 from components.register import pages
-from components.register.mlflow_registry import CANDIDATE, WARM_START, clear_errors, client
+from components.register.mlflow_registry import CANDIDATE, WARM_START, clear_errors, client, find_version
 from components.register.model import log_model
 from components.register.registration import Registration
 from components.register.runs import (
@@ -52,9 +52,9 @@ def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -
     """
     mlflow_client, commit = client(), git_commit()
     parent = find_or_create_parent(mlflow_client, config, verdict, files, commit)
-    registered = _find_version(mlflow_client, config.register.model, verdict)
+    registered = find_version(mlflow_client, config.register.model, verdict.candidate.identity)
     if registered and _in_experiment():
-        return registered if verdict.passed else None, parent.info.run_id
+        return str(registered.version) if verdict.passed else None, parent.info.run_id
     run, first_commit = parent.info.run_id, parent.data.tags.get("git_commit", "none")
     details = _details(
         config, files, dataset, verdict, commit if first_commit == "none" else first_commit, run
@@ -69,7 +69,7 @@ def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -
     tags = _tags(verdict, details.commit) | _warm_start_tag(config)
     of_run = {name: tags[name] for name in ("gate", "verdict", "git_commit", WARM_START) if name in tags}
     set_tags(mlflow_client, run, of_run, pages.describe_run(details))
-    version = _register_version(mlflow_client, details, files, tags, registered)
+    version = _register_version(mlflow_client, details, files, tags, registered and str(registered.version))
     terminate(mlflow_client, parent, Total.of(details.histories.values()))
     return version, run
 
@@ -147,13 +147,6 @@ def _text(value: float | str | None) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _find_version(mlflow_client: Any, model: str, verdict: Verdict) -> str | None:
-    """The oldest version of `model` with the generator of the verdict's candidate."""
-    query = f"name = '{model}' and tag.identity = '{verdict.candidate.identity}'"
-    versions = mlflow_client.search_model_versions(query, order_by=["version_number ASC"])
-    return str(versions[0].version) if versions else None
-
-
 def _create_version(
     mlflow_client: Any, model: str, details: pages.RunDetails, checkpoint: Checkpoint, tags: dict[str, str]
 ) -> str:
@@ -162,7 +155,7 @@ def _create_version(
 
     with mlflow.start_run(run_id=details.run):
         created = log_model(model, checkpoint, tags)
-    version = _find_version(mlflow_client, model, details.verdict) or created
+    version = str(find_version(mlflow_client, model, details.verdict.candidate.identity).version)
     if version != created:
         mlflow_client.delete_model_version(model, created)
     return version

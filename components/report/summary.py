@@ -9,12 +9,22 @@ from rich.console import Console
 from rich.markup import escape
 
 from components.gate.verdict import Verdict
-from components.register.mlflow_registry import public_address, tracking_uri
+from components.register.mlflow_registry import (
+    clear_errors,
+    client,
+    find_version,
+    is_missing,
+    public_address,
+    tracking_uri,
+)
 from components.register.registration import Registration
+from progan.errors import InputError, Unavailable
 
 
 def summary(paths: Mapping[str, Path]) -> dict[str, Any]:
-    """The verdict, the report, the samples, the registered version (or None) and how to open MLflow.
+    """The verdict, the report, the samples, what the registry has of the run and how to open MLflow.
+
+    up_to_date: whether the registry has what registration.json says.
 
     paths: the inputs and outputs of the stage `report`, by their names in dvc.yaml.
     """
@@ -27,13 +37,13 @@ def summary(paths: Mapping[str, Path]) -> dict[str, Any]:
         "samples": str(paths["samples"] / f"{verdict.phase}.png"),
         "model": registration.model,
         "version": registration.version,
+        **_registered(verdict, registration),
         "registry": _how_to_open(tracking_uri()),
     }
 
 
 def print_summary(values: dict[str, Any]) -> None:
     """Print the values of `summary` for people to read."""
-    version = f"{values['model']} version {values['version']}, alias candidate"
     console = Console(highlight=False, soft_wrap=True)
     verdict = "[green]passed[/green]" if values["passed"] else "[red]failed[/red]"
     console.print(f"\n[bold]{values['phase']}[/bold]: the gate {verdict}")
@@ -42,11 +52,34 @@ def print_summary(values: dict[str, Any]) -> None:
     rows = {
         "report": values["report"],
         "samples": values["samples"],
-        "registered": version if values["version"] else "nothing: the gate failed",
+        "registered": values["registered"],
         "registry": values["registry"],
     }
     for name, value in rows.items():
         console.print(f"  {name:<11} {escape(value)}")
+
+
+def _registered(verdict: Verdict, registration: Registration) -> dict[str, Any]:
+    """What the registry says of the run, whose people may change it, as may other runs."""
+    model, recorded = registration.model, registration.version
+    version: Any = None
+    aliases: dict[str, str] = {}
+    try:
+        with clear_errors(model):
+            if not is_missing():
+                version = find_version(client(), model, verdict.candidate.identity)
+                aliases = client().get_registered_model(model).aliases if version else {}
+    except (InputError, Unavailable) as error:
+        return {"registered": f"unknown: {error}", "up_to_date": True}
+    number = str(version.version) if version and version.tags.get("gate") == "passed" else None
+    if number is None:
+        text = (
+            f"{model} version {recorded} is not in the registry" if recorded else "nothing: the gate failed"
+        )
+    else:
+        names = [name for name, of in aliases.items() if str(of) == number]
+        text = f"{model} version {number}, {'alias' if names else 'no alias'} {', '.join(names)}".rstrip()
+    return {"registered": text, "up_to_date": number == recorded}
 
 
 def _how_to_open(uri: str) -> str:

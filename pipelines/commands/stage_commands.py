@@ -18,6 +18,7 @@ from pipelines.commands.common_options import (
     phase_keys,
     print_json,
 )
+from progan.errors import InputError
 
 if TYPE_CHECKING:
     from components.stages import Task
@@ -211,3 +212,7 @@ def summary(params: Params = PARAMS, as_json: Json = False) -> None:
     _, task = _task(params, "report")
     facts = summary(task.paths())
     print_json(facts) if as_json else print_summary(facts)
+    if not facts["up_to_date"]:
+        raise InputError(
+            f"registration.json: not as the registry, {facts['registered']}; run progan register"
+        )

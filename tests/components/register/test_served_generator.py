@@ -1,6 +1,7 @@
 """The registered model: every architecture, without this project and without pickle."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,11 +14,15 @@ import pandas as pd
 import pytest
 import torch
 
+from components.gate.stage import gate
+from components.register.mlflow_registry import client
+from components.register.registration import Registration
 from components.register.served_generator import ServedGenerator
+from progan import config
 from progan.checkpoints import FACTS, NETWORKS, prefixed, read_checkpoint, write_checkpoint
 from progan.networks import build_networks
 from tests.checkpoints import facts_of
-from tests.components.register.finished_run import run_gate_and_register
+from tests.components.register.finished_run import artifacts, child_of, run_gate_and_register
 from tests.conftest import ROOT
 
 LOAD_ELSEWHERE = """
@@ -37,6 +42,23 @@ try:
     model.predict({"latents": np.zeros((2, 5), np.float32)})
 except mlflow.MlflowException as error:
     print(error.error_code, error)
+"""
+
+
+REGISTER = """
+import sys
+from components.register.mlflow_registry import client
+from components.register.runs import RunFiles
+from components.register.stage import register
+from components import stages
+from pathlib import Path
+from progan import config
+loaded = config.load()
+files = RunFiles(**stages.task(loaded, "register").paths() | {"dataset": Path("multires")})
+client().search_registered_models()
+print("ready", flush=True)
+sys.stdin.readline()
+register(loaded, files, "multires")
 """
 
 
@@ -102,19 +124,48 @@ def test_the_model_loads_without_this_project_and_without_pickle(run):
     assert "inputs.latents: N lists of 8 finite numbers are expected, not [2, 5]" in output
 
 
-def test_a_server_keeps_the_model_in_postgres_and_s3(run, tracking, monkeypatch):
+def test_a_server_keeps_the_model_of_two_registrations_at_once(run, tracking, monkeypatch, tmp_path_factory):
+    """From two copies of the project: one run of each kind and one version, in PostgreSQL and S3."""
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
-    registration = run_gate_and_register(run)
-    assert registration.version == "1"
-    row = f"select run_id from model_versions where name = '{run.register.model}' and version = 1"
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
+    Path("params.yaml").write_text(config.to_text(run))
+    copy = shutil.copytree(Path.cwd(), tmp_path_factory.mktemp("copy"), dirs_exist_ok=True)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", REGISTER],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for folder in (Path.cwd(), copy)
+    ]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.wait() for process in processes] == [0, 0]
+    registration = Registration.read(Path("registration.json"))
+    assert registration == Registration.read(copy / "registration.json")
+    registry, model = client(), run.register.model
+    runs = registry.search_runs([registry.get_experiment_by_name(model).experiment_id])
+    assert [each.info.status for each in runs] == ["FINISHED"] * 2
+    child = child_of(registration.run).info.run_id
+    assert {each.info.run_id for each in runs} == {registration.run, child}
+    assert "checkpoint" in artifacts(child)
+    (version,) = registry.search_model_versions(f"name = '{model}'")
+    candidate = registry.get_model_version_by_alias(model, "candidate")
+    assert str(version.version) == str(candidate.version) == registration.version
+
+    row = f"select run_id from model_versions where name = '{model}' and version = {version.version}"
     assert in_database(tracking.database, row) == [(registration.run,)]
     stored = tracking.storage.client().list_objects_v2(Bucket=tracking.bucket)["Contents"]
-    weights = [entry["Key"] for entry in stored if entry["Key"].endswith("artifacts/networks.safetensors")]
-    assert len(weights) == 1
+    assert [entry for entry in stored if entry["Key"].endswith("artifacts/networks.safetensors")]
     latents = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
     np.save("in.npy", latents.numpy())
-    load_elsewhere(run.register.model)
+    load_elsewhere(model)
     np.testing.assert_array_equal(np.load("latents.npy"), expected_images(run, latents))
 
 
