@@ -1,4 +1,7 @@
-"""What the workflows must not be, whatever their scripts do. `make lint` has their own linters besides."""
+"""What the workflows must not be, whatever their scripts do.
+
+`make lint` refuses actions without a commit, expressions in scripts and `pull_request_target`.
+"""
 
 import re
 import shutil
@@ -34,12 +37,6 @@ def test_actionlint_finds_nothing():
     assert done.returncode == 0, done.stdout
 
 
-def test_actions_are_pinned_by_commit_and_say_their_release(workflow):
-    assert uses(workflow)
-    for action in uses(workflow):
-        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
-
-
 def test_one_action_is_pinned_to_one_commit():
     used = {re.search(r"(\S+)@(\S+)", line).groups() for path in WORKFLOWS for line in uses(path)}
     assert len({action for action, _ in used}) == len(used)
@@ -58,17 +55,11 @@ def test_every_python_that_is_allowed_with_the_oldest_and_the_newest_torch():
     assert matrix == {"PYTHON": pythons, "TORCH": ["newest", "oldest"]}
 
 
-def test_scripts_get_what_others_wrote_as_variables_only():
-    """An expression in a script would be run, not read: a branch may be called `$(…)`."""
-    assert {name for name, steps in JOBS.items() for step in steps if "${{" in step.script} == set()
-
-
 def test_what_runs_a_pull_request_may_only_read(workflow):
     if "pull_request" in triggers(workflow):
         loaded = yaml.safe_load(workflow.read_text())
         assert loaded["permissions"] == {"contents": "read"}
         assert [name for name, job in loaded["jobs"].items() if "permissions" in job] == []
-    assert "pull_request_target" not in triggers(workflow)
 
 
 def test_what_may_write_runs_no_pull_request():
