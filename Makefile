@@ -5,6 +5,7 @@
 # make e2e-cluster     applies the manifests and pods to a real Kubernetes API server (with Go; minutes the first time)
 # make lint       ruff, mypy, and the linters of the workflows
 # make setup      only creates the environment; make lock updates the lock files
+#                 TORCH_INDEX=URL: with the torch of this package index, such as the one of PyTorch's CPU wheels
 # make oldest-torch    installs the oldest torch that pyproject.toml allows instead of the locked one
 .PHONY: setup oldest-torch run test test-slow servers e2e-container e2e-cluster lint lock
 PYTHON ?= python3
@@ -12,7 +13,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 SUPPORTED := import sys; v = sys.version_info; \
 	sys.exit(0 if (3, 11) <= v < (3, 14) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 setup")
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra server
-INSTALL := .venv/bin/python -m pip --disable-pip-version-check install --quiet
+INSTALL := .venv/bin/python -m pip --disable-pip-version-check install
+# The lock file without torch and the libraries for GPUs that it needs
+WITHOUT_TORCH := awk '/^[a-z]/ {skip = /^(torch|torchvision|triton|cuda-.*|nvidia-.*)==/ && !/^nvidia-ml-py/} !skip'
+LOCKED_TORCH = $(shell sed -n 's/^\(torch\|torchvision\)\(==[^ ]*\).*/\1\2/p' requirements-dev.lock)
 OLDEST_TORCH = $(shell sed -n 's/.*"torch>=\(.*\)".*/\1/p' pyproject.toml)
 
 run: .venv/ready
@@ -24,9 +28,15 @@ setup: .venv/ready
 
 .venv/ready: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c '$(SUPPORTED)'
-	@echo "Installing into .venv (about 5 GB, some minutes) …"
+	@echo "Creating .venv and installing into it: $(if $(TORCH_INDEX),2.5,7) GB on disk, some minutes"
 	@$(PYTHON) -m venv .venv
+ifdef TORCH_INDEX
+	@$(WITHOUT_TORCH) requirements-dev.lock > .venv/requirements.lock
+	@$(INSTALL) --no-deps --require-hashes --requirement .venv/requirements.lock
+	@$(INSTALL) --no-deps --index-url $(TORCH_INDEX) $(LOCKED_TORCH)
+else
 	@$(INSTALL) --no-deps --require-hashes --requirement requirements-dev.lock
+endif
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
