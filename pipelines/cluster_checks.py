@@ -10,6 +10,14 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
+import botocore.exceptions
+import urllib3
+import yaml
+from botocore.config import Config
+from kubernetes import client, config
+from kubernetes.utils import parse_quantity
+
 from pipelines.kubeflow_checks import kubeflow_checks
 from pipelines.profile import GPU, Pod, Profile
 from progan.errors import InputError
@@ -39,9 +47,6 @@ def cluster_checks(
 
 def _api(kubeconfig: str | None, context: str | None) -> Any:
     """A client that uses the kubeconfig, or the service account of the pod in which this runs."""
-    import yaml
-    from kubernetes import client, config
-
     configuration = client.Configuration()
     try:
         config.load_kube_config(kubeconfig, context, configuration)
@@ -62,8 +67,6 @@ class _Cluster:
     """
 
     def __init__(self, api: Any, profile: Profile, phases: tuple[str, ...]) -> None:
-        from kubernetes import client
-
         self.api, self.profile, self.phases = api, profile, phases
         self.namespace = profile.namespace
         self.core = client.CoreV1Api(api)
@@ -94,8 +97,6 @@ class _Cluster:
             yield _check(f"storage {uri}", partial(_bucket, uri))
 
     def _version(self) -> str:
-        from kubernetes import client
-
         return f"Kubernetes {client.VersionApi(self.api).get_code().git_version} answers"
 
     def _namespace(self) -> str:
@@ -128,8 +129,6 @@ class _Cluster:
         return "is bound"
 
     def _binds_late(self, storage_class: str | None) -> bool:
-        from kubernetes import client
-
         return any(
             item.metadata.name == storage_class and item.volume_binding_mode == "WaitForFirstConsumer"
             for item in client.StorageV1Api(self.api).list_storage_class().items
@@ -137,8 +136,6 @@ class _Cluster:
 
     def _queue(self) -> str:
         """The queue is read through the version of Kueue's API that the cluster has."""
-        from kubernetes import client
-
         groups = {group.name: group for group in client.ApisApi(self.api).get_api_versions().groups}
         if KUEUE not in groups:
             raise InputError("the cluster has no Kueue; install it, or set queue to null")
@@ -200,12 +197,10 @@ class _Cluster:
 
     def _pods(self) -> str:
         """The API server must admit the pods: its quotas, limits and other admission rules apply."""
-        from kubernetes.client import ApiException
-
         for pod, phases in groupby((None, *self.phases), self.profile.pod):
             try:
                 self.core.create_namespaced_pod(self.namespace, self._manifest(pod), dry_run="All")
-            except ApiException as error:
+            except client.ApiException as error:
                 entries = ", ".join(phase or "stages" for phase in phases)
                 raise InputError(f"{entries}: {_reason(error)}") from None
         return "every size is admitted"
@@ -246,13 +241,9 @@ class _Cluster:
 
 def _check(subject: str, check: Callable[[], str]) -> Check:
     """Run `check`; its result or its error becomes one line."""
-    import botocore.exceptions
-    import kubernetes.client
-    import urllib3
-
     try:
         return Check(True, f"{subject}: {check()}")
-    except kubernetes.client.ApiException as error:
+    except client.ApiException as error:
         why = {
             0: _no_answer(error.reason),  # such as a certificate of an unknown authority
             401: "the token is not accepted",
@@ -286,16 +277,11 @@ def _reason(error: Any) -> str:
 
 def _amount(quantities: dict[str, Any] | None, resource: str) -> int:
     """The amount of a resource in `quantities`: bytes, cores or pieces."""
-    from kubernetes.utils import parse_quantity
-
     return int(parse_quantity((quantities or {}).get(resource, 0)))
 
 
 def _bucket(uri: str) -> str:
     """Ask for the bucket, at AWS_ENDPOINT_URL if that is set."""
-    import boto3
-    from botocore.config import Config
-
     url = urlsplit(uri)
     if url.scheme != "s3":
         raise InputError("neither a folder nor an s3:// address")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import yaml
+from kubernetes import client
 
 from pipelines.profile import Profile
 from progan.errors import InputError
@@ -28,8 +29,6 @@ def kubeflow_checks(api: Any, profile: Profile) -> dict[str, Callable[[], str]]:
 
 def _retries(api: Any) -> str:
     """Kubeflow compiles no retry policy, so that the default of Argo's controller decides."""
-    from kubernetes import client
-
     config = client.CoreV1Api(api).read_namespaced_config_map("workflow-controller-configmap", NAMESPACE)
     defaults = yaml.safe_load((config.data or {}).get("templateDefaults", "")) or {}
     strategy = {"limit": "0", "retryPolicy": "OnFailure"} | (defaults.get("retryStrategy") or {})
@@ -44,8 +43,6 @@ def _retries(api: Any) -> str:
 
 def _version(api: Any, profile: Profile) -> str:
     """From 2.18 on, Kubeflow runs pods only as accounts that are listed and that the caller may use."""
-    from kubernetes import client
-
     deployment = client.AppsV1Api(api).read_namespaced_deployment("ml-pipeline", NAMESPACE)
     container = deployment.spec.template.spec.containers[0]
     tag = container.image.partition("@")[0].rpartition(":")[2]
@@ -62,8 +59,6 @@ def _version(api: Any, profile: Profile) -> str:
 
 
 def _may_use(api: Any, account: str, namespace: str) -> bool:
-    from kubernetes import client
-
     action = {"verb": "use", "resource": "serviceaccounts", "name": account, "namespace": namespace}
     review = {"spec": {"resourceAttributes": action}}
     answer = client.AuthorizationV1Api(api).create_self_subject_access_review(review)
