@@ -22,9 +22,7 @@ from progan.errors import InputError, Unavailable
 
 
 def summary(paths: Mapping[str, Path]) -> dict[str, Any]:
-    """The verdict, the report, the samples, what the registry has of the run and how to open MLflow.
-
-    up_to_date: whether the registry has what registration.json says.
+    """The verdict, the report, the samples, what the registry has of the run, and how to open MLflow.
 
     paths: the inputs and outputs of the stage `report`, by their names in dvc.yaml.
     """
@@ -37,7 +35,7 @@ def summary(paths: Mapping[str, Path]) -> dict[str, Any]:
         "samples": str(paths["samples"] / f"{verdict.phase}.png"),
         "model": registration.model,
         "version": registration.version,
-        **_registered(verdict, registration),
+        **registered(verdict, registration),
         "registry": _how_to_open(tracking_uri()),
     }
 
@@ -59,8 +57,11 @@ def print_summary(values: dict[str, Any]) -> None:
         console.print(f"  {name:<11} {escape(value)}")
 
 
-def _registered(verdict: Verdict, registration: Registration) -> dict[str, Any]:
-    """What the registry says of the run, whose people may change it, as may other runs."""
+def registered(verdict: Verdict, registration: Registration) -> dict[str, Any]:
+    """What the registry has of the run, as people and other runs may have changed it.
+
+    up_to_date: whether that is what `registration` says, or the registry cannot be asked.
+    """
     model, recorded = registration.model, registration.version
     version: Any = None
     aliases: dict[str, str] = {}

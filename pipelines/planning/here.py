@@ -1,11 +1,14 @@
 """The plan of a run on this machine: what `dvc repro` would do."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components import stages
+from components.gate.verdict import Verdict
 from components.receipts import Workspace
+from components.register.registration import Registration
 from components.results import Trace, trace
 from components.stages import Task
 from components.train.launch import gpus_here
@@ -47,6 +50,8 @@ def plan_here(config: Config, params: Any, dataset: Path, snapshots: str) -> Pla
         snapshots=store,
         this_machine=machine,
     )
+    if not any(fate.runs for fate in task_fates.values()):
+        remarks += registry_remarks(config)
     gpus = f"{machine.gpus} × " if machine.gpus else ""
     return Plan(
         place=f"dvc repro, here on {gpus}{machine.device}",
@@ -66,6 +71,18 @@ def remarks_on(config: Config) -> list[str]:
         if top > last
         else []
     )
+
+
+def registry_remarks(config: Config) -> list[str]:
+    """A remark if the registry lacks what was registered here, so that `make run` registers again."""
+    from components.report.summary import registered
+
+    paths = stages.task(config, "report").paths()
+    with suppress(InputError):  # there is no verdict or no registration yet
+        facts = registered(Verdict.read(paths["verdict"]), Registration.read(paths["registration"]))
+        if not facts["up_to_date"]:
+            return [f"registry: {facts['registered']}; make run registers again"]
+    return []
 
 
 def is_up_to_date(params: Any) -> bool:

@@ -7,6 +7,8 @@ import pytest
 from components.register.mlflow_registry import client
 from components.register.registration import Registration
 from components.report.summary import _how_to_open, summary
+from pipelines.planning.here import registry_remarks
+from tests import made_up
 from tests.evaluations import EVALUATION, verdict
 
 PATHS = {name: Path(name) for name in ("verdict", "registration", "report", "samples")}
@@ -58,3 +60,15 @@ def test_the_registry_is_asked(tmp_path, monkeypatch, registry):
     Path("mlflow.db").unlink()
     assert registered("1")[1] is False
     assert not Path("mlflow.db").exists()
+
+
+def test_the_plan_says_what_make_run_registers_again(tmp_path, monkeypatch, small_config, registry):
+    monkeypatch.chdir(tmp_path)
+    assert registry_remarks(small_config) == []
+    made_up.judgement(small_config, "r0016", "c" * 64, passed=False)
+    assert registry_remarks(small_config) == []
+    made_up.judgement(small_config, "r0016", "c" * 64)
+    model = small_config.register.model
+    assert registry_remarks(small_config) == [
+        f"registry: {model} version 3 is not in the registry; make run registers again"
+    ]
