@@ -1,7 +1,7 @@
 """Source `celeba-hq-images`: CelebA-HQ as finished images, in the forms in which others distribute it.
 
 Below `dataset.path` is one of: CelebAMask-HQ, with its photographs in CelebA-HQ-img/; a Hugging Face
-data set in Parquet files; JPEG, PNG or WebP files, whose folders are classes.
+data set; photographs, whose folders are classes.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from progan.config import DatasetConfig
 from progan.dataset.sources.archives import Files, open_files
 from progan.dataset.sources.celeba_lists import attribute_classes, photos_by_short_name
 from progan.dataset.sources.folder import Folder, parent_name, read_photo, square
+from progan.dataset.sources.labels import refuse_list
 from progan.dataset.sources.parquet import is_table
 from progan.dataset.sources.photo import decode_photo, is_photo
 from progan.dataset.sources.source import Item, Picture
@@ -50,6 +51,7 @@ class CelebaHqImages:
 
     @classmethod
     def _of_mask_hq(cls, config: DatasetConfig, files: Files) -> "CelebaHqImages":
+        refuse_list(config)
         names = (name for name in files.sizes if is_photo(name) and parent_name(name, files.name) == IMAGES)
         photos = photos_by_short_name(config, sorted(names, key=by_number))
         if not photos:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from progan.config import DatasetConfig
 from progan.dataset.sources.archives import READ_ERRORS, Files, open_files
-from progan.dataset.sources.labels import Classes, composed, listed_classes, locate
+from progan.dataset.sources.labels import Classes, composed, listed_classes, locate, refuse_list
 from progan.dataset.sources.parquet import is_table, open_tables
 from progan.dataset.sources.photo import MAX_FILE_BYTES, decode_photo, is_hidden, is_photo, suffixes
 from progan.dataset.sources.source import Item, Picture, UnusableImage, printable, refuse_attributes
@@ -43,6 +43,7 @@ class Folder:
     def of_tables(cls, config: DatasetConfig, files: Files, scratch: Path) -> "Folder":
         """The images in the tables among `files`. Raises InputError as `open_tables`."""
         refuse_attributes(config)
+        refuse_list(config)
         images, classes = open_tables(config, files, scratch)
         items = tuple(Item(name, classes.label(name)) for name in images.sizes)
         return cls(config.resolution, images, tuple(map(printable, classes.names)), items)

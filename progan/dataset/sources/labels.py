@@ -47,6 +47,15 @@ def locate(files: Files, wanted: str) -> str | None:
     return min(names, key=lambda name: (name.count("/"), name), default=None)
 
 
+def refuse_list(config: DatasetConfig) -> None:
+    """Raise InputError if a list is to give the labels, for images that are no files of their own."""
+    if config.labels not in ("source", "none"):
+        raise InputError(
+            f"dataset.labels: {config.labels} is for photographs in files, which {config.path} are not; "
+            "use source or none"
+        )
+
+
 def listed_classes(config: DatasetConfig, files: Files, photos: list[str]) -> Classes:
     """The classes of the photographs by the list dataset.labels, whose paths begin at its own folder.
 

@@ -10,6 +10,7 @@ from progan.dataset.sources.celeba_hq_images import CelebaHqImages
 from progan.dataset.sources.celeba_wild import CelebaWild
 from progan.dataset.sources.cifar import open_cifar
 from progan.dataset.sources.folder import Folder
+from progan.dataset.sources.labels import refuse_list
 from progan.dataset.sources.lsun import Lsun
 from progan.dataset.sources.mnist import MnistRgb, open_mnist
 from progan.dataset.sources.source import Source
@@ -44,6 +45,6 @@ def find_source(config: DatasetConfig) -> Opener:
     """The source that `config` names. Raises InputError if there is none, or if it reads no such labels."""
     if config.source not in SOURCES:
         raise InputError(f"dataset.source: {config.source}: no such source; {hint(config.source, SOURCES)}")
-    if config.source not in ("folder", "celeba-hq-images") and config.labels not in ("source", "none"):
-        raise InputError(f"dataset.labels: {config.source} reads no lists of labels; use source or none")
+    if config.source not in ("folder", "celeba-hq-images"):
+        refuse_list(config)
     return SOURCES[config.source]

@@ -94,6 +94,11 @@ def test_lists_that_are_refused(tmp_path, config, numbered, name, text, message)
     assert "\n" not in str(error.value)
 
 
-def test_other_sources_read_no_lists(tmp_path, config):
-    with pytest.raises(InputError, match="dataset.labels: lsun reads no lists of labels; use source or none"):
-        open_source(config(tmp_path, source="lsun", labels="a.csv"), tmp_path)
+@pytest.mark.parametrize("source", ["lsun", "folder", "celeba-hq-images"])
+def test_only_photographs_in_files_have_a_list(tmp_path, config, source):
+    """Images in tables have a column, those of other sources what comes with them."""
+    root = tmp_path / ("CelebAMask-HQ-mask-anno" if source == "celeba-hq-images" else "p")
+    root.mkdir()
+    (root / "a.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match="dataset.labels: a.csv is for photographs in files, which"):
+        open_source(config(root, source=source, labels="a.csv"), tmp_path)
