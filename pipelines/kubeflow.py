@@ -20,6 +20,10 @@ ENDED_BADLY = ("FAILED", "CANCELED", "CANCELING", "SKIPPED")
 POLL_SECONDS, MAX_UNANSWERED = 10.0, 30
 
 
+class Refused(InputError):
+    """The service did not do what it was asked."""
+
+
 class Kubeflow:
     """The service at `host`. Runs and experiments are given as ids.
 
@@ -184,7 +188,8 @@ def _clear_errors(host: str) -> Iterator[None]:
         reason = _reason(error)
         status = getattr(error, "status", None) or getattr(error, "code", None)  # kfp's name, and urllib's
         if isinstance(error, ValueError) or (status and status < 500):
-            raise InputError(f"{host}: {reason}; check --host, --token-file and --namespace") from error
+            kind = Refused if status else InputError
+            raise kind(f"{host}: {reason}; check --host, --token-file and --namespace") from error
         raise Unavailable(f"{host}: {reason}; check --host, or try again later") from error
 
 

@@ -9,12 +9,12 @@ from pipelines import photographs
 from pipelines.compiling import compiled, storage_of
 from pipelines.hand_over import hand_over
 from pipelines.known_dataset import planned_dataset
-from pipelines.kubeflow import ENDED_BADLY, Kubeflow
+from pipelines.kubeflow import ENDED_BADLY, Kubeflow, Refused
 from pipelines.profile import Profile
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME
 from progan.dataset.reader import load_manifest
-from progan.errors import InputError, Interrupted
+from progan.errors import Interrupted
 from progan.files import digest_of
 
 KEY_DIGITS = 16
@@ -45,7 +45,7 @@ def start_once(
         return _run_of_another(kubeflow, experiment_id, name), False
     try:
         return kubeflow.start(text, experiment_id, name, profile.service_account), True
-    except InputError:  # it was refused; after any other error, it may be starting
+    except Refused:  # after any other error, the run may be starting
         kubeflow.release(claim)
         raise
 
