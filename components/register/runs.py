@@ -132,20 +132,21 @@ def _has_checkpoint(mlflow_client: Any, run: str, checkpoint: Path) -> bool:
 
 
 def log_dataset(
-    mlflow_client: Any, run: Any, manifest: Manifest, uri: str, digest: str, resolution: int
+    mlflow_client: Any, run: Any, manifest: Manifest | None, uri: str, evaluation: Evaluation
 ) -> None:
-    """Log the dataset at `uri` as the training input of `run`. digest: of the level it was trained on."""
+    """Log the dataset at `uri` as the training input of `run`, with the digest of the evaluated level."""
     from mlflow.data.dataset_source_registry import resolve_dataset_source
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    if run.inputs.dataset_inputs:
+    if manifest is None or run.inputs.dataset_inputs:
         return
     source = resolve_dataset_source(uri if "://" in uri else str(Path(uri).resolve()))
-    fields = MetaDataset(source, manifest.name, digest[:DIGEST_LENGTH]).to_dict()  # type: ignore[abstract]
-    profile = {"images": manifest.images, "resolution": resolution, "classes": len(manifest.classes)}
-    tags = [InputTag("mlflow.data.context", "training"), InputTag("digest", digest)]
-    inputs = [DatasetInput(Dataset(**fields, profile=json.dumps(profile)), tags)]
+    fields = MetaDataset(source, manifest.name, evaluation.dataset[:DIGEST_LENGTH]).to_dict()  # type: ignore[abstract]
+    facts = {"images": manifest.images, "classes": len(manifest.classes)}
+    profile = json.dumps(facts | {"resolution": evaluation.resolution})
+    tags = [InputTag("mlflow.data.context", "training"), InputTag("digest", evaluation.dataset)]
+    inputs = [DatasetInput(Dataset(**fields, profile=profile), tags)]
     mlflow_client.log_inputs(run.info.run_id, inputs)
 
 

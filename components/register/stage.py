@@ -63,21 +63,15 @@ def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -
         child = log_phase(mlflow_client, config, key, parent, files, verdict.passed)
         description = pages.describe_phase(details, key, child.info.run_id)
         set_tags(mlflow_client, child.info.run_id, {}, description)
-        _log_dataset(mlflow_client, details, child, dataset, key)
+        log_dataset(mlflow_client, child, details.manifest, dataset, details.evaluations[key])
     log_parent(mlflow_client, parent, config, verdict, files)
-    _log_dataset(mlflow_client, details, parent, dataset, verdict.phase)
+    log_dataset(mlflow_client, parent, details.manifest, dataset, verdict.candidate)
     tags = _tags(verdict, details.commit) | _warm_start_tag(config)
     of_run = {name: tags[name] for name in ("gate", "verdict", "git_commit", WARM_START) if name in tags}
     set_tags(mlflow_client, run, of_run, pages.describe_run(details))
     version = _register_version(mlflow_client, details, files, tags, registered and str(registered.version))
     terminate(mlflow_client, parent, Total.of(details.histories.values()))
     return version, run
-
-
-def _log_dataset(mlflow_client: Any, details: pages.RunDetails, run: Any, dataset: str, key: str) -> None:
-    evaluation = details.evaluations[key]
-    if details.manifest:
-        log_dataset(mlflow_client, run, details.manifest, dataset, evaluation.dataset, evaluation.resolution)
 
 
 def _details(
