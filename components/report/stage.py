@@ -20,7 +20,7 @@ from components.evaluate.measures import MEASURES, Measure, Values, measures_in,
 from components.evaluate.stage import classes_shown
 from components.gate.verdict import Verdict
 from components.register.registration import Registration
-from components.report import charts
+from components.report import charts, tables
 from progan import __version__
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME
@@ -77,10 +77,11 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
         manifest=load_manifest(files.dataset) if (files.dataset / MANIFEST_NAME).exists() else None,
         phases=phases,
         final=final,
-        measures=measures_in(evaluation.measures for evaluation in evaluations.values()),
+        measured=tables.of_measures(evaluations, measures_in(each.measures for each in evaluations.values())),
         figures=[row for row in MEASURES if final and row.name in final["evaluation"].measures],
         levels_chart=_levels_chart(final["evaluation"].measures) if final else "",
         curves=_curves(config, histories),
+        trained=tables.of_training(config, histories),
         total=Total.of(histories.values()) if histories else None,
         commit=git_commit(),
         versions={"progan": __version__, "torch": torch.__version__, "Python": platform.python_version()},

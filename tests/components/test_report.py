@@ -252,6 +252,7 @@ def test_in_a_browser(page, browser, small_config):
             const inks = ["body", "h2", ".figures dt", "td"].map(name => style(name).color)
             return {
                 width: document.documentElement.scrollWidth,
+                tables: [...document.querySelectorAll("table")].map(table => table.scrollWidth),
                 broken: [...document.images].filter(image => !image.naturalWidth).length,
                 page: light(style("body").backgroundColor),
                 ink: [...inks, style("svg text").fill].map(light),
@@ -265,6 +266,7 @@ def test_in_a_browser(page, browser, small_config):
         for mode in (light, dark):
             assert mode["width"] <= width
             assert mode["broken"] == 0
+            assert width > 390 or max(mode["tables"]) <= width
         assert light["page"] - max(light["ink"]) > 0.5
         assert min(dark["ink"]) - dark["page"] > 0.4
         assert dark["bar"] > light["bar"]
