@@ -184,3 +184,14 @@ def test_nobody_else_gets_one(forge, issuer, signed_in):
     assert refused(SUBMITS, aud="sts.amazonaws.com") == "401"
     assert refused(SUBMITS, exp=int(time.time()) - 60) == "401"
     assert refused(SUBMITS, iss="https://elsewhere.example.org") == "401"
+
+
+def test_only_who_submits_may_use_the_account_of_runs(cluster):
+    """As Kubeflow Pipelines asks from 2.18 on."""
+    action = {"verb": "use", "resource": "serviceaccounts", "name": "progan-pipeline", "namespace": "progan"}
+    kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+    review = kind | {"spec": {"resourceAttributes": action}}
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    for account in (SUBMITS, COLLECTS):
+        answer = cluster.ask("POST", path, review, token=cluster.token_of(account, "progan"))
+        assert answer["status"]["allowed"] is (account == SUBMITS)

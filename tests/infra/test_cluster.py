@@ -132,13 +132,13 @@ def test_the_pods_of_a_run_are_accepted_with_all_that_the_profile_asks_for(clust
 
 def test_a_claim_whose_name_cannot_be_a_volumes(cluster, tasks):
     """The profile refuses such a name, as a pod that mounts the claim is refused."""
-    manifest = json.loads(json.dumps(tasks["gate r0016"]).replace("progan-data", "progan.data"))
+    manifest = json.loads(json.dumps(tasks["gate"]).replace("progan-data", "progan.data"))
     assert "must not contain dots" in refusal(cluster, manifest, dry_run=True)
 
 
 def test_a_task_that_may_be_root_is_refused(cluster, tasks):
     """runAsNonRoot must be set by the pipeline or by Kubeflow's administrator: it is not the default."""
-    manifest = copy.deepcopy(tasks["gate r0016"])
+    manifest = copy.deepcopy(tasks["gate"])
     del by_name(manifest["spec"]["containers"])["main"]["securityContext"]["runAsNonRoot"]
     assert 'container "main" must set securityContext.runAsNonRoot=true' in refusal(
         cluster, manifest, dry_run=True
@@ -159,7 +159,7 @@ def test_quotas_hold_and_argos_containers_get_default_limits(cluster, resources,
     cluster.set_status(quota, hard=hard, used=dict.fromkeys(hard, "0") | {"requests.nvidia.com/gpu": "8"})
     message = refusal(cluster, tasks["train r0008"], dry_run=True)
     assert "exceeded quota: progan, requested: requests.nvidia.com/gpu=1" in message
-    cluster.apply(tasks["gate r0016"], dry_run=True)
+    cluster.apply(tasks["gate"], dry_run=True)
     cluster.set_status(quota, hard=hard, used=dict.fromkeys(hard, "0"))
 
 
