@@ -134,7 +134,7 @@ class Checkout:
         stages = {stage.addressing: stage for stage in self.repo.index.stages}
         outputs = {out.fs_path for stage in stages.values() for out in stage.outs}
         folders = tuple(f"{dep.fs_path}/" for stage in stages.values() for dep in stage.deps)
-        for name in recorded.keys() - stages.keys():
+        for name in sorted(recorded.keys() - stages.keys()):
             for out in loadd_from(next(iter(stages.values())), recorded[name].get("outs", [])):
                 if out.exists and out.fs_path not in outputs and out.fs_path.startswith(folders):
                     yield out

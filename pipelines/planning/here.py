@@ -67,7 +67,7 @@ def remarks_on(config: Config) -> list[str]:
     find_source(config.dataset)
     top, last = config.dataset.resolution, config.phase(config.last_phase).resolution
     return (
-        [f"dataset.resolution: no phase uses {top} px; lower it to {last}, or add a phase"]
+        [f"dataset.resolution: no phase uses {top} px; {last} would do, or a phase is missing"]
         if top > last
         else []
     )

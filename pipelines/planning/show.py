@@ -88,8 +88,8 @@ def as_markdown(plan: Plan) -> str:
 def summary(plan: Plan) -> list[str]:
     """The totals of the work to do, line by line."""
     if not plan.to_do:
-        head = f"Nothing to do for {plan.place}: all {len(plan.tasks)} tasks are cached."
-        return [head, *_to_pull(plan), *plan.remarks]
+        cached = " after dvc pull" if plan.to_pull else f": all {len(plan.tasks)} tasks are cached"
+        return [f"Nothing to do for {plan.place}{cached}.", *_to_pull(plan), *plan.remarks]
     hours, price = plan.hours, plan.price
     lines = [
         f"{len(plan.to_do)} of {len(plan.tasks)} tasks to do for {plan.place}",

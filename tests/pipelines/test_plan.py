@@ -158,7 +158,7 @@ def test_what_a_run_would_stop_at_is_said_before_it(finished):
     finished.change(dataset={"resolution": 16})
     shutil.rmtree(FACES)
     assert planned()["remarks"] == [
-        "dataset.resolution: no phase uses 16 px; lower it to 8, or add a phase",
+        "dataset.resolution: no phase uses 16 px; 8 would do, or a phase is missing",
         f"{FACES}: not here; run dvc pull first",
     ]
     finished.change(dataset={"path": "data/raw/face"})
