@@ -250,14 +250,15 @@ def test_in_a_browser(page, browser, small_config):
             const light = text => text.match(/\\d+/g).slice(0, 3).reduce((sum, part) => sum + +part, 0) / 765
             const style = name => getComputedStyle(document.querySelector(name))
             const inks = ["body", "h2", ".figures dt", "td"].map(name => style(name).color)
-            return {
+            const decoded = Promise.allSettled([...document.images].map(image => image.decode()))
+            return decoded.then(() => ({
                 width: document.documentElement.scrollWidth,
                 tables: [...document.querySelectorAll("table")].map(table => table.scrollWidth),
                 broken: [...document.images].filter(image => !image.naturalWidth).length,
                 page: light(style("body").backgroundColor),
                 ink: [...inks, style("svg text").fill].map(light),
                 bar: light(style("svg path[style*='fill: var(--series-1)']").fill),
-            }
+            }))
             """
         )
 
