@@ -89,7 +89,7 @@ def phases(
 def to_yaml(name: str) -> str:
     """The preset as a params.yaml: each parameter with its meaning, one line per phase."""
     sections, kinds = params(name), field_types(Config)
-    lines = [f"# Preset {name}: {listed()[name]}.", '# What is called "Labels" or the like: docs/params.md.']
+    lines = [f"# Preset {name}: {listed()[name]}.", "# Sections named in quotes are in docs/params.md."]
     for section, values in sections.items():
         lines += ["", *_section_lines(section, values, kinds[section])]
     return "\n".join(lines) + "\n"

@@ -214,5 +214,5 @@ def summary(params: Params = PARAMS, as_json: Json = False) -> None:
     print_json(facts) if as_json else print_summary(facts)
     if not facts["up_to_date"]:
         raise InputError(
-            f"registration.json: not as the registry, {facts['registered']}; run progan register"
+            f"registration.json: differs from the registry ({facts['registered']}); run progan register"
         )
