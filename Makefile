@@ -28,7 +28,7 @@ setup: .venv/ready
 
 .venv/ready: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c '$(SUPPORTED)'
-	@echo "Creating .venv and installing into it: $(if $(TORCH_INDEX),2.5,7) GB on disk, some minutes"
+	@echo "Creating .venv and installing into it: $(if $(TORCH_INDEX),3,7) GB on disk, some minutes"
 	@$(PYTHON) -m venv .venv
 ifdef TORCH_INDEX
 	@$(WITHOUT_TORCH) requirements-dev.lock > .venv/requirements.lock

@@ -42,7 +42,7 @@ def test_the_locked_packages(installed):
 
 def test_torch_from_another_index(installed, tmp_path):
     output, (*_, locked, torch, editable) = installed("TORCH_INDEX=https://example.org/cpu")
-    assert "2.5 GB on disk" in output
+    assert "3 GB on disk" in output
     assert locked.endswith("install --no-deps --require-hashes --requirement .venv/requirements.lock")
     assert "--no-deps --index-url https://example.org/cpu torch==2" in torch
     assert editable.endswith("--editable .")
