@@ -7,11 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
-
-import safetensors.torch
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from progan import RESULTS_VERSION, __version__
 from progan.config import A_RESOLUTION, NetworkConfig, PhaseConfig, TrainingConfig
@@ -20,10 +16,13 @@ from progan.files import atomic_folder, read_json, sha256_file, write_json
 from progan.resolutions import phase_key
 from progan.validation import Checked, Faults, from_json
 
+if TYPE_CHECKING:  # the facts are read by commands that need no PyTorch, which takes seconds to import
+    from torch import Tensor
+
 NETWORKS, OPTIMIZERS, FACTS = "networks.safetensors", "optimizers.safetensors", "checkpoint.json"
 
 
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def prefixed(prefix: str, tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """`tensors` under names that begin with `prefix` and a dot; each a contiguous copy on the CPU."""
     return {
         f"{prefix}.{name}": tensor.detach().to("cpu", copy=True).contiguous()
@@ -31,7 +30,7 @@ def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def stripped(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def stripped(prefix: str, tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """The tensors whose names begin with `prefix` and a dot, without them: `prefixed` undone."""
     return {
         name.removeprefix(f"{prefix}."): tensor
@@ -65,6 +64,8 @@ class Versions:
 
     @classmethod
     def here(cls) -> "Versions":
+        import torch
+
         return cls(__version__, RESULTS_VERSION, str(torch.__version__), platform.python_version())
 
 
@@ -119,9 +120,11 @@ class Checkpoint:
     folder: Path
     facts: CheckpointFacts
 
-    def networks(self, prefix: str) -> dict[str, Tensor]:
+    def networks(self, prefix: str) -> "dict[str, Tensor]":
         """The state of "generator", "discriminator" or "ema", by parameter name, on the CPU."""
-        return stripped(prefix, safetensors.torch.load_file(self.folder / NETWORKS))
+        from safetensors.torch import load_file
+
+        return stripped(prefix, load_file(self.folder / NETWORKS))
 
     @property
     def digest(self) -> str:
@@ -130,13 +133,18 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    folder: Path, facts: CheckpointFacts, networks: dict[str, Tensor], optimizers: dict[str, Tensor] | None
+    folder: Path,
+    facts: CheckpointFacts,
+    networks: "dict[str, Tensor]",
+    optimizers: "dict[str, Tensor] | None",
 ) -> None:
     """Write a checkpoint folder, whole or not at all; without optimisers no phase can begin with it."""
+    from safetensors.torch import save_file
+
     with atomic_folder(folder) as beside:
-        safetensors.torch.save_file(networks, beside / NETWORKS)
+        save_file(networks, beside / NETWORKS)
         if optimizers is not None:
-            safetensors.torch.save_file(optimizers, beside / OPTIMIZERS)
+            save_file(optimizers, beside / OPTIMIZERS)
         digests = {file.name: sha256_file(file) for file in sorted(beside.iterdir())}
         write_json(beside / FACTS, asdict(replace(facts, files=digests)))
 

@@ -3,14 +3,16 @@
 import io
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from progan.errors import InputError
 from progan.files import atomic_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GAP, MIDDLE = 2, 24  # pixels between images, and between sheets
 BACKGROUND = 255
@@ -26,7 +28,7 @@ def images_across(resolution: int, pixels: int) -> int:
     return max(pixels // (_enlargement(resolution, pixels) * resolution), 2)
 
 
-def grid(images: Tensor, pixels: int, columns: int | None = None) -> Image.Image:
+def grid(images: "Tensor", pixels: int, columns: int | None = None) -> Image.Image:
     """A sheet about `pixels` wide of uint8 [N, C, R, R] images, each enlarged by repeating pixels.
 
     columns: images per row; None for a square sheet of as many images as fit.
@@ -52,7 +54,7 @@ def columns_for(count: int, classes: int) -> int:
     return count if min(count, classes) > 1 else math.ceil(math.sqrt(count * classes))
 
 
-def frame(images: Tensor, pixels: int, columns: int) -> np.ndarray:
+def frame(images: "Tensor", pixels: int, columns: int) -> np.ndarray:
     """A grid without its border, uint8 [H, W, 3]; larger than `pixels` only if the images do not fit.
 
     Its sides are even, as H.264 requires.
@@ -61,7 +63,7 @@ def frame(images: Tensor, pixels: int, columns: int) -> np.ndarray:
     return np.asarray(grid(images, 8 * (pixels // longest), columns))[GAP:-GAP, GAP:-GAP]
 
 
-def picture(image: Tensor) -> Image.Image:
+def picture(image: "Tensor") -> Image.Image:
     """One image, uint8 [C, R, R], C 1 or 3, at its own size."""
     return Image.fromarray(image.permute(1, 2, 0).squeeze(2).contiguous().cpu().numpy())
 

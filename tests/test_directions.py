@@ -38,6 +38,18 @@ def imported(path):
             yield node.module.split(".")[0]
 
 
+def assert_importable(modules, without):
+    code = f"""
+import importlib, sys
+for name in {without}:
+    sys.modules[name] = None
+for name in {modules}:
+    importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("room", ABOVE)
 def test_imports_run_downwards(room):
     files = list((ROOT / room).rglob("*.py"))
@@ -61,15 +73,15 @@ def test_the_science_needs_nothing_of_the_pipeline():
         for path in (ROOT / "progan").rglob("*.py")
         if path.name != "__init__.py"
     ]
-    code = f"""
-import importlib, sys
-for name in {NOT_ON_A_BARE_GPU_MACHINE}:
-    sys.modules[name] = None
-for name in {modules}:
-    importlib.import_module(name)
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert_importable(modules, without=NOT_ON_A_BARE_GPU_MACHINE)
+
+
+def test_stages_that_compute_nothing_start_without_pytorch():
+    """PyTorch takes seconds to import, in each process of a run."""
+    modules = [
+        f"components.{name}.stage" for name in ("paint", "build_dataset", "gate", "register", "report")
+    ]
+    assert_importable([*modules, "components.report.summary", "pipelines.collecting"], without=["torch"])
 
 
 @pytest.mark.parametrize(

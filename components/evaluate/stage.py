@@ -9,10 +9,11 @@ from PIL.Image import Image
 from torch import Tensor
 
 from components.evaluate.evaluation import Evaluation
+from components.evaluate.samples import GRID_PIXELS, classes_shown
 from components.score_network.description import FILE_NAME, ScoreNetwork
 from components.score_network.stage import CLASSIFIER
 from progan.checkpoints import read_checkpoint
-from progan.config import Config, NetworkConfig
+from progan.config import Config
 from progan.dataset.reader import load_training_set
 from progan.device import best_device
 from progan.errors import InputError
@@ -25,7 +26,6 @@ from progan.sampling import generate, load_generator, seeded_inputs
 
 REALS_AT_ONCE = 64
 MODE_ROUNDS = 10  # of `mode_samples` images each, as in the paper
-GRID_PIXELS = 512  # side of the grids of reals and fakes: 8 × 8 images up to 64 px, fewer above
 NEAREST_SHOWN, NEIGHBOURS, NEAREST_SIDE = 8, 3, 128  # fakes, training images below each, maximum side
 
 Images = Callable[[int, int], Iterator[Tensor]]  # (begin, end) → minibatches, uint8 [n, C, R, R]
@@ -83,11 +83,6 @@ def _fakes_of(generator: Generator, labels: Tensor | None, config: Config) -> Im
     """The images of `generator` for seeded latents and, if it is conditional, the labels of the reals."""
     network, seed = config.network, config.measures.seed
     return lambda begin, end: generate(generator, seeded_inputs(end, network, seed, labels)[begin:])
-
-
-def classes_shown(network: NetworkConfig, resolution: int) -> int:
-    """The number of classes, from the first on, that have a row in the samples at this resolution."""
-    return min(network.label_size, images_across(resolution, GRID_PIXELS))
 
 
 def _samples(images: Tensor, labels: Tensor | None, generator: Generator, config: Config) -> Image:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from components.evaluate.evaluation import Evaluation
 from components.evaluate.measures import MEASURES, SWD, Values, measures_in
-from components.evaluate.stage import classes_shown
+from components.evaluate.samples import classes_shown
 from components.gate.verdict import Verdict
 from components.register.mlflow_registry import (
     CANDIDATE,

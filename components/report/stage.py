@@ -6,10 +6,10 @@ import io
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
@@ -17,7 +17,7 @@ from PIL import Image
 from components.commit import git_commit
 from components.evaluate.evaluation import Evaluation
 from components.evaluate.measures import MEASURES, Measure, Values, measures_in, number, swd_level, swd_levels
-from components.evaluate.stage import classes_shown
+from components.evaluate.samples import classes_shown
 from components.gate.verdict import Verdict
 from components.register.registration import Registration
 from components.report import charts, tables
@@ -84,7 +84,7 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
         trained=tables.of_training(config, histories),
         total=Total.of(histories.values()) if histories else None,
         commit=git_commit(),
-        versions={"progan": __version__, "torch": torch.__version__, "Python": platform.python_version()},
+        versions={"progan": __version__, "torch": version("torch"), "Python": platform.python_version()},
         params=yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=100),
     )
     with atomic_file(out / "report.html") as beside:
