@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from components import stages
-from pipelines.compiling import compiled
 from pipelines.profile import load_profile
 from progan import config
 from tests.conftest import IMAGE, ROOT
@@ -51,10 +50,6 @@ def constants(text):
         }
         for name, (task, _, _) in tasks_of(text).items()
     }
-
-
-def test_the_same_bytes_when_nothing_changed(small_config, profile):
-    assert compiled(small_config, profile, DATASET) == compiled_once(small_config, profile, DATASET)
 
 
 def test_a_chain_of_phases_each_evaluated_beside_the_next(small_config, profile):
