@@ -2,11 +2,12 @@
 
 from functools import cache
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
 from progan.config import NetworkConfig
-from progan.networks import build_networks
+from progan.networks import FusedDownConv, FusedUpConv
+from progan.resolutions import phase_key, resolution_of
+from progan.shapes import shapes_of_networks
 
 # The cost of one iteration, in forward passes of each network. Half of the discriminator's is the double
 # backward pass of the gradient penalty.
@@ -16,15 +17,23 @@ DISCRIMINATOR_PASSES, GENERATOR_PASSES = 14, 4
 @cache
 def iteration_flops(network: NetworkConfig, resolution: int) -> int:
     """Approximate floating-point operations of one training iteration, per image."""
-    with torch.device("meta"):
-        generator, discriminator = build_networks(network, resolution)
-        latents = torch.empty(1, network.latent_size + network.label_size)
-        image = torch.empty(1, network.channels, resolution, resolution)
-        with FlopCounterMode(display=False) as generator_counter, torch.no_grad():
-            generator(latents)
-        with FlopCounterMode(display=False) as discriminator_counter, torch.no_grad():
-            discriminator(image)
-    return (
-        GENERATOR_PASSES * generator_counter.get_total_flops()
-        + DISCRIMINATOR_PASSES * discriminator_counter.get_total_flops()
-    )
+    generator, discriminator = shapes_of_networks(network, resolution)
+    return GENERATOR_PASSES * _forward_flops(
+        generator.blocks, generator.to_rgb, resolution
+    ) + DISCRIMINATOR_PASSES * _forward_flops(discriminator.blocks, discriminator.from_rgb, resolution)
+
+
+def _forward_flops(blocks: nn.ModuleDict, rgb: nn.ModuleDict, resolution: int) -> int:
+    levels = [(resolution_of(key), block) for key, block in blocks.items()]
+    parts = [(resolution, rgb[phase_key(resolution)]), *levels]
+    return sum(_layer_flops(layer, side) for side, part in parts for layer in part.modules())
+
+
+def _layer_flops(layer: nn.Module, side: int) -> int:
+    """A multiplication and an addition for each weight, in a convolution at each of side² pixels."""
+    weight = getattr(layer, "weight", None)
+    if not isinstance(weight, nn.Parameter) or weight.dim() == 1:
+        return 0
+    if isinstance(layer, FusedUpConv | FusedDownConv):  # 4 × 4 weights, at a quarter of the pixels
+        return 2 * weight[:, :, 0, 0].numel() * 16 * side**2 // 4
+    return 2 * weight.numel() * (side**2 if weight.dim() == 4 else 1)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from progan.config import Config
-from progan.networks import build_networks
+from progan.shapes import shapes_of_networks
 
 OVERHEAD = 1.4  # factor on what is counted: temporary gradients, convolution workspaces, fragmentation
 CONTEXT_BYTES = 2**30  # of the CUDA context
@@ -18,8 +18,8 @@ def training_bytes(config: Config, key: str, gpus: int) -> int:
     gradient penalty, which is differentiated twice (Gulrajani et al. 2017), and those of reals and fakes.
     """
     phase, network = config.phase(key), config.network
+    generator, discriminator = shapes_of_networks(network, phase.resolution)
     with torch.device("meta"):
-        generator, discriminator = build_networks(network, phase.resolution)
         images = torch.empty(_share(config, key, gpus), network.channels, phase.resolution, phase.resolution)
         alpha = None if phase.is_first else torch.ones(())
         saved: dict[int, torch.UntypedStorage] = {}  # each storage counts once
@@ -44,8 +44,7 @@ def checkpoint_bytes(config: Config, key: str) -> int:
 
     It holds three networks and the moments of two optimisers.
     """
-    with torch.device("meta"):
-        generator, discriminator = build_networks(config.network, config.phase(key).resolution)
+    generator, discriminator = shapes_of_networks(config.network, config.phase(key).resolution)
     return STATES * _bytes(generator) + (STATES - 1) * _bytes(discriminator)
 
 

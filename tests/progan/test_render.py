@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from progan.cost import iteration_flops
 from progan.networks import Generator
 from progan.progress import Forecast, duration, show_progress
 from progan.render import GAP, beside, columns_for, frame, grid, images_across
@@ -86,16 +85,6 @@ def test_inputs_of_conditional_generators(small_config):
     assert inputs[:, 8:].argmax(1).tolist() == [2, 0, 2, 0, 2]
     assert torch.equal(inputs[:, 8:].sum(1), torch.ones(5))
     assert torch.equal(seeded_inputs(5, small_config.network, 1, None), seeded_latents(5, 8, 1))
-
-
-@pytest.mark.parametrize("labels", [0, 5])
-def test_flops_against_the_layers_by_hand(small_config, labels):
-    """Multiply and add in every layer: 4 passes of the generator, 14 of the discriminator."""
-    network = dataclasses.replace(small_config.network, label_size=labels)  # 8 maps at 4 and 8 px
-    dense, conv4, conv8 = (8 + labels) * 128, 8 * 8 * 9 * 16, 8 * 8 * 9 * 64
-    generator = dense + conv4 + 2 * conv8 + 8 * 3 * 64
-    discriminator = 3 * 8 * 64 + 2 * conv8 + 9 * 8 * 9 * 16 + 128 * 8 + 8 * (1 + labels)
-    assert iteration_flops(network, 8) == 2 * (4 * generator + 14 * discriminator)
 
 
 @pytest.mark.parametrize(
