@@ -233,6 +233,8 @@ def find_version(mlflow_client: Any, model: str, identity: str) -> Any:
 
 def find_champion(model: str) -> Champion | None:
     """The champion of `model`, read from its version's tags; None if there is none."""
+    if is_missing():
+        return None
     from mlflow.exceptions import MlflowException
 
     with clear_errors(model):

@@ -65,13 +65,13 @@ def registered(verdict: Verdict, registration: Registration) -> dict[str, Any]:
     model, recorded = registration.model, registration.version
     version: Any = None
     aliases: dict[str, str] = {}
-    try:
-        with clear_errors(model):
-            if not is_missing():
+    if not is_missing():
+        try:
+            with clear_errors(model):
                 version = find_version(client(), model, verdict.candidate.identity)
                 aliases = client().get_registered_model(model).aliases if version else {}
-    except (InputError, Unavailable) as error:
-        return {"registered": f"unknown: {error}", "up_to_date": True}
+        except (InputError, Unavailable) as error:
+            return {"registered": f"unknown: {error}", "up_to_date": True}
     number = str(version.version) if version and version.tags.get("gate") == "passed" else None
     if number is None:
         text = (
