@@ -1,6 +1,7 @@
 """A project folder of its own: dvc.yaml as it is, params.yaml shrunk."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ruamel.yaml import YAML
 
 from tests.conftest import shrunk_params, start_project
 
@@ -42,6 +44,23 @@ class Project:
         for section, changes in sections.items():
             values[section] |= changes
         (self.root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once():
+    """DVC parses its files again for each question, in pure Python: in this process, each content once."""
+    load, contents = YAML.load, {}
+
+    def load_once(self, stream):
+        if self.typ != ["safe"] or not isinstance(stream, str):
+            return load(self, stream)
+        if stream not in contents:
+            contents[stream] = pickle.dumps(load(self, stream))
+        return pickle.loads(contents[stream])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(YAML, "load", load_once)
+        yield
 
 
 @pytest.fixture
