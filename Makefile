@@ -43,6 +43,8 @@ endif
 oldest-torch: .venv/ready
 	@$(INSTALL) "torch==$(OLDEST_TORCH).*" torchvision
 
+# They start a hundred processes: none is to compile again what others have
+test test-slow: export PYTHONDONTWRITEBYTECODE =
 test: .venv/ready
 	@python -m pytest -m "not slow and not container and not cluster" -n 2 --dist worksteal
 
