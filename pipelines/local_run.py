@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 import click
-import torch
 from docker.errors import APIError, DockerException
 from docker.types import DeviceRequest, Mount
 from kfp import local
@@ -87,6 +86,8 @@ def _run_pipeline(
 
 def _docker_runner() -> Any:
     """Containers with this folder at the same path; they run the image's own code."""
+    import torch
+
     folder = str(Path.cwd())
     prefixes = ("MLFLOW_", "AWS_", "OMP_")  # with another number of threads the last bits differ
     environment = {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
