@@ -88,7 +88,7 @@ def test_missing_phases_and_datasets(built):
 
 
 def test_debug_shows_the_traceback(new_project):
-    done = new_project().run("progan", "--debug", "train", "r0064")
+    done = new_project().run("progan", "--debug", "gate", "--params", "nowhere.yaml")
     assert "Traceback" in done.stderr
 
 

@@ -48,11 +48,13 @@ def checkpoints(project):
 
 
 def test_a_run_with_the_stages_own_checkpoint(new_project, monkeypatch):
-    """Every task runs; the functions that DVC calls give the same. Of two phases below, slowly."""
+    """Every task runs; the functions that DVC calls give the same. Below, of two phases and with labels."""
     project = new_project()
     monkeypatch.chdir(project.root)
     params = yaml.safe_load(Path("params.yaml").read_text())
     del params["phases"]["r0008"]
+    params["dataset"]["label_attributes"] = []
+    params["gate"]["score_min"] = None
     Path("params.yaml").write_text(yaml.safe_dump(params))
     progan("paint")
     code, ran, results, log = run(project)
