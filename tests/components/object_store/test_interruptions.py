@@ -111,7 +111,7 @@ class Snapshots:
     def wait_for_more(self, than):
         deadline = time.monotonic() + 60
         while self.newest() <= than and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(0.05)
         assert self.newest() > than, "no snapshot came"
 
 
