@@ -1,5 +1,7 @@
 """Every preset is a whole, valid parameter file, and those of the paper have the paper's figures."""
 
+from functools import cache
+
 import pytest
 import torch
 import yaml
@@ -10,8 +12,14 @@ from progan.networks import build_networks
 from progan.resolutions import RESOLUTIONS
 
 
+@cache
+def values(name):
+    return yaml.load(presets.to_yaml(name), yaml.CSafeLoader)
+
+
+@cache
 def loaded(name):
-    return config.parse(yaml.safe_load(presets.to_yaml(name)), name)
+    return config.parse(values(name), name)
 
 
 def by_resolution(name, field):
@@ -21,7 +29,7 @@ def by_resolution(name, field):
 def test_every_preset_is_valid():
     for name in presets.listed():
         settings = loaded(name)
-        assert yaml.safe_load(presets.to_yaml(name)) == presets.params(name)
+        assert values(name) == presets.params(name)
         assert settings.register.model == name
         assert settings.dataset.resolution == max(phase.resolution for phase in settings.phases.values())
 
