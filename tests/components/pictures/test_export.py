@@ -41,7 +41,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_onnxruntime_makes_the_same_images(tmp_path, small_config, form, capsys):
     network = replace(small_config.network, **FORMS[form])
-    generator = write_made_checkpoint(tmp_path / "made", network, 16)
+    generator = write_made_checkpoint(tmp_path / "made", network, 8)
     export(str(tmp_path / "made"), tmp_path / "made.onnx")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["made", "made.onnx"]
     assert "onnxruntime's images are within" in capsys.readouterr().out
@@ -56,7 +56,7 @@ def test_onnxruntime_makes_the_same_images(tmp_path, small_config, form, capsys)
             inputs = torch.cat([latents, torch.eye(3)[labels]], 1)
         (images,) = session.run(None, feed)  # truncation left out: all variety
         np.testing.assert_allclose(images, generator(inputs).numpy(), atol=1e-4)
-        assert images.shape == (count, network.channels, 16, 16)
+        assert images.shape == (count, network.channels, 8, 8)
         sampler = sampler_of(str(tmp_path / "made"))
         (truncated,) = session.run(None, feed | {"truncation": np.array(0.4, np.float32)})
         expected = sampler.make(latents, labels if network.label_size else 0 * labels, 0.4)
@@ -116,6 +116,7 @@ def test_a_file_that_differs_is_not_kept(exported, monkeypatch):
     with pytest.raises(RuntimeError, match="onnxruntime's images differ from torch's by up to 0.000"):
         check(sampler, exported)
     monkeypatch.setattr("components.pictures.onnx_file.TOLERANCE", 0.0)
+    monkeypatch.setattr("components.pictures.onnx_file.write", lambda *given: shutil.copy(exported, given[2]))
     with pytest.raises(RuntimeError, match="differ"):
         export("classes/r0016", Path("other.onnx"))
     assert not [path for path in Path().iterdir() if "other" in path.name]
