@@ -219,6 +219,10 @@ class TrainingConfig(Checked):
     label_weight: Annotated[
         float, NOT_NEGATIVE, "weight of the classification loss (AC-GAN) if `network.label_size` is not 0"
     ]
+    precision: Annotated[
+        Literal["float32", "tf32", "bfloat16"],
+        'in which convolutions and products are computed: see "Precision"',
+    ] = "float32"
 
     @staticmethod
     def check_update(update: str, critic_steps: int) -> Faults:

@@ -22,9 +22,10 @@ class Readings:
     gpus: int | None = None  # 0 on a CPU
     gpu_hour_price: str | None = None  # of one GPU, such as "1.8 USD"
     gpu_percent: int | None = None  # how busy the first GPU is
-    gpu_memory_gib: float | None = None  # in use on the first GPU
+    gpu_memory_gib: float | None = None  # the most that the process has allocated on the first GPU
     cpu_percent: float | None = None  # of the process since the row before, 100 for each core
     memory_gib: float | None = None  # of the process
+    graph_replays: int | None = None  # iterations that it ran as a CUDA graph; 0: operation by operation
 
 
 @dataclass(frozen=True)

@@ -133,9 +133,15 @@ class Models:
 
     def copy_first_rank(self) -> None:
         """Overwrite the whole state with that of the first rank."""
-        for part in (self._networks() | self._optimizers()).values():
-            self.ranks.copy_first_(part.state_dict().values())
-        self.ranks.copy_first_(self._running().values())
+        self.ranks.copy_first_(self.state())
+
+    def state(self) -> list[Tensor]:
+        """All tensors that an iteration changes, themselves, in a fixed order."""
+        parts = (self._networks() | self._optimizers()).values()
+        return [
+            *(tensor for part in parts for tensor in part.state_dict().values()),
+            *self._running().values(),
+        ]
 
     def reset_optimizers(self) -> None:
         for adam in self._optimizers().values():

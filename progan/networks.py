@@ -4,7 +4,7 @@ Both are built for one phase's resolution out of per-level modules whose state k
 (`blocks.r0008.conv0.weight`, `to_rgb.r0004.bias`, …), so a finished phase loads into the next by name.
 `network` is that section of params.yaml: a NetworkConfig, or anything with its attributes. Layers that only
 the networks need which the paper compares its final ones with (Table 1, the MNIST-1K test) come last.
-A registered model ships this file and progan/resolutions.py with its weights; they need nothing but torch.
+A registered model ships this file and what it imports with its weights; they need nothing but torch.
 """
 
 import math
@@ -14,31 +14,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from progan.operations import conv2d, downsample, leaky_relu, upsample
 from progan.resolutions import FeatureMaps, phase_key, resolutions_between
 
 if TYPE_CHECKING:
     from progan.config import NetworkConfig
 
-LEAKY_SLOPE = 0.2
-
-
-def leaky_relu(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, LEAKY_SLOPE)
-
 
 def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
     """Scale each pixel's feature vector to unit mean square (paper §4.2). x: [N, C, …]."""
-    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + epsilon)
+    return F.rms_norm(x.movedim(1, -1), x.shape[1:2], eps=epsilon).movedim(-1, 1)
 
 
-def upsample(x: Tensor) -> Tensor:
-    """Repeat each pixel 2×2: [N, C, H, W] → [N, C, 2H, 2W]."""
-    return F.interpolate(x, scale_factor=2, mode="nearest")
+def at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def downsample(x: Tensor) -> Tensor:
-    """Mean of each 2×2 block: [N, C, H, W] → [N, C, H/2, W/2]."""
-    return F.avg_pool2d(x, 2)
+def channels_last(x: Tensor) -> Tensor:
+    """The same values, with the channels of each pixel side by side in memory: convolutions are faster so."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -74,8 +68,10 @@ class Layer(nn.Module):
         else:
             self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def scaled_weight(self) -> Tensor:
-        return self.weight * self.multiplier
+    def scaled(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The scaled weight and the bias, in the precision of the layer's input `x`."""
+        weight = (self.weight * self.multiplier).to(x.dtype)
+        return weight, None if self.bias is None else self.bias.to(x.dtype)
 
     def finish(self, x: Tensor) -> Tensor:
         """Activation and normalisation of the biased sums. x: [N, outputs, …] → the same shape."""
@@ -95,7 +91,7 @@ class Conv(Layer):
         super().__init__((outputs, inputs, kernel, kernel), outputs, form, gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(F.conv2d(x, self.scaled_weight(), self.bias, padding=self.weight.shape[-1] // 2))
+        return self.finish(conv2d(x, *self.scaled(x), padding=self.weight.shape[-1] // 2))
 
 
 class UpConv(Conv):
@@ -119,7 +115,7 @@ class Dense(Layer):
         super().__init__((outputs, inputs), outputs, form, gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(F.linear(x.flatten(1), self.scaled_weight(), self.bias))
+        return self.finish(F.linear(x.flatten(1), *self.scaled(x)))
 
 
 class FirstDense(Layer):
@@ -129,8 +125,9 @@ class FirstDense(Layer):
         super().__init__((maps * 16, inputs), maps, form, gain=math.sqrt(2) / 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = F.linear(x, self.scaled_weight()).view(x.shape[0], -1, 4, 4)
-        return self.finish(maps if self.bias is None else maps + self.bias.view(1, -1, 1, 1))
+        weight, bias = self.scaled(x)
+        maps = channels_last(F.linear(x, weight).unflatten(1, (-1, 4, 4)))
+        return self.finish(maps if bias is None else maps + bias.view(1, -1, 1, 1))
 
 
 class MinibatchStddev(nn.Module):
@@ -150,10 +147,10 @@ class MinibatchStddev(nn.Module):
         group = min(self.group_size, n)
         if n % group:
             raise ValueError(f"minibatch {n} is not a multiple of the minibatch-stddev group {group}")
-        grouped = x.view(group, n // group, c, h, w)
+        grouped = at_least_float32(x).view(group, n // group, c, h, w)
         deviation = torch.sqrt(grouped.var(dim=0, correction=0) + 1e-8)  # [N/G, C, H, W]
         statistic = deviation.mean(dim=(1, 2, 3)).repeat(group)  # [N]
-        return torch.cat([x, statistic.view(n, 1, 1, 1).expand(n, 1, h, w)], dim=1)
+        return torch.cat([x, statistic.to(x.dtype).view(n, 1, 1, 1).expand(n, 1, h, w)], dim=1)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -216,7 +213,7 @@ class Generator(nn.Module):
 
     forward: latents float [N, latent_size + label_size], one-hot labels last, alpha a 0-d tensor in [0, 1]
     or None once the fade is over → images float [N, channels, resolution, resolution], about [-1, 1],
-    not clipped.
+    not clipped. The layers compute in the precision of the latents; the images are float32 at least.
     """
 
     def __init__(self, network: "NetworkConfig", resolution: int) -> None:
@@ -247,9 +244,9 @@ class Generator(nn.Module):
         for key, block in self.blocks.items():
             if key != phase_key(4):
                 x, before = block(x), x
-        images = self.to_rgb[phase_key(self.resolution)](x)
+        images = at_least_float32(self.to_rgb[phase_key(self.resolution)](x))
         if alpha is not None:
-            previous = upsample(self.to_rgb[phase_key(self.resolution // 2)](before))
+            previous = upsample(at_least_float32(self.to_rgb[phase_key(self.resolution // 2)](before)))
             images = torch.lerp(previous, images, alpha)
         return torch.tanh(images) if self.network.output == "tanh" else images
 
@@ -267,7 +264,8 @@ class Discriminator(nn.Module):
     """Images at `resolution` to scores, the newest layers faded in by `alpha` (paper §2).
 
     forward: images float [N, channels, resolution, resolution], alpha as in Generator
-    → float [N, 1 + label_size]: column 0 the score, the rest class logits.
+    → float [N, 1 + label_size]: column 0 the score, the rest class logits. The layers compute in the
+    precision of the images; the scores are float32 at least.
     """
 
     def __init__(self, network: "NetworkConfig", resolution: int) -> None:
@@ -287,14 +285,23 @@ class Discriminator(nn.Module):
         self.blocks = nn.ModuleDict(blocks)
 
     def forward(self, images: Tensor, alpha: Tensor | None = None) -> Tensor:
-        newest, *rest = self.blocks.values()
-        x = newest(self.from_rgb[phase_key(self.resolution)](images))
-        if alpha is not None:
-            previous = self.from_rgb[phase_key(self.resolution // 2)](downsample(images))
-            x = torch.lerp(previous, x, alpha)
-        for block in rest:
-            x = block(x)
+        return self.end(self.features(images, alpha))
+
+    def features(self, images: Tensor, alpha: Tensor | None = None) -> Tensor:
+        """The input of the 4×4 block, of each image alone: [N, channels, R, R] → [N, maps, 4, 4]."""
+        images = channels_last(images)
+        x = self.from_rgb[phase_key(self.resolution)](images)
+        for key, block in self.blocks.items():
+            if key != phase_key(4):
+                x = block(x)
+            if key == phase_key(self.resolution) and alpha is not None:
+                previous = self.from_rgb[phase_key(self.resolution // 2)](downsample(images))
+                x = torch.lerp(previous, x, alpha.to(x.dtype))
         return x
+
+    def end(self, x: Tensor) -> Tensor:
+        """The 4×4 block, in which the images of a minibatch meet: [N, maps, 4, 4] → [N, 1 + label_size]."""
+        return at_least_float32(self.blocks[phase_key(4)](x))
 
     def calibrate(self, images: Tensor) -> None:
         """Initialise minibatch discrimination from real `images`, the input of forward after the fade."""
@@ -333,15 +340,17 @@ class FusedUpConv(Conv):
     """UpConv as one transposed convolution: the same function of the same weights."""
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = 4 * fused_kernel(self.scaled_weight().flip(2, 3)).transpose(0, 1)
-        return self.finish(F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1))
+        weight, bias = self.scaled(x)
+        kernel = 4 * fused_kernel(weight.flip(2, 3)).transpose(0, 1)
+        return self.finish(F.conv_transpose2d(x, kernel, bias, stride=2, padding=1))
 
 
 class FusedDownConv(Conv):
     """DownConv as one strided convolution, but with bias and activation after the downsampling."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(F.conv2d(x, fused_kernel(self.scaled_weight()), self.bias, stride=2, padding=1))
+        weight, bias = self.scaled(x)
+        return self.finish(conv2d(x, fused_kernel(weight), bias, stride=2, padding=1))
 
 
 def fused_kernel(weight: Tensor) -> Tensor:
@@ -361,7 +370,8 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(maps))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x, 1, self.gain.expand_as(self.bias), self.bias, eps=1e-4)
+        gain, bias = self.gain.to(x.dtype), self.bias.to(x.dtype)
+        return F.group_norm(x, 1, gain.expand_as(bias), bias, eps=1e-4)
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -380,7 +390,7 @@ class MinibatchDiscrimination(nn.Module):
         self.bias = nn.Parameter(torch.full((kernels,), -1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(1)
+        x = at_least_float32(x.flatten(1))
         return torch.cat([x, torch.exp(-self.distances(x)).sum(dim=1) + self.bias], dim=1)
 
     def distances(self, x: Tensor) -> Tensor:

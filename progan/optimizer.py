@@ -1,7 +1,13 @@
-"""Adam over one flat vector per network: a few large kernels instead of hundreds of small ones."""
+"""Adam over one flat vector per network: a single fused kernel instead of hundreds of small ones.
+
+The weights of convolutions lie in it channels last, as the kernels of convolutions want them.
+"""
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from progan.distributed import Ranks
 
@@ -9,10 +15,15 @@ from progan.distributed import Ranks
 def flatten(module: nn.Module) -> Tensor:
     """Make all parameters of `module` views of one new contiguous vector; return that vector."""
     parameters = list(module.parameters())
-    flat = torch.cat([parameter.detach().flatten() for parameter in parameters])
+    flat = joined(parameters)
     for parameter, piece in zip(parameters, _pieces(flat, module), strict=True):
         parameter.data = piece
     return flat
+
+
+def joined(tensors: Iterable[Tensor]) -> Tensor:
+    """The elements of parameters, or of their gradients, as one vector."""
+    return torch.cat([_channels_last(tensor.detach()).flatten() for tensor in tensors])
 
 
 def named_pieces(flat: Tensor, module: nn.Module) -> dict[str, Tensor]:
@@ -22,9 +33,17 @@ def named_pieces(flat: Tensor, module: nn.Module) -> dict[str, Tensor]:
 
 
 def _pieces(flat: Tensor, module: nn.Module) -> list[Tensor]:
-    sizes = [parameter.numel() for parameter in module.parameters()]
-    shapes = [parameter.shape for parameter in module.parameters()]
-    return [piece.view(shape) for piece, shape in zip(flat.split(sizes), shapes, strict=True)]
+    shapes = [_channels_last(parameter).shape for parameter in module.parameters()]
+    pieces = flat.split([shape.numel() for shape in shapes])
+    return [_channels_first(piece.view(shape)) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    return tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor
+
+
+def _channels_first(tensor: Tensor) -> Tensor:
+    return tensor.permute(0, 3, 1, 2) if tensor.dim() == 4 else tensor
 
 
 class Adam:
@@ -42,39 +61,50 @@ class Adam:
         self.betas, self.epsilon = betas, epsilon
         self.first_moment = torch.zeros_like(self.values)
         self.second_moment = torch.zeros_like(self.values)
-        self.updates = self.values.new_zeros(())
-        self.skipped = self.values.new_zeros(())
+        self.updates = torch.zeros((), device=self.values.device)
+        self.skipped = torch.zeros((), device=self.values.device)
 
     def reset(self) -> None:
         """Set the moments to zero, as the authors' code does at the start and the end of a fade."""
         for tensor in (self.first_moment, self.second_moment, self.updates):
             tensor.zero_()
 
-    def gradient(self, loss: Tensor, retain_graph: bool = False) -> Tensor:
-        """d loss / d parameters, flat, averaged over the ranks; zero for parameters that are not used."""
+    def gradient(self, loss: Tensor, statistics: Tensor, retain_graph: bool = False) -> tuple[Tensor, Tensor]:
+        """d loss / d parameters, flat, and `statistics` [n], averaged over the ranks in one exchange.
+
+        The gradient is zero for parameters that are not used.
+        """
         gradients = torch.autograd.grad(
             loss, self.parameters, retain_graph=retain_graph, allow_unused=True, materialize_grads=True
         )
-        return self.ranks.mean_(torch.cat([gradient.flatten() for gradient in gradients]))
+        gradient, means = self.ranks.mean_(joined([*gradients, statistics])).split(
+            [len(self.values), len(statistics)]
+        )
+        return gradient, means
 
     @torch.no_grad()
     def step(self, gradient: Tensor, learning_rate: Tensor) -> None:
         """Update the parameters in place; if any element of `gradient` is not finite, only count a skip."""
-        finite = gradient.isfinite().all()
-        beta1, beta2 = self.betas
-        updates = self.updates + 1
-        first = torch.lerp(gradient, self.first_moment, beta1)
-        second = torch.lerp(gradient.square(), self.second_moment, beta2)
-        deviation = (second / (1 - beta2**updates)).sqrt() + self.epsilon
-        values = self.values - learning_rate / (1 - beta1**updates) * first / deviation
-        for old, new in (
-            (self.values, values),
-            (self.first_moment, first),
-            (self.second_moment, second),
-            (self.updates, updates),
-        ):
-            old.copy_(torch.where(finite, new, old))
-        self.skipped += ~finite
+        skip = (~gradient.isfinite().all()).float()
+        adam(
+            [self.values],
+            [gradient],
+            [self.first_moment],
+            [self.second_moment],
+            [],
+            [self.updates],
+            fused=True,
+            capturable=gradient.is_cuda,
+            found_inf=skip,
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=self.epsilon,
+            maximize=False,
+        )
+        self.skipped += skip
 
     def state_dict(self) -> dict[str, Tensor]:
         """The moments by parameter name, and the numbers of updates and of skipped updates."""

@@ -4,17 +4,20 @@ All functions work on tensors alone: alpha and the learning rate are 0-d tensors
 phase, and nothing waits for the device. Labels are one-hot, float [N, label_size]; label_size may be 0.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from progan import losses
 from progan.config import NetworkConfig, TrainingConfig
 from progan.models import Models
 from progan.networks import Discriminator, fade_reals, one_hot
+from progan.operations import weights_held
 
 
 class Draws(NamedTuple):
@@ -25,6 +28,27 @@ class Draws(NamedTuple):
     mix: Tensor  # float [N], in [0, 1)
     mirror: Tensor  # bool [N]
     generator_labels: Tensor  # float [N, label_size], one-hot
+
+
+class Minibatch(NamedTuple):
+    """The inputs of one update of the discriminator."""
+
+    images: Tensor  # real ones, uint8 [N, C, H, W]
+    labels: Tensor  # theirs, float [N, label_size]
+    draws: Draws
+    alpha: Tensor | None  # 0-d; None once the fade is over
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of them, in a fixed order."""
+        return [self.images, self.labels, *self.draws, *([] if self.alpha is None else [self.alpha])]
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> "Minibatch":
+        """The minibatch with these `tensors`."""
+        images, labels, *rest = tensors
+        draws, alpha = rest[: len(Draws._fields)], rest[len(Draws._fields) :]
+        return cls(images, labels, Draws(*draws), alpha[0] if alpha else None)
 
 
 def draw(seed: int, images_shown: int, minibatch: int, network: NetworkConfig, labels: Tensor) -> Draws:
@@ -59,6 +83,11 @@ def prepare_reals(images: Tensor, mirror: Tensor | None, alpha: Tensor | None) -
     return fade_reals(reals, alpha)
 
 
+def operands(x: Tensor, training: TrainingConfig) -> Tensor:
+    """Images or latents in the precision in which the networks' layers compute with them."""
+    return x.bfloat16() if training.precision == "bfloat16" else x
+
+
 # ------------------------------------------------------------------------------------------------
 # Losses
 
@@ -85,12 +114,15 @@ def critique(
     gradients = None
     if loss.gradients_at == "mixed":
         mixed = losses.mix(reals, fakes.detach(), position).requires_grad_()
-        gradients = score_gradients(discriminator(mixed, alpha), mixed)
-    reals = reals.requires_grad_(loss.gradients_at == "reals")
-    real_outputs = discriminator(reals, alpha)
+        gradients = score_gradients(discriminator(operands(mixed, training), alpha), mixed)
     if loss.gradients_at == "reals":
+        reals.requires_grad_()
+        real_outputs = discriminator(operands(reals, training), alpha)
         gradients = score_gradients(real_outputs, reals)
-    fake_outputs = discriminator(fakes, alpha)
+        fake_outputs = discriminator(operands(fakes, training), alpha)
+    else:  # both together, as far as each image is alone: fewer and larger kernels
+        features = discriminator.features(operands(torch.cat([reals, fakes]), training), alpha)
+        real_outputs, fake_outputs = map(discriminator.end, features.chunk(2))
     real_scores, fake_scores = real_outputs[:, 0], fake_outputs[:, 0]
     value = loss.critic(real_scores, fake_scores, gradients)
     if labels.shape[1]:
@@ -116,12 +148,26 @@ def label_loss(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def score_gradients(outputs: Tensor, images: Tensor) -> Tensor:
     """The gradient of each image's score, itself differentiable: float [N, C, H, W]."""
-    (gradients,) = torch.autograd.grad(outputs[:, 0].sum(), images, create_graph=True)
+    with weights_held():
+        (gradients,) = torch.autograd.grad(outputs[:, 0].sum(), images, create_graph=True)
     return gradients
 
 
 # ------------------------------------------------------------------------------------------------
 # The updates
+
+
+def iteration(
+    models: Models, minibatches: Sequence[Minibatch], learning_rate: Tensor, training: TrainingConfig
+) -> None:
+    """One update of the discriminator with each of `minibatches` and one of the generator, or a joint one."""
+    if training.update == "joint":
+        (minibatch,) = minibatches
+        joint_step(models, *minibatch, learning_rate, training)
+        return
+    for minibatch in minibatches:
+        critic_step(models, *minibatch, learning_rate, training)
+    generator_step(models, minibatch.draws, minibatch.alpha, learning_rate, training)
 
 
 def critic_step(
@@ -136,22 +182,27 @@ def critic_step(
     """Update the discriminator once, and the averaged generator. images: uint8 [N, C, H, W]."""
     reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha)
     with torch.no_grad():
-        fakes = models.generator(torch.cat([draws.critic_latents, labels], 1), alpha)
+        fakes = models.generator(operands(torch.cat([draws.critic_latents, labels], 1), training), alpha)
     outcome = critique(models.discriminator, reals, fakes, labels, draws.mix, alpha, training)
     adam = models.discriminator_adam
-    adam.step(adam.gradient(outcome.loss), learning_rate)
-    _update_averages(models, outcome, training)
+    gradient, means = adam.gradient(outcome.loss, outcome.statistics)
+    adam.step(gradient, learning_rate)
+    _update_averages(models, means, training)
 
 
 def generator_step(
     models: Models, draws: Draws, alpha: Tensor | None, learning_rate: Tensor, training: TrainingConfig
 ) -> None:
     """Update the generator once, with its own latents and labels."""
-    fakes = models.generator(torch.cat([draws.generator_latents, draws.generator_labels], 1), alpha)
-    loss = generator_loss(models.discriminator(fakes, alpha), draws.generator_labels, training)
+    latents = torch.cat([draws.generator_latents, draws.generator_labels], 1)
     adam = models.generator_adam
-    adam.step(adam.gradient(loss), learning_rate)
-    models.sums[1] += models.ranks.mean_(loss.detach())
+    with _frozen(models.discriminator):
+        fakes = models.generator(operands(latents, training), alpha)
+        outputs = models.discriminator(operands(fakes, training), alpha)
+        loss = generator_loss(outputs, draws.generator_labels, training)
+        gradient, means = adam.gradient(loss, loss.detach()[None])
+    adam.step(gradient, learning_rate)
+    models.sums[1:2] += means
 
 
 def joint_step(
@@ -169,22 +220,33 @@ def joint_step(
     images: uint8 [N, C, H, W].
     """
     reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha)
-    fakes = models.generator(torch.cat([draws.critic_latents, labels], 1), alpha)
+    fakes = models.generator(operands(torch.cat([draws.critic_latents, labels], 1), training), alpha)
     outcome = critique(models.discriminator, reals, fakes, labels, draws.mix, alpha, training)
     loss = generator_loss(outcome.fake_outputs, labels, training)
-    generator_gradient = models.generator_adam.gradient(loss, retain_graph=True)
-    critic_gradient = models.discriminator_adam.gradient(outcome.loss)
-    _update_averages(models, outcome, training)
+    generator_gradient, mean_loss = models.generator_adam.gradient(
+        loss, loss.detach()[None], retain_graph=True
+    )
+    critic_gradient, means = models.discriminator_adam.gradient(outcome.loss, outcome.statistics)
+    _update_averages(models, means, training)
     models.discriminator_adam.step(critic_gradient, learning_rate)
     models.generator_adam.step(generator_gradient, learning_rate)
-    models.sums[1] += models.ranks.mean_(loss.detach())
+    models.sums[1:2] += mean_loss
 
 
-def _update_averages(models: Models, outcome: Critique, training: TrainingConfig) -> None:
-    """Update the averaged generator, the noise and the sums for the history after a critique."""
+def _update_averages(models: Models, means: Tensor, training: TrainingConfig) -> None:
+    """Update the averaged generator, the noise and the sums after a critique with these mean statistics."""
     models.ema_values.lerp_(models.generator_adam.values, 1 - training.ema_decay)
-    means = models.ranks.mean_(outcome.statistics)
     if models.noise:
         models.noise.follow(means[2])
     models.sums[0] += means[0]
     models.sums[2:] += means[1:]
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """Without gradients of the parameters of `network`."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)

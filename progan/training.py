@@ -6,13 +6,14 @@ bits as one that was not.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from progan.arithmetic import arithmetic
 from progan.checkpoints import (
     Checkpoint,
     CheckpointFacts,
@@ -24,12 +25,13 @@ from progan.checkpoints import (
 from progan.config import Config, PhaseConfig
 from progan.distributed import Ranks, check_continued, check_shares
 from progan.errors import InputError, Interrupted
+from progan.executor import Executor
 from progan.history import Readings, Row
 from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
 from progan.snapshots import Snapshot, SnapshotFolder, SnapshotWriter
-from progan.step import Draws, critic_step, draw, generator_step, joint_step, prepare_reals, stream_seed
+from progan.step import Draws, Minibatch, draw, prepare_reals, stream_seed
 
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
 MEASURES_PER_PHASE = 4  # SWD during training, besides the one at the start
@@ -55,21 +57,25 @@ class RealImages:
 
     def indices(self, position: int, count: int) -> Tensor:
         """The indices of the images at the positions [position, position + count): int64 [count]."""
-        positions = np.arange(position, position + count)
-        return torch.from_numpy(np.array([self._index(*divmod(int(p), len(self))) for p in positions]))
+        pieces, end = [], position + count
+        while position < end:
+            epoch, start = divmod(position, len(self))
+            pieces.append(self._permutation(epoch)[start : start + end - position])
+            position += len(pieces[-1])
+        return torch.from_numpy(np.concatenate(pieces))
 
     def at(self, position: int, count: int, ranks: Ranks = Ranks()) -> tuple[Tensor, Tensor]:
         """This rank's share of those images and their labels: uint8 [n, C, H, W], int64 [n]."""
         indices = ranks.share(self.indices(position, count))
         images = self.images[indices.to(self.images.device, non_blocking=True)]
-        if images.device != self.device:
+        if images.device.type != self.device.type:
             images = images.pin_memory().to(self.device, non_blocking=True)
         return images, self.labels[indices.to(self.device, non_blocking=True)]
 
-    def _index(self, epoch: int, position: int) -> int:
+    def _permutation(self, epoch: int) -> np.ndarray:
         if epoch != self._epoch:
             self._epoch, self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self))
-        return int(self._order[position])
+        return self._order
 
 
 def _resident(images: Tensor, device: torch.device) -> Tensor:
@@ -77,6 +83,38 @@ def _resident(images: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and images.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
         return images.to(device)
     return images
+
+
+class Feed:
+    """Hands out the inputs of iterations; on a GPU it makes the next ones while the present ones are used."""
+
+    def __init__(self, make: Callable[[int], list[Minibatch]], device: torch.device) -> None:
+        self.make = make
+        self.ready: tuple[int, list[Minibatch]] | None = None
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if self.stream:
+            self.stream.wait_stream(torch.cuda.current_stream(device))  # for the images and labels
+
+    def prepare(self, images_shown: int) -> None:
+        """Begin to make the inputs of the iteration that begins after `images_shown`."""
+        if self.stream:
+            with torch.cuda.stream(self.stream):
+                self.ready = images_shown, self.make(images_shown)
+
+    def take(self, images_shown: int) -> list[Minibatch]:
+        """The inputs of the iteration that begins after `images_shown`."""
+        if not self.stream:
+            return self.make(images_shown)
+        if self.ready is None or self.ready[0] != images_shown:
+            self.prepare(images_shown)
+        assert self.ready
+        (_, minibatches), self.ready = self.ready, None
+        current = torch.cuda.current_stream(self.stream.device)
+        current.wait_stream(self.stream)
+        for minibatch in minibatches:
+            for tensor in minibatch.tensors:
+                tensor.record_stream(current)
+        return minibatches
 
 
 # ------------------------------------------------------------------------------------------------
@@ -91,6 +129,7 @@ class Hooks:
     measure: Callable[[Generator, Tensor | None], float]  # averaged generator, alpha → SWD
     stop_requested: Callable[[], bool]
     picture: Callable[[Generator, Tensor | None], bytes | None] = lambda generator, alpha: None  # → a PNG
+    notice: Callable[[str], None] = lambda line: None  # what a person should know
     machine: Callable[[], Readings] = Readings
 
 
@@ -138,6 +177,8 @@ class PhaseTrainer:
         self.pictures: dict[str, bytes] = {}  # PNGs by kimg, such as "00004.008", for the rows with an SWD
         self.seconds = 0.0  # of training, without the time between an interruption and the restart
         self.learning_rate = torch.tensor(phase.learning_rate, device=device)
+        self.feed = Feed(self._minibatches, device)
+        self.executor = Executor(self.models, self.learning_rate, config.training)
         if init is None and config.network.minibatch_discrimination:
             first_images, _ = self.reals.at(0, min(CALIBRATION_IMAGES, len(self.reals)))
             self.models.discriminator.calibrate(prepare_reals(first_images, None, None))
@@ -149,7 +190,8 @@ class PhaseTrainer:
         if not self.history:
             self._tick(hooks)
         hooks.progress(self.images_shown, self.schedule.total_images)
-        with SnapshotWriter(snapshots) as writer:
+        self.executor.notice = hooks.notice
+        with arithmetic(self.config.training.precision), SnapshotWriter(snapshots) as writer:
             while not self._finished():
                 if self.ranks.any(hooks.stop_requested()):
                     saved = "state saved" if self._save(writer) else "the previous snapshot remains"
@@ -167,24 +209,35 @@ class PhaseTrainer:
 
     def iterate(self) -> None:
         """`critic_steps` updates of the discriminator and one of the generator, or one joint update."""
-        training, network, minibatch = self.config.training, self.config.network, self.phase.minibatch
-        update = joint_step if training.update == "joint" else critic_step
-        for _ in range(training.critic_steps):
-            alpha = self._alpha()
+        minibatches = self.feed.take(self.images_shown)
+        if self.models.noise:
             position = self.start_images + self.images_shown
-            images, labels = self.reals.at(position, minibatch, self.ranks)
-            draws = draw(training.seed, position, minibatch, network, self.reals.labels)
-            draws = Draws(*map(self.ranks.share, draws))
-            if self.models.noise:
-                self.models.noise.random.manual_seed(stream_seed(training.seed, position, NOISE))
-            classes = one_hot(labels, network.label_size)
-            update(self.models, images, classes, draws, alpha, self.learning_rate, training)
-            was_stable = self.schedule.is_stable(self.images_shown)
-            self.images_shown += minibatch
-        if training.update == "alternating":
-            generator_step(self.models, draws, alpha, self.learning_rate, training)
-        if not was_stable and self.schedule.is_stable(self.images_shown):
+            self.models.noise.random.manual_seed(stream_seed(self.config.training.seed, position, NOISE))
+        self.executor.run(minibatches)
+        last_shown = self.images_shown + (len(minibatches) - 1) * self.phase.minibatch
+        self.images_shown = last_shown + self.phase.minibatch
+        if not self.schedule.is_stable(last_shown) and self.schedule.is_stable(self.images_shown):
             self.models.reset_optimizers()
+        if not self._finished():
+            self.feed.prepare(self.images_shown)
+
+    def _minibatches(self, images_shown: int) -> list[Minibatch]:
+        """The inputs of the iteration that begins after `images_shown` of this phase."""
+        size = self.phase.minibatch
+        steps = self.config.training.critic_steps
+        return [self._minibatch(images_shown + step * size) for step in range(steps)]
+
+    def _minibatch(self, images_shown: int) -> Minibatch:
+        training, network, size = self.config.training, self.config.network, self.phase.minibatch
+        position = self.start_images + images_shown
+        images, labels = self.reals.at(position, size, self.ranks)
+        draws = draw(training.seed, position, size, network, self.reals.labels)
+        return Minibatch(
+            images,
+            one_hot(labels, network.label_size),
+            Draws(*map(self.ranks.share, draws)),
+            self._alpha(images_shown),
+        )
 
     def write_checkpoint(self, folder: Path, dataset: DatasetFacts) -> None:
         """Write the checkpoint of the finished phase."""
@@ -205,10 +258,10 @@ class PhaseTrainer:
         )
         write_checkpoint(folder, facts, self.models.network_tensors(), self.models.optimizer_tensors())
 
-    def _alpha(self) -> Tensor | None:
-        if self.schedule.is_stable(self.images_shown):
+    def _alpha(self, images_shown: int) -> Tensor | None:
+        if self.schedule.is_stable(images_shown):
             return None
-        return torch.full((), self.schedule.alpha(self.images_shown), device=self.device)
+        return torch.full((), self.schedule.alpha(images_shown), device=self.device)
 
     def _tick(self, hooks: Hooks) -> None:
         """Add a row to the history: the means since the previous row, and sometimes the SWD and a picture."""
@@ -232,13 +285,13 @@ class PhaseTrainer:
             seconds=self.seconds,
             images_per_second=images / elapsed if elapsed else None,
             swd=self._measure(hooks, kimg) if self._measure_due() else None,
-            machine=hooks.machine(),
+            machine=replace(hooks.machine(), graph_replays=self.executor.replays),
         )
         self.history.append(row)
 
     def _measure(self, hooks: Hooks, kimg: float) -> float:
         """The SWD of the averaged generator; a picture of its images is added to `pictures`."""
-        alpha = self._alpha()
+        alpha = self._alpha(self.images_shown)
         if picture := hooks.picture(self.models.ema, alpha):
             self.pictures[f"{kimg:09.3f}"] = picture
         return hooks.measure(self.models.ema, alpha)

@@ -24,14 +24,13 @@ def machine_readings(ranks: int) -> Callable[[], Readings]:
     on_gpu = torch.cuda.is_available()
 
     def read() -> Readings:
-        used = _gpu_reading(torch.cuda.device_memory_used)
         return Readings(
             time=round(time.time(), 3),
             device=device_name(),
             gpus=ranks if on_gpu else 0,
             gpu_hour_price=os.environ.get(price.VARIABLE),
             gpu_percent=_gpu_reading(torch.cuda.utilization),
-            gpu_memory_gib=None if used is None else used / GIB,
+            gpu_memory_gib=torch.cuda.max_memory_allocated() / GIB if on_gpu else None,
             cpu_percent=process.cpu_percent(),
             memory_gib=process.memory_info().rss / GIB,
         )

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +67,8 @@ def train(
     measure, picture = _swd_measure(images, labels, config), _picture_renderer(phase.resolution, config)
     with snapshots.alone(folder.name, f"is training {key}"):
         with _stop_signals() as stopped, show_progress(key, "images", forecast) as advance:
-            trainer.train(folder, Hooks(advance, measure, stopped, picture, machine_readings(ranks.size)))
+            hooks = Hooks(advance, measure, stopped, picture, _notice, machine_readings(ranks.size))
+            trainer.train(folder, hooks)
         History(tuple(trainer.history)).write(history)
         _write_pictures(grids, trainer.pictures)
         classes = tuple(label.name for label in manifest.classes)
@@ -78,6 +80,10 @@ def _follow(trainer: PhaseTrainer, snapshots: SnapshotFolder) -> None:
     """Train as a rank other than the first."""
     with _stop_signals() as stopped:
         trainer.train(snapshots, Hooks(lambda done, total: None, lambda generator, alpha: math.nan, stopped))
+
+
+def _notice(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _swd_measure(

@@ -26,14 +26,14 @@ def test_readings_of_a_cpu(monkeypatch):
 
 
 def test_readings_of_gpus(monkeypatch):
-    """A driver may know how full a card is and not how busy: one that is cut in slices does so."""
+    """A driver may not know how busy a card is: so with one that is cut in slices."""
 
     def unknown():
         raise RuntimeError("NVML: Not Supported")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
-    monkeypatch.setattr(torch.cuda, "device_memory_used", lambda: 3 * 2**30)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 2**30)
     monkeypatch.setattr(torch.cuda, "utilization", unknown)
     monkeypatch.setenv("PROGAN_GPU_HOUR_PRICE", "1.8 USD")
     readings = machine.machine_readings(ranks=2)()

@@ -130,9 +130,9 @@ def test_without_equalised_learning_rate_weights_are_drawn_as_they_are(made, fan
     torch.manual_seed(0)
     layer = made(LINEAR._replace(equalized_lr=False))
     assert layer.weight.std().item() == pytest.approx(gain / math.sqrt(fan_in), rel=0.02)
-    assert torch.equal(layer.scaled_weight(), layer.weight)
+    assert torch.equal(layer.scaled(torch.empty(0))[0], layer.weight)
     torch.manual_seed(0)
-    torch.testing.assert_close(made(LINEAR).scaled_weight(), layer.weight)
+    torch.testing.assert_close(made(LINEAR).scaled(torch.empty(0))[0], layer.weight)
 
 
 # ------------------------------------------------------------------------------------------------

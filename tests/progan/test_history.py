@@ -44,7 +44,7 @@ def test_columns(tmp_path, price):
         *("kimg", "images", "alpha", "learning_rate", "minibatch", "d_loss", "g_loss", "real_score"),
         *("fake_score", "gradient_norm", "skipped", "seconds", "images_per_second", "swd", "time", "device"),
         *("gpus", *(["gpu_hour_price"] if price else []), "gpu_percent", "gpu_memory_gib", "cpu_percent"),
-        "memory_gib",
+        *("memory_gib", "graph_replays"),
     ]
 
 

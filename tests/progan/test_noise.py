@@ -40,10 +40,17 @@ def by_hand(discriminator, images, strength, random):
     block, end = discriminator.blocks["r0008"], discriminator.blocks["r0004"]
     x = discriminator.from_rgb["r0008"](images)
     for conv in (block.conv0, block.conv1):
-        x = F.leaky_relu(F.conv2d(noisy(x), conv.scaled_weight(), conv.bias, padding=1), 0.2)
+        x = F.leaky_relu(
+            F.conv2d(noisy(x), conv.scaled(torch.empty(0, dtype=torch.float64))[0], conv.bias, padding=1), 0.2
+        )
     x = MinibatchStddev(4)(F.avg_pool2d(x, 2))
-    x = F.leaky_relu(F.conv2d(noisy(x), end.conv.scaled_weight(), end.conv.bias, padding=1), 0.2)
-    x = F.linear(noisy(x).flatten(1), end.dense0.scaled_weight(), end.dense0.bias)
+    x = F.leaky_relu(
+        F.conv2d(noisy(x), end.conv.scaled(torch.empty(0, dtype=torch.float64))[0], end.conv.bias, padding=1),
+        0.2,
+    )
+    x = F.linear(
+        noisy(x).flatten(1), end.dense0.scaled(torch.empty(0, dtype=torch.float64))[0], end.dense0.bias
+    )
     return end.dense1(F.leaky_relu(x, 0.2))
 
 

@@ -19,7 +19,10 @@ def test_the_same_as_torch(betas):
     reference = torch.optim.Adam(theirs.parameters(), lr=0.01, betas=betas, eps=1e-8)
     for step in range(20):
         x = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
-        adam.step(adam.gradient(ours(x).square().mean()), torch.tensor(0.01, dtype=torch.float64))
+        loss = ours(x).square().mean()
+        gradient, means = adam.gradient(loss, loss.detach()[None])
+        assert means == loss
+        adam.step(gradient, torch.tensor(0.01, dtype=torch.float64))
         reference.zero_grad()
         theirs(x).square().mean().backward()
         reference.step()
@@ -79,5 +82,6 @@ def test_parameters_without_a_part_stay():
     module = network()
     adam = Adam(module, (0.0, 0.99), 1e-8)
     last = module[2].weight.clone()
-    adam.step(adam.gradient(module[0](torch.ones(1, 3, dtype=torch.float64)).sum()), torch.tensor(0.01))
+    loss = module[0](torch.ones(1, 3, dtype=torch.float64)).sum()
+    adam.step(adam.gradient(loss, loss.detach()[None])[0], torch.tensor(0.01))
     assert torch.equal(module[2].weight, last)

@@ -200,8 +200,10 @@ def test_a_joint_update_with_noise_lets_both_networks_learn_from_one_noisy_pass(
     noise.random.manual_seed(step.stream_seed(1000, 0, 1))
     images, _ = ours.reals.at(0, 8)
     alpha = torch.zeros(())
-    real = models.discriminator(step.prepare_reals(images, draws.mirror, alpha), alpha)[:, 0]
-    fake = models.discriminator(models.generator(draws.critic_latents, alpha), alpha)[:, 0]
+    reals = step.prepare_reals(images, draws.mirror, alpha)
+    both = torch.cat([reals, models.generator(draws.critic_latents, alpha)])
+    features = models.discriminator.features(both, alpha).chunk(2)
+    real, fake = (models.discriminator.end(part)[:, 0] for part in features)
     silent = models.discriminator(models.generator(draws.critic_latents, alpha), alpha)[:, 0]
     of_critic = torch.autograd.grad(
         (real**2).mean() + 0.1 * ((fake - 1) ** 2).mean(),

@@ -1,0 +1,121 @@
+"""CUDA graphs of the iteration: what they give, when they are used, and what happens when they cannot be."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from progan import executor
+from progan.arithmetic import arithmetic
+from progan.config import PhaseConfig
+from progan.device import best_device
+from progan.errors import Interrupted
+from progan.executor import Executor
+from progan.snapshots import SnapshotFolder
+from progan.store import FolderStore
+from progan.training import PhaseTrainer
+from tests.progan import ranks
+from tests.progan.ranks import tensors_of
+
+FADING = PhaseConfig(8, "checkpoints/r0004", 0.072, 0.048, 8, 0.001)  # 9 iterations of the fade, 6 after it
+SETTINGS = {
+    "default": {},
+    "joint, noise": {"loss": "least-squares", "loss_parameters": {}, "update": "joint"},
+    "R1 and labels": {"loss": "non-saturating", "loss_parameters": {"r1": 10.0}, "label_size": 5},
+    "hinge, three critic steps": {"loss": "hinge", "loss_parameters": {}, "critic_steps": 3},
+    "bfloat16": {"precision": "bfloat16"},
+    "tf32": {"precision": "tf32"},
+}
+
+
+def make_trainer(config, noise, label_size=0, **changes):
+    network = dataclasses.replace(config.network, label_size=label_size)
+    training = dataclasses.replace(config.training, **changes)
+    config = dataclasses.replace(config, network=network, training=training)
+    trainer = PhaseTrainer(config, FADING, noise, "data", None, best_device(), np.arange(64) % 5)
+    if trainer.models.noise:
+        trainer.models.noise.score.fill_(0.95)
+    return trainer
+
+
+def train(trainer, iterations=15):
+    with arithmetic(trainer.config.training.precision):
+        while trainer.images_shown < FADING.minibatch * iterations:
+            trainer.iterate()
+    return tensors_of(trainer)
+
+
+def assert_same(first, second):
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_graphs_give_the_bits_of_single_operations(small_config, noise, setting):
+    """Through the fade and after it; an iteration across its end, with several critic steps, has no graph."""
+    graphs, operations = (make_trainer(small_config, noise, **SETTINGS[setting]) for _ in range(2))
+    notices = []
+    graphs.executor.notice = notices.append
+    operations.executor.run = operations.executor.run_operations
+    assert_same(train(graphs), train(operations))
+    assert notices == []
+    assert graphs.executor.replays == (5 if "three" in setting else 15)
+    assert operations.executor.replays == 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("setting", ["default", "joint, noise", "bfloat16"])
+def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, setting):
+    def new():
+        return make_trainer(small_config, noise, **SETTINGS[setting])
+
+    whole, first, second = new(), new(), new()
+    whole.train(SnapshotFolder(FolderStore(tmp_path / "a"), "r0008", "data"), ranks.hooks())
+    folder = SnapshotFolder(FolderStore(tmp_path / "b"), "r0008", "data")
+    with pytest.raises(Interrupted):
+        first.train(folder, ranks.hooks(40, first))
+    second.train(folder, ranks.hooks())
+    assert_same(tensors_of(second), tensors_of(whole))
+    assert whole.executor.replays == 15
+    assert [row.swd for row in second.history] == [row.swd for row in whole.history]
+
+
+@pytest.mark.gpu
+def test_a_step_that_waits_for_the_device_runs_without_a_graph(small_config, noise, monkeypatch):
+    expected = train(make_trainer(small_config, noise), 4)
+    trainer = make_trainer(small_config, noise)
+    notices = []
+    trainer.executor.notice = notices.append
+    plain = Executor.run_operations
+
+    def waiting(self, minibatches):
+        plain(self, minibatches)
+        self.models.sums.sum().item()
+
+    monkeypatch.setattr(Executor, "run_operations", waiting)
+    assert_same(train(trainer, 4), expected)
+    assert trainer.executor.replays == 0
+    (notice,) = notices
+    assert notice.startswith("the step runs without a CUDA graph, slower: ")
+    assert "\n" not in notice
+
+
+@pytest.mark.gpu
+def test_a_graph_that_is_not_equal_is_not_used(small_config, noise, monkeypatch):
+    expected = train(make_trainer(small_config, noise), 4)
+    trainer = make_trainer(small_config, noise)
+    notices = []
+    trainer.executor.notice = notices.append
+    monkeypatch.setattr(
+        executor._Graph, "replay", lambda self, minibatches: self.graph.replay()
+    )  # stale inputs
+    assert_same(train(trainer, 4), expected)
+    assert notices == ["the step runs without a CUDA graph, slower: the graph's results differ"]
+    assert trainer.executor.replays == 0
+
+
+def test_on_a_cpu_nothing_is_captured(small_config, noise):
+    trainer = PhaseTrainer(small_config, FADING, noise, "data", None, torch.device("cpu"))
+    trainer.iterate()
+    assert trainer.executor.replays == 0
