@@ -7,7 +7,6 @@ import yaml
 from typer.testing import CliRunner
 
 from pipelines import cli, kubeflow
-from pipelines.compiling import compiled
 from pipelines.profile import load_profile
 from progan import config
 from progan.errors import InputError, Interrupted, Unavailable
@@ -46,7 +45,7 @@ def test_a_run_is_created_and_its_address_printed(service, tmp_path):
     [experiment], [run] = service.experiments, service.runs
     assert (experiment["display_name"], experiment["namespace"]) == ("progan-toy-celeba", "progan")
     assert (run["experiment_id"], run["service_account"]) == ("e1", "progan-pipeline")
-    text = compiled(config.load(), load_profile(PROFILE, IMAGE), "")
+    text = compiled_once(config.load(), load_profile(PROFILE, IMAGE), "")
     spec, platform = yaml.load_all(text, yaml.CSafeLoader)
     assert run["pipeline_spec"] == {"pipeline_spec": spec, "platform_spec": platform}
 
