@@ -1,13 +1,14 @@
 # make run        the toy run, from photographs to a registered generator, in minutes
 # make test       the tests; make test-slow the long ones
 # make servers    installs what tests with real servers need: PostgreSQL, Chromium, an S3 server, kustomize (as root, with Go)
+# make benchmark-gpu   the tests for GPUs, then how fast this GPU trains: about ten minutes
 # make e2e-container   builds the image and runs it (as root on Debian; half an hour)
 # make e2e-cluster     applies the manifests and pods to a real Kubernetes API server (with Go; minutes the first time)
 # make lint       ruff, mypy, and the linters of the workflows
 # make setup      only creates the environment; make lock updates the lock files
 #                 TORCH_INDEX=URL: with the torch of this package index, such as the one of PyTorch's CPU wheels
 # make oldest-torch    installs the oldest torch that pyproject.toml allows instead of the locked one
-.PHONY: setup oldest-torch run test test-slow servers e2e-container e2e-cluster lint lock
+.PHONY: setup oldest-torch run test test-slow benchmark-gpu servers e2e-container e2e-cluster lint lock
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 SUPPORTED := import sys; v = sys.version_info; \
@@ -50,6 +51,10 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	@python -m pytest -m slow
+
+benchmark-gpu: .venv/ready
+	@python -m pytest -m gpu tests/progan
+	@python benchmarks/gpu.py
 
 servers: .venv/ready
 	@tests/install_servers.sh

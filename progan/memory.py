@@ -5,8 +5,9 @@ from torch import Tensor
 
 from progan.config import Config
 from progan.shapes import shapes_of_networks
+from progan.step import operands, score_gradients
 
-OVERHEAD = 1.4  # factor on what is counted: temporary gradients, convolution workspaces, fragmentation
+OVERHEAD = 2.1  # factor on what is counted: temporary gradients, convolution workspaces, a trial's copies
 CONTEXT_BYTES = 2**30  # of the CUDA context
 STATES = 4  # tensors per trained parameter: value, gradient and Adam's two moments
 
@@ -20,7 +21,8 @@ def training_bytes(config: Config, key: str, gpus: int) -> int:
     phase, network = config.phase(key), config.network
     generator, discriminator = shapes_of_networks(network, phase.resolution)
     with torch.device("meta"):
-        images = torch.empty(_share(config, key, gpus), network.channels, phase.resolution, phase.resolution)
+        shape = _share(config, key, gpus), network.channels, phase.resolution, phase.resolution
+        images = operands(torch.empty(shape), config.training)
         alpha = None if phase.is_first else torch.ones(())
         saved: dict[int, torch.UntypedStorage] = {}  # each storage counts once
 
@@ -31,9 +33,9 @@ def training_bytes(config: Config, key: str, gpus: int) -> int:
 
         with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
             mixed = images.clone().requires_grad_()
-            scores = discriminator(mixed, alpha)[:, 0]
-            (gradients,) = torch.autograd.grad(scores.sum(), mixed, create_graph=True)
-            _ = gradients.square().sum(), discriminator(images, alpha), discriminator(images, alpha)
+            gradients = score_gradients(discriminator(mixed, alpha), mixed)
+            both = discriminator.features(torch.cat([images, images]), alpha).chunk(2)
+            _ = gradients.square().sum(), [discriminator.end(features) for features in both]
     parameters = STATES * (_bytes(generator) + _bytes(discriminator)) + _bytes(generator)
     activations = sum(storage.nbytes() for storage in saved.values())
     return round(OVERHEAD * (parameters + activations)) + CONTEXT_BYTES

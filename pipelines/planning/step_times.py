@@ -1,6 +1,7 @@
 """How long phases and stages take: from own runs, else from step_times.yaml, scaled by arithmetic."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -9,8 +10,8 @@ from pathlib import Path
 import yaml
 
 from components.score_network.stage import classifier_resolution
-from progan.checkpoints import read_checkpoint
-from progan.config import Config, NetworkConfig, validated
+from progan.checkpoints import CheckpointFacts, read_checkpoint
+from progan.config import Config, validated
 from progan.cost import iteration_flops
 from progan.device import device_name
 from progan.errors import InputError
@@ -75,6 +76,7 @@ class Measured:
     how: str
     spread: float
     rates: tuple[Rate, ...]
+    precision: str | None = None  # training.precision; None: any, as on a CPU
 
     def spread_at(self, rate: Rate, minibatch: int, megaflops: float) -> float:
         """The spread of an estimate for another step from one of the rates."""
@@ -97,7 +99,8 @@ class Guessed:
     spread: float
     level_milliseconds: float
     several_gpus: float
-    teraflops: dict[str, float]
+    teraflops: dict[str, float]  # in float32
+    faster: dict[str, float]  # times as many, by precision
     any_other: AnyOther
 
 
@@ -139,13 +142,15 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
 
     device: the device of histories that name none.
     """
-    rates: dict[str, list[Rate]] = {}
+    rates: dict[tuple[str, str | None], list[Rate]] = {}
     for file in sorted((root / "history").glob("r*.csv")):
         history = History.read(file)
         if not history.total.seconds:
             continue
         last = history.rows[-1]
-        network = _network_of(root / "checkpoints" / file.stem) or config.network
+        facts = _facts_of(root / "checkpoints" / file.stem)
+        network = facts.network if facts else config.network
+        training = facts.training if facts and facts.training else config.training
         resolution, gpus = int(file.stem[1:]), max(1, history.total.gpus)
         rate = Rate(
             resolution,
@@ -153,14 +158,17 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
             iteration_flops(network, resolution) / 1e6,
             last.images / last.seconds / _speedup(gpus),
         )
-        rates.setdefault(last.machine.device or device, []).append(rate)
-    return tuple(Measured(name, "own run", OWN_SPREAD, tuple(of_device)) for name, of_device in rates.items())
+        rates.setdefault((last.machine.device or device, training.precision), []).append(rate)
+    return tuple(
+        Measured(name, "own run", OWN_SPREAD, tuple(of_both), precision)
+        for (name, precision), of_both in rates.items()
+    )
 
 
-def _network_of(checkpoint: Path) -> NetworkConfig | None:
-    """The network parameters of a checkpoint; None if it is missing or damaged."""
+def _facts_of(checkpoint: Path) -> CheckpointFacts | None:
+    """What a checkpoint says of itself; None if it is missing or damaged."""
     try:
-        return read_checkpoint(checkpoint, needed=()).facts.network
+        return read_checkpoint(checkpoint, needed=()).facts
     except InputError:
         return None
 
@@ -192,9 +200,11 @@ def training_time(
     phase, gpus = config.phase(key), max(1, machine.gpus)
     share = max(1, phase.minibatch // gpus)
     flops = iteration_flops(config.network, phase.resolution)
-    closest = _closest(machine.device, share, flops / 1e6, (*own, *step_times().measured))
+    precision = config.training.precision
+    measured = [each for each in (*own, *step_times().measured) if each.precision in (None, precision)]
+    closest = _closest(machine.device, share, flops / 1e6, measured)
     if closest is None:
-        seconds = _guessed_seconds(machine.device, share, flops, phase.resolution)
+        seconds = _guessed_seconds(machine.device, share, flops, phase.resolution, precision)
         return Estimate(seconds * (images / _speedup(gpus)), "guessed")
     source, rate = closest
     scale = flops / 1e6 / rate.megaflops
@@ -230,7 +240,7 @@ def _speedup(gpus: int) -> float:
 
 
 def _closest(
-    device: str, minibatch: int, megaflops: float, measured: tuple[Measured, ...]
+    device: str, minibatch: int, megaflops: float, measured: Sequence[Measured]
 ) -> tuple[Measured, Rate] | None:
     """The rate of the device from which such a step is estimated with the least spread, and its source."""
     name = _hyphenated(device)
@@ -245,11 +255,12 @@ def _hyphenated(name: str) -> str:
     return name.replace(" ", "-").lower()
 
 
-def _guessed_seconds(device: str, minibatch: int, flops: float, resolution: int) -> Range:
+def _guessed_seconds(device: str, minibatch: int, flops: float, resolution: int, precision: str) -> Range:
     """The seconds per image on one GPU that was not measured."""
     guess = step_times().guessed
     listed = [name for name in guess.teraflops if name.lower() in _hyphenated(device)]
     teraflops = guess.teraflops[listed[0]] if listed else guess.any_other.teraflops
+    teraflops *= guess.faster.get(precision, 1.0)
     spread = guess.spread if listed else guess.any_other.spread
     levels = int(math.log2(resolution)) - 1
     launches = levels * guess.level_milliseconds / 1e3 / minibatch

@@ -28,7 +28,8 @@ def test_against_real_tensors(small_config):
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         mixed = images.clone().requires_grad_()
         (gradients,) = torch.autograd.grad(discriminator(mixed, alpha)[:, 0].sum(), mixed, create_graph=True)
-        graphs = [gradients.square().sum(), discriminator(images, alpha), discriminator(images, alpha)]
+        both = discriminator.features(torch.cat([images, images]), alpha).chunk(2)
+        graphs = [gradients.square().sum(), *map(discriminator.end, both)]
     sizes = [sum(p.numel() * 4 for p in net.parameters()) for net in (generator, discriminator)]
     expected = STATES * sum(sizes) + sizes[0] + sum(size for _, size in storages.values())
     assert graphs
@@ -50,6 +51,25 @@ def test_a_group_is_no_larger_than_a_gpus_share(small_config):
     larger = replace(small_config, network=replace(small_config.network, mbstd_group_size=16))
     assert counted(larger, "r0016") == pytest.approx(counted(small_config, "r0016"), rel=0.01)
     assert counted(larger, "r0016", gpus=8) < counted(larger, "r0016", gpus=4)
+
+
+def test_bfloat16_needs_about_half(small_config):
+    """Of what is not weights; float32 and TF32 need the same."""
+    training = small_config.training
+    wide = replace(small_config.phases["r0016"], minibatch=512)
+    needed = {
+        precision: counted(
+            replace(
+                small_config,
+                phases=small_config.phases | {"r0016": wide},
+                training=replace(training, precision=precision),
+            ),
+            "r0016",
+        )
+        for precision in ("float32", "tf32", "bfloat16")
+    }
+    assert needed["tf32"] == needed["float32"]
+    assert 0.45 < needed["bfloat16"] / needed["float32"] < 0.6
 
 
 @pytest.mark.gpu
