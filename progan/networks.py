@@ -148,7 +148,8 @@ class MinibatchStddev(nn.Module):
         if n % group:
             raise ValueError(f"minibatch {n} is not a multiple of the minibatch-stddev group {group}")
         grouped = at_least_float32(x).view(group, n // group, c, h, w)
-        deviation = torch.sqrt(grouped.var(dim=0, correction=0) + 1e-8)  # [N/G, C, H, W]
+        centred = grouped - grouped.mean(dim=0)
+        deviation = torch.sqrt(centred.square().mean(dim=0) + 1e-8)  # [N/G, C, H, W]
         statistic = deviation.mean(dim=(1, 2, 3)).repeat(group)  # [N]
         return torch.cat([x, statistic.to(x.dtype).view(n, 1, 1, 1).expand(n, 1, h, w)], dim=1)
 
