@@ -6,12 +6,16 @@ of it. Gradients and statistics are averaged over the ranks, so all ranks stay e
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -73,6 +77,23 @@ class Ranks:
             content = torch.empty(int(length), dtype=torch.uint8)
         dist.broadcast(content, 0, group=self.control)
         return json.loads(bytes(content.tolist()))
+
+    def share_arrays(self, make: Callable[[], tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+        """The arrays that the first rank makes, on every rank: mapped from files, so in memory only once."""
+        if self.size == 1:
+            return make()
+        folder = Path(self.tell(tempfile.mkdtemp(prefix="progan-") if self.is_first else None))
+        try:
+            if self.is_first:
+                for position, array in enumerate(make()):
+                    np.save(folder / f"{position}.npy", array)
+            self.wait()
+            arrays = tuple(np.load(file, mmap_mode="c") for file in sorted(folder.iterdir()))
+            self.wait()
+        finally:
+            if self.is_first:
+                shutil.rmtree(folder)  # what is mapped stays readable
+        return arrays
 
     def copy_first_(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite `tensors`, in place, with those of the first rank."""

@@ -56,7 +56,7 @@ def train(
     """
     phase = config.phase(key)
     manifest = load_manifest(dataset)
-    images, labels = load_training_set(dataset, phase.resolution, config.network)
+    images, labels = _training_set(dataset, phase.resolution, config, ranks)
     digest = manifest.level(phase.resolution).digest
     before = None if init is None else read_checkpoint(init)
     trainer = PhaseTrainer(config, phase, images, identity, before, best_device(), labels, ranks)
@@ -74,6 +74,19 @@ def train(
         classes = tuple(label.name for label in manifest.classes)
         trainer.write_checkpoint(checkpoint, DatasetFacts(manifest.name, manifest.images, digest, classes))
     print(f"{checkpoint}: {key} trained, {trainer.images_shown / 1000:g} kimg in {duration(trainer.seconds)}")
+
+
+def _training_set(
+    dataset: Path, resolution: int, config: Config, ranks: Ranks
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images and labels as `load_training_set` returns them; the first rank alone decodes them."""
+
+    def decode() -> tuple[np.ndarray, ...]:
+        images, labels = load_training_set(dataset, resolution, config.network)
+        return (images,) if labels is None else (images, labels)
+
+    images, *labels = ranks.share_arrays(decode)
+    return images, labels[0] if labels else None
 
 
 def _follow(trainer: PhaseTrainer, snapshots: SnapshotFolder) -> None:

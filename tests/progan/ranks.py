@@ -83,12 +83,24 @@ def poison(trainer):
     )
 
 
+def shared_by(ranks):
+    """Arrays that only the first rank makes."""
+
+    def make():
+        assert ranks.is_first
+        return np.arange(12, dtype=np.uint8).reshape(3, 4), np.array([5, 6, 7])
+
+    images, labels = ranks.share_arrays(make)
+    return {"images": torch.from_numpy(images).clone(), "labels": torch.from_numpy(labels).clone()}
+
+
 def main(folder, ranks):
     config = load(folder / "params.yaml")
 
     def save(name, trainer):
         safetensors.torch.save_file(tensors_of(trainer), folder / f"{name}.{ranks.rank}.safetensors")
 
+    safetensors.torch.save_file(shared_by(ranks), folder / f"shared.{ranks.rank}.safetensors")
     for name, changes in SETTINGS.items():
         trainer = make_trainer(config, changes, ranks, best_device())
         for _ in range(10):

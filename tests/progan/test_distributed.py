@@ -92,6 +92,13 @@ def test_ranks_are_equal(ends, setting):
     assert bool(differ) == (setting == "batch norm")
 
 
+def test_arrays_of_the_first_rank_are_mapped_by_all(ends):
+    for rank in (0, 1):
+        arrays = end_of(ends, "shared", rank)
+        assert torch.equal(arrays["images"], torch.arange(12, dtype=torch.uint8).view(3, 4))
+        assert arrays["labels"].tolist() == [5, 6, 7]
+
+
 WHOLE = [name for name in SETTINGS if name not in ("batch norm", "groups of eight")]
 
 

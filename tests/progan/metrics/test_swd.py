@@ -51,7 +51,7 @@ def test_patches_are_cut_where_the_corners_say():
     for n in range(2):
         for k in range(128):
             y, x = corners[n, k].tolist()
-            assert torch.equal(patches[n * 128 + k], images[n, :, y : y + 7, x : x + 7])
+            assert torch.equal(patches[n, :, k].view(3, 7, 7), images[n, :, y : y + 7, x : x + 7])
 
 
 def test_patch_centres_are_uniform_over_all_places_a_patch_fits():
