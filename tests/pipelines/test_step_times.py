@@ -97,6 +97,25 @@ def test_own_runs_come_first(small_config, tmp_path, monkeypatch):
         assert own_rates(small_config, Path(), "CPU") == ()
 
 
+def test_rates_are_of_one_precision(small_config):
+    """Own and measured ones; a guess is faster in bfloat16 than in TF32, and in TF32 than in float32."""
+
+    def estimate(precision, device, own=()):
+        training = replace(small_config.training, precision=precision)
+        config = replace(small_config, training=training)
+        return training_time(config, "r0008", 8000, Machine(device, 1), own)
+
+    rate = Rate(8, 8, iteration_flops(small_config.network, 8) / 1e6, 40.0)
+    own = (Measured("Some card", "own run", 1.3, (rate,), "bfloat16"),)
+    assert estimate("bfloat16", "Some card", own).seconds.likely == pytest.approx(200)
+    assert estimate("float32", "Some card", own).basis == "guessed"
+    for device, basis in (("NVIDIA H200", "measured"), ("T4", "guessed")):
+        estimates = [estimate(precision, device) for precision in ("bfloat16", "tf32", "float32")]
+        assert all(each.basis.startswith(basis) for each in estimates)
+        seconds = [each.seconds.likely for each in estimates]
+        assert seconds == sorted(seconds)
+
+
 def test_the_forecast_of_a_phase_is_of_the_plan(small_config, tmp_path, monkeypatch):
     """And of the phases after it and all evaluations; a damaged history of another phase does not matter."""
     monkeypatch.chdir(tmp_path)
