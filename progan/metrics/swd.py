@@ -22,7 +22,6 @@ PATCH = 7
 PATCHES_PER_IMAGE = 128
 DIRECTIONS = 4 * 128  # repeats × directions per repeat: the mean of their means is the mean of all
 DIRECTIONS_AT_ONCE = 32
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Descriptors:
     """The input of `sliced_wasserstein`.
 
     images: the number of images. levels: by the side of the pyramid level in pixels, largest first, float32
-    [images · 128, 147], normalised to mean 0 and standard deviation 1 per colour channel.
+    [147, images · 128], normalised to mean 0 and standard deviation 1 per colour channel.
     """
 
     images: int
@@ -62,7 +61,7 @@ def describe(batches: Iterable[Tensor], seed: int) -> Descriptors:
             corners = patch_corners(len(batch), side, generators[side])
             patches[side].append(extract_patches(level, corners))
     return Descriptors(
-        images, {side: _normalise(torch.cat(patches.pop(side))) for side in sorted(patches, reverse=True)}
+        images, {side: _normalise(patches.pop(side)) for side in sorted(patches, reverse=True)}
     )
 
 
@@ -85,10 +84,8 @@ def sliced_wasserstein(real: Descriptors, fake: Descriptors, seed: int) -> dict[
 def laplacian_pyramid(images: Tensor) -> Iterator[Tensor]:
     """Yield the levels of float images [N, C, R, R], largest first; the last one, of 16 px, is low-pass."""
     while images.shape[-1] > SMALLEST_LEVEL:
-        smaller = _smooth(images)[:, :, ::2, ::2]
-        stuffed = torch.zeros_like(images)
-        stuffed[:, :, ::2, ::2] = 4 * smaller
-        yield images - _smooth(stuffed)
+        smaller = _halve(images)
+        yield images - _double(smaller)
         images = smaller
     yield images
 
@@ -99,11 +96,13 @@ def patch_corners(images: int, side: int, generator: torch.Generator) -> Tensor:
 
 
 def extract_patches(images: Tensor, corners: Tensor) -> Tensor:
-    """Cut [N · 128, C, 7, 7] patches out of [N, C, H, W] images at `corners` [N, 128, 2]."""
-    windows = images.unfold(2, PATCH, 1).unfold(3, PATCH, 1)  # [N, C, H - 6, W - 6, 7, 7], a view
+    """Cut patches out of [N, C, H, W] images at `corners` [N, 128, 2]: [N, C · 49, 128]."""
+    _, channels, height, width = images.shape
+    channel, y, x = (torch.arange(size, device=images.device) for size in (channels, PATCH, PATCH))
+    pixels = (channel[:, None, None] * height + y[:, None]) * width + x  # [C, 7, 7], of a patch in the corner
     top, left = corners.to(images.device).unbind(-1)
-    image = torch.arange(len(images), device=images.device)[:, None]
-    return windows[image, :, top, left].flatten(0, 1)
+    places = pixels.view(1, -1, 1) + (top * width + left)[:, None]
+    return images.flatten(1).gather(1, places.flatten(1)).view_as(places)
 
 
 def unit_directions(generator: torch.Generator) -> Tensor:
@@ -121,40 +120,71 @@ def _enlarge(images: Tensor) -> Tensor:
     return images.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
 
 
-def _smooth(images: Tensor) -> Tensor:
-    """Convolve with the binomial 5×5 kernel; borders are mirrored without repeating the edge.
+def _halve(images: Tensor) -> Tensor:
+    """Convolve with the binomial 5×5 kernel and keep even rows and columns: [N, C, R, R] → [N, C, R/2, R/2].
 
-    A sum of shifted slices instead of a convolution, which a GPU may compute in TF32.
+    Borders are mirrored without repeating the edge. Sums of slices instead of a convolution, which a GPU may
+    compute in TF32.
     """
     padded = F.pad(images, (2, 2, 2, 2), mode="reflect")
-    return _weighted_shifts(_weighted_shifts(padded, 2), 3)
+    return _halve_rows(_halve_rows(padded).mT).mT
 
 
-def _weighted_shifts(images: Tensor, dim: int) -> Tensor:
-    size = images.shape[dim] - len(BINOMIAL) + 1
-    shifts = [weight * images.narrow(dim, start, size) for start, weight in enumerate(BINOMIAL)]
-    return sum(shifts[1:], start=shifts[0])
+def _halve_rows(padded: Tensor) -> Tensor:
+    """Even rows weigh (1, 4, 6, 4, 1) / 16; [N, C, R + 4, W] → [N, C, R/2, W]."""
+    end = padded.shape[2] - 4
+    a, b, c, d, e = (padded[:, :, start : start + end : 2] for start in range(5))
+    return (a + e).add_(c, alpha=6).add_(b + d, alpha=4).div_(16)
 
 
-def _normalise(patches: Tensor) -> Tensor:
-    """[M, C, 7, 7] → [M, C · 49] with mean 0 and deviation 1 per channel; a constant channel becomes 0."""
-    variance, mean = torch.var_mean(patches, dim=(0, 2, 3), correction=0, keepdim=True)
-    deviation = variance.sqrt()
-    return patches.sub_(mean).div_(torch.where(deviation > 0, deviation, 1)).flatten(1)
+def _double(images: Tensor) -> Tensor:
+    """Put zeros between the pixels and convolve as `_halve`, times 4: [N, C, R, R] → [N, C, 2R, 2R]."""
+    padded = F.pad(F.pad(images, (1, 0, 1, 0), mode="reflect"), (0, 1, 0, 1), mode="replicate")
+    return _double_rows(_double_rows(padded).mT).mT
+
+
+def _double_rows(padded: Tensor) -> Tensor:
+    """Even rows weigh (1, 6, 1) / 8, odd ones (1, 1) / 2; [N, C, R + 2, W] → [N, C, 2R, W]."""
+    above, row, below = padded[:, :, :-2], padded[:, :, 1:-1], padded[:, :, 2:]
+    even = (above + below).add_(row, alpha=6).div_(8)
+    odd = (row + below).div_(2)
+    return torch.stack((even, odd), dim=3).flatten(2, 3)
+
+
+def _normalise(patches: list[Tensor]) -> Tensor:
+    """[n, D, 128] each → [D, N · 128], mean 0 and deviation 1 per channel; a constant channel becomes 0."""
+    descriptors = torch.cat([part.transpose(0, 1) for part in patches], dim=1).flatten(1)
+    channels = descriptors.view(3, -1)
+    channels -= descriptors.mean(dim=1).view(3, -1).mean(dim=1, keepdim=True)
+    squares = torch.stack([row.square().mean() for row in descriptors])  # row by row, to need no second copy
+    deviation = squares.view(3, -1).mean(dim=1, keepdim=True).sqrt()
+    channels /= torch.where(deviation > 0, deviation, 1)
+    return descriptors
 
 
 def _distance(first: Tensor, second: Tensor, directions: Tensor) -> float:
-    """Mean over `directions` of the 1-Wasserstein distance between the projections of [M, D] and [M, D]."""
-    total = 0.0
-    for part in directions.to(first.device).split(DIRECTIONS_AT_ONCE):
-        difference = _sort_rows(part @ first.T) - _sort_rows(part @ second.T)
-        total += difference.abs_().mean(dim=1).double().sum().item()
-    return total / len(directions)
+    """Mean over `directions` of the 1-Wasserstein distance between the projections of [D, M] and [D, M]."""
+    distances = _distances_on_cpu if first.device.type == "cpu" else _distances
+    parts = directions.to(first.device).split(DIRECTIONS_AT_ONCE)
+    return sum(sum(distances(part, first, second)) for part in parts) / len(directions)
 
 
-def _sort_rows(values: Tensor) -> Tensor:
-    if values.device.type != "cpu":
-        return values.sort(dim=1).values
+def _distances(directions: Tensor, first: Tensor, second: Tensor) -> list[float]:
+    """The distance of each direction: the mean difference between the sorted projections."""
+    difference = (directions @ first).sort(dim=1).values - (directions @ second).sort(dim=1).values
+    return difference.abs_().mean(dim=1).tolist()
+
+
+def _distances_on_cpu(directions: Tensor, first: Tensor, second: Tensor) -> Iterator[float]:
+    """As `_distances` by numpy, whose sort is vectorised: ten times as fast as torch's."""
+    projections = [directions.numpy() @ descriptors.numpy() for descriptors in (first, second)]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(np.ndarray.sort, values.numpy()))  # vectorised: 7 times as fast as torch
-    return values
+        yield from pool.map(_sorted_difference, *projections)
+
+
+def _sorted_difference(first: np.ndarray, second: np.ndarray) -> float:
+    """The mean difference between the sorted values of two rows, which it overwrites."""
+    first.sort()
+    second.sort()
+    first -= second
+    return float(np.abs(first, out=first).mean(dtype=np.float64))
