@@ -32,8 +32,8 @@ FROM dependencies
 COPY --from=package /installed /
 # Only /progan and /tmp are written to: the root file system can be read-only.
 ENV PATH=/opt/progan/bin:$PATH HOME=/tmp USER=progan PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# As progan/__init__.py has it, for a pod that loads torch before progan.
-ENV OMP_WAIT_POLICY=PASSIVE
+# As progan/__init__.py has it, for a pod that loads torch or numpy before progan.
+ENV OMP_WAIT_POLICY=PASSIVE OPENBLAS_THREAD_TIMEOUT=4
 WORKDIR /progan
 USER 10001:10001
 ARG GIT_COMMIT=none

@@ -9,6 +9,7 @@ import os
 # By default OpenMP's threads spin while they wait, which makes training many times slower as soon as another
 # process uses the cores. OpenMP reads this variable once, when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # numpy's: wait 2**4 cycles, then sleep
 
 # Unless cuBLAS is told its workspaces, it may give other bits in a CUDA graph. It reads this as CUDA starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -23,7 +23,7 @@ def test_the_users_own_policy_is_kept():
 
 
 def test_pods_have_the_policy_whatever_they_import_first():
-    assert "ENV OMP_WAIT_POLICY=PASSIVE\n" in (ROOT / "Dockerfile").read_text()
+    assert "ENV OMP_WAIT_POLICY=PASSIVE OPENBLAS_THREAD_TIMEOUT=4\n" in (ROOT / "Dockerfile").read_text()
 
 
 def run_without_it(code, **environment):
