@@ -5,7 +5,7 @@ images is the root mean square of their difference, in grey levels: 0 for the sa
 white. The reference is the distance of each real image to the nearest other one; copies are much nearer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 SIDE = 32
 VALUES_AT_ONCE = 2**24  # of full-size images as float32: 64 MiB
+COMPARED_AT_ONCE = 1024  # reduced training images
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ def neighbours(
         torch.empty(len(flat), 0, dtype=torch.bool, device=device),
     )
     seen = 0
-    for batch in training:
-        best = _nearest(best, _compare(flat, reduce(batch.to(device)), mirror, own, seen), count)
-        seen += len(batch)
+    for block in _blocks(reduce(batch.to(device)) for batch in training):
+        best = _nearest(best, _compare(flat, block, mirror, own, seen), count)
+        seen += len(block)
     if best.distances.shape[1] < count or not best.distances.isfinite().all():
         raise ValueError(f"{count} nearest images cannot be found among {seen}")
     return Neighbours(best.distances.cpu(), best.indices.cpu(), best.mirrored.cpu())
@@ -81,6 +82,18 @@ def measure(fakes: Neighbours, reals: Neighbours) -> dict[str, float]:
     }
 
 
+def _blocks(batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Minibatches joined to blocks of COMPARED_AT_ONCE or more, which multiply several times as fast."""
+    block: list[Tensor] = []
+    for batch in batches:
+        block.append(batch)
+        if sum(map(len, block)) >= COMPARED_AT_ONCE:
+            yield torch.cat(block)
+            block = []
+    if block:
+        yield torch.cat(block)
+
+
 def _compare(flat: Tensor, batch: Tensor, mirror: bool, own: Tensor, first: int) -> Neighbours:
     """`flat` [Q, D] against `batch` [n, C, S, S], the training images from `first` on: [Q, n]."""
     distances = _distances(flat, batch)
@@ -99,5 +112,5 @@ def _nearest(best: Neighbours, candidates: Neighbours, count: int) -> Neighbours
     distances = torch.cat([best.distances, candidates.distances], 1)
     indices = torch.cat([best.indices, candidates.indices], 1)
     mirrored = torch.cat([best.mirrored, candidates.mirrored], 1)
-    order = distances.argsort(dim=1, stable=True)[:, :count]
-    return Neighbours(distances.gather(1, order), indices.gather(1, order), mirrored.gather(1, order))
+    nearest, order = distances.topk(min(count, distances.shape[1]), largest=False)
+    return Neighbours(nearest, indices.gather(1, order), mirrored.gather(1, order))
