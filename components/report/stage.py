@@ -1,8 +1,6 @@
 """The report of a run: one self-contained HTML file, and tables for DVC."""
 
-import base64
 import csv
-import io
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from components.commit import git_commit
 from components.evaluate.evaluation import Evaluation
-from components.evaluate.measures import MEASURES, Measure, Values, measures_in, number, swd_level, swd_levels
+from components.evaluate.measures import MEASURES, Measure, Values, measures_in, swd_level, swd_levels
 from components.evaluate.samples import classes_shown
 from components.gate.verdict import Verdict
+from components.page import embedded, template
 from components.register.registration import Registration
 from components.report import charts, tables
 from progan import __version__
@@ -28,11 +26,10 @@ from progan.dataset.reader import load_manifest
 from progan.errors import InputError
 from progan.files import atomic_file, atomic_folder, write_json
 from progan.history import History, Total
-from progan.progress import duration
 from progan.render import apart
 
 TRAINING_COLUMNS = ("phase", "kimg", "alpha", "d_loss", "g_loss", "gradient_norm", "images_per_second")
-PIXELS_AS_PNG = 2**20  # larger pictures are embedded as WebP: a fifth of the size, hardly different
+PIXELS_AS_PNG = 2**20  # larger pictures are embedded as WebP
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,8 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
         if key in histories or key in evaluations
     ]
     final = next((phase for phase in reversed(phases) if phase["evaluation"]), None)
-    page = _template().render(
+    page = template("report/report.html").render(
+        note=_note,
         config=config,
         failure=failure,
         verdict=Verdict.read(files.verdict) if files.verdict.exists() else None,
@@ -165,10 +163,7 @@ def _picture(path: Path, key: str) -> Image.Image:
 
 
 def _embedded(picture: Image.Image) -> str:
-    """A picture as a data URI."""
-    kind, content = "png" if picture.width * picture.height <= PIXELS_AS_PNG else "webp", io.BytesIO()
-    picture.save(content, kind, quality=90)
-    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
+    return embedded(picture, lossless=picture.width * picture.height <= PIXELS_AS_PNG)
 
 
 def _note(measure: Measure, measures: Values) -> str:
@@ -178,15 +173,3 @@ def _note(measure: Measure, measures: Values) -> str:
     if measure.spread in measures:
         return f"± {measure.text(measures[measure.spread])}"
     return measure.reading
-
-
-def _template() -> Any:
-    environment = Environment(
-        loader=PackageLoader("components.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "duration": duration, "note": _note}
-    return environment.get_template("report.html")
