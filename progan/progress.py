@@ -13,7 +13,8 @@ from rich.text import Text
 
 LINE_SECONDS = 15.0  # between lines in a log
 
-BESIDE_THE_BAR = 68  # columns of a terminal, for the label and the longest text
+BESIDE_THE_BAR = 68  # columns of a terminal, for the label and the longest text without details
+WITH_DETAILS = 130  # columns of a terminal that has room for details
 LONGEST_BAR = 40
 
 Advance = Callable[[int, int], None]  # units done, units in all
@@ -28,13 +29,17 @@ class Forecast:
 
 
 @contextmanager
-def show_progress(label: str, unit: str, forecast: Forecast | None = None) -> Iterator[Advance]:
+def show_progress(
+    label: str, unit: str, forecast: Forecast | None = None, details: Callable[[], str] = str
+) -> Iterator[Advance]:
     """Yield a function that shows progress; its first call sets the starting point for the rate.
 
     forecast: for an estimate of the whole run's remaining time, which the measured rate then corrects.
+    details: what else the line says, if the terminal is wide enough; a log always has it.
     """
     console = Console(stderr=True)
-    meter = _Meter(unit, forecast)
+    with_details = not console.is_terminal or console.width >= WITH_DETAILS
+    meter = _Meter(unit, forecast, details if with_details else str)
     with _bar(console, label, meter) if console.is_terminal else _lines(label, meter) as advance:
         yield advance
 
@@ -49,8 +54,8 @@ def duration(seconds: float) -> str:
 class _Meter:
     """The rate since the work was started or resumed, and the time left."""
 
-    def __init__(self, unit: str, forecast: Forecast | None) -> None:
-        self.unit, self.forecast = unit, forecast
+    def __init__(self, unit: str, forecast: Forecast | None, details: Callable[[], str]) -> None:
+        self.unit, self.forecast, self.details = unit, forecast, details
         self.text = ""
         self._start: tuple[float, int] | None = None
 
@@ -61,8 +66,9 @@ class _Meter:
         began, start = self._start
         if done > start:
             rate = (done - start) / max(now - began, 1e-9)
-            left = f" · {self._left(done, total, rate)}" if done < total else ""
-            self.text = f"{rate:,.0f} {self.unit}/s{left}"
+            left = self._left(done, total, rate) if done < total else ""
+            parts = self.details(), f"{rate:,.0f} {self.unit}/s", left
+            self.text = " · ".join(filter(None, parts))
         elif self.forecast:
             self.text = self._left(done, total, total / self.forecast.seconds)
 

@@ -129,8 +129,9 @@ class Hooks:
     measure: Callable[[Generator, Tensor | None], float]  # averaged generator, alpha → SWD
     stop_requested: Callable[[], bool]
     picture: Callable[[Generator, Tensor | None], bytes | None] = lambda generator, alpha: None  # → a PNG
-    notice: Callable[[str], None] = lambda line: None  # what a person should know
     machine: Callable[[], Readings] = Readings
+    notice: Callable[[str], None] = lambda line: None  # what a person should know
+    live: Callable[["PhaseTrainer"], None] = lambda trainer: None  # after each iteration
 
 
 class PhaseTrainer:
@@ -190,9 +191,10 @@ class PhaseTrainer:
         if not self.history:
             self._tick(hooks)
         hooks.progress(self.images_shown, self.schedule.total_images)
+        hooks.live(self)
         self.executor.notice = hooks.notice
         with arithmetic(self.config.training.precision), SnapshotWriter(snapshots) as writer:
-            while not self._finished():
+            while not self.finished:
                 if self.ranks.any(hooks.stop_requested()):
                     saved = "state saved" if self._save(writer) else "the previous snapshot remains"
                     self.ranks.wait()
@@ -203,6 +205,7 @@ class PhaseTrainer:
                 hooks.progress(self.images_shown, self.schedule.total_images)
                 if self._tick_due():
                     self._tick(hooks)
+                hooks.live(self)
                 if self.ranks.is_first and writer.due():
                     writer.start(self.snapshot)
             self._save(writer)
@@ -218,7 +221,7 @@ class PhaseTrainer:
         self.images_shown = last_shown + self.phase.minibatch
         if not self.schedule.is_stable(last_shown) and self.schedule.is_stable(self.images_shown):
             self.models.reset_optimizers()
-        if not self._finished():
+        if not self.finished:
             self.feed.prepare(self.images_shown)
 
     def _minibatches(self, images_shown: int) -> list[Minibatch]:
@@ -263,19 +266,21 @@ class PhaseTrainer:
             return None
         return torch.full((), self.schedule.alpha(images_shown), device=self.device)
 
-    def _tick(self, hooks: Hooks) -> None:
-        """Add a row to the history: the means since the previous row, and sometimes the SWD and a picture."""
-        previous = self.history[-1] if self.history else None
-        images = self.images_shown - (previous.images if previous else 0)
-        elapsed = self.seconds - (previous.seconds if previous else 0.0)
+    def alpha(self) -> Tensor | None:
+        """The weight of the newest layers now, 0-d; None once the fade is over."""
+        return self._alpha(self.images_shown)
+
+    def row(self, machine: Readings = Readings(), swd: float | None = None) -> Row:
+        """A row for the history, as of now: the means since the row before. It waits for the device."""
+        before = self.history[-1] if self.history else None
+        images = self.images_shown - (before.images if before else 0)
+        elapsed = self.seconds - (before.seconds if before else 0.0)
         means = (self.models.sums / self._updates(images)).tolist() if images else [None] * len(STATISTICS)
         statistics = dict(zip(STATISTICS, means, strict=True))
         if self.config.training.adversarial.gradients_at is None:
             statistics["gradient_norm"] = None
-        self.models.sums.zero_()
-        kimg = (self.start_images + self.images_shown) / 1000
-        row = Row(
-            kimg=kimg,
+        return Row(
+            kimg=(self.start_images + self.images_shown) / 1000,
             images=self.images_shown,
             alpha=self.schedule.alpha(self.images_shown),
             learning_rate=self.phase.learning_rate,
@@ -284,14 +289,18 @@ class PhaseTrainer:
             skipped=int(self.models.generator_adam.skipped + self.models.discriminator_adam.skipped),
             seconds=self.seconds,
             images_per_second=images / elapsed if elapsed else None,
-            swd=self._measure(hooks, kimg) if self._measure_due() else None,
-            machine=replace(hooks.machine(), graph_replays=self.executor.replays),
+            swd=swd,
+            machine=replace(machine, graph_replays=self.executor.replays),
         )
-        self.history.append(row)
 
-    def _measure(self, hooks: Hooks, kimg: float) -> float:
+    def _tick(self, hooks: Hooks) -> None:
+        """Add a row to the history, and sometimes the SWD and a picture."""
+        self.history.append(self.row(hooks.machine(), self._measure(hooks) if self._measure_due() else None))
+        self.models.sums.zero_()
+
+    def _measure(self, hooks: Hooks) -> float:
         """The SWD of the averaged generator; a picture of its images is added to `pictures`."""
-        alpha = self._alpha(self.images_shown)
+        alpha, kimg = self.alpha(), (self.start_images + self.images_shown) / 1000
         if picture := hooks.picture(self.models.ema, alpha):
             self.pictures[f"{kimg:09.3f}"] = picture
         return hooks.measure(self.models.ema, alpha)
@@ -305,12 +314,13 @@ class PhaseTrainer:
 
     def _tick_due(self) -> bool:
         tick = self.schedule.total_images / TICKS_PER_PHASE
-        return self._finished() or self.images_shown - self.history[-1].images >= tick
+        return self.finished or self.images_shown - self.history[-1].images >= tick
 
     def _measure_due(self) -> bool:
-        return self._finished() or len(self.history) % (TICKS_PER_PHASE // MEASURES_PER_PHASE) == 0
+        return self.finished or len(self.history) % (TICKS_PER_PHASE // MEASURES_PER_PHASE) == 0
 
-    def _finished(self) -> bool:
+    @property
+    def finished(self) -> bool:
         return self.images_shown >= self.schedule.total_images
 
     def _save(self, writer: SnapshotWriter) -> bool:

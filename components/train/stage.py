@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.train.fixed_latents import FixedLatents
+from components.train.live import LiveRecord
 from components.train.machine import machine_readings
 from progan.checkpoints import DatasetFacts, read_checkpoint
 from progan.config import Config
@@ -23,14 +25,12 @@ from progan.history import History
 from progan.metrics import swd
 from progan.networks import Generator
 from progan.progress import Forecast, duration, show_progress
-from progan.render import grid, images_across, png
 from progan.sampling import generate, seeded_inputs
 from progan.snapshots import SnapshotFolder
 from progan.store import Store
 from progan.training import Hooks, PhaseTrainer
 
 CURVE_IMAGES = 256  # real and generated images each, for the SWD during training
-PICTURE_PIXELS, PICTURE_IMAGES = 512, 64  # approximate width of a picture, and most images on it
 
 
 def train(
@@ -64,10 +64,15 @@ def train(
     if not ranks.is_first:
         _follow(trainer, folder)
         return
-    measure, picture = _swd_measure(images, labels, config), _picture_renderer(phase.resolution, config)
+    sampler = FixedLatents(phase.resolution, config)
+    measure, machine = _swd_measure(images, labels, config), machine_readings(ranks.size)
     with snapshots.alone(folder.name, f"is training {key}"):
-        with _stop_signals() as stopped, show_progress(key, "images", forecast) as advance:
-            hooks = Hooks(advance, measure, stopped, picture, _notice, machine_readings(ranks.size))
+        with (
+            _stop_signals() as stopped,
+            show_progress(key, "images", forecast, lambda: _details(trainer)) as advance,
+            LiveRecord(snapshots, folder.name, sampler, images, _notice) as live,
+        ):
+            hooks = Hooks(advance, measure, stopped, sampler.picture, machine, _notice, live)
             trainer.train(folder, hooks)
         History(tuple(trainer.history)).write(history)
         _write_pictures(grids, trainer.pictures)
@@ -95,6 +100,20 @@ def _follow(trainer: PhaseTrainer, snapshots: SnapshotFolder) -> None:
         trainer.train(snapshots, Hooks(lambda done, total: None, lambda generator, alpha: math.nan, stopped))
 
 
+def _details(trainer: PhaseTrainer) -> str:
+    """What the newest row of the history says, for the line on the terminal."""
+    newest = trainer.history[-1]
+    swd = next((row.swd for row in reversed(trainer.history) if row.swd is not None), None)
+    memory = newest.machine.gpu_memory_gib
+    parts = (
+        "stable" if newest.alpha == 1 else f"fading, alpha {newest.alpha:.2f}",
+        "" if newest.d_loss is None else f"losses D {newest.d_loss:.3g}, G {newest.g_loss:.3g}",
+        "" if swd is None else f"SWD {swd:.1f}",
+        "" if memory is None else f"{memory:.1f} GiB",
+    )
+    return " · ".join(filter(None, parts))
+
+
 def _notice(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -119,21 +138,6 @@ def _swd_measure(
         return swd.sliced_wasserstein(reals[0], fakes, seed)["average"]
 
     return measure
-
-
-def _picture_renderer(resolution: int, config: Config) -> Callable[[Generator, Tensor | None], bytes]:
-    """A function that renders a PNG of a generator's images, of the same latents in every phase.
-
-    A conditional generator makes one row per class.
-    """
-    columns, classes = images_across(resolution, PICTURE_PIXELS), config.network.label_size
-    labels = torch.arange(PICTURE_IMAGES) // columns % classes if classes else None
-    inputs = seeded_inputs(PICTURE_IMAGES, config.network, config.training.seed, labels)[: columns**2]
-
-    def picture(generator: Generator, alpha: Tensor | None) -> bytes:
-        return png(grid(torch.cat(list(generate(generator, inputs, alpha))), PICTURE_PIXELS, columns))
-
-    return picture
 
 
 def _write_pictures(folder: Path, pictures: dict[str, bytes]) -> None:

@@ -97,7 +97,7 @@ def test_stopped_killed_and_gone_on_with_it_ends_in_the_same_bits(project, capfd
     assert train() is None
     *before, last = re.findall(r"r0004 \d+ of 240 · .*", capfd.readouterr().err)
     assert all("left, whole run ≈" in line for line in before[1:])
-    assert re.fullmatch(r"r0004 240 of 240 · \d+ images/s", last)
+    assert re.fullmatch(r"r0004 240 of 240 · stable · losses D \S+, G \S+ · SWD \S+ · \d+ images/s", last)
     whole, facts = bytes_of_checkpoint(), read_checkpoint(Path("checkpoints/r0004")).facts
     assert (facts.images_shown, facts.ranks) == (240, 2)
     with Path("history/r0004.csv").open() as file:
