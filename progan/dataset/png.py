@@ -10,7 +10,7 @@ from PIL import Image
 UP = 2  # the filter that stores each row as its difference from the row above
 COLOUR_TYPES = {1: 0, 3: 2}  # grey, RGB
 CHANNELS = {colour: channels for channels, colour in COLOUR_TYPES.items()}
-# After the signature: width, height, depth, colour type, compression, filter, interlacing; IDAT's length and name
+# Width, height, depth, colour type, compression, filter, interlacing; length and name of the next chunk
 START = struct.Struct(">16xIIBBBBB4xI4s")
 
 

@@ -164,22 +164,25 @@ def _normalise(patches: list[Tensor]) -> Tensor:
 
 def _distance(first: Tensor, second: Tensor, directions: Tensor) -> float:
     """Mean over `directions` of the 1-Wasserstein distance between the projections of [D, M] and [D, M]."""
-    distances = _distances_on_cpu if first.device.type == "cpu" else _distances
-    parts = directions.to(first.device).split(DIRECTIONS_AT_ONCE)
-    return sum(sum(distances(part, first, second)) for part in parts) / len(directions)
+    if first.device.type == "cpu":
+        return _distance_by_numpy(first.numpy(), second.numpy(), directions.numpy())
+    total = 0.0
+    for part in directions.to(first.device).split(DIRECTIONS_AT_ONCE):
+        difference = (part @ first).sort(dim=1).values - (part @ second).sort(dim=1).values
+        total += difference.abs_().mean(dim=1).double().sum().item()
+    return total / len(directions)
 
 
-def _distances(directions: Tensor, first: Tensor, second: Tensor) -> list[float]:
-    """The distance of each direction: the mean difference between the sorted projections."""
-    difference = (directions @ first).sort(dim=1).values - (directions @ second).sort(dim=1).values
-    return difference.abs_().mean(dim=1).tolist()
-
-
-def _distances_on_cpu(directions: Tensor, first: Tensor, second: Tensor) -> Iterator[float]:
-    """As `_distances` by numpy, whose sort is vectorised: ten times as fast as torch's."""
-    projections = [directions.numpy() @ descriptors.numpy() for descriptors in (first, second)]
+def _distance_by_numpy(first: np.ndarray, second: np.ndarray, directions: np.ndarray) -> float:
+    """As `_distance`: numpy's sort is vectorised and takes a tenth of the time of torch's on a CPU."""
+    projections = np.empty((2, DIRECTIONS_AT_ONCE, first.shape[1]), np.float32)
+    total = 0.0
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        yield from pool.map(_sorted_difference, *projections)
+        for part in directions.reshape(-1, DIRECTIONS_AT_ONCE, len(first)):
+            np.matmul(part, first, out=projections[0])
+            np.matmul(part, second, out=projections[1])
+            total += sum(pool.map(_sorted_difference, *projections))
+    return total / len(directions)
 
 
 def _sorted_difference(first: np.ndarray, second: np.ndarray) -> float:
