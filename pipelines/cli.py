@@ -16,6 +16,7 @@ from pipelines.commands import (
     promote_commands,
     retrain_commands,
     stage_commands,
+    watch_commands,
 )
 from pipelines.commands.common_options import flag
 from progan.errors import InputError, Interrupted
@@ -28,6 +29,7 @@ PANELS: dict[str, list[Any]] = {  # panels of `progan --help` and their commands
         plan_commands.plan,
         stage_commands.import_official,
         stage_commands.summary,
+        watch_commands.watch,
         preset_commands.app,
         dataset_commands.app,
     ],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from progan.history import Row
 
 SKIPPED_SHARE = 0.1  # of the updates since the row before
-SWD_RATIO = 2.0  # to the best SWD of the phase
+SWD_RATIO = 2.0  # to the best SWD since the fade ended: fading new layers in costs some at first
 ALIKE = 0.5  # of the way from the MS-SSIM of reals to 1
 
 
@@ -61,7 +61,7 @@ def _skipped_updates(rows: Sequence[Row]) -> Problem | None:
 
 
 def _swd(rows: Sequence[Row]) -> Problem | None:
-    measured = [row.swd for row in rows if row.swd is not None]
+    measured = [row.swd for row in rows if row.swd is not None and row.alpha == 1]
     if not measured or not measured[-1] > SWD_RATIO * min(measured):
         return None
     return Problem(

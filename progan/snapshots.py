@@ -30,6 +30,11 @@ RETRY_SECONDS = 300.0  # the longest time to the next one after one that could n
 Snapshot = tuple[int, dict[str, Tensor], dict[str, Any]]  # images shown, tensors on the CPU, facts
 
 
+def folder_name(key: str, identity: str) -> str:
+    """The folder of a phase with this identity in the store of snapshots."""
+    return f"{key}-{identity[:16]}"
+
+
 class SnapshotFolder:
     """The last snapshots of one phase with one identity, in the folder `name` of a store.
 
@@ -37,7 +42,7 @@ class SnapshotFolder:
     """
 
     def __init__(self, store: Store, key: str, identity: str) -> None:
-        self.store, self.name = store, f"{key}-{identity[:16]}"
+        self.store, self.name = store, folder_name(key, identity)
 
     def write(self, images_shown: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> bool:
         """Write a snapshot and point LATEST at it; delete unfinished files and all but the last two.

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from types import TracebackType
 from typing import Any
@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 
 from components.train.fixed_latents import FixedLatents
-from progan.errors import Interrupted
-from progan.health import Likeness, problems
-from progan.history import Row
+from progan.errors import InputError, Interrupted
+from progan.health import Likeness, Problem, problems
+from progan.history import Readings, Row
 from progan.metrics.ms_ssim import mean_ms_ssim
 from progan.store import Store
 from progan.training import PhaseTrainer
+from progan.validation import from_json
 
 FOLDER, STATE, PAGE = "live", "state.json", "index.html"
 GRID, BEFORE = "grid.png", "before.png"
@@ -47,7 +48,15 @@ class LiveState:
     updated: float  # seconds since 1970
     share: float  # of the training time that this record has taken
     newest: dict[str, Any]  # the newest row of the history
-    problems: list[dict[str, str]] = field(default_factory=list)
+    problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def parse(cls, content: bytes, where: str) -> "LiveState":
+        """The state in state.json. Raises InputError if it is damaged."""
+        try:
+            return from_json(cls, json.loads(content))
+        except ValueError as error:
+            raise InputError(f"{where}: damaged ({error}); training writes it anew") from None
 
     @property
     def line(self) -> str:
@@ -58,7 +67,7 @@ class LiveState:
 class LiveRecord:
     """Renews the record of one phase when it is due; training calls it after each iteration.
 
-    reals: the training set, uint8 [N, C, R, R]. notice: told in a line what is wrong.
+    reals: the training set, uint8 [N, C, R, R]. machine: reads it. notice: told in a line what is wrong.
     """
 
     def __init__(
@@ -67,9 +76,11 @@ class LiveRecord:
         folder: str,
         latents: FixedLatents,
         reals: np.ndarray,
+        machine: Callable[[], Readings],
         notice: Callable[[str], None],
     ) -> None:
         self.store, self.folder, self.latents, self.notice = store, f"{folder}/{FOLDER}", latents, notice
+        self.machine = machine
         self.reals = torch.from_numpy(reals[:COMPARED])
         self.began = self.renewed = time.monotonic()
         self.renewed_images: int | None = None
@@ -114,7 +125,7 @@ class LiveRecord:
         self.renewed, self.renewed_images = began, trainer.images_shown
         try:
             images = self.latents.images(trainer.models.ema, trainer.alpha())
-            rows = [*trainer.history, *([] if trainer.finished else [trainer.row()])]
+            rows = [*trainer.history, *([] if trainer.finished else [trainer.row(self.machine())])]
             self._writing = self._thread.submit(self._write, self._state(trainer, rows, state), images, rows)
         except Exception as error:
             self._failed(error)
@@ -154,7 +165,7 @@ class LiveRecord:
             if problem.what not in self._noticed:
                 self._noticed.add(problem.what)
                 self.notice(f"{live.phase}: {problem.what}: {problem.remedy}")
-        live = replace(live, problems=[asdict(problem) for problem in found])
+        live = replace(live, problems=found)
         previous = self.store.read(f"{self.folder}/{GRID}")
         if previous:
             self.store.write(f"{self.folder}/{BEFORE}", previous)

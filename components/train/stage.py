@@ -65,12 +65,13 @@ def train(
         _follow(trainer, folder)
         return
     sampler = FixedLatents(phase.resolution, config)
-    measure, machine = _swd_measure(images, labels, config), machine_readings(ranks.size)
+    measure = _swd_measure(images, labels, config)
+    machine, machine_now = machine_readings(ranks.size), machine_readings(ranks.size)
     with snapshots.alone(folder.name, f"is training {key}"):
         with (
             _stop_signals() as stopped,
             show_progress(key, "images", forecast, lambda: _details(trainer)) as advance,
-            LiveRecord(snapshots, folder.name, sampler, images, _notice) as live,
+            LiveRecord(snapshots, folder.name, sampler, images, machine_now, _notice) as live,
         ):
             hooks = Hooks(advance, measure, stopped, sampler.picture, machine, _notice, live)
             trainer.train(folder, hooks)

@@ -1,5 +1,6 @@
 """The live record: what lies there while a phase trains, after a stop and at its end."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from components.train.fixed_latents import FixedLatents
 from components.train.live import LiveRecord
 from progan.config import PhaseConfig
 from progan.errors import Interrupted, Unavailable
+from progan.history import Readings
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
 from progan.training import PhaseTrainer
@@ -30,7 +32,8 @@ def trained(small_config, noise, tmp_path, monkeypatch):
     def train(stop_at=np.inf, store=None, folder="phase"):
         trainer = PhaseTrainer(small_config, FADING, noise, "data", None, torch.device("cpu"))
         snapshots, notices = FolderStore(tmp_path), []
-        record = LiveRecord(store or snapshots, folder, FixedLatents(8, small_config), noise, notices.append)
+        latents = FixedLatents(8, small_config)
+        record = LiveRecord(store or snapshots, folder, latents, noise, Readings, notices.append)
         with record as renew:
             hooks = replace(ranks.hooks(stop_at, trainer), live=renew)
             trainer.train(SnapshotFolder(snapshots, "r0008", "data"), hooks)

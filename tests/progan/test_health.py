@@ -41,6 +41,7 @@ def test_skipped_updates():
 def test_an_swd_that_has_doubled():
     rows = [replace(WELL, swd=swd) for swd in (30.0, 20.0, 40.1, None)]
     assert whats(rows) == ["SWD is 40.1, after 20.0 at its best"]
+    assert whats([replace(row, alpha=0.5) for row in rows[:2]] + rows[2:]) == []  # of the fade
 
 
 def test_images_that_are_alike():
