@@ -48,6 +48,8 @@ PANELS: dict[str, list[Any]] = {  # panels of `progan --help` and their commands
         picture_commands.generate,
         picture_commands.interpolate,
         picture_commands.timelapse,
+        picture_commands.compare,
+        picture_commands.explore,
         picture_commands.export,
     ],
     "Registry": [promote_commands.promote, promote_commands.rollback],

@@ -43,7 +43,7 @@ def sampler_of(address: str) -> AnySampler:
         from components.pictures.onnx_file import OnnxSampler
 
         return OnnxSampler(Path(address))
-    return _sampler(checkpoint_of(address))
+    return on_best_device(checkpoint_of(address))
 
 
 def checkpoint_of(address: str) -> Checkpoint:
@@ -70,11 +70,17 @@ def phases_of(address: str) -> list[Sampler]:
     if address.startswith("models:"):
         from components.register.download import fetch_phases
 
-        return [_sampler(phase) for phase in _by_resolution(fetch_phases(address))]
-    phases = _by_resolution([file.parent for file in Path(address).glob(f"*/{FACTS}")])
+        return [on_best_device(phase) for phase in _by_resolution(fetch_phases(address))]
+    phases = phases_in(address)
     if not phases:
         raise InputError(f"{address}: no finished phases in it; name the folder of their checkpoints")
-    return [_sampler(phase) for phase in _of_one_run(phases, address)]
+    return [on_best_device(phase) for phase in phases]
+
+
+def phases_in(folder: str) -> list[Checkpoint]:
+    """The checkpoints of the phases of a run in `folder`, lowest resolution first; none if it has none."""
+    phases = _by_resolution([file.parent for file in Path(folder).glob(f"*/{FACTS}")])
+    return _of_one_run(phases, folder) if phases else []
 
 
 def _by_resolution(folders: Sequence[Path]) -> list[Checkpoint]:
@@ -95,7 +101,8 @@ def _of_one_run(phases: Sequence[Checkpoint], address: str) -> list[Checkpoint]:
     return run
 
 
-def _sampler(checkpoint: Checkpoint) -> Sampler:
+def on_best_device(checkpoint: Checkpoint) -> Sampler:
+    """The averaged generator of a checkpoint, on the GPU if there is one."""
     sampler = Sampler.of(checkpoint)
     sampler.generator.to(best_device())
     return sampler

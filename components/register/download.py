@@ -27,19 +27,19 @@ URI = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[0-9
 
 def fetch_generator(uri: str) -> Path:
     """A checkpoint folder with the averaged generator only, of models:/NAME@alias or models:/NAME/3."""
-    with _in_registry(uri):
-        version = _version(uri)
+    with in_registry(uri):
+        version = version_at(uri)
         key = f"{version.name}-{version.version}-{digest_of(version.source)[:16]}"
         return _fetched(key, uri, f"models:/{version.name}/{version.version}/artifacts")
 
 
 def fetch_phases(uri: str) -> list[Path]:
     """The checkpoint folders, without optimizers, of the phases of the version's run."""
-    with _in_registry(uri):
+    with in_registry(uri):
         mlflow_client = client()
         ids_by_phase = {
             run.data.tags["phase"]: run.info.run_id
-            for run in phase_runs(mlflow_client, _version(uri).run_id)
+            for run in phase_runs(mlflow_client, version_at(uri).run_id)
             if run.info.status == "FINISHED" and mlflow_client.list_artifacts(run.info.run_id, CHECKPOINT)
         }
         if not ids_by_phase:
@@ -50,7 +50,7 @@ def fetch_phases(uri: str) -> list[Path]:
         ]
 
 
-def _version(uri: str) -> Any:
+def version_at(uri: str) -> Any:
     """The version at `uri`."""
     parsed = URI.fullmatch(uri)
     if parsed is None:
@@ -85,7 +85,7 @@ def _download(source: str, file: Path) -> None:
 
 
 @contextlib.contextmanager
-def _in_registry(uri: str) -> Iterator[None]:
+def in_registry(uri: str) -> Iterator[None]:
     """`clear_errors`, and an InputError if the registry is a missing file, which MLflow would create."""
     if is_missing():
         raise InputError(

@@ -10,7 +10,7 @@ import re
 import socket
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from progan.files import alone
 
 CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
 WARM_START = "warm_start"  # tag of a version: the warm start of its first phase, as JSON
+TRAINING = "training"  # tag of a version: what its training took, a Total, as JSON
 PARENT, PHASE = "mlflow.parentRunId", "phase"  # tags of a phase's run: its parent's id, its phase's key
 CHECKPOINT = "checkpoint"  # artifact of a phase's run: its checkpoint folder
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
@@ -248,13 +249,18 @@ def find_champion(model: str) -> Champion | None:
                 return None
             raise
     tags: dict[str, str] = version.tags
-    measures = {name: _number(text) for name, text in tags.items()}
+    measures = numbers_in(tags)
     return Champion(
         str(version.version),
         tags.get("dataset", ""),
         round(measures.get("resolution") or 0),
         {measure.name: measures[measure.name] for measure in measures_in([measures])},
     )
+
+
+def numbers_in(tags: Mapping[str, str]) -> dict[str, float | None]:
+    """The tags as numbers, such as the measures among them; None for anything else."""
+    return {name: _number(text) for name, text in tags.items()}
 
 
 def _number(text: str) -> float | None:

@@ -4,7 +4,7 @@ MLflow does not allow embedded pictures: a picture is an artifact of the run, at
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -46,10 +46,10 @@ class RunDetails:
         return self.verdict.candidate.resolution
 
 
-def describe_version(details: RunDetails, version: str) -> str:
-    """The description of a version of the model."""
+def describe_version(details: RunDetails, version: str, links: Sequence[str] = ()) -> str:
+    """The description of a version of the model. links: to pages about it, in Markdown."""
     serving = "### Serve it", _serving_commands(details, version)
-    return _joined(*_run_sections(details), *serving, *_reproduction(details))
+    return _joined(*_run_sections(details, links), *serving, *_reproduction(details))
 
 
 def describe_run(details: RunDetails) -> str:
@@ -91,9 +91,15 @@ def describe_model(details: RunDetails) -> str:
     )
 
 
-def _run_sections(details: RunDetails) -> Iterator[str]:
+def artifact_link(experiment: str, run: str, artifact: str, text: str) -> str:
+    """A link to the page of MLflow that shows an artifact of `run`."""
+    return f"[{text}](#/experiments/{experiment}/runs/{run}/artifacts/{artifact})"
+
+
+def _run_sections(details: RunDetails, links: Sequence[str] = ()) -> Iterator[str]:
     yield _headline(details)
     yield _picture(details, details.run, details.resolution)
+    yield from links
     yield f"### The gate: {'passed' if details.verdict.passed else 'FAILED'}"
     yield "<br>".join(map(str, details.verdict.reasons))
     yield _measure_table(details)

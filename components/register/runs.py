@@ -189,16 +189,16 @@ def _log_params(mlflow_client: Any, run: Any, values: dict[str, Any]) -> None:
     """Log the parameters that the run does not have yet, by dotted names; MLflow does not allow changes."""
     from mlflow.entities import Param
 
-    texts = dict(_flat(values))
+    texts = dict(flat(values))
     missing = [Param(name, texts[name]) for name in texts.keys() - run.data.params.keys()]
     for first in range(0, len(missing), PARAMS_PER_REQUEST):
         mlflow_client.log_batch(run.info.run_id, params=missing[first : first + PARAMS_PER_REQUEST])
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Dotted names and texts of nested values, as params.yaml has them."""
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value if isinstance(value, str) else canonical_json(value)

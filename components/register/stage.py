@@ -8,7 +8,15 @@ from components.commit import git_commit
 from components.gate.verdict import Verdict
 from components.object_store.dataset import find_manifest
 from components.register import pages
-from components.register.mlflow_registry import CANDIDATE, WARM_START, clear_errors, client, find_version
+from components.register.comparison import comparison_link, log_comparison
+from components.register.mlflow_registry import (
+    CANDIDATE,
+    TRAINING,
+    WARM_START,
+    clear_errors,
+    client,
+    find_version,
+)
 from components.register.model import log_model
 from components.register.registration import Registration
 from components.register.runs import (
@@ -66,11 +74,12 @@ def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -
         log_dataset(mlflow_client, child, details.manifest, dataset, details.evaluations[key])
     log_parent(mlflow_client, parent, config, verdict, files)
     log_dataset(mlflow_client, parent, details.manifest, dataset, verdict.candidate)
-    tags = _tags(verdict, details.commit) | _warm_start_tag(config)
+    total = Total.of(details.histories.values())
+    tags = _tags(verdict, details.commit) | _warm_start_tag(config) | _training_tag(total)
     of_run = {name: tags[name] for name in ("gate", "verdict", "git_commit", WARM_START) if name in tags}
     set_tags(mlflow_client, run, of_run, pages.describe_run(details))
     version = _register_version(mlflow_client, details, files, tags, registered and str(registered.version))
-    terminate(mlflow_client, parent, Total.of(details.histories.values()))
+    terminate(mlflow_client, parent, total)
     return version, run
 
 
@@ -94,15 +103,17 @@ def _register_version(
     If the same run passed other thresholds before, its version is updated and is no candidate any more.
     """
     model, passed = details.config.register.model, details.verdict.passed
+    checkpoint = files.checkpoints / details.verdict.phase
     if version is not None:
         for name, value in tags.items():
             mlflow_client.set_model_version_tag(model, version, name, value)
     elif passed:
-        checkpoint = read_checkpoint(files.checkpoints / details.verdict.phase)
-        version = _create_version(mlflow_client, model, details, checkpoint, tags)
+        version = _create_version(mlflow_client, model, details, read_checkpoint(checkpoint), tags)
     else:
         return None
-    mlflow_client.update_model_version(model, version, pages.describe_version(details, version))
+    log_comparison(mlflow_client, model, version, checkpoint, details.run)
+    links = comparison_link(mlflow_client, details.run)
+    mlflow_client.update_model_version(model, version, pages.describe_version(details, version, links))
     mlflow_client.update_registered_model(model, pages.describe_model(details))
     if passed and not _in_experiment():
         mlflow_client.set_registered_model_alias(model, CANDIDATE, version)
@@ -134,6 +145,11 @@ def _warm_start_tag(config: Config) -> dict[str, str]:
     for key, start in config.warm_start.items():
         return {WARM_START: canonical_json({"phase": key, **asdict(start)})}
     return {}
+
+
+def _training_tag(total: Total) -> dict[str, str]:
+    """The tag of what the training took; empty if the weights were imported."""
+    return {TRAINING: canonical_json(asdict(total))} if total.images else {}
 
 
 def _text(value: float | str | None) -> str:

@@ -1,4 +1,4 @@
-"""`progan generate | interpolate | timelapse | export`: images, films and the ONNX file of a generator."""
+"""`progan generate | interpolate | timelapse | compare | explore | export`: what generators make."""
 
 from pathlib import Path
 from typing import Annotated
@@ -85,6 +85,49 @@ def timelapse(
     from components.pictures.timelapse import timelapse
 
     timelapse(checkpoints, parse_seeds(seeds), label, truncation, seconds, fps, out)
+
+
+def compare(
+    generators: Annotated[
+        list[str],
+        typer.Argument(
+            help="Two or more: versions in the registry (models:/NAME@champion, models:/NAME/3), folders of "
+            "finished phases.",
+            metavar="VERSION...",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The page to write, an .html file.")] = Path("compare.html"),
+    seeds: Seeds = "0-7",
+    label: Annotated[str | None, typer.Option(help="Class, by name or number; default: all classes.")] = None,
+) -> None:
+    """Write a page with images of the same seeds side by side, measures, and parameters that differ.
+
+    Example: progan compare models:/progan-toy-celeba@champion models:/progan-toy-celeba@candidate
+    """
+    from components.pictures.compare import compare
+    from components.pictures.seeds import parse_seeds
+
+    compare(generators, parse_seeds(seeds), label, out)
+
+
+def explore(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A finished phase's folder (checkpoints/r0032), the folder of all phases (checkpoints), or a "
+            "version in the registry (models:/NAME@champion, models:/NAME/3).",
+            metavar="SOURCE",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The page to write, an .html file.")] = Path("explore.html"),
+) -> None:
+    """Write a page in which the generator runs in the browser, without a server.
+
+    Example: progan explore checkpoints --out explore.html
+    """
+    from components.pictures.explore import explore
+
+    explore(source, out)
 
 
 def export(
