@@ -26,6 +26,7 @@ class Executor:
     def __init__(self, models: Models, learning_rate: Tensor, training: TrainingConfig) -> None:
         self.models, self.learning_rate, self.training = models, learning_rate, training
         self.notice: Callable[[str], None] = print
+        self.captures = learning_rate.is_cuda
         self.replays = 0  # iterations that ran as a graph
         self._graph: _Graph | None = None
         self._graph_fades: bool | None = None  # None: nothing has been captured yet
@@ -33,7 +34,7 @@ class Executor:
     def run(self, minibatches: Minibatches) -> None:
         """One iteration with these minibatches."""
         fades = {minibatch.alpha is not None for minibatch in minibatches}
-        if not self.learning_rate.is_cuda or len(fades) > 1:
+        if not self.captures or len(fades) > 1:
             self.run_operations(minibatches)
             return
         if fades != {self._graph_fades}:

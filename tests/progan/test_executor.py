@@ -13,6 +13,7 @@ from progan.device import best_device
 from progan.errors import Interrupted
 from progan.executor import Executor
 from progan.snapshots import SnapshotFolder
+from progan.step import Minibatch
 from progan.store import FolderStore
 from progan.training import PhaseTrainer
 from tests.progan import ranks
@@ -113,6 +114,71 @@ def test_a_graph_that_is_not_equal_is_not_used(small_config, noise, monkeypatch)
     assert_same(train(trainer, 4), expected)
     assert notices == ["the step runs without a CUDA graph, slower: the graph's results differ"]
     assert trainer.executor.replays == 0
+
+
+class Recording:
+    """In place of a graph, where there is no GPU: replays the operations on tensors of its own."""
+
+    made = 0
+
+    def __init__(self, run, minibatches, models):
+        Recording.made += 1
+        self.inputs = [Minibatch.of([tensor.clone() for tensor in each.tensors]) for each in minibatches]
+        self.run = run
+
+    def replay(self, minibatches):
+        for own, given in zip(self.inputs, minibatches, strict=True):
+            for to, tensor in zip(own.tensors, given.tensors, strict=True):
+                to.copy_(tensor)
+        self.run(self.inputs)
+
+
+class Stale(Recording):
+    def replay(self, minibatches):
+        self.run(self.inputs)
+
+
+class NoMemory(Recording):
+    def __init__(self, *given):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee the documentation.")
+
+
+@pytest.mark.parametrize(
+    ("graph", "replays", "notices"),
+    [
+        (Recording, 15, []),
+        (Stale, 0, 2 * ["the step runs without a CUDA graph, slower: the graph's results differ"]),
+        (
+            NoMemory,
+            0,
+            2 * ["the step runs without a CUDA graph, slower: CUDA out of memory. Tried to allocate 2 GiB."],
+        ),
+    ],
+)
+def test_when_a_graph_is_used(small_config, noise, monkeypatch, graph, replays, notices):
+    """A trial changes nothing; one graph serves the fade, another the rest; without one, a line says why."""
+    monkeypatch.setattr(executor, "_Graph", graph)
+    monkeypatch.setattr(Recording, "made", 0)
+    cpu = torch.device("cpu")
+    expected = train(PhaseTrainer(small_config, FADING, noise, "data", None, cpu))
+    trainer = PhaseTrainer(small_config, FADING, noise, "data", None, cpu)
+    trainer.executor.captures = True
+    said = []
+    trainer.executor.notice = said.append
+    assert_same(train(trainer), expected)
+    assert (trainer.executor.replays, said) == (replays, notices)
+    assert Recording.made == (0 if graph is NoMemory else 2)
+
+
+def test_an_iteration_across_the_end_of_a_fade_has_no_graph(small_config, noise, monkeypatch):
+    monkeypatch.setattr(executor, "_Graph", Recording)
+    training = dataclasses.replace(small_config.training, critic_steps=2)
+    config = dataclasses.replace(small_config, training=training)
+    trainer = PhaseTrainer(config, FADING, noise, "data", None, torch.device("cpu"))
+    trainer.executor.captures = True
+    for expected in (1, 2, 3, 4, 4, 5, 6):  # the fade ends with the first half of the fifth
+        trainer.iterate()
+        assert trainer.executor.replays == expected
 
 
 def test_on_a_cpu_nothing_is_captured(small_config, noise):
