@@ -91,9 +91,10 @@ class Sampler:
     CENTER_LATENTS seeded latents of the same class.
     """
 
-    def __init__(self, generator: Generator, classes: Sequence[str] = ()) -> None:
-        """classes: their names by label, as many as the generator's `label_size`."""
+    def __init__(self, generator: Generator, classes: Sequence[str] = (), alpha: float = 1.0) -> None:
+        """classes: their names by label, as many as the generator's `label_size`. alpha: see `Generator`."""
         self.generator, self.classes = generator.requires_grad_(False).eval(), list(classes)
+        self.alpha = alpha
         self.resolution, self.latent_size = generator.resolution, generator.network.latent_size
         self._centers: dict[int, Tensor] = {}
 
@@ -120,7 +121,7 @@ class Sampler:
         if truncation != 1:
             centers = torch.stack([self.center(label) for label in labels.tolist()])
             x = torch.lerp(centers, x, truncation)
-        return self.generator.grow(x)
+        return self.generator.grow(x, None if self.alpha == 1 else x.new_full((), self.alpha))
 
     @torch.no_grad()
     def center(self, label: int) -> Tensor:

@@ -6,7 +6,7 @@ bits as one that was not.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -339,6 +339,9 @@ class PhaseTrainer:
             for kimg, png in self.pictures.items()
         }
         facts = {
+            "network": asdict(self.config.network),
+            "resolution": self.phase.resolution,
+            "alpha": self.schedule.alpha(self.images_shown),
             "images_shown": self.images_shown,
             "history": [row.columns for row in self.history],
             "seconds": self.seconds,

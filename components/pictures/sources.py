@@ -8,10 +8,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from components.pictures.snapshot import is_snapshots, newest_sampler
 from progan.checkpoints import FACTS, NETWORKS, Checkpoint, read_checkpoint
 from progan.device import best_device
 from progan.errors import InputError
 from progan.sampling import Sampler, label_of, latents_of_seeds
+
+
+CHECKPOINTS = "checkpoints"  # the folder of finished phases
 
 
 class AnySampler(Protocol):
@@ -38,11 +42,13 @@ def inputs_of(sampler: AnySampler, seeds: Sequence[int], labels: Sequence[int]) 
 
 
 def sampler_of(address: str) -> AnySampler:
-    """The generator in an .onnx file, or at any address that `checkpoint_of` takes."""
+    """The generator in an .onnx file, in a folder of snapshots, or where `checkpoint_of` finds one."""
     if Path(address).suffix == ".onnx":
         from components.pictures.onnx_file import OnnxSampler
 
         return OnnxSampler(Path(address))
+    if is_snapshots(Path(address)):
+        return _on_best_device(newest_sampler(Path(address)))
     return on_best_device(checkpoint_of(address))
 
 
@@ -56,8 +62,8 @@ def checkpoint_of(address: str) -> Checkpoint:
     folder = path.parent if path.name in (NETWORKS, FACTS) else path
     if not (folder / FACTS).is_file():
         raise InputError(
-            f"{address}: no finished phase here; name its folder, such as checkpoints/r0032, an .onnx file, "
-            "or a version in the registry, such as models:/NAME@champion"
+            f"{address}: no finished phase here; name its folder, such as checkpoints/r0032, one of "
+            "snapshots, an .onnx file, or a version in the registry, such as models:/NAME@champion"
         )
     return read_checkpoint(folder, [NETWORKS])
 
@@ -65,8 +71,13 @@ def checkpoint_of(address: str) -> Checkpoint:
 def phases_of(address: str) -> list[Sampler]:
     """The generators of all finished phases of a run, lowest resolution first.
 
-    address: a folder of checkpoint folders, such as checkpoints, or a version in the registry.
+    address: a folder of checkpoint folders, such as checkpoints, or a version in the registry. After the
+    lower phases in `checkpoints`, a folder of snapshots has the phase that is not finished.
     """
+    if is_snapshots(Path(address)):
+        newest = newest_sampler(Path(address))
+        before = [each for each in phases_in(CHECKPOINTS) if each.facts.resolution < newest.resolution]
+        return [*map(on_best_device, before), _on_best_device(newest)]
     if address.startswith("models:"):
         from components.register.download import fetch_phases
 
@@ -103,6 +114,9 @@ def _of_one_run(phases: Sequence[Checkpoint], address: str) -> list[Checkpoint]:
 
 def on_best_device(checkpoint: Checkpoint) -> Sampler:
     """The averaged generator of a checkpoint, on the GPU if there is one."""
-    sampler = Sampler.of(checkpoint)
+    return _on_best_device(Sampler.of(checkpoint))
+
+
+def _on_best_device(sampler: Sampler) -> Sampler:
     sampler.generator.to(best_device())
     return sampler
