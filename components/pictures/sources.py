@@ -14,7 +14,6 @@ from progan.device import best_device
 from progan.errors import InputError
 from progan.sampling import Sampler, label_of, latents_of_seeds
 
-
 CHECKPOINTS = "checkpoints"  # the folder of finished phases
 
 
