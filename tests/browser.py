@@ -2,6 +2,7 @@
 
 import base64
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -29,7 +30,7 @@ class Page:
         from selenium.common.exceptions import TimeoutException
 
         try:
-            self._until(lambda: all(text in self._text() for text in texts))
+            self.until(lambda: all(text in self._text() for text in texts))
         except TimeoutException:
             missing = [text for text in texts if text not in self._text()]
             pytest.fail(f"{self.driver.current_url} does not show {missing}, but:\n{self._text()}")
@@ -39,12 +40,12 @@ class Page:
         size = f"""
             const picture = document.querySelector('img[src*="{name}"]');
             return picture && picture.complete ? [picture.naturalWidth, picture.naturalHeight] : null"""
-        return tuple(self._until(lambda: self.driver.execute_script(size)))
+        return tuple(self.until(lambda: self.driver.execute_script(size)))
 
     def _text(self):
         return self.driver.execute_script("return document.body.innerText")
 
-    def _until(self, look):
+    def until(self, look):
         from selenium.webdriver.support.wait import WebDriverWait
 
         return WebDriverWait(self.driver, PATIENCE).until(lambda driver: look())
@@ -53,6 +54,13 @@ class Page:
 @pytest.fixture
 def browser(tmp_path):
     """Returns a function that opens a browser for the server at a URL."""
+    with browsers(tmp_path / "chromium") as opened:
+        yield opened
+
+
+@contextmanager
+def browsers(profile):
+    """The function that `browser` returns; the browsers keep their data in the folder `profile`."""
     pytest.importorskip("selenium", reason="selenium is not installed here: make setup")
     from selenium import webdriver
 
@@ -63,7 +71,7 @@ def browser(tmp_path):
     for argument in (
         *("headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-dev-shm-usage"),
         *("disable-background-networking", "disable-component-update", "disable-sync"),
-        *(f"user-data-dir={tmp_path / 'chromium'}", "window-size=1440,1600"),
+        *(f"user-data-dir={profile}", "window-size=1440,1600"),
     ):
         options.add_argument(f"--{argument}")
     opened = []

@@ -1,0 +1,289 @@
+"use strict";
+// The generator of progan/networks.py, of one image at a time. Features are Float32Arrays, [maps, side, side].
+// The page runs this script itself, and in its workers.
+
+// ---------------------------------------------------------------------------------------------------------
+// Seeds: the same latents as torch.randn(1, size, generator=torch.Generator().manual_seed(seed))
+
+class MersenneTwister {
+  constructor(seed) {
+    this.state = new Uint32Array(624);
+    this.state[0] = seed % 2 ** 32;
+    for (let i = 1; i < 624; i++) {
+      const previous = this.state[i - 1] ^ (this.state[i - 1] >>> 30);
+      this.state[i] = Math.imul(1812433253, previous) + i;
+    }
+    this.position = 624;
+  }
+
+  /** A whole number below 2^32. */
+  next() {
+    if (this.position === 624) this.twist();
+    let y = this.state[this.position++];
+    y ^= y >>> 11;
+    y ^= (y << 7) & 0x9d2c5680;
+    y ^= (y << 15) & 0xefc60000;
+    return (y ^ (y >>> 18)) >>> 0;
+  }
+
+  twist() {
+    const s = this.state;
+    for (let i = 0; i < 624; i++) {
+      const y = (s[i] & 0x80000000) | (s[(i + 1) % 624] & 0x7fffffff);
+      s[i] = s[(i + 397) % 624] ^ (y >>> 1) ^ (y & 1 ? 0x9908b0df : 0);
+    }
+    this.position = 0;
+  }
+
+  uniform24() { return (this.next() % 2 ** 24) / 2 ** 24; }
+
+  uniform53() {
+    const high = this.next() % 2 ** 21;
+    return (high * 2 ** 32 + this.next()) / 2 ** 53;
+  }
+}
+
+/** torch draws fewer than 16 numbers one pair after the other, and more in blocks of 16. */
+function latentsOfSeed(seed, size) {
+  const random = new MersenneTwister(seed);
+  return size < 16 ? normalPairs(random, size) : normalBlocks(random, size);
+}
+
+function normalPairs(random, size) {
+  const values = [];
+  while (values.length < size) {
+    const angle = 2 * Math.PI * random.uniform53();
+    const radius = Math.sqrt(-2 * Math.log1p(-random.uniform53()));
+    values.push(radius * Math.cos(angle), radius * Math.sin(angle));
+  }
+  return Float32Array.from(values.slice(0, size));
+}
+
+function normalBlocks(random, size) {
+  const values = Float32Array.from({ length: size }, () => random.uniform24());
+  for (let first = 0; first + 16 <= size; first += 16) boxMuller(values.subarray(first, first + 16));
+  if (size % 16) { // the last 16 again
+    const last = values.subarray(size - 16);
+    last.set(Array.from(last, () => random.uniform24()));
+    boxMuller(last);
+  }
+  return values;
+}
+
+/** 16 uniform numbers to normal ones, in place. */
+function boxMuller(block) {
+  for (let i = 0; i < 8; i++) {
+    const radius = Math.sqrt(-2 * Math.log(1 - block[i])), angle = 2 * Math.PI * block[i + 8];
+    block[i] = radius * Math.cos(angle);
+    block[i + 8] = radius * Math.sin(angle);
+  }
+}
+
+/** From a (position 0) to b (1) along the hypersphere: directions by angle, lengths in proportion. */
+function latentsBetween(a, b, position) {
+  const lengthA = Math.hypot(...a), lengthB = Math.hypot(...b);
+  const cosine = a.reduce((sum, value, i) => sum + value * b[i], 0) / (lengthA * lengthB);
+  const angle = Math.acos(Math.min(Math.max(cosine, -1), 1));
+  if (position === 0 || Math.sin(angle) < 1e-6) return a;
+  const length = lengthA + position * (lengthB - lengthA);
+  const ofA = length * Math.sin((1 - position) * angle) / (Math.sin(angle) * lengthA);
+  const ofB = length * Math.sin(position * angle) / (Math.sin(angle) * lengthB);
+  return a.map((value, i) => ofA * value + ofB * b[i]);
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Weights: a safetensors file
+
+/** bytes: an ArrayBuffer. Returns {name: {shape, values}}. */
+function readTensors(bytes) {
+  const length = Number(new DataView(bytes).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, length)));
+  delete header.__metadata__;
+  const tensors = {};
+  for (const [name, { dtype, shape, data_offsets: [begin, end] }] of Object.entries(header)) {
+    const data = bytes.slice(8 + length + begin, 8 + length + end);
+    const values = dtype === "F16" ? halfToFloat(new Uint16Array(data)) : new Float32Array(data);
+    tensors[name] = { shape, values };
+  }
+  return tensors;
+}
+
+function halfToFloat(halves) {
+  return Float32Array.from(halves, (half) => {
+    const sign = half >> 15 ? -1 : 1, exponent = (half >> 10) & 31, fraction = half & 1023;
+    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+  });
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Layers
+
+/** Each pixel's features at unit mean square, in place. */
+function pixelNorm(x, maps) {
+  const pixels = x.length / maps;
+  for (let pixel = 0; pixel < pixels; pixel++) {
+    let sum = 0;
+    for (let i = pixel; i < x.length; i += pixels) sum += x[i] * x[i];
+    const scale = 1 / Math.sqrt(sum / maps + 1e-8);
+    for (let i = pixel; i < x.length; i += pixels) x[i] *= scale;
+  }
+  return x;
+}
+
+/** Activation and normalisation, in place. */
+function finish(x, maps, network) {
+  const slope = network.activation === "leaky-relu" ? 0.2 : 0;
+  for (let i = 0; i < x.length; i++) if (x[i] < 0) x[i] *= slope;
+  return network.pixelNorm ? pixelNorm(x, maps) : x;
+}
+
+/** Latents and labels to the first 4×4 maps, with one bias per map. */
+function firstDense(inputs, weight, bias) {
+  const x = new Float32Array(weight.shape[0]);
+  for (let i = 0; i < x.length; i++) {
+    let sum = bias.values[i >> 4];
+    const row = i * inputs.length;
+    for (let j = 0; j < inputs.length; j++) sum += weight.values[row + j] * inputs[j];
+    x[i] = sum;
+  }
+  return x;
+}
+
+/** Each map with a border of zeros, after each pixel was repeated `scale` × `scale` times. */
+function bordered(x, maps, side, scale) {
+  const wide = side * scale + 2, result = new Float32Array(maps * wide * wide);
+  for (let map = 0; map < maps; map++) {
+    for (let row = 0; row < side * scale; row++) {
+      const from = (map * side + Math.floor(row / scale)) * side, to = (map * wide + row + 1) * wide + 1;
+      for (let column = 0; column < side * scale; column++) {
+        result[to + column] = x[from + (scale === 2 ? column >> 1 : column)];
+      }
+    }
+  }
+  return result;
+}
+
+/** A 3×3 convolution. x: from `bordered`. Yields after each two maps, so that it can be run in slices. */
+function* convolution(x, side, weight, bias) {
+  const [outputs, inputs] = weight.shape, pixels = side * side, borderedPixels = (side + 2) * (side + 2);
+  const y = new Float32Array((outputs + outputs % 2) * pixels);
+  for (let output = 0; output < outputs; output += 2) {
+    const other = Math.min(output + 1, outputs - 1); // if their number is odd, the last one again
+    y.fill(bias.values[output], output * pixels, (output + 1) * pixels);
+    y.fill(bias.values[other], (output + 1) * pixels, (output + 2) * pixels);
+    for (let input = 0; input < inputs; input++) {
+      const kernel = 9 * (output * inputs + input), otherKernel = 9 * (other * inputs + input);
+      addConvolved(y, output * pixels, side, x, input * borderedPixels, weight.values, kernel, otherKernel);
+    }
+    yield;
+  }
+  return y.subarray(0, outputs * pixels);
+}
+
+/**
+ * Add a bordered map, at xi in x, convolved with the 3×3 kernels at k and l in w, to two maps, at i in y.
+ * To read a pixel once for two maps takes half the time.
+ */
+function addConvolved(y, i, side, x, xi, w, k, l) {
+  const k0 = w[k], k1 = w[k + 1], k2 = w[k + 2], k3 = w[k + 3], k4 = w[k + 4];
+  const k5 = w[k + 5], k6 = w[k + 6], k7 = w[k + 7], k8 = w[k + 8];
+  const l0 = w[l], l1 = w[l + 1], l2 = w[l + 2], l3 = w[l + 3], l4 = w[l + 4];
+  const l5 = w[l + 5], l6 = w[l + 6], l7 = w[l + 7], l8 = w[l + 8];
+  let j = i + side * side, top = xi;
+  for (let row = 0; row < side; row++, top += 2) { // each row ends with two more pixels
+    let middle = top + side + 2, bottom = middle + side + 2;
+    let a = x[top], b = x[top + 1], d = x[middle], e = x[middle + 1], g = x[bottom], h = x[bottom + 1];
+    for (const end = i + side; i < end; i++, j++, top++, middle++, bottom++) {
+      const c = x[top + 2], f = x[middle + 2], m = x[bottom + 2];
+      y[i] += k0 * a + k1 * b + k2 * c + k3 * d + k4 * e + k5 * f + k6 * g + k7 * h + k8 * m;
+      y[j] += l0 * a + l1 * b + l2 * c + l3 * d + l4 * e + l5 * f + l6 * g + l7 * h + l8 * m;
+      a = b; b = c; d = e; e = f; g = h; h = m;
+    }
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// The generator
+
+/** The input of the first layer: latents, normalised or not, then one-hot labels. */
+function generatorInput(latents, label, network) {
+  const labels = Float32Array.from({ length: network.labels }, (_, i) => (i === label ? 1 : 0));
+  const normed = network.latentNorm === "before-labels" ? pixelNorm(latents.slice(), latents.length) : latents;
+  const inputs = Float32Array.of(...normed, ...labels);
+  return network.latentNorm === "with-labels" ? pixelNorm(inputs, inputs.length) : inputs;
+}
+
+/** request: {from, to, position, label, truncation}; tensors: those of a level. Returns RGBA. */
+function* makeImage(request, tensors, resolution, network) {
+  const tensor = (layer) => [tensors[`${layer}.weight`], tensors[`${layer}.bias`]];
+  const key = (side) => `r${String(side).padStart(4, "0")}`;
+  const seeds = [request.from, request.to].map((seed) => latentsOfSeed(seed, network.latentSize));
+  const inputs = generatorInput(latentsBetween(...seeds, request.position), request.label, network);
+
+  let side = 4, maps = tensors["blocks.r0004.dense.bias"].shape[0];
+  let x = finish(firstDense(inputs, ...tensor("blocks.r0004.dense")), maps, network);
+  function* convolved(layer, scale) {
+    const [weight, bias] = tensor(layer), padded = bordered(x, maps, side, scale);
+    [side, maps] = [side * scale, weight.shape[0]];
+    return finish(yield* convolution(padded, side, weight, bias), maps, network);
+  }
+  if (network.convsPerBlock > 1) x = yield* convolved("blocks.r0004.conv", 1);
+  truncate(x, tensors.centers.values.subarray(request.label * x.length), request.truncation);
+  while (side < resolution) {
+    const block = `blocks.${key(2 * side)}`;
+    x = yield* convolved(`${block}.conv0`, 2);
+    if (network.convsPerBlock > 1) x = yield* convolved(`${block}.conv1`, 1);
+  }
+  return toPixels(x, ...tensor(`to_rgb.${key(side)}`), network.tanh);
+}
+
+/** Move x, the output of the 4×4 block, towards the centre of its class, in place. */
+function truncate(x, center, truncation) {
+  if (truncation < 1) x.forEach((value, i) => { x[i] = center[i] + truncation * (value - center[i]); });
+}
+
+/** The 1×1 convolution to grey or RGB, rounded to bytes: RGBA of each pixel. */
+function toPixels(x, weight, bias, tanh) {
+  const [channels, maps] = weight.shape, pixels = x.length / maps;
+  const rgba = new Uint8ClampedArray(4 * pixels).fill(255);
+  for (let channel = 0; channel < 3; channel++) {
+    const source = channel % channels;
+    for (let pixel = 0; pixel < pixels; pixel++) {
+      let sum = bias.values[source];
+      for (let map = 0; map < maps; map++) sum += weight.values[source * maps + map] * x[map * pixels + pixel];
+      rgba[4 * pixel + channel] = 127.5 * (tanh ? Math.tanh(sum) : sum) + 127.5;
+    }
+  }
+  return rgba;
+}
+
+/** The generators of all levels; their weights are decoded when they are needed. */
+class Generators {
+  /** weights: the safetensors file of each level, an ArrayBuffer. */
+  constructor(network, resolutions, weights) {
+    Object.assign(this, { network, resolutions, weights, tensors: [] });
+  }
+
+  /** The steps of an image; request.level counts the levels from the lowest. */
+  image(request) {
+    const { level } = request;
+    this.tensors[level] ??= readTensors(this.weights[level]);
+    return makeImage(request, this.tensors[level], this.resolutions[level], this.network);
+  }
+}
+
+// In a worker: first the generators, then requests, each answered by its pixels.
+if (typeof document === "undefined") {
+  let generators;
+  onmessage = ({ data }) => {
+    if (data.weights) {
+      generators = new Generators(data.network, data.resolutions, data.weights);
+      postMessage("ready");
+      return;
+    }
+    const steps = generators.image(data);
+    let step;
+    do step = steps.next(); while (!step.done);
+    postMessage(step.value);
+  };
+}

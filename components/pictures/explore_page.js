@@ -1,0 +1,210 @@
+"use strict";
+// The page: its controls say what each tile shall show, and the runners draw the tiles, the first one first.
+
+const GRID = 24, SLICE_MS = 12, GAP = 2;
+const facts = JSON.parse(document.getElementById("facts").textContent);
+const at = (id) => document.getElementById(id);
+
+// ---------------------------------------------------------------------------------------------------------
+// Runners: workers, or the page itself where workers are blocked
+
+function decodedWeights() {
+  const texts = [...document.querySelectorAll(".weights")].map((script) => script.textContent);
+  return texts.map((text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+}
+
+/** A worker that has the generators; fails if the browser does not allow it. */
+function startWorker(generators) {
+  return new Promise((resolve, reject) => {
+    const source = new Blob([at("generator").textContent], { type: "text/javascript" });
+    const worker = new Worker(URL.createObjectURL(source));
+    worker.onerror = reject;
+    worker.onmessage = () => resolve((request) => new Promise((answer) => {
+      worker.onmessage = ({ data }) => answer(data);
+      worker.postMessage(request);
+    }));
+    const { network, resolutions, weights } = generators;
+    worker.postMessage({ network, resolutions, weights });
+  });
+}
+
+/** Runs the steps of an image here, in slices between which the page can react. */
+async function runInSlices(steps) {
+  let began = performance.now();
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    if (performance.now() - began > SLICE_MS) {
+      await new Promise((resume) => setTimeout(resume));
+      began = performance.now();
+    }
+  }
+}
+
+async function startRunners() {
+  const resolutions = facts.levels.map((level) => level.resolution);
+  const generators = new Generators(facts.network, resolutions, decodedWeights());
+  const count = Math.min(Math.max((navigator.hardwareConcurrency ?? 2) - 1, 1), 4);
+  try {
+    return await Promise.all(Array.from({ length: count }, () => startWorker(generators)));
+  } catch {
+    return [(request) => runInSlices(generators.image(request))];
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Tiles
+
+/** A canvas, and the request whose image it shall show. */
+class Tile {
+  constructor(canvas) { Object.assign(this, { canvas, wanted: null, begun: null }); }
+
+  get waits() { return this.wanted !== null && JSON.stringify(this.wanted) !== JSON.stringify(this.begun); }
+
+  draw(rgba) {
+    const side = Math.sqrt(rgba.length / 4);
+    if (this.canvas.width !== side) this.canvas.width = this.canvas.height = side;
+    this.canvas.getContext("2d").putImageData(new ImageData(rgba, side), 0, 0);
+  }
+}
+
+let idle = [];
+
+/** Give the waiting tiles to the idle runners. */
+function dispatch() {
+  const waiting = tiles.filter((tile) => tile.waits);
+  for (const tile of waiting) tile.canvas.ariaBusy = "true";
+  for (const tile of waiting.slice(0, idle.length)) run(idle.pop(), tile);
+}
+
+async function run(runner, tile) {
+  tile.begun = tile.wanted;
+  tile.draw(await runner(tile.begun));
+  tile.canvas.ariaBusy = String(tile.waits);
+  idle.push(runner);
+  dispatch();
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Controls
+
+const image = new Tile(at("image")), ends = { from: new Tile(at("from-image")), to: new Tile(at("to-image")) };
+const grid = Array.from({ length: GRID }, gridTile);
+const tiles = [image, ends.from, ends.to, ...grid];
+let firstSeed = 0, marked = "from";
+
+function gridTile(_, number) {
+  const button = document.createElement("button"), seed = document.createElement("span");
+  const tile = new Tile(document.createElement("canvas"));
+  button.append(tile.canvas, seed);
+  button.onclick = () => {
+    at(marked).value = firstSeed + number;
+    at("position").value = marked === "from" ? 0 : 100;
+    update();
+  };
+  at("grid").append(button);
+  return Object.assign(tile, { button, seed });
+}
+
+const seedAt = (id) => Math.min(Math.max(Math.floor(at(id).valueAsNumber) || 0, 0), Number.MAX_SAFE_INTEGER);
+const className = () => facts.classes[at("label").value] ?? "";
+
+/** Say what each tile shall show, and what the texts say of it. */
+function update() {
+  const level = Number(at("level").value), position = at("position").value / 100;
+  const truncation = at("truncation").value / 100, label = Number(at("label").value);
+  const [from, to] = [seedAt("from"), seedAt("to")];
+  const request = (from, to = from, position = 0) => ({ from, to, position, label, truncation, level });
+  image.wanted = position === 1 ? request(to) : request(from, position ? to : from, position);
+  ends.from.wanted = request(from);
+  ends.to.wanted = request(to);
+  grid.forEach((tile, number) => {
+    tile.wanted = request(firstSeed + number);
+    tile.seed.textContent = firstSeed + number;
+    tile.button.setAttribute("aria-label", `Seed ${firstSeed + number}`);
+  });
+  describe(facts.levels[level], { from, to, position, truncation });
+  dispatch();
+}
+
+function describe(level, { from, to, position, truncation }) {
+  const side = `${level.resolution} × ${level.resolution} px`;
+  at("about").textContent = `${side}, after ${Math.round(1000 * level.kimg).toLocaleString("en")} images shown in training`;
+  at("level-text").textContent = side;
+  at("position-text").textContent = `${Math.round(100 * position)} %`;
+  at("truncation-text").textContent = truncation.toFixed(2);
+  at("seeds").textContent = `Seeds ${firstSeed} to ${firstSeed + GRID - 1}`;
+  at("previous").disabled = firstSeed === 0;
+  at("page").classList.toggle("small", level.resolution <= 128);
+  at("image").setAttribute("aria-label", `Generated image, ${imageName()}`);
+  for (const end of ["from", "to"]) at(`choose-${end}`).setAttribute("aria-pressed", end === marked);
+  at("command").hidden = !level.source || (position > 0 && position < 1);
+  const label = facts.classes.length ? ` --label ${at("label").value}` : "", seed = position === 1 ? to : from;
+  at("command").querySelector("pre").textContent = `progan generate ${level.source} --seeds ${seed}${label} \\
+    --truncation ${truncation} --out ${imageName()}`;
+}
+
+/** The name of the image's file. */
+function imageName() {
+  const { from, to, position } = image.wanted;
+  const seeds = position ? `seed${from}-seed${to}-${Math.round(100 * position)}` : `seed${from}`;
+  return `${fileName(seeds)}.png`;
+}
+
+const fileName = (end) => [className(), end].filter(Boolean).join("-").replace(/[^\p{L}\p{N}._+-]/gu, "_");
+
+// ---------------------------------------------------------------------------------------------------------
+// Files
+
+function save(canvas, name) {
+  canvas.toBlob((blob) => {
+    const link = document.createElement("a");
+    Object.assign(link, { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  }, "image/png");
+  at("framed").hidden = window.self === window.top; // a sandboxed frame saves nothing and says nothing
+}
+
+/** All images of the grid, at their own size. */
+function sheet() {
+  const columns = 6, step = grid[0].canvas.width + GAP, canvas = document.createElement("canvas");
+  canvas.width = columns * step - GAP;
+  canvas.height = Math.ceil(GRID / columns) * step - GAP;
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  grid.forEach((tile, number) => {
+    context.drawImage(tile.canvas, (number % columns) * step, Math.floor(number / columns) * step);
+  });
+  return canvas;
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Start
+
+function prepareControls() {
+  facts.classes.forEach((name, label) => at("label").add(new Option(name, label)));
+  if (!facts.classes.length) at("label").add(new Option("", 0));
+  at("label-control").hidden = !facts.classes.length;
+  at("level").max = at("level").value = facts.levels.length - 1;
+  at("level-control").hidden = facts.levels.length === 1;
+  [at("from").value, at("to").value] = [0, 1];
+  for (const id of ["from", "to", "position", "truncation", "label", "level"]) at(id).oninput = update;
+  for (const end of ["from", "to"]) at(`choose-${end}`).onclick = () => { marked = end; update(); };
+  const turn = (seeds) => () => { firstSeed = Math.max(firstSeed + seeds, 0); update(); };
+  [at("previous").onclick, at("next").onclick] = [turn(-GRID), turn(GRID)];
+  at("random").onclick = () => {
+    for (const end of ["from", "to"]) at(end).value = Math.floor(Math.random() * 1e6);
+    update();
+  };
+  at("save").onclick = () => save(image.canvas, imageName());
+  at("save-grid").onclick = () => save(sheet(), `${fileName(`seeds${firstSeed}-${firstSeed + GRID - 1}`)}.png`);
+}
+
+prepareControls();
+update();
+startRunners().then((runners) => {
+  idle = runners;
+  dispatch();
+});

@@ -1,0 +1,190 @@
+"""The page in which a generator runs: Chromium makes the images that torch makes."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from components.pictures import explore as explore_page
+from components.pictures.explore import explore, folded
+from components.pictures.sources import sampler_of
+from progan.errors import InputError
+from progan.sampling import latents_of_seeds
+from tests.browser import browsers
+from tests.checkpoints import image_of, write_made_checkpoint
+
+FORMS = {  # network, resolution
+    "final": ({}, 8),
+    "wide": ({"latent_size": 100, "fmap_base": 4096, "fmap_max": 128}, 32),
+    "odd numbers of maps": ({"fmap_base": 60, "fmap_decay": 0.5, "fmap_max": 7}, 16),
+    "fused": ({"fused_scaling": True, "latent_norm": "with-labels", "label_size": 3}, 8),
+    "row a": (
+        {
+            "generator_norm": "batch",
+            "generator_activation": "relu",
+            "output": "tanh",
+            "latent_norm": "none",
+            "equalized_lr": False,
+            "convs_per_block": 1,
+            "channels": 1,
+        },
+        8,
+    ),
+}
+NO_WORKERS = """<meta http-equiv="Content-Security-Policy" content="worker-src 'none'">"""
+BUSY = "return document.querySelector(`:is(${arguments[0]}):not([aria-busy=false])`) !== null"
+READ = """
+    return [...document.querySelectorAll(arguments[0])].map((canvas) => {
+      const {width, height} = canvas, pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+      return [width, height, [...pixels]];
+    })"""
+SET = """
+    for (const [id, value] of Object.entries(arguments[0])) {
+      document.getElementById(id).value = value;
+      document.getElementById(id).dispatchEvent(new Event("input"));
+    }"""
+
+
+class Explorer:
+    """The page in Chromium: its controls, and the images that it shows."""
+
+    def __init__(self, page):
+        self.page, self.driver = page, page.driver
+
+    def open(self, file):
+        self.driver.get_log("browser")  # forget those of earlier pages
+        self.page.open(str(file).lstrip("/"))
+
+    def shown(self, selector="#image", **controls):
+        """The images of the canvases when these are drawn: uint8 [n, R, R, 3]."""
+        self.driver.execute_script(SET, controls)
+        self.page.until(lambda: not self.driver.execute_script(BUSY, selector))
+        images = self.driver.execute_script(READ, selector)
+        return np.array([np.array(rgba).reshape(height, width, 4)[..., :3] for width, height, rgba in images])
+
+
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory):
+    with browsers(tmp_path_factory.mktemp("chromium")) as browser:
+        yield Explorer(browser("file://", ("", "")))
+
+
+def assert_alike(images, expected):
+    """Within one grey level."""
+    expected = np.broadcast_to(expected, images.shape)  # grey to RGB
+    assert expected.std() > 20
+    assert np.abs(images.astype(int) - expected.astype(int)).max() <= 1
+
+
+def sampled(source, seeds, label=0, truncation=1.0):
+    sampler = sampler_of(str(source))
+    latents = latents_of_seeds(seeds, sampler.latent_size)
+    images = torch.cat(list(sampler.images(latents, torch.full((len(seeds),), label), truncation)))
+    return images.permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_chromium_makes_the_same_images(tmp_path, small_config, explorer, form):
+    changes, resolution = FORMS[form]
+    network = replace(small_config.network, **changes)
+    source = tmp_path / "made"
+    generator = write_made_checkpoint(source, network, resolution)
+    explore(str(source), tmp_path / "explore.html")
+    explorer.open(tmp_path / "explore.html")
+    label = 2 if network.label_size else 0
+    assert_alike(explorer.shown(label=label), image_of(generator, 0, label))
+    seed = 2**40 + 7
+    image = explorer.shown(**{"from": seed, "truncation": 60})
+    assert_alike(image, sampled(source, [seed], label, 0.6))
+    if resolution == 8:
+        grid = explorer.shown("#grid canvas", truncation=100)
+        assert_alike(grid, [image_of(generator, seed, label) for seed in range(24)])
+    assert [entry for entry in explorer.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_the_way_between_two_seeds(plain, tmp_path, explorer):
+    """Directions by angle, lengths in proportion."""
+    explore("checkpoints/r0016", tmp_path / "explore.html")
+    explorer.open(tmp_path / "explore.html")
+    image = explorer.shown(**{"from": 3, "to": 8, "position": 25})
+    a, b = latents_of_seeds([3, 8], plain.network.latent_size).double()
+    axis = b - (a @ b) / (a @ a) * a
+    angle = torch.acos(a @ b / (a.norm() * b.norm())) / 4
+    direction = torch.cos(angle) * a / a.norm() + torch.sin(angle) * axis / axis.norm()
+    latents = direction * (0.75 * a.norm() + 0.25 * b.norm())
+    expected = plain(latents.float()[None])[0].permute(1, 2, 0).mul(127.5).add(127.5).round().clamp(0, 255)
+    assert_alike(image, expected.numpy())
+    assert_alike(explorer.shown(position=100), image_of(plain, 8))
+
+
+def test_growth_and_the_command_line(tmp_path, small_config, explorer, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = replace(small_config.network, label_size=2)
+    first, second = Path("checkpoints/r0004"), Path("checkpoints/r0008")
+    small = write_made_checkpoint(first, network, 4, ["cats", "dogs"])
+    large = write_made_checkpoint(second, network, 8, ["cats", "dogs"], init=first)
+    explore("checkpoints", Path("explore.html"))
+    explorer.open(tmp_path / "explore.html")
+    assert_alike(explorer.shown(label=1), image_of(large, 0, 1))
+    assert_alike(explorer.shown(level=0), image_of(small, 0, 1))
+    line = (
+        "progan generate checkpoints/r0004 --seeds 5 --label 1 \\\n    --truncation 0.5 --out dogs-seed5.png"
+    )
+    explorer.shown(**{"from": 5, "truncation": 50})
+    explorer.page.shows("made", "4 × 4 px, after 1,500 images", line)
+
+
+def test_in_a_sandboxed_frame_without_workers(plain, tmp_path, explorer):
+    """MLflow shows HTML in a frame in which scripts run; a worker may be forbidden there."""
+    page = tmp_path / "explore.html"
+    explore("checkpoints/r0016", page)
+    page.write_text(page.read_text().replace("<title>", f"{NO_WORKERS}<title>"))
+    frame = '<!doctype html><iframe sandbox="allow-scripts" src="explore.html"></iframe>'
+    (tmp_path / "frame.html").write_text(frame)
+    explorer.open(tmp_path / "frame.html")
+    explorer.driver.switch_to.frame(0)
+    assert_alike(explorer.shown("#grid canvas"), [image_of(plain, seed) for seed in range(24)])
+    assert explorer.driver.execute_script("return idle.length") == 1
+
+
+def test_the_page_needs_nothing_else(plain, tmp_path):
+    explore("checkpoints/r0016", tmp_path / "explore.html")
+    page = (tmp_path / "explore.html").read_text()
+    assert re.findall(r"""(?:src|href)=["']?[^"']|https?://|url\(|@import|import\(|fetch\(""", page) == []
+
+
+def test_folded_layers_are_the_generator(tmp_path, small_config):
+    """Of the form with batch norm, whose running statistics differ from map to map."""
+    changes, resolution = FORMS["row a"]
+    generator = write_made_checkpoint(tmp_path / "a", replace(small_config.network, **changes), resolution)
+    latents = latents_of_seeds(range(4), small_config.network.latent_size)
+    torch.testing.assert_close(folded(generator)(latents), generator(latents), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("limit", "why"), [("SLOWEST_IMAGE", "billion multiplications"), ("LARGEST_PAGE", "MB")]
+)
+def test_a_network_that_is_too_large(plain, tmp_path, monkeypatch, limit, why):
+    monkeypatch.setattr(explore_page, limit, 1000)
+    with pytest.raises(InputError) as caught:
+        explore("checkpoints/r0016", tmp_path / "explore.html")
+    message = str(caught.value)
+    assert message.startswith("checkpoints/r0016: too large for a page (")
+    assert why in message
+    assert message.endswith("progan generate checkpoints/r0016 --seeds 0-63 --out images.png")
+    assert not (tmp_path / "explore.html").exists()
+
+
+def test_names_of_classes_cannot_break_out_of_the_page(tmp_path, small_config):
+    name = "</script><b>cats"
+    network = replace(small_config.network, label_size=2)
+    write_made_checkpoint(tmp_path / "made", network, 4, [name, "dogs"])
+    explore(str(tmp_path / "made"), tmp_path / "explore.html")
+    page = (tmp_path / "explore.html").read_text()
+    assert "<b>cats" not in page
+    facts = re.search(r'id="facts">(.*?)</script>', page)[1]
+    assert json.loads(facts)["classes"][0] == name
