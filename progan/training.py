@@ -186,14 +186,18 @@ class PhaseTrainer:
 
     def train(self, snapshots: SnapshotFolder, hooks: Hooks) -> None:
         """Train from the newest snapshot to the end of the phase. Raises Interrupted if asked to stop."""
-        self._resume(snapshots)
+        with arithmetic(self.config.training.precision):
+            self._resume(snapshots)
+            self._loop(snapshots, hooks)
+
+    def _loop(self, snapshots: SnapshotFolder, hooks: Hooks) -> None:
         started = time.monotonic() - self.seconds
         if not self.history:
             self._tick(hooks)
         hooks.progress(self.images_shown, self.schedule.total_images)
         hooks.live(self)
         self.executor.notice = hooks.notice
-        with arithmetic(self.config.training.precision), SnapshotWriter(snapshots) as writer:
+        with SnapshotWriter(snapshots) as writer:
             while not self.finished:
                 if self.ranks.any(hooks.stop_requested()):
                     saved = "state saved" if self._save(writer) else "the previous snapshot remains"

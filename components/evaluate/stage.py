@@ -12,6 +12,7 @@ from components.evaluate.evaluation import Evaluation
 from components.evaluate.samples import GRID_PIXELS, classes_shown
 from components.score_network.description import FILE_NAME, ScoreNetwork
 from components.score_network.stage import CLASSIFIER
+from progan.arithmetic import arithmetic
 from progan.checkpoints import read_checkpoint
 from progan.config import Config
 from progan.dataset.reader import load_training_set
@@ -31,6 +32,7 @@ NEAREST_SHOWN, NEIGHBOURS, NEAREST_SIDE = 8, 3, 128  # fakes, training images be
 Images = Callable[[int, int], Iterator[Tensor]]  # (begin, end) → minibatches, uint8 [n, C, R, R]
 
 
+@arithmetic()
 def evaluate(
     config: Config,
     key: str,

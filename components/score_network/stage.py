@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from components.score_network.description import FILE_NAME, ScoreNetwork
+from progan.arithmetic import arithmetic
 from progan.config import Config
 from progan.dataset.reader import load_images, load_manifest, require_fit
 from progan.device import best_device
@@ -17,6 +18,7 @@ from progan.progress import show_progress
 CLASSIFIER = "classifier.safetensors"
 
 
+@arithmetic()
 def prepare_score_network(config: Config, dataset: Path, out: Path) -> None:
     """Choose the network that scores this dataset's generators, and train it if it is a classifier.
 
