@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.pictures.sources import checkpoint_of
+from progan.checkpoints import Checkpoint
 from progan.errors import InputError
 from progan.files import atomic_file
 from progan.sampling import Sampler
@@ -19,11 +20,15 @@ def export(address: str, out: Path) -> None:
         raise InputError(
             f"{address}: is an ONNX file already; name a checkpoint, or a version in the registry"
         )
+    checkpoint = checkpoint_of(address)
+    with atomic_file(out) as partial:
+        difference = write_onnx(checkpoint, Sampler.of(checkpoint), partial)
+    print(f"{out}: {address} as ONNX; onnxruntime's images are within {difference:.0e} of torch's")
+
+
+def write_onnx(checkpoint: Checkpoint, sampler: Sampler, file: Path) -> float:
+    """Write the sampler of `checkpoint` to `file`; the largest difference between onnxruntime and torch."""
     from components.pictures.onnx_file import check, write
 
-    checkpoint = checkpoint_of(address)
-    sampler = Sampler.of(checkpoint)
-    with atomic_file(out) as partial:
-        write(sampler, checkpoint.facts, partial)
-        difference = check(sampler, partial)
-    print(f"{out}: {address} as ONNX; onnxruntime's images are within {difference:.0e} of torch's")
+    write(sampler, checkpoint.facts, file)
+    return check(sampler, file)

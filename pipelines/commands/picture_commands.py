@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from progan.errors import InputError
+
 Generator = Annotated[
     str,
     typer.Argument(
@@ -132,12 +134,32 @@ def explore(
 
 def export(
     generator: Generator,
-    onnx: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    onnx: Annotated[Path | None, typer.Option(help="The .onnx file to write.")] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(
+            help="A new folder for the Hugging Face Hub: the ONNX file, samples and the model card README.md."
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            help="Licence of the weights, as the Hub calls it; default: that of the training images.",
+        ),
+    ] = None,
 ) -> None:
-    """Write the generator as an ONNX file, if onnxruntime makes the same images with it.
+    """Write the generator as an ONNX file, alone or with a model card, if onnxruntime makes the same images.
 
-    Example: progan export models:/progan-toy-celeba@champion --onnx generator.onnx
+    Example: progan export models:/progan-toy-celeba@champion --card toy-celeba
     """
     from components.pictures.export import export
 
-    export(generator, onnx)
+    if onnx is None and card is None:
+        raise InputError("progan export: name what to write: --onnx FILE or --card FOLDER")
+    if onnx:
+        export(generator, onnx)
+    if card:
+        from components.pictures.model_card import export_card
+
+        export_card(generator, card, licence)
