@@ -2,7 +2,7 @@
 
 import base64
 import shlex
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from components.page import template
+from components.pictures.snapshot import is_snapshots, newest_sampler
 from components.pictures.sources import checkpoint_of, phases_in
 from progan.checkpoints import Checkpoint
 from progan.config import NetworkConfig
 from progan.errors import InputError
 from progan.files import atomic_file
-from progan.networks import Generator, Layer, one_hot
-from progan.resolutions import phase_key
+from progan.networks import Generator, Layer
+from progan.resolutions import phase_key, resolution_of
 from progan.sampling import Sampler, latents_of_seeds
 
 LARGEST_PAGE = 32_000_000  # bytes
@@ -28,52 +29,58 @@ HALF_TOLERANCE = 0.4  # grey levels by which float16 weights may move a pixel of
 
 
 @dataclass(frozen=True)
-class Level:
-    """A generator in the page."""
+class Shown:
+    """A generator on the CPU for the page to show."""
 
-    resolution: int
-    kimg: float
-    source: str  # what `progan generate` takes
-    weights: str  # a safetensors file in base64
+    sampler: Sampler
+    source: str | None  # what `progan generate` takes to make the same images; None: it takes nothing
+    kimg: float | None  # None: not known
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, source: str | None) -> "Shown":
+        return cls(Sampler.of(checkpoint), source, checkpoint.facts.kimg)
 
 
 def explore(source: str, out: Path) -> None:
     """Write the page of the generator at `source`, or of all phases in the folder `source`, to `out`.
 
-    source: see `checkpoint_of`.
+    source: also a folder of snapshots, and all that `checkpoint_of` takes.
     """
     if out.suffix.lower() != ".html":
         raise InputError(f"--out: {out}: a file name that ends with .html is expected")
     if Path(source).suffix == ".onnx":
         raise InputError(f"{source}: is an ONNX file; name a checkpoint, or a version in the registry")
-    phases = [] if source.startswith("models:") else phases_in(source)
-    generators = {str(phase.folder): phase for phase in phases} or {source: checkpoint_of(source)}
-    content = page(generators)
+    title, generators = _generators(source)
+    content = page(title, generators)
     with atomic_file(out) as partial:
         partial.write_text(content)
-    keys = ", ".join(each.facts.phase for each in generators.values())
+    keys = ", ".join(phase_key(each.sampler.resolution) for each in generators)
     print(f"{out}: {keys} of {source}, {len(content) / 1e6:.2g} MB; open it in a browser")
 
 
-def page(generators: Mapping[str, Checkpoint]) -> str:
-    """The page of the phases of one run, lowest first; InputError if it would be too large or too slow.
+def _generators(source: str) -> tuple[str, list[Shown]]:
+    """The page's title and the generators at `source`, lowest resolution first."""
+    if is_snapshots(Path(source)):
+        return Path(source).name, [Shown(newest_sampler(Path(source)), source, None)]
+    phases = [] if source.startswith("models:") else phases_in(source)
+    checkpoints = {str(phase.folder): phase for phase in phases} or {source: checkpoint_of(source)}
+    title = next(reversed(checkpoints.values())).facts.dataset.name
+    return title, [Shown.of(checkpoint, address) for address, checkpoint in checkpoints.items()]
 
-    generators: by what `progan generate` takes to make the same images.
-    """
-    levels = [_level(*each) for each in generators.items()]
-    last, facts = list(generators.items())[-1][0], list(generators.values())[-1].facts
-    content = template("pictures/explore.html").render(
-        title=facts.dataset.name,
-        levels=levels,
-        facts={
-            "network": _network_facts(facts.network),
-            "classes": facts.classes,
-            "levels": [
-                {"resolution": level.resolution, "kimg": level.kimg, "source": shlex.quote(level.source)}
-                for level in levels
-            ],
-        },
-    )
+
+def page(title: str, generators: Sequence[Shown]) -> str:
+    """The page of the phases of one run, lowest first; InputError if it would be too large or too slow."""
+    last = generators[-1]
+    if (count := multiplications(last.sampler.generator)) > SLOWEST_IMAGE:
+        limit = f"at most {SLOWEST_IMAGE / 1e9:.0f} billion"
+        raise _too_large(last, f"{count / 1e9:.1f} billion multiplications an image, {limit}")
+    facts = {
+        "network": _network_facts(last.sampler.generator.network),
+        "classes": last.sampler.classes,
+        "levels": [_level_facts(each) for each in generators],
+    }
+    weights = [base64.b64encode(save(_tensors(each.sampler))).decode() for each in generators]
+    content = template("pictures/explore.html").render(title=title, facts=facts, weights=weights)
     if len(content) > LARGEST_PAGE:
         raise _too_large(last, f"{len(content) / 1e6:.0f} MB, at most {LARGEST_PAGE / 1e6:.0f}")
     return content
@@ -92,37 +99,37 @@ def _network_facts(network: NetworkConfig) -> dict[str, Any]:
     }
 
 
-def _level(source: str, checkpoint: Checkpoint) -> Level:
-    sampler = Sampler.of(checkpoint)
-    count = multiplications(sampler.generator)
-    if count > SLOWEST_IMAGE:
-        limit = f"at most {SLOWEST_IMAGE / 1e9:.0f} billion"
-        raise _too_large(source, f"{count / 1e9:.1f} billion multiplications an image, {limit}")
-    weights = base64.b64encode(save(_tensors(sampler))).decode()
-    return Level(checkpoint.facts.resolution, checkpoint.facts.kimg, source, weights)
+def _level_facts(generator: Shown) -> dict[str, Any]:
+    return {
+        "resolution": generator.sampler.resolution,
+        "alpha": generator.sampler.alpha,
+        "kimg": generator.kimg,
+        "source": generator.source and shlex.quote(generator.source),
+    }
 
 
-def _too_large(source: str, what: str) -> InputError:
+def _too_large(generator: Shown, what: str) -> InputError:
+    source = generator.source or "GENERATOR"
     return InputError(
-        f"{source}: too large for a page ({what}); make its images with: "
-        f"progan generate {source} --seeds 0-63 --out images.png"
+        f"{source}: too large for a page ({what}); "
+        f"progan generate {source} --seeds 0-63 --out images.png makes its images"
     )
 
 
 def multiplications(generator: Generator) -> int:
     """The number of multiplications that an image takes."""
     return sum(
-        weight.numel() * (int(name.split(".")[1].removeprefix("r")) ** 2 if weight.ndim == 4 else 1)
+        weight.numel() * (resolution_of(name.split(".")[1]) ** 2 if weight.ndim == 4 else 1)
         for name, weight in _used(generator).items()
         if weight.ndim > 1
     )
 
 
 def _used(generator: Generator) -> dict[str, Tensor]:
-    """The parameters without those of the lower levels' toRGB layers."""
-    last = f"to_rgb.{phase_key(generator.resolution)}."
-    parameters = generator.state_dict().items()
-    return {name: tensor for name, tensor in parameters if name.startswith(("blocks.", last))}
+    """The parameters without those of the toRGB layers that are not faded any more."""
+    side = generator.resolution
+    used = "blocks.", f"to_rgb.{phase_key(side)}.", f"to_rgb.{phase_key(side // 2)}."
+    return {name: tensor for name, tensor in generator.state_dict().items() if name.startswith(used)}
 
 
 # ------------------------------------------------------------------------------------------------
@@ -173,10 +180,9 @@ def _folded_layer(layer: Any) -> dict[str, Tensor]:
 
 
 def _difference(sampler: Sampler, other: Generator) -> float:
-    """The largest difference of a pixel between the images of two generators, in grey levels."""
+    """The largest difference of a pixel between the images of a sampler and a generator, in grey levels."""
     latents = latents_of_seeds(CHECKED_SEEDS, sampler.latent_size)
-    classes = len(sampler.classes)
-    labels = one_hot(torch.arange(len(latents)) % max(classes, 1), classes)
-    inputs = torch.cat([latents, labels], 1)
-    images, others = (generator(inputs).clamp(-1, 1) for generator in (sampler.generator, other))
+    labels = torch.arange(len(latents)) % max(len(sampler.classes), 1)
+    other_sampler = Sampler(other, sampler.classes, sampler.alpha)
+    images, others = (each.make(latents, labels).clamp(-1, 1) for each in (sampler, other_sampler))
     return 127.5 * (images - others).abs().max().item()

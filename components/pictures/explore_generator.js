@@ -213,14 +213,14 @@ function generatorInput(latents, label, network) {
   return network.latentNorm === "with-labels" ? pixelNorm(inputs, inputs.length) : inputs;
 }
 
-/** request: {from, to, position, label, truncation}; tensors: those of a level. Returns RGBA. */
-function* makeImage(request, tensors, resolution, network) {
+/** request: {from, to, position, label, truncation}; level: {resolution, alpha, tensors}. Returns RGBA. */
+function* makeImage(request, { resolution, alpha, tensors }, network) {
   const tensor = (layer) => [tensors[`${layer}.weight`], tensors[`${layer}.bias`]];
   const key = (side) => `r${String(side).padStart(4, "0")}`;
   const seeds = [request.from, request.to].map((seed) => latentsOfSeed(seed, network.latentSize));
   const inputs = generatorInput(latentsBetween(...seeds, request.position), request.label, network);
 
-  let side = 4, maps = tensors["blocks.r0004.dense.bias"].shape[0];
+  let side = 4, maps = tensors["blocks.r0004.dense.bias"].shape[0], before;
   let x = finish(firstDense(inputs, ...tensor("blocks.r0004.dense")), maps, network);
   function* convolved(layer, scale) {
     const [weight, bias] = tensor(layer), padded = bordered(x, maps, side, scale);
@@ -231,10 +231,13 @@ function* makeImage(request, tensors, resolution, network) {
   truncate(x, tensors.centers.values.subarray(request.label * x.length), request.truncation);
   while (side < resolution) {
     const block = `blocks.${key(2 * side)}`;
+    before = x;
     x = yield* convolved(`${block}.conv0`, 2);
     if (network.convsPerBlock > 1) x = yield* convolved(`${block}.conv1`, 1);
   }
-  return toPixels(x, ...tensor(`to_rgb.${key(side)}`), network.tanh);
+  const image = toRGB(x, ...tensor(`to_rgb.${key(side)}`));
+  if (alpha < 1) fade(image, toRGB(before, ...tensor(`to_rgb.${key(side / 2)}`)), side, alpha);
+  return toPixels(image, side, network.tanh);
 }
 
 /** Move x, the output of the 4×4 block, towards the centre of its class, in place. */
@@ -242,16 +245,34 @@ function truncate(x, center, truncation) {
   if (truncation < 1) x.forEach((value, i) => { x[i] = center[i] + truncation * (value - center[i]); });
 }
 
-/** The 1×1 convolution to grey or RGB, rounded to bytes: RGBA of each pixel. */
-function toPixels(x, weight, bias, tanh) {
-  const [channels, maps] = weight.shape, pixels = x.length / maps;
-  const rgba = new Uint8ClampedArray(4 * pixels).fill(255);
-  for (let channel = 0; channel < 3; channel++) {
-    const source = channel % channels;
-    for (let pixel = 0; pixel < pixels; pixel++) {
-      let sum = bias.values[source];
-      for (let map = 0; map < maps; map++) sum += weight.values[source * maps + map] * x[map * pixels + pixel];
-      rgba[4 * pixel + channel] = 127.5 * (tanh ? Math.tanh(sum) : sum) + 127.5;
+/** The 1×1 convolution to grey or RGB. */
+function toRGB(x, weight, bias) {
+  const [channels, maps] = weight.shape, pixels = x.length / maps, image = new Float32Array(channels * pixels);
+  image.forEach((_, i) => {
+    const channel = Math.floor(i / pixels), pixel = i % pixels;
+    let sum = bias.values[channel];
+    for (let map = 0; map < maps; map++) sum += weight.values[channel * maps + map] * x[map * pixels + pixel];
+    image[i] = sum;
+  });
+  return image;
+}
+
+/** Fade `image` in, in place, over the image of half its side. */
+function fade(image, previous, side, alpha) {
+  image.forEach((value, i) => {
+    const row = Math.floor(i / side) >> 1, column = (i % side) >> 1; // rows of all channels
+    const old = previous[row * (side / 2) + column];
+    image[i] = old + alpha * (value - old);
+  });
+}
+
+/** Rounded to bytes: RGBA of each pixel. */
+function toPixels(image, side, tanh) {
+  const pixels = side * side, rgba = new Uint8ClampedArray(4 * pixels).fill(255);
+  for (let pixel = 0; pixel < pixels; pixel++) {
+    for (let channel = 0; channel < 3; channel++) {
+      const value = image[(channel * pixels + pixel) % image.length]; // grey: the same one again
+      rgba[4 * pixel + channel] = 127.5 * (tanh ? Math.tanh(value) : value) + 127.5;
     }
   }
   return rgba;
@@ -259,16 +280,14 @@ function toPixels(x, weight, bias, tanh) {
 
 /** The generators of all levels; their weights are decoded when they are needed. */
 class Generators {
-  /** weights: the safetensors file of each level, an ArrayBuffer. */
-  constructor(network, resolutions, weights) {
-    Object.assign(this, { network, resolutions, weights, tensors: [] });
-  }
+  /** levels: {resolution, alpha, weights} each; weights: a safetensors file, an ArrayBuffer. */
+  constructor(network, levels) { Object.assign(this, { network, levels }); }
 
   /** The steps of an image; request.level counts the levels from the lowest. */
   image(request) {
-    const { level } = request;
-    this.tensors[level] ??= readTensors(this.weights[level]);
-    return makeImage(request, this.tensors[level], this.resolutions[level], this.network);
+    const level = this.levels[request.level];
+    level.tensors ??= readTensors(level.weights);
+    return makeImage(request, level, this.network);
   }
 }
 
@@ -276,8 +295,8 @@ class Generators {
 if (typeof document === "undefined") {
   let generators;
   onmessage = ({ data }) => {
-    if (data.weights) {
-      generators = new Generators(data.network, data.resolutions, data.weights);
+    if (data.levels) {
+      generators = new Generators(data.network, data.levels);
       postMessage("ready");
       return;
     }

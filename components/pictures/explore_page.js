@@ -8,9 +8,13 @@ const at = (id) => document.getElementById(id);
 // ---------------------------------------------------------------------------------------------------------
 // Runners: workers, or the page itself where workers are blocked
 
-function decodedWeights() {
-  const texts = [...document.querySelectorAll(".weights")].map((script) => script.textContent);
-  return texts.map((text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+/** The levels with their weights, which the page has in base64. */
+function decodedLevels() {
+  const scripts = document.querySelectorAll(".weights");
+  return facts.levels.map(({ resolution, alpha }, level) => {
+    const bytes = Uint8Array.from(atob(scripts[level].textContent), (character) => character.charCodeAt(0));
+    return { resolution, alpha, weights: bytes.buffer };
+  });
 }
 
 /** A worker that has the generators; fails if the browser does not allow it. */
@@ -23,8 +27,7 @@ function startWorker(generators) {
       worker.onmessage = ({ data }) => answer(data);
       worker.postMessage(request);
     }));
-    const { network, resolutions, weights } = generators;
-    worker.postMessage({ network, resolutions, weights });
+    worker.postMessage({ network: generators.network, levels: generators.levels });
   });
 }
 
@@ -42,8 +45,7 @@ async function runInSlices(steps) {
 }
 
 async function startRunners() {
-  const resolutions = facts.levels.map((level) => level.resolution);
-  const generators = new Generators(facts.network, resolutions, decodedWeights());
+  const generators = new Generators(facts.network, decodedLevels());
   const count = Math.min(Math.max((navigator.hardwareConcurrency ?? 2) - 1, 1), 4);
   try {
     return await Promise.all(Array.from({ length: count }, () => startWorker(generators)));
@@ -129,7 +131,8 @@ function update() {
 
 function describe(level, { from, to, position, truncation }) {
   const side = `${level.resolution} × ${level.resolution} px`;
-  at("about").textContent = `${side}, after ${Math.round(1000 * level.kimg).toLocaleString("en")} images shown in training`;
+  const images = Math.round(1000 * level.kimg).toLocaleString("en");
+  at("about").textContent = level.kimg === null ? side : `${side}, trained on ${images} images shown`;
   at("level-text").textContent = side;
   at("position-text").textContent = `${Math.round(100 * position)} %`;
   at("truncation-text").textContent = truncation.toFixed(2);

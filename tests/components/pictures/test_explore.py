@@ -13,7 +13,7 @@ from components.pictures import explore as explore_page
 from components.pictures.explore import explore, folded
 from components.pictures.sources import sampler_of
 from progan.errors import InputError
-from progan.sampling import latents_of_seeds
+from progan.sampling import Sampler, latents_of_seeds, to_uint8
 from tests.browser import browsers
 from tests.checkpoints import image_of, write_made_checkpoint
 
@@ -116,8 +116,7 @@ def test_the_way_between_two_seeds(plain, tmp_path, explorer):
     angle = torch.acos(a @ b / (a.norm() * b.norm())) / 4
     direction = torch.cos(angle) * a / a.norm() + torch.sin(angle) * axis / axis.norm()
     latents = direction * (0.75 * a.norm() + 0.25 * b.norm())
-    expected = plain(latents.float()[None])[0].permute(1, 2, 0).mul(127.5).add(127.5).round().clamp(0, 255)
-    assert_alike(image, expected.numpy())
+    assert_alike(image, to_uint8(plain(latents.float()[None])).permute(0, 2, 3, 1).numpy())
     assert_alike(explorer.shown(position=100), image_of(plain, 8))
 
 
@@ -135,7 +134,16 @@ def test_growth_and_the_command_line(tmp_path, small_config, explorer, monkeypat
         "progan generate checkpoints/r0004 --seeds 5 --label 1 \\\n    --truncation 0.5 --out dogs-seed5.png"
     )
     explorer.shown(**{"from": 5, "truncation": 50})
-    explorer.page.shows("made", "4 × 4 px, after 1,500 images", line)
+    explorer.page.shows("made", "4 × 4 px, trained on 1,500 images shown", line)
+
+
+def test_a_fade_that_was_interrupted(plain, tmp_path, explorer):
+    """Half of the image is that of the level below, enlarged by repeating pixels."""
+    content = explore_page.page("fading", [explore_page.Shown(Sampler(plain, alpha=0.5), None, None)])
+    (tmp_path / "explore.html").write_text(content)
+    explorer.open(tmp_path / "explore.html")
+    images = plain(latents_of_seeds([0], plain.network.latent_size), torch.tensor(0.5))
+    assert_alike(explorer.shown(), to_uint8(images).permute(0, 2, 3, 1).numpy())
 
 
 def test_in_a_sandboxed_frame_without_workers(plain, tmp_path, explorer):
@@ -175,7 +183,9 @@ def test_a_network_that_is_too_large(plain, tmp_path, monkeypatch, limit, why):
     message = str(caught.value)
     assert message.startswith("checkpoints/r0016: too large for a page (")
     assert why in message
-    assert message.endswith("progan generate checkpoints/r0016 --seeds 0-63 --out images.png")
+    assert message.endswith(
+        "progan generate checkpoints/r0016 --seeds 0-63 --out images.png makes its images"
+    )
     assert not (tmp_path / "explore.html").exists()
 
 
