@@ -9,6 +9,7 @@ from components.gate.verdict import Verdict
 from components.object_store.dataset import find_manifest
 from components.register import pages
 from components.register.comparison import comparison_link, log_comparison
+from components.register.exploration import log_exploration
 from components.register.mlflow_registry import (
     CANDIDATE,
     TRAINING,
@@ -112,7 +113,11 @@ def _register_version(
     else:
         return None
     log_comparison(mlflow_client, model, version, checkpoint, details.run)
-    links = comparison_link(mlflow_client, details.run)
+    phases = [path for key in details.config.phases if (path := files.checkpoints / key).exists()]
+    links = [
+        *log_exploration(mlflow_client, model, version, phases, details.run),
+        *comparison_link(mlflow_client, details.run),
+    ]
     mlflow_client.update_model_version(model, version, pages.describe_version(details, version, links))
     mlflow_client.update_registered_model(model, pages.describe_model(details))
     if passed and not _in_experiment():

@@ -8,6 +8,7 @@ from pathlib import Path
 from components.evaluate.measures import MEASURES, swd_level
 from components.gate.verdict import Verdict
 from components.register import pages
+from components.register.comparison import PAGE
 from components.register.mlflow_registry import Champion, client
 from components.register.promotion import promote
 from progan.dataset.manifest import ClassCount, Level, Manifest
@@ -46,7 +47,7 @@ def test_the_descriptions(run):
     assert "There was no champion" in registry.get_model_version(run.register.model, "1").description
     assert "like those of **noise**" in registry.get_registered_model(run.register.model).description
     note = registry.get_run(registration.run).data.tags["mlflow.note.content"]
-    description = re.sub(r"\[The same seeds .*\n\n", "", description)  # the version's only
+    description = re.sub(r"\[(Try|The same) seeds.*\n\n", "", description)  # the version's only
     before, _, after = description.partition("### Serve it")
     assert note == before + "### Reproduce" + after.partition("### Reproduce")[2]
 
@@ -131,7 +132,10 @@ def test_the_longest_description_fits_into_the_database(run):
         replace(run, network=network, register=model), judgement, manifest, histories,
         dict.fromkeys(phases, measured), "c" * 40, "r" * 32,
     )  # fmt: skip
-    assert pages.describe_version(details, "123").endswith("make run\n```")
+    link = pages.artifact_link(
+        "1" * 18, "r" * 32, PAGE, "The same seeds beside version 12, the champion then"
+    )
+    assert pages.describe_version(details, "123", [link, link]).endswith("make run\n```")
 
 
 def test_the_pages_of_a_server(run, tracking, browser, monkeypatch):

@@ -1,0 +1,41 @@
+"""The page in which a version's generator runs in the browser, as an artifact of its run."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from components.register.pages import artifact_link
+from progan.checkpoints import NETWORKS, read_checkpoint
+from progan.errors import InputError
+
+PAGE = "explore.html"
+
+
+def log_exploration(
+    mlflow_client: Any, model: str, version: str, checkpoints: Sequence[Path], run: str
+) -> list[str]:
+    """Log the page of `version` to its `run`, unless the run has it; returns the link to it, in Markdown.
+
+    The page has the phases of all `checkpoints`, the version's own last, or that alone if all are too large.
+    It is no reason for a registration to fail: an error is one line, and there is no link.
+    """
+    if PAGE not in [artifact.path for artifact in mlflow_client.list_artifacts(run)]:
+        try:
+            mlflow_client.log_text(run, _page(model, version, checkpoints), PAGE)
+        except Exception as error:
+            print(f"{PAGE}: left out: {' '.join(str(error).split())}", file=sys.stderr)
+            return []
+    experiment = mlflow_client.get_run(run).info.experiment_id
+    return [artifact_link(experiment, run, PAGE, "Try seeds, truncation and growth in the browser")]
+
+
+def _page(model: str, version: str, checkpoints: Sequence[Path]) -> str:
+    from components.pictures.explore import Shown, page
+
+    *earlier, last = [read_checkpoint(folder, [NETWORKS]) for folder in checkpoints]
+    title, own = f"{model} version {version}", Shown.of(last, f"models:/{model}/{version}")
+    try:
+        return page(title, [*(Shown.of(phase, None) for phase in earlier), own])
+    except InputError:
+        return page(title, [own])
