@@ -223,6 +223,10 @@ class TrainingConfig(Checked):
         Literal["float32", "tf32", "bfloat16"],
         'in which convolutions and products are computed: see "Precision"',
     ] = "float32"
+    stop_on_problems: Annotated[
+        bool,
+        "stop a phase if its history shows a problem (docs/watching.md#problems), instead of only saying so",
+    ] = False
 
     @staticmethod
     def check_update(update: str, critic_steps: int) -> Faults:

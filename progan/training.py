@@ -26,6 +26,7 @@ from progan.config import Config, PhaseConfig
 from progan.distributed import Ranks, check_continued, check_shares
 from progan.errors import InputError, Interrupted
 from progan.executor import Executor
+from progan.health import problems
 from progan.history import Readings, Row
 from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
@@ -301,6 +302,10 @@ class PhaseTrainer:
         """Add a row to the history, and sometimes the SWD and a picture."""
         self.history.append(self.row(hooks.machine(), self._measure(hooks) if self._measure_due() else None))
         self.models.sums.zero_()
+        if self.config.training.stop_on_problems:
+            for problem in problems(self.history):
+                what = f"{self.phase.key}: {problem.what}, and training.stop_on_problems is set"
+                raise InputError(f"{what}; {problem.remedy}")
 
     def _measure(self, hooks: Hooks) -> float:
         """The SWD of the averaged generator; a picture of its images is added to `pictures`."""

@@ -147,6 +147,20 @@ def test_history(small_config, noise, tmp_path):
     assert len(set(trainer.pictures.values())) == 3
 
 
+def test_a_phase_with_a_problem_stops_only_if_it_is_told_to(small_config, noise, tmp_path):
+    for stops in (False, True):
+        trainer = make_trainer(changed(small_config, stop_on_problems=stops), noise)
+        with torch.no_grad():
+            trainer.models.generator_adam.values.fill_(math.nan)
+        folder = SnapshotFolder(FolderStore(tmp_path / str(stops)), "r0008", trainer.identity)
+        if stops:
+            with pytest.raises(InputError, match=r"r0008: the loss .* not finite, and training.stop_on_pro"):
+                trainer.train(folder, hooks())
+        else:
+            trainer.train(folder, hooks())
+        assert trainer.finished is not stops
+
+
 def test_no_training_time_is_lost_at_a_stop(small_config, noise, tmp_path, monkeypatch):
     """Training shows one image a second here, and is stopped between two rows of the history."""
     monkeypatch.setattr(training, "TICKS_PER_PHASE", 4)
