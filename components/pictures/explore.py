@@ -49,13 +49,15 @@ def explore(source: str, out: Path) -> None:
     if out.suffix.lower() != ".html":
         raise InputError(f"--out: {out}: a file name that ends with .html is expected")
     if Path(source).suffix == ".onnx":
-        raise InputError(f"{source}: is an ONNX file; name a checkpoint, or a version in the registry")
+        raise InputError(
+            f"{source}: is an ONNX file; name a checkpoint, snapshots, or a version in the registry"
+        )
     title, generators = _generators(source)
     content = page(title, generators)
     with atomic_file(out) as partial:
         partial.write_text(content)
     keys = ", ".join(phase_key(each.sampler.resolution) for each in generators)
-    print(f"{out}: {keys} of {source}, {len(content) / 1e6:.2g} MB; open it in a browser")
+    print(f"{out}: {keys} of {source}, {len(content) / 1e6:.1f} MB; open it in a browser")
 
 
 def _generators(source: str) -> tuple[str, list[Shown]]:

@@ -116,8 +116,8 @@ def explore(
     source: Annotated[
         str,
         typer.Argument(
-            help="A finished phase's folder (checkpoints/r0032), the folder of all phases (checkpoints), or "
-            "a version in the registry (models:/NAME@champion, models:/NAME/3).",
+            help="A finished phase's folder (checkpoints/r0032), the folder of all phases (checkpoints), a "
+            "folder of snapshots, or a version in the registry (models:/NAME@champion, models:/NAME/3).",
             metavar="SOURCE",
         ),
     ],

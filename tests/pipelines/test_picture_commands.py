@@ -32,13 +32,14 @@ def test_each_command_writes_its_file(project):
         f"interpolate {phase} {film} --walks 2 --out walk.gif": f"walk.gif: 1 s of {phase}",
         f"timelapse {film} --out growing.mp4": "growing.mp4: 1 s, r0004 to r0008 of checkpoints",
         f"compare {phase} checkpoints/r0004": f"compare.html: {phase}, checkpoints/r0004",
+        "explore checkpoints": "explore.html: r0004, r0008 of checkpoints, 0.1 MB; open it in a browser",
     }.items():
         result = CliRunner().invoke(app, line.split(), catch_exceptions=False)
         assert result.exit_code == 0
         assert result.stdout.splitlines() == [output]
     assert Image.open("walk.gif").size == (2 * 160 + 2, 160)
     files = sorted(path.name for path in project.iterdir())
-    assert files == ["checkpoints", "compare.html", "growing.mp4", "sheet.png", "walk.gif"]
+    assert files == ["checkpoints", "compare.html", "explore.html", "growing.mp4", "sheet.png", "walk.gif"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,9 @@ def test_each_command_writes_its_file(project):
         ("interpolate checkpoints/r0008 --label birds --out x.gif", "label birds: expected one of"),
         ("timelapse models:/x@y --out x.mp4", "models:/x@y: no registry at sqlite:///mlflow.db"),
         ("compare checkpoints/r0008", "checkpoints/r0008: name at least two generators"),
+        ("explore checkpoints --out x.png", "--out: x.png: a file name that ends with .html is expected"),
+        ("explore faces.onnx", "faces.onnx: is an ONNX file; name a checkpoint, snapshots, or a version"),
+        ("explore nowhere", "nowhere: no finished phase here; name its folder, such as checkpoints/r0032"),
         ("export checkpoints/r0008", "progan export: name what to write: --onnx FILE or --card FOLDER"),
         ("export checkpoints/r0008 --card checkpoints", "--card: checkpoints: exists already; name a new"),
         ("export checkpoints/r0008 --onnx x.pt", "--onnx: x.pt: a file name that ends with .onnx"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from components.pictures import explore as explore_page
 from components.pictures.explore import explore, folded
@@ -144,6 +145,23 @@ def test_a_fade_that_was_interrupted(plain, tmp_path, explorer):
     explorer.open(tmp_path / "explore.html")
     images = plain(latents_of_seeds([0], plain.network.latent_size), torch.tensor(0.5))
     assert_alike(explorer.shown(), to_uint8(images).permute(0, 2, 3, 1).numpy())
+
+
+def test_what_is_saved(conditional, tmp_path, explorer):
+    """The image alone, and all of the grid, both at their own size."""
+    explore("classes/r0016", tmp_path / "explore.html")
+    allowed = {"behavior": "allow", "downloadPath": str(tmp_path / "saved")}
+    explorer.driver.execute_cdp_cmd("Browser.setDownloadBehavior", allowed)
+    explorer.open(tmp_path / "explore.html")
+    shown, grid = explorer.shown("#image, #grid canvas", label=1)[[0, -1]]
+    for button in ("save", "save-grid"):
+        explorer.driver.find_element("id", button).click()
+    files = [tmp_path / "saved" / f"dogs-{name}.png" for name in ("seed0", "seeds0-23")]
+    explorer.page.until(lambda: all(file.exists() for file in files))
+    image, sheet = (np.asarray(Image.open(file).convert("RGB")) for file in files)
+    np.testing.assert_array_equal(image, shown)
+    assert sheet.shape == (4 * 18 - 2, 6 * 18 - 2, 3)
+    np.testing.assert_array_equal(sheet[-16:, -16:], grid)
 
 
 def test_in_a_sandboxed_frame_without_workers(plain, tmp_path, explorer):
