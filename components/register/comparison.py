@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.register.mlflow_registry import find_champion
+from components.register.mlflow_registry import CHAMPION, find_champion
 from components.register.pages import artifact_link
 from progan.checkpoints import NETWORKS, read_checkpoint
 
@@ -46,9 +47,8 @@ def _page(model: str, version: str, checkpoint: Path, champion: str) -> str:
     from components.pictures.compare import classes_of, comparison
     from components.pictures.records import version_record
 
-    records = [
-        version_record(f"models:/{model}/{version}", read_checkpoint(checkpoint, [NETWORKS])),
-        version_record(f"models:/{model}/{champion}"),
-    ]
+    own = version_record(f"models:/{model}/{version}", read_checkpoint(checkpoint, [NETWORKS]))
+    others = version_record(f"models:/{model}/{champion}")
+    records = [replace(own, aliases=()), replace(others, aliases=(CHAMPION,))]  # other aliases will change
     classes: Sequence[str | None] = classes_of(records)[:IMAGES] or [None]
     return comparison(records, range(IMAGES // len(classes)), classes, lambda done, total: None)

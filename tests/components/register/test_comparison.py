@@ -1,5 +1,6 @@
 """The page that shows a version beside the champion, in the registry and by the command."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def test_a_version_is_shown_beside_the_champion(challenger):
     registry = client()
     html = Path(registry.download_artifacts(second.run, "compare.html")).read_text()
     assert html.count("<img") == 2 * 8
+    assert set(re.findall(r'class="alias">(.*?)<', html)) == {"champion"}
     assert 'class="best">45.0' in html
     assert '<code>training.seed</code></td><td data-heading="version 2"><span>7</span>' in html
     experiment = registry.get_run(second.run).info.experiment_id
