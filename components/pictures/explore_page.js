@@ -59,9 +59,9 @@ async function startRunners() {
 
 /** A canvas, and the request whose image it shall show. */
 class Tile {
-  constructor(canvas) { Object.assign(this, { canvas, wanted: null, begun: null }); }
+  constructor(canvas) { Object.assign(this, { canvas, wanted: null, begun: null, running: false }); }
 
-  get waits() { return this.wanted !== null && JSON.stringify(this.wanted) !== JSON.stringify(this.begun); }
+  get waits() { return JSON.stringify(this.wanted) !== JSON.stringify(this.begun); }
 
   draw(rgba) {
     const side = Math.sqrt(rgba.length / 4);
@@ -76,12 +76,14 @@ let idle = [];
 function dispatch() {
   const waiting = tiles.filter((tile) => tile.waits);
   for (const tile of waiting) tile.canvas.ariaBusy = "true";
-  for (const tile of waiting.slice(0, idle.length)) run(idle.pop(), tile);
+  const ready = waiting.filter((tile) => !tile.running); // the images of a tile come one after the other
+  for (const tile of ready.slice(0, idle.length)) run(idle.pop(), tile);
 }
 
 async function run(runner, tile) {
-  tile.begun = tile.wanted;
+  [tile.begun, tile.running] = [tile.wanted, true];
   tile.draw(await runner(tile.begun));
+  tile.running = false;
   tile.canvas.ariaBusy = String(tile.waits);
   idle.push(runner);
   dispatch();
@@ -131,8 +133,8 @@ function update() {
 
 function describe(level, { from, to, position, truncation }) {
   const side = `${level.resolution} × ${level.resolution} px`;
-  const images = Math.round(1000 * level.kimg).toLocaleString("en");
-  at("about").textContent = level.kimg === null ? side : `${side}, trained on ${images} images shown`;
+  const kimg = level.kimg?.toLocaleString("en", { maximumFractionDigits: 1 });
+  at("about").textContent = kimg ? `${side}, trained for ${kimg} kimg (thousands of real images shown)` : side;
   at("level-text").textContent = side;
   at("position-text").textContent = `${Math.round(100 * position)} %`;
   at("truncation-text").textContent = truncation.toFixed(2);

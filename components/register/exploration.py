@@ -33,9 +33,11 @@ def log_exploration(
 def _page(model: str, version: str, checkpoints: Sequence[Path]) -> str:
     from components.pictures.explore import Shown, page
 
-    *earlier, last = [read_checkpoint(folder, [NETWORKS]) for folder in checkpoints]
-    title, own = f"{model} version {version}", Shown.of(last, f"models:/{model}/{version}")
+    *earlier, last = checkpoints
+    own = Shown.of(read_checkpoint(last, [NETWORKS]), f"models:/{model}/{version}")
+    title = f"{model} version {version}"
+    alone = page(title, [own])  # before the others are read, as it may be too large itself
     try:
-        return page(title, [*(Shown.of(phase, None) for phase in earlier), own])
+        return page(title, [*(Shown.of(read_checkpoint(each, [NETWORKS]), None) for each in earlier), own])
     except InputError:
-        return page(title, [own])
+        return alone

@@ -135,7 +135,7 @@ def test_growth_and_the_command_line(tmp_path, small_config, explorer, monkeypat
         "progan generate checkpoints/r0004 --seeds 5 --label 1 \\\n    --truncation 0.5 --out dogs-seed5.png"
     )
     explorer.shown(**{"from": 5, "truncation": 50})
-    explorer.page.shows("made", "4 × 4 px, trained on 1,500 images shown", line)
+    explorer.page.shows("made", "4 × 4 px, trained for 1.5 kimg", line)
 
 
 def test_a_fade_that_was_interrupted(plain, tmp_path, explorer):
