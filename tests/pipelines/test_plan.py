@@ -19,7 +19,7 @@ from components.results import Results
 from pipelines import cli
 from pipelines.compiling import storage_of
 from pipelines.profile import load_profile
-from progan import config, presets
+from progan import RESULTS_VERSION, config, presets
 from progan.errors import InputError, Interrupted
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
@@ -71,7 +71,7 @@ CHANGES = {
     ),
     "results version": (
         lambda project: Path("progan/__init__.py").write_text("RESULTS_VERSION = 99\n"),
-        {"build-dataset": "RESULTS_VERSION 2 → 99", "score-network": "RESULTS_VERSION 2 → 99"},
+        dict.fromkeys(["build-dataset", "score-network"], f"RESULTS_VERSION {RESULTS_VERSION} → 99"),
     ),
     "a checkpoint": (
         lambda project: Path("checkpoints/r0004/checkpoint.json").write_text("{}"),
