@@ -35,7 +35,7 @@ s3.ATTEMPTS, s3.ANSWER_SECONDS = 2, 5
 sys.argv[0] = "progan"
 main()
 """
-UPLOAD_BYTES = 10_000  # a snapshot has more, all else that is sent has less
+UPLOAD_BYTES = 40_000  # a snapshot has more, all else that is sent, such as pictures, has less
 
 
 @pytest.fixture
