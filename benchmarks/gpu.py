@@ -19,8 +19,8 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 
 from progan import config, presets
-from progan.arithmetic import Precision, arithmetic
-from progan.config import Config, PhaseConfig
+from progan.arithmetic import arithmetic
+from progan.config import Config, PhaseConfig, Precision
 from progan.cost import iteration_flops
 from progan.device import best_device, device_name
 from progan.memory import training_bytes

@@ -46,6 +46,8 @@ A_SEED = Constraint(f"from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
 A_SHA256 = Constraint("64 hexadecimal digits", lambda value: re.fullmatch(r"[0-9a-f]{64}", value))
 A_LOSS = Constraint(f"one of {', '.join(LOSSES)}", lambda value: value in LOSSES)
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+
 
 @dataclass(frozen=True)
 class PaintConfig(Checked):
@@ -220,7 +222,7 @@ class TrainingConfig(Checked):
         float, NOT_NEGATIVE, "weight of the classification loss (AC-GAN) if `network.label_size` is not 0"
     ]
     precision: Annotated[
-        Literal["float32", "tf32", "bfloat16"],
+        Precision,
         'in which convolutions and products are computed: see "Precision"',
     ] = "float32"
     stop_on_problems: Annotated[

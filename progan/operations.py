@@ -1,9 +1,10 @@
-"""The networks' operations, differentiable to any order, as formulations that are fast and deterministic.
+"""The networks' operations and the derivatives that training takes of them, fast and deterministic.
 
 PyTorch's own derivatives are right, but slow where training needs them most. In the double backward pass of a
 convolution, the weight's gradient is a convolution whose kernel is as large as the image; that of leaky ReLU
 sends zeros back through the whole network; and the pooling kernels for tensors with the channels last reach a
-tenth of a GPU's memory bandwidth. So each function here states its own derivatives.
+tenth of a GPU's memory bandwidth. So each function here states its own derivatives. The gradient of a
+convolution's weight has none: training differentiates gradients of images alone.
 Images and features are [N, C, H, W], channels last in memory.
 """
 

@@ -11,6 +11,20 @@ from tests.conftest import shrunk_params
 
 DATASET = DatasetFacts("noise", 64, "data")
 
+FORMS = {  # of networks, that differ in every layer of the generator
+    "final": {},
+    "fused": {"fused_scaling": True, "latent_norm": "with-labels", "label_size": 3},
+    "row a": {
+        "generator_norm": "batch",
+        "generator_activation": "relu",
+        "output": "tanh",
+        "latent_norm": "none",
+        "equalized_lr": False,
+        "convs_per_block": 1,
+        "channels": 1,
+    },
+}
+
 
 def facts_of(key="r0004", **others):
     """What a checkpoint of 1.5 kimg of the phase `key` says, or something else."""

@@ -1,6 +1,7 @@
 """CUDA graphs of the iteration: what they give, when they are used, and what happens when they cannot be."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from progan.device import best_device
 from progan.errors import Interrupted
 from progan.executor import Executor
 from progan.snapshots import SnapshotFolder
-from progan.step import Minibatch
+from progan.step import Minibatch, iteration
 from progan.store import FolderStore
 from progan.training import PhaseTrainer
 from tests.progan import ranks
@@ -82,37 +83,33 @@ def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, setting
     assert [row.swd for row in second.history] == [row.swd for row in whole.history]
 
 
+def waiting(self, minibatches):
+    iteration(self.models, minibatches, self.learning_rate, self.training)
+    self.models.sums.sum().item()
+
+
+def stale(self, minibatches):
+    self.graph.replay()
+
+
 @pytest.mark.gpu
-def test_a_step_that_waits_for_the_device_runs_without_a_graph(small_config, noise, monkeypatch):
+@pytest.mark.parametrize(
+    ("changed", "method", "why"),
+    [
+        (Executor, "run_operations", r"[^\n]+"),
+        (executor._Graph, "replay", "the graph's results differ"),
+    ],
+    ids=["a step that waits for the device", "a graph with stale inputs"],
+)
+def test_without_a_graph(small_config, noise, monkeypatch, changed, method, why):
     expected = train(make_trainer(small_config, noise), 4)
     trainer = make_trainer(small_config, noise)
     notices = []
     trainer.executor.notice = notices.append
-    plain = Executor.run_operations
-
-    def waiting(self, minibatches):
-        plain(self, minibatches)
-        self.models.sums.sum().item()
-
-    monkeypatch.setattr(Executor, "run_operations", waiting)
+    monkeypatch.setattr(changed, method, waiting if changed is Executor else stale)
     assert_same(train(trainer, 4), expected)
-    assert trainer.executor.replays == 0
     (notice,) = notices
-    assert notice.startswith("the step runs without a CUDA graph, slower: ")
-    assert "\n" not in notice
-
-
-@pytest.mark.gpu
-def test_a_graph_that_is_not_equal_is_not_used(small_config, noise, monkeypatch):
-    expected = train(make_trainer(small_config, noise), 4)
-    trainer = make_trainer(small_config, noise)
-    notices = []
-    trainer.executor.notice = notices.append
-    monkeypatch.setattr(
-        executor._Graph, "replay", lambda self, minibatches: self.graph.replay()
-    )  # stale inputs
-    assert_same(train(trainer, 4), expected)
-    assert notices == ["the step runs without a CUDA graph, slower: the graph's results differ"]
+    assert re.fullmatch(f"the step runs without a CUDA graph, slower: {why}", notice)
     assert trainer.executor.replays == 0
 
 

@@ -16,25 +16,12 @@ from components.pictures.sources import sampler_of
 from progan.errors import InputError
 from progan.sampling import Sampler, latents_of_seeds, to_uint8
 from tests.browser import browsers
-from tests.checkpoints import image_of, write_made_checkpoint
+from tests.checkpoints import FORMS, image_of, write_made_checkpoint
 
-FORMS = {  # network, resolution
-    "final": ({}, 8),
+SHOWN = {  # network, resolution
+    **{name: (form, 8) for name, form in FORMS.items()},
     "wide": ({"latent_size": 100, "fmap_base": 4096, "fmap_max": 128}, 32),
     "odd numbers of maps": ({"fmap_base": 60, "fmap_decay": 0.5, "fmap_max": 7}, 16),
-    "fused": ({"fused_scaling": True, "latent_norm": "with-labels", "label_size": 3}, 8),
-    "row a": (
-        {
-            "generator_norm": "batch",
-            "generator_activation": "relu",
-            "output": "tanh",
-            "latent_norm": "none",
-            "equalized_lr": False,
-            "convs_per_block": 1,
-            "channels": 1,
-        },
-        8,
-    ),
 }
 NO_WORKERS = """<meta http-equiv="Content-Security-Policy" content="worker-src 'none'">"""
 BUSY = "return document.querySelector(`:is(${arguments[0]}):not([aria-busy=false])`) !== null"
@@ -88,9 +75,9 @@ def sampled(source, seeds, label=0, truncation=1.0):
     return images.permute(0, 2, 3, 1).numpy()
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", SHOWN)
 def test_chromium_makes_the_same_images(tmp_path, small_config, explorer, form):
-    changes, resolution = FORMS[form]
+    changes, resolution = SHOWN[form]
     network = replace(small_config.network, **changes)
     source = tmp_path / "made"
     generator = write_made_checkpoint(source, network, resolution)
@@ -185,7 +172,7 @@ def test_the_page_needs_nothing_else(plain, tmp_path):
 
 def test_folded_layers_are_the_generator(tmp_path, small_config):
     """Of the form with batch norm, whose running statistics differ from map to map."""
-    changes, resolution = FORMS["row a"]
+    changes, resolution = SHOWN["row a"]
     generator = write_made_checkpoint(tmp_path / "a", replace(small_config.network, **changes), resolution)
     latents = latents_of_seeds(range(4), small_config.network.latent_size)
     torch.testing.assert_close(folded(generator)(latents), generator(latents), rtol=1e-4, atol=1e-4)

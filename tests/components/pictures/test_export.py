@@ -20,22 +20,8 @@ from progan import config
 from progan.errors import InputError
 from progan.files import read_json
 from progan.sampling import latents_of_seeds
-from tests.checkpoints import write_made_checkpoint
+from tests.checkpoints import FORMS, write_made_checkpoint
 from tests.conftest import shrunk_params
-
-FORMS = {
-    "final": {},
-    "fused": {"fused_scaling": True, "latent_norm": "with-labels", "label_size": 3},
-    "row a": {
-        "generator_norm": "batch",
-        "generator_activation": "relu",
-        "output": "tanh",
-        "latent_norm": "none",
-        "equalized_lr": False,
-        "convs_per_block": 1,
-        "channels": 1,
-    },
-}
 
 
 @pytest.mark.parametrize("form", FORMS)
