@@ -1,11 +1,10 @@
-"""How fast images are measured and decoded: `OMP_NUM_THREADS=1 python benchmarks/measures.py`.
+"""How fast images are measured: `OMP_NUM_THREADS=1 python benchmarks/measures.py`.
 
 Prints one JSON object: the CPU seconds of the sliced Wasserstein distance and of a numpy formulation of the
-authors' algorithm, and images per CPU second of the search for nearest images and of decoding. Compare
-figures of one run with each other: machines are shared and noisy.
+authors' algorithm, and images per CPU second of the search for nearest images. Compare figures of one run
+with each other: machines are shared and noisy.
 """
 
-import io
 import json
 import time
 from collections import defaultdict
@@ -17,11 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
-from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from progan.dataset.png import decode_png, encode_png
 from progan.metrics import nearest, swd
 
 Images = Annotated[int, typer.Option(help="How many of 64 px, and half as many of other sizes.")]
@@ -125,23 +122,12 @@ def nearest_per_second(training: int, queries: int) -> float:
     )
 
 
-def decoded_per_second(images: int, side: int) -> dict[str, float]:
-    """PNG files of a built dataset, by the reader and by Pillow."""
-    files = [
-        encode_png(image) for image in pictures(images, side, 0).permute(0, 2, 3, 1).contiguous().numpy()
-    ]
-    ours = cpu_seconds(lambda: [decode_png(file) for file in files])
-    pillows = cpu_seconds(lambda: [np.asarray(Image.open(io.BytesIO(file))) for file in files])
-    return {"ours": images / ours, "pillow": images / pillows}
-
-
 def main(images: Images = 512) -> None:
     torch.set_num_threads(1)
     few = images // 2
     measured = {
         "swd_cpu_seconds": {"64": compare_swd(images, 64), "128": compare_swd(few, 128)},
         "nearest_per_cpu_second": nearest_per_second(4 * images, few),
-        "decoded_per_cpu_second": {str(side): decoded_per_second(few, side) for side in (16, 64, 256)},
     }
     print(json.dumps(measured, indent=2))
 

@@ -1,6 +1,7 @@
 """Read a built dataset: its manifest, and one resolution as one array."""
 
 import hashlib
+import io
 import math
 import os
 import re
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from progan.config import NetworkConfig
 from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
-from progan.dataset.png import decode_png
 from progan.errors import InputError
 from progan.files import disk_errors, read_json
 
@@ -106,7 +107,7 @@ def first_images(root: Path, manifest: Manifest, resolution: int) -> Iterator[tu
             with pq.ParquetFile(root / shard.file) as table:
                 for batch in table.iter_batches(batch_size=8, columns=columns):
                     for row in batch.to_pylist():
-                        yield decode_png(row["image"]["bytes"]), row.get("label")
+                        yield _pixels(row["image"]["bytes"]), row.get("label")
         except (OSError, pa.ArrowException, SyntaxError) as error:
             why = str(error).splitlines()[0]
             raise InputError(
@@ -154,9 +155,16 @@ def _decode(path: Path, shard: Shard, images: np.ndarray, labels: np.ndarray | N
             f"{path}: holds {table.metadata.num_rows} images, not {shard.images}; run build-dataset again"
         )
     for image, png in zip(images, _column(table, "image.bytes"), strict=True):
-        image[...] = decode_png(png).transpose(2, 0, 1)
+        image[...] = _pixels(png).transpose(2, 0, 1)
     if labels is not None:
         labels[...] = list(_column(table, "label"))
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    """Decode a PNG file: uint8 [R,R,C]."""
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        pixels = np.asarray(image)  # [R,R,3], or [R,R] when grey
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _column(table: pq.ParquetFile, name: str) -> Iterator:
