@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.page import template
 from components.train.fixed_latents import FixedLatents
 from progan.errors import InputError, Interrupted
 from progan.health import Likeness, Problem, problems
@@ -178,8 +178,7 @@ class LiveRecord:
 
 
 def _page(live: LiveState, rows: list[Row], with_previous: bool) -> bytes:
-    """The page that renews itself; it draws what it is given as JSON."""
-    template = resources.files("components.train").joinpath("live.html").read_text(encoding="utf-8")
-    facts = {"live": asdict(live), "rows": [row.columns for row in rows], "previous": with_previous}
-    text = json.dumps(facts).replace("<", "\\u003c")
-    return template.replace("{{facts}}", text).encode()
+    """The page that renews itself."""
+    columns = [row.columns for row in rows]
+    html = template("train/live.html").render(live=asdict(live), rows=columns, with_previous=with_previous)
+    return html.encode()

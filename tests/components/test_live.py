@@ -62,8 +62,8 @@ def test_from_the_first_iteration_to_the_end(trained):
         (trained.folder / "before.png").read_bytes(),
     )
     page = (trained.folder / "index.html").read_text()
-    facts = json.loads(page.split("const facts = ")[1].split(";\n")[0])
-    assert [row["images"] for row in facts["rows"]] == [row.images for row in trainer.history]
+    rows = json.loads(page.split("const rows = ")[1].split(";\n")[0])
+    assert [row["images"] for row in rows] == [row.images for row in trainer.history]
 
 
 def test_as_many_pictures_as_promised(trained, monkeypatch):
