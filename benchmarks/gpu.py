@@ -13,16 +13,14 @@ from functools import partial
 from typing import Annotated, Any, get_args
 
 import progan  # isort: skip # noqa: F401 # before torch is loaded, it says how cuBLAS works
-import numpy as np
 import torch
 import typer
 from torch.utils.flop_counter import FlopCounterMode
+from train_step import load, noise_trainer, step_times
 
-from progan import config, presets
 from progan.arithmetic import arithmetic
 from progan.config import Config, PhaseConfig, Precision
-from progan.cost import iteration_flops
-from progan.device import best_device, device_name
+from progan.device import device_name
 from progan.memory import training_bytes
 from progan.training import PhaseTrainer
 
@@ -36,20 +34,14 @@ Price = Annotated[float, typer.Option(help="Of an hour of this GPU, for the pric
 
 
 def configured(preset: str, precision: str) -> Config:
-    loaded = config.parse(presets.params(preset), preset)
+    loaded = load(preset)
     return dataclasses.replace(loaded, training=dataclasses.replace(loaded.training, precision=precision))
 
 
 def trainer_of(loaded: Config, phase: PhaseConfig, fading: bool) -> PhaseTrainer:
     """Of a phase that only fades, or is only stable, on noise."""
     kimg = {"fade_kimg": 1e6, "stable_kimg": 0.0} if fading else {"fade_kimg": 0.0, "stable_kimg": 1e6}
-    shape = (4 * phase.minibatch, loaded.network.channels, phase.resolution, phase.resolution)
-    random = np.random.default_rng(0)
-    noise = random.integers(0, 256, shape, np.uint8)
-    labels = random.integers(0, max(loaded.network.label_size, 1), len(noise))
-    return PhaseTrainer(
-        loaded, dataclasses.replace(phase, **kimg), noise, "noise", None, best_device(), labels
-    )
+    return noise_trainer(loaded, dataclasses.replace(phase, **kimg))
 
 
 def seconds_per_call(function: Callable[[], object], seconds: float, least: int = 3) -> float:
@@ -135,6 +127,11 @@ def measured(loaded: Config, key: str, peaks: dict[str, float], seconds: float) 
     }
 
 
+def counted_rates(phase: dict[str, Any]) -> dict[str, float]:
+    """The images per second of a phase that count: as a graph, stable and fading."""
+    return {name: rate for name, rate in phase["images_per_second"].items() if name != "eager"}
+
+
 def hours(loaded: Config, phases: dict[str, dict[str, Any]]) -> float:
     """Of the whole schedule, without measures."""
     total = 0.0
@@ -142,25 +139,6 @@ def hours(loaded: Config, phases: dict[str, dict[str, Any]]) -> float:
         rates = phases[key]["images_per_second"]
         total += phase.stable_kimg / rates["graph"] + phase.fade_kimg / rates.get("fading", rates["graph"])
     return 1000 * total / 3600
-
-
-def step_times(preset: str, loaded: Config, phases: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The entry from which `progan plan` estimates."""
-    rates = []
-    for key, phase in loaded.phases.items():
-        measured = phases[key]["images_per_second"]
-        stable, fading = measured["graph"], measured.get("fading", measured["graph"])
-        rates.append(
-            {
-                "resolution": phase.resolution,
-                "minibatch": phase.minibatch,
-                "megaflops": iteration_flops(loaded.network, phase.resolution) / 1e6,
-                "images_per_second": (stable + fading) / 2,
-            }
-        )
-    how = f"make benchmark-gpu, {preset}, torch {torch.__version__}"
-    precision = loaded.training.precision
-    return {"device": device_name(), "precision": precision, "how": how, "spread": SPREAD, "rates": rates}
 
 
 def table(results: dict[str, dict[str, dict[str, Any]]], preset: str) -> list[str]:
@@ -189,7 +167,9 @@ def main(names: Presets = None, seconds: Seconds = 1.0, gpu_hour_price: Price = 
             results[precision] = {key: measured(loaded, key, peaks, seconds) for key in loaded.phases}
             total = hours(loaded, results[precision])
             schedules[precision] = {"hours": total, "price": total * gpu_hour_price}
-            output["step_times"].append(step_times(preset, loaded, results[precision]))
+            measured_rates = {key: counted_rates(phase) for key, phase in results[precision].items()}
+            how = f"make benchmark-gpu, {preset}, torch {torch.__version__}"
+            output["step_times"].append(step_times(loaded, measured_rates, how, SPREAD))
         print(*table(results, preset), sep="\n", file=sys.stderr)
         output["presets"][preset] = {"phases": results, "schedules": schedules}
     print(json.dumps(output, indent=2))

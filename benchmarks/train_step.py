@@ -42,11 +42,7 @@ def images_per_second(loaded: Config, phase: PhaseConfig, seconds: float) -> dic
 
 def _rate(loaded: Config, phase: PhaseConfig, seconds: float) -> float:
     """Train on noise for so many seconds, after three iterations to warm up."""
-    shape = (4 * phase.minibatch, loaded.network.channels, phase.resolution, phase.resolution)
-    random = np.random.default_rng(0)
-    noise = random.integers(0, 256, shape, np.uint8)
-    labels = random.integers(0, max(loaded.network.label_size, 1), len(noise))
-    trainer = PhaseTrainer(loaded, phase, noise, "noise", None, best_device(), labels)
+    trainer = noise_trainer(loaded, phase)
     for _ in range(3):
         trainer.iterate()
     _wait()
@@ -57,12 +53,23 @@ def _rate(loaded: Config, phase: PhaseConfig, seconds: float) -> float:
     return (trainer.images_shown - shown) / (time.perf_counter() - began)
 
 
+def noise_trainer(loaded: Config, phase: PhaseConfig) -> PhaseTrainer:
+    """A trainer of the phase on four minibatches of noise, with labels if the network takes them."""
+    shape = (4 * phase.minibatch, loaded.network.channels, phase.resolution, phase.resolution)
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, shape, np.uint8)
+    labels = random.integers(0, max(loaded.network.label_size, 1), len(noise))
+    return PhaseTrainer(loaded, phase, noise, "noise", None, best_device(), labels)
+
+
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def step_times(loaded: Config, measured: dict[str, dict[str, float]], how: str) -> dict[str, Any]:
+def step_times(
+    loaded: Config, measured: dict[str, dict[str, float]], how: str, spread: float = SPREAD
+) -> dict[str, Any]:
     """The entry for what `progan plan` estimates from: means of stable and fading."""
     rates = [
         {
@@ -73,7 +80,8 @@ def step_times(loaded: Config, measured: dict[str, dict[str, float]], how: str) 
         }
         for key, phase in loaded.phases.items()
     ]
-    return {"device": device_name(), "how": how, "spread": SPREAD, "rates": rates}
+    precision = loaded.training.precision
+    return {"device": device_name(), "precision": precision, "how": how, "spread": spread, "rates": rates}
 
 
 def main(preset: Preset = None, seconds: Seconds = 5.0) -> None:
