@@ -120,13 +120,13 @@ def deciding(config: Config, names: Iterable[str]) -> dict[str, Any]:
     known, not_neutral = dataclasses.asdict(config), _without_neutral(config)
     names = list(names)
     for name in names:
-        if _parameter(known, name) is dataclasses.MISSING:
+        if parameter(known, name) is dataclasses.MISSING:
             raise InputError(f"parameter {name}: not in params.yaml; add it there or correct the name")
-    values = {name: _parameter(not_neutral, name) for name in names}
+    values = {name: parameter(not_neutral, name) for name in names}
     return {name: value for name, value in values.items() if value is not dataclasses.MISSING}
 
 
-def _parameter(values: Any, name: str) -> Any:
+def parameter(values: Any, name: str) -> Any:
     """The value with this dotted name in nested mappings; dataclasses.MISSING if there is none."""
     for part in name.split("."):
         if not isinstance(values, dict) or part not in values:

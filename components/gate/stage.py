@@ -8,7 +8,7 @@ from components import stages
 from components.evaluate.evaluation import Evaluation
 from components.evaluate.measures import MEASURES, SWD, Limit
 from components.gate.verdict import Reason, Verdict
-from components.register.mlflow_registry import Champion, find_champion
+from components.register.registry import Champion, find_champion
 from progan.config import Config, GateConfig
 from progan.errors import InputError
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from components.contracts import Contract
 from components.evaluate.evaluation import Evaluation
-from components.register.mlflow_registry import Champion
+from components.register.registry import Champion
 
 
 @dataclass(frozen=True)

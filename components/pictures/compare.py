@@ -10,7 +10,7 @@ from components.evaluate.measures import Measure, Values, best_of, measures_in
 from components.page import embedded, template
 from components.pictures.records import Record, record_of
 from components.pictures.sources import inputs_of, on_best_device
-from components.register.runs import flat
+from components.tracking.runs import flat
 from progan.errors import InputError
 from progan.files import atomic_file
 from progan.progress import Advance, show_progress

@@ -13,7 +13,7 @@ from components.page import template
 from components.pictures.export import write_onnx
 from components.pictures.records import PAINTED, Record, record_of
 from components.pictures.sources import inputs_of
-from components.register.mlflow_registry import public_address, tracking_uri
+from components.tracking.client import public_address, tracking_uri
 from progan.errors import InputError
 from progan.files import atomic_folder
 from progan.render import columns_for, grid, write_picture

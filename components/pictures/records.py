@@ -70,7 +70,7 @@ def record_of(address: str) -> Record:
 def version_record(uri: str, checkpoint: Checkpoint | None = None) -> Record:
     """The record of the version at `uri`. checkpoint: its own, if that need not be fetched."""
     from components.register.download import in_registry, version_at
-    from components.register.mlflow_registry import TRAINING, numbers_in
+    from components.register.registry import TRAINING, numbers_in
 
     with in_registry(uri):
         version = version_at(uri)

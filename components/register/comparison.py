@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.register.mlflow_registry import CHAMPION, find_champion
 from components.register.pages import artifact_link
+from components.register.registry import CHAMPION, find_champion
 from progan.checkpoints import NETWORKS, read_checkpoint
 
 PAGE = "compare.html"

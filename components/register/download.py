@@ -10,14 +10,8 @@ from typing import Any
 
 import platformdirs
 
-from components.register.mlflow_registry import (
-    CHECKPOINT,
-    clear_errors,
-    client,
-    is_missing,
-    phase_runs,
-    tracking_uri,
-)
+from components.tracking.client import clear_errors, client, is_missing, tracking_uri
+from components.tracking.runs import CHECKPOINT, phase_runs
 from progan.checkpoints import FACTS, NETWORKS
 from progan.errors import InputError
 from progan.files import alone, atomic_folder, digest_of, disk_errors

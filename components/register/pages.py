@@ -12,15 +12,9 @@ from components.evaluate.evaluation import Evaluation
 from components.evaluate.measures import MEASURES, SWD, Values, measures_in
 from components.evaluate.samples import classes_shown
 from components.gate.verdict import Verdict
-from components.register.mlflow_registry import (
-    CANDIDATE,
-    CHAMPION,
-    DEFAULT_TRACKING_URI,
-    PREVIOUS_CHAMPION,
-    public_address,
-    tracking_uri,
-)
+from components.register.registry import CANDIDATE, CHAMPION, PREVIOUS_CHAMPION
 from components.register.runs import PREVIEW
+from components.tracking.client import DEFAULT_TRACKING_URI, public_address, tracking_uri
 from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.history import History, Total
@@ -64,9 +58,9 @@ def describe_phase(details: RunDetails, key: str, run: str) -> str:
         f"{phase.resolution} × {phase.resolution} px: {_listed(measures)}. "
         f"{_cost(details.histories[key].total)}",
         _picture(details, run, phase.resolution),
-        "*Model metrics* shows the curves over kimg (*Step*), counted since the first phase began, and, with "
-        "a slider, images of the same latents during this phase. *Artifacts* has the checkpoint if the run "
-        "passed the gate.",
+        "*Model metrics* shows the curves over the real images shown (*Step*) since the first phase began, "
+        "and, with a slider, images of the same latents during this phase. *Artifacts* has the checkpoint if "
+        "the run passed the gate.",
     )
 
 

@@ -14,17 +14,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from components.register.mlflow_registry import (
-    CHAMPION,
-    PREVIOUS_CHAMPION,
+from components.register.registry import CHAMPION, PREVIOUS_CHAMPION
+from components.tracking.client import (
     clear_errors,
     client,
     current_user,
     experiment_of,
-    find_or_create_run,
     public_address,
     tracking_uri,
 )
+from components.tracking.runs import find_or_create_run
 from progan.errors import InputError
 from progan.files import canonical_json
 

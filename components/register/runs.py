@@ -1,9 +1,8 @@
-"""The MLflow runs of a training run: a parent for the whole run, and a child for each phase."""
+"""Complete the MLflow runs of a training run that has ended: a parent for it, and a child for each phase."""
 
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,26 +13,29 @@ from PIL import Image
 
 from components.evaluate.evaluation import Evaluation
 from components.gate.verdict import Verdict
-from components.register.metrics import curves, measures, milliseconds
-from components.register.mlflow_registry import (
+from components.tracking.client import experiment_of
+from components.tracking.metrics import curves, measures, milliseconds, step
+from components.tracking.runs import (
     CHECKPOINT,
-    PARENT,
-    PHASE,
-    current_user,
-    experiment_of,
+    REGISTERED,
+    find_or_create_child,
     find_or_create_run,
+    find_runs,
+    log_metrics,
+    log_params,
+    log_picture,
+    origin,
+    set_tags,
+    terminate,
+    unregistered_parents,
 )
 from progan.config import Config
 from progan.dataset.manifest import Manifest
-from progan.files import canonical_json
-from progan.history import History, Total
+from progan.history import History
 from progan.render import write_picture
 
-RUN_KEY = "progan.identity"  # tag of the parent: the identity of the last phase
 SAMPLES, PREVIEW = "samples.png", "preview.png"  # artifacts: reals beside fakes; the preview is smaller
-PICTURE_KEY = "curves/same latents"  # images during training; the page shows them with a slider
 PREVIEW_PIXELS = 830  # width of a version's page between MLflow's panels
-METRICS_PER_REQUEST, PARAMS_PER_REQUEST = 500, 100
 DIGEST_LENGTH = 36  # characters of a dataset's digest in MLflow's database
 
 
@@ -60,18 +62,19 @@ class RunFiles:
 def find_or_create_parent(
     mlflow_client: Any, config: Config, verdict: Verdict, files: RunFiles, commit: str
 ) -> Any:
-    """The parent run whose last phase has the identity of the candidate."""
+    """The parent run whose last phase has the identity of the candidate; training may have begun it."""
     identity = verdict.candidate.identity
     experiment = experiment_of(mlflow_client, config.register.model)
-    began = next((began for phase in config.phases if (began := files.history_of(phase).began)), None)
-    tags = {"mlflow.source.git.commit": commit, **_origin()}
     name = f"{verdict.phase}-{identity[:8]}"
-    return find_or_create_run(mlflow_client, experiment, {RUN_KEY: identity}, name, tags, milliseconds(began))
-
-
-def _origin() -> dict[str, str]:
-    """The source and the user that MLflow's pages show."""
-    return {"mlflow.source.name": "progan", "mlflow.user": current_user()}
+    if not find_runs(mlflow_client, experiment, {REGISTERED: identity}):
+        for parent in unregistered_parents(mlflow_client, experiment, identity):
+            set_tags(mlflow_client, parent.info.run_id, {REGISTERED: identity})
+            mlflow_client.update_run(parent.info.run_id, name=name)
+    began = next((began for phase in config.phases if (began := files.history_of(phase).began)), None)
+    tags = {"mlflow.source.git.commit": commit, **origin()}
+    return find_or_create_run(
+        mlflow_client, experiment, {REGISTERED: identity}, name, tags, milliseconds(began)
+    )
 
 
 def log_parent(mlflow_client: Any, run: Any, config: Config, verdict: Verdict, files: RunFiles) -> None:
@@ -82,12 +85,12 @@ def log_parent(mlflow_client: Any, run: Any, config: Config, verdict: Verdict, f
     two values for the same time.
     """
     parent = run.info.run_id
-    _log_params(mlflow_client, run, asdict(config))
+    log_params(mlflow_client, run, asdict(config))
     keys = () if run.info.status == "FINISHED" else config.phases
-    points = [point for key in keys for point in curves(files.history_of(key), run.info.start_time)]
+    points = [point for key in keys for point in curves(files.history_of(key).rows, run.info.start_time)]
     final = measures(verdict.candidate, round(time.time() * 1000))
     changed = [measure for measure in final if run.data.metrics.get(measure.key) != measure.value]
-    _log_metrics(mlflow_client, parent, [*points, *changed])
+    log_metrics(mlflow_client, parent, [*points, *changed])
     mlflow_client.log_artifact(parent, str(files.verdict))
     mlflow_client.log_text(parent, yaml.safe_dump(asdict(config), sort_keys=False), "params.yaml")
     _log_samples(mlflow_client, parent, files.samples / f"{verdict.phase}.png")
@@ -98,31 +101,28 @@ def log_phase(
 ) -> Any:
     """Log the phase `key` as a child of the run `parent` and return the child.
 
-    What is missing in a child that is incomplete, or lacks the checkpoint that it should have, is added: it
-    may be another process that is logging it.
+    What a child lacks is added: it ends before its phase is evaluated, and another process may be logging it.
     """
-    history, checkpoint = files.history_of(key), files.checkpoints / key
-    identity = {PARENT: parent.info.run_id, PHASE: key}
-    began = milliseconds(history.began)
-    run = find_or_create_run(mlflow_client, parent.info.experiment_id, identity, key, _origin(), began)
+    history, evaluation = files.history_of(key), files.evaluation_of(key)
+    run = find_or_create_child(mlflow_client, parent, key, evaluation.identity, history.began)
     run_id = run.info.run_id
     if run.info.status != "FINISHED":
-        _log_params(mlflow_client, run, asdict(config.phase(key)))
-        final = measures(files.evaluation_of(key), milliseconds(history.ended) or run.info.start_time)
-        _log_metrics(mlflow_client, run_id, [*curves(history, run.info.start_time), *final])
+        log_metrics(mlflow_client, run_id, curves(history.rows, run.info.start_time))
+    if run.info.status != "FINISHED" or not _is_measured(run):
+        log_params(mlflow_client, run, asdict(config.phase(key)))
+        final = measures(evaluation, milliseconds(history.ended) or run.info.start_time)
+        log_metrics(mlflow_client, run_id, final)
         _log_samples(mlflow_client, run_id, files.samples / f"{key}.png")
         _log_grids(mlflow_client, run_id, files.grids / key)
+    checkpoint = files.checkpoints / key
     if with_checkpoint and checkpoint.exists() and not _has_checkpoint(mlflow_client, run_id, checkpoint):
         mlflow_client.log_artifacts(run_id, str(checkpoint), CHECKPOINT)
-    if run.info.status != "FINISHED":
-        terminate(mlflow_client, run, history.total)
+    terminate(mlflow_client, run, history.total)
     return run
 
 
-def terminate(mlflow_client: Any, run: Any, training: Total) -> None:
-    """End a run, after the training's own duration, without interruptions."""
-    ended = run.info.end_time or run.info.start_time + round(1000 * training.seconds)
-    mlflow_client.set_terminated(run.info.run_id, end_time=ended)
+def _is_measured(run: Any) -> bool:
+    return any(name.startswith("measures/") for name in run.data.metrics)
 
 
 def _has_checkpoint(mlflow_client: Any, run: str, checkpoint: Path) -> bool:
@@ -150,15 +150,6 @@ def log_dataset(
     mlflow_client.log_inputs(run.info.run_id, inputs)
 
 
-def set_tags(mlflow_client: Any, run: str, tags: dict[str, str], description: str) -> None:
-    """Set tags of a run and its description (Markdown)."""
-    from mlflow.entities import RunTag
-    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
-
-    described = tags | {MLFLOW_RUN_NOTE: description}
-    mlflow_client.log_batch(run, tags=[RunTag(name, value) for name, value in described.items()])
-
-
 def _log_samples(mlflow_client: Any, run: str, samples: Path) -> None:
     """Reals beside fakes, in full size and as a preview."""
     with TemporaryDirectory() as folder, Image.open(samples) as picture:
@@ -169,36 +160,8 @@ def _log_samples(mlflow_client: Any, run: str, samples: Path) -> None:
 
 
 def _log_grids(mlflow_client: Any, run: str, folder: Path) -> None:
-    """The images during training, at kimg since the phase began: MLflow's slider shows step 0 first."""
-    logged = " ".join(artifact.path for artifact in mlflow_client.list_artifacts(run, "images"))
+    """The images during training, since the phase began: MLflow's slider shows step 0 first."""
     files = sorted(folder.glob("*.png"))
     for file in files:
-        step = round(float(file.stem) - float(files[0].stem))
-        if f"+step+{step}+" not in logged:
-            with Image.open(file) as picture:
-                mlflow_client.log_image(run, picture, key=PICTURE_KEY, step=step)
-
-
-def _log_metrics(mlflow_client: Any, run: str, metrics: list[Any]) -> None:
-    """MLflow itself ignores those that exist with the same time and step."""
-    for first in range(0, len(metrics), METRICS_PER_REQUEST):
-        mlflow_client.log_batch(run, metrics=metrics[first : first + METRICS_PER_REQUEST])
-
-
-def _log_params(mlflow_client: Any, run: Any, values: dict[str, Any]) -> None:
-    """Log the parameters that the run does not have yet, by dotted names; MLflow does not allow changes."""
-    from mlflow.entities import Param
-
-    texts = dict(flat(values))
-    missing = [Param(name, texts[name]) for name in texts.keys() - run.data.params.keys()]
-    for first in range(0, len(missing), PARAMS_PER_REQUEST):
-        mlflow_client.log_batch(run.info.run_id, params=missing[first : first + PARAMS_PER_REQUEST])
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted names and texts of nested values, as params.yaml has them."""
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value if isinstance(value, str) else canonical_json(value)
+        with Image.open(file) as picture:
+            log_picture(mlflow_client, run, picture, step(float(file.stem) - float(files[0].stem)))

@@ -10,25 +10,12 @@ from components.object_store.dataset import find_manifest
 from components.register import pages
 from components.register.comparison import comparison_link, log_comparison
 from components.register.exploration import log_exploration
-from components.register.mlflow_registry import (
-    CANDIDATE,
-    TRAINING,
-    WARM_START,
-    clear_errors,
-    client,
-    find_version,
-)
 from components.register.model import log_model
 from components.register.registration import Registration
-from components.register.runs import (
-    RunFiles,
-    find_or_create_parent,
-    log_dataset,
-    log_parent,
-    log_phase,
-    set_tags,
-    terminate,
-)
+from components.register.registry import CANDIDATE, TRAINING, WARM_START, find_version
+from components.register.runs import RunFiles, find_or_create_parent, log_dataset, log_parent, log_phase
+from components.tracking.client import clear_errors, client
+from components.tracking.runs import STATE, set_tags, terminate
 from progan.checkpoints import Checkpoint, read_checkpoint
 from progan.config import Config
 from progan.files import alone, canonical_json
@@ -78,7 +65,7 @@ def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -
     total = Total.of(details.histories.values())
     tags = _tags(verdict, details.commit) | _warm_start_tag(config) | _training_tag(total)
     of_run = {name: tags[name] for name in ("gate", "verdict", "git_commit", WARM_START) if name in tags}
-    set_tags(mlflow_client, run, of_run, pages.describe_run(details))
+    set_tags(mlflow_client, run, of_run | {STATE: "finished"}, pages.describe_run(details))
     version = _register_version(mlflow_client, details, files, tags, registered and str(registered.version))
     terminate(mlflow_client, parent, total)
     return version, run

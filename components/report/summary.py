@@ -9,15 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from components.gate.verdict import Verdict
-from components.register.mlflow_registry import (
-    clear_errors,
-    client,
-    find_version,
-    is_missing,
-    public_address,
-    tracking_uri,
-)
 from components.register.registration import Registration
+from components.register.registry import find_version
+from components.tracking.client import clear_errors, client, is_missing, public_address, tracking_uri
 from progan.errors import InputError, Unavailable
 
 

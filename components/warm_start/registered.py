@@ -6,15 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.register.mlflow_registry import (
-    CHAMPION,
-    CHECKPOINT,
-    WARM_START,
-    clear_errors,
-    client,
-    find_champion,
-    phase_runs,
-)
+from components.register.registry import CHAMPION, WARM_START, find_champion
+from components.tracking.client import clear_errors, client
+from components.tracking.runs import CHECKPOINT, phase_runs
 from progan.checkpoints import FACTS, Checkpoint, read_checkpoint
 from progan.config import Config, WarmStart
 from progan.errors import InputError

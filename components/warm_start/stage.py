@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from components.register.mlflow_registry import CHECKPOINT, clear_errors
+from components.tracking.client import clear_errors
+from components.tracking.runs import CHECKPOINT
 from components.warm_start.registered import find_run
 from progan.checkpoints import NETWORKS, read_checkpoint
 from progan.config import Config

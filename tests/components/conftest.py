@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from components.register.mlflow_registry import client
+from components.tracking.client import client
 
 
 @pytest.fixture(scope="session")

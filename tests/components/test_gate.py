@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from components.gate.stage import decide, refuse_to_go_on
-from components.register.mlflow_registry import Champion
+from components.register.registry import Champion
 from progan.checkpoints import read_checkpoint, write_checkpoint
 from progan.config import GateConfig
 from progan.errors import InputError

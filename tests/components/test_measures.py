@@ -3,8 +3,8 @@
 import pytest
 
 from components.evaluate.measures import MEASURES, measures_in, swd_level
-from components.register.mlflow_registry import Champion
 from components.register.registration import Registration
+from components.register.registry import Champion
 from progan.errors import InputError
 from progan.files import read_json, write_json
 from tests.conftest import ROOT

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from components.register.mlflow_registry import client
 from components.register.registration import Registration
 from components.report.summary import _how_to_open, summary
+from components.tracking.client import client
 from pipelines.planning.here import registry_remarks
 from tests import made_up
 from tests.evaluations import EVALUATION, verdict

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from components.register.mlflow_registry import CHAMPION, client
+from components.register.registry import CHAMPION
 from components.register.stage import _warm_start_tag
+from components.tracking.client import client
 from components.train.stage import train
 from components.warm_start import component
 from components.warm_start.registered import find_run, of_champion

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from components.register.mlflow_registry import client
+from components.tracking.client import client
 from pipelines.cli import app
 from progan.errors import InputError
 

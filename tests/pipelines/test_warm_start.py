@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from components.register.mlflow_registry import client
+from components.tracking.client import client
 from components.warm_start.registered import find_run
 from progan.checkpoints import read_checkpoint
 from progan.files import read_json

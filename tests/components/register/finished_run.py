@@ -5,9 +5,10 @@ from pathlib import Path
 
 from components.evaluate.evaluation import Evaluation
 from components.gate.stage import gate
-from components.register.mlflow_registry import client, phase_runs
 from components.register.registration import Registration
 from components.register.stage import register
+from components.tracking.client import client
+from components.tracking.runs import phase_runs
 from tests.layout import run_files
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from components.pictures import compare
-from components.register.mlflow_registry import client
 from components.register.promotion import promote
+from components.tracking.client import client
 from tests.components.register.finished_run import artifacts, change_evaluation, run_gate_and_register
 
 

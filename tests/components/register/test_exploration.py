@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.pictures import explore
-from components.register.mlflow_registry import client
+from components.tracking.client import client
 from tests.components.register.finished_run import artifacts, failing, run_gate_and_register
 
 

@@ -9,8 +9,9 @@ from components.evaluate.measures import MEASURES, swd_level
 from components.gate.verdict import Verdict
 from components.register import pages
 from components.register.comparison import PAGE
-from components.register.mlflow_registry import Champion, client
 from components.register.promotion import promote
+from components.register.registry import Champion
+from components.tracking.client import client
 from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.history import History
 from tests.components.register.finished_run import change_evaluation, child_of, run_gate_and_register

@@ -10,14 +10,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from components.register import promotion
-from components.register.mlflow_registry import client
 from components.register.promotion import Promotion, promote, roll_back
+from components.tracking.client import client
 from progan.errors import InputError
 
 AT_ONCE = """
 import sys
 from components.register import promotion
-from components.register.mlflow_registry import CHAMPION, client
+from components.register.registry import CHAMPION
+from components.tracking.client import client
 from progan.errors import InputError
 model, version, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 client().search_registered_models()

@@ -9,14 +9,11 @@ from threading import Barrier
 
 import pytest
 
-from components.register import mlflow_registry
-from components.register.mlflow_registry import (
-    client,
-    experiment_of,
-    find_champion,
-    find_or_create_run,
-    tracking_uri,
-)
+from components.register.registry import find_champion
+from components.tracking import client as tracking_client
+from components.tracking import runs as tracking_runs
+from components.tracking.client import client, experiment_of, tracking_uri
+from components.tracking.runs import find_or_create_run
 from progan.errors import InputError, Unavailable
 from tests.conftest import ROOT
 from tests.pipelines.http_server import serving
@@ -53,7 +50,7 @@ def test_a_closed_port_is_reported_in_seconds(refused):
 
 def test_a_host_that_drops_packets_is_reported_in_seconds(refused, monkeypatch):
     """For example one behind a VPN."""
-    monkeypatch.setattr(mlflow_registry, "PROBE_TIMEOUTS", (0.2, 60.0))
+    monkeypatch.setattr(tracking_client, "PROBE_TIMEOUTS", (0.2, 60.0))
     with socket.socket() as full, socket.socket() as one, socket.socket() as another:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -133,9 +130,7 @@ def test_two_processes_on_a_fresh_sqlite_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    code = (
-        "import mlflow; from components.register.mlflow_registry import client; print(flush=True); client()"
-    )
+    code = "import mlflow; from components.tracking.client import client; print(flush=True); client()"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         client()
@@ -158,7 +153,7 @@ def test_of_runs_that_are_created_at_once_one_remains(monkeypatch):
             created.wait(30)
             return run
 
-    monkeypatch.setattr(mlflow_registry, "GIVE_WAY_SECONDS", 1.0)
+    monkeypatch.setattr(tracking_runs, "GIVE_WAY_SECONDS", 1.0)
     with ThreadPoolExecutor(3) as pool:
         runs = list(
             pool.map(lambda _: find_or_create_run(AtOnce(), experiment, {"a": "b"}, "run", {}), range(3))

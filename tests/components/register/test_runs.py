@@ -7,10 +7,12 @@ import mlflow
 import pytest
 from PIL import Image
 
-from components.register.mlflow_registry import client, phase_runs
-from components.register.runs import _log_params
+from components.register.runs import log_params
+from components.tracking.client import client
+from components.tracking.runs import phase_runs
 from progan import config as params
 from progan.checkpoints import read_checkpoint
+from progan.history import History
 from tests.components.register.finished_run import (
     artifacts,
     child_of,
@@ -30,10 +32,12 @@ def test_the_contents_of_the_runs(run):
         path.name for path in Path("checkpoints/r0004").iterdir()
     }
     pictures = [path for path in artifacts(child.info.run_id, "images") if path.endswith(".png")]
-    assert sorted(path.split("+step+")[1].split("+")[0] for path in pictures) == ["0", "3"]
+    assert sorted(path.split("+step+")[1].split("+")[0] for path in pictures) == ["0", "3120"]
+    rows = History.read(Path("history/r0004.csv")).rows
     for logged in (parent, child.info.run_id):
         readings = registry.get_metric_history(logged, "system/gpu_percent")
-        assert [(reading.value, reading.timestamp) for reading in readings] == [(98.0, 1795598024500)]
+        assert {(reading.value, reading.timestamp) for reading in readings} == {(98.0, 1795598024500)}
+        assert [reading.step for reading in readings] == [row.images for row in rows]
         assert not registry.get_metric_history(logged, "system/memory_gib"), "there were no readings"
         assert [measure.value for measure in registry.get_metric_history(logged, "measures/ms_ssim")] == [0.4]
         (dataset,) = registry.get_run(logged).inputs.dataset_inputs
@@ -67,7 +71,7 @@ def test_params_stay_as_they_were_logged(tmp_path):
     run = registry.create_run(registry.create_experiment("faces", tmp_path.as_uri())).info.run_id
     many = {f"r{number}": {"stable_kimg": 0.5} for number in range(150)}
     for values in ({"seed": 1, "text": "1"}, {"seed": 2, "classes": ("a",), "phases": many}):
-        _log_params(registry, registry.get_run(run), values)
+        log_params(registry, registry.get_run(run), values)
     params = registry.get_run(run).data.params
     assert len(params) == 153
     assert (params["seed"], params["classes"], params["phases.r7.stable_kimg"]) == ("1", '["a"]', "0.5")

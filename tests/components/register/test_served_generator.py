@@ -17,9 +17,9 @@ from mlflow.artifacts import download_artifacts
 from safetensors.torch import load_file
 
 from components.gate.stage import gate
-from components.register.mlflow_registry import client
 from components.register.registration import Registration
 from components.register.served_generator import ServedGenerator
+from components.tracking.client import client
 from progan import config
 from progan.checkpoints import FACTS, NETWORKS, prefixed, read_checkpoint, stripped, write_checkpoint
 from progan.networks import build_networks
@@ -49,7 +49,7 @@ except mlflow.MlflowException as error:
 
 REGISTER = """
 import sys
-from components.register.mlflow_registry import client
+from components.tracking.client import client
 from components.register.runs import RunFiles
 from components.register.stage import register
 from components import stages

@@ -22,8 +22,8 @@ from components.pictures.generate import generate
 from components.pictures.sources import phases_of
 from components.pictures.timelapse import timelapse
 from components.register import download
-from components.register.mlflow_registry import client
 from components.register.model import log_model
+from components.tracking.client import client
 from progan import config
 from progan.checkpoints import read_checkpoint
 from progan.errors import InputError, Unavailable

@@ -1,10 +1,14 @@
-"""The metrics of a run in MLflow: curves of training, readings of the machine, and measures."""
+"""The metrics of a run in MLflow: curves of training, readings of the machine, and measures.
+
+Their steps are images shown since the first phase began, as MLflow's steps are whole numbers.
+"""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from components.evaluate.evaluation import Evaluation
-from progan.history import History
+from progan.history import Row
 
 CURVES = (
     *("d_loss", "g_loss", "real_score", "fake_score", "gradient_norm", "alpha"),
@@ -14,23 +18,18 @@ READINGS = ("gpu_percent", "gpu_memory_gib", "cpu_percent", "memory_gib")  # MLf
 METRICS = {name: f"curves/{name}" for name in CURVES} | {name: f"system/{name}" for name in READINGS}
 
 
-def curves(history: History, default_time: int) -> list[Any]:
-    """The finite numbers of a history, the last one for each whole kimg.
+def curves(rows: Iterable[Row], default_time: int) -> list[Any]:
+    """The finite numbers of these rows of a history.
 
     default_time: of rows without a time, in milliseconds since 1970.
     """
     from mlflow.entities import Metric
 
-    last = {}
-    for row in history.rows:
-        columns, time = row.columns, milliseconds(row.machine.time) or default_time
-        for name in METRICS:
-            if columns[name] is not None:
-                last[name, round(row.kimg)] = float(columns[name]), time
     return [
-        Metric(METRICS[name], value, time, kimg)
-        for (name, kimg), (value, time) in last.items()
-        if math.isfinite(value)
+        Metric(METRICS[name], float(value), milliseconds(row.machine.time) or default_time, step(row.kimg))
+        for row in rows
+        for name, value in row.columns.items()
+        if name in METRICS and value is not None and math.isfinite(value)
     ]
 
 
@@ -42,10 +41,15 @@ def measures(evaluation: Evaluation, time: int) -> list[Any]:
     from mlflow.entities import Metric
 
     return [
-        Metric(f"measures/{name}", value, time, round(evaluation.kimg))
+        Metric(f"measures/{name}", value, time, step(evaluation.kimg))
         for name, value in evaluation.measures.items()
         if value is not None
     ]
+
+
+def step(kimg: float) -> int:
+    """MLflow's step: the number of images."""
+    return round(1000 * kimg)
 
 
 def milliseconds(seconds: float | None) -> int | None:

@@ -1,45 +1,25 @@
-"""Access to the MLflow registry: its client, its errors, the runs of phases and the champion."""
+"""MLflow's client: where its server is, whether it answers, and its errors in one line."""
 
 import contextlib
 import functools
 import getpass
 import logging
-import math
 import os
 import re
 import socket
-import time
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from components.evaluate.measures import measures_in
 from progan.errors import InputError, Unavailable
 from progan.files import alone
 
-CANDIDATE, CHAMPION, PREVIOUS_CHAMPION = "candidate", "champion", "previous-champion"
-WARM_START = "warm_start"  # tag of a version: the warm start of its first phase, as JSON
-TRAINING = "training"  # tag of a version: what its training took, a Total, as JSON
-PARENT, PHASE = "mlflow.parentRunId", "phase"  # tags of a phase's run: its parent's id, its phase's key
-CHECKPOINT = "checkpoint"  # artifact of a phase's run: its checkpoint folder
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 DVC_COPIES = ".dvc/tmp/exps"  # in these folders `dvc exp run --temp` and `--queue` work
 PROBE_TIMEOUTS = 5.0, 60.0  # seconds that a server has to accept a connection, and to answer
-GIVE_WAY_SECONDS = 3.0  # until another process has seen a run that this one has created
 PASSWORD = re.compile("//[^/@ ]*@")  # with the user, in an address
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The version that candidates are compared with."""
-
-    version: str
-    dataset: str  # digest of the level it was trained on
-    resolution: int
-    measures: dict[str, float | None]  # by name; None: not finite
 
 
 def tracking_uri() -> str:
@@ -185,88 +165,3 @@ def experiment_of(mlflow_client: Any, model: str) -> str:
             "delete it to begin a new registry, or see docs/registry.md"
         )
     return experiment.experiment_id
-
-
-def find_or_create_run(
-    mlflow_client: Any,
-    experiment: str,
-    key: dict[str, str],
-    name: str,
-    tags: dict[str, str],
-    began: int | None = None,
-) -> Any:
-    """The run that the tags `key` identify; if there is none, it is created, with `tags` too.
-
-    Another process may create one before it sees this one. Then one of the two gives way: the one with the
-    larger id, or else the one that has seen the other.
-    """
-    query = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in key.items())
-
-    def search() -> list[Any]:
-        return sorted(mlflow_client.search_runs([experiment], query), key=lambda run: run.info.run_id)
-
-    if runs := search():
-        return runs[0]
-    own = mlflow_client.create_run(experiment, began, key | tags, name)
-    runs = search()
-    if len(runs) > 1 and runs[0].info.run_id == own.info.run_id:
-        time.sleep(GIVE_WAY_SECONDS)
-        runs = search()
-    others = [run for run in runs if run.info.run_id != own.info.run_id]
-    if not others:
-        return own
-    mlflow_client.delete_run(own.info.run_id)
-    return others[0]
-
-
-def phase_runs(mlflow_client: Any, parent: str, key: str | None = None) -> list[Any]:
-    """The child runs of `parent`, one for each phase; with `key`, of that phase only."""
-    experiment = mlflow_client.get_run(parent).info.experiment_id
-    runs = mlflow_client.search_runs([experiment], f"tags.`{PARENT}` = '{parent}'")
-    return [run for run in runs if key in (None, run.data.tags.get(PHASE))]
-
-
-def find_version(mlflow_client: Any, model: str, identity: str) -> Any:
-    """The oldest version of `model` whose last phase has this identity; None if there is none."""
-    query = f"name = '{model}' and tag.identity = '{identity}'"
-    return next(iter(mlflow_client.search_model_versions(query, order_by=["version_number ASC"])), None)
-
-
-def find_champion(model: str) -> Champion | None:
-    """The champion of `model`, read from its version's tags; None if there is none."""
-    if is_missing():
-        return None
-    from mlflow.exceptions import MlflowException
-
-    with clear_errors(model):
-        mlflow_client = client()
-        if not mlflow_client.search_registered_models(f"name = '{model}'"):
-            return None  # a server with users would forbid the question for the alias
-        try:
-            version = mlflow_client.get_model_version_by_alias(model, CHAMPION)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
-    tags: dict[str, str] = version.tags
-    measures = numbers_in(tags)
-    return Champion(
-        str(version.version),
-        tags.get("dataset", ""),
-        round(measures.get("resolution") or 0),
-        {measure.name: measures[measure.name] for measure in measures_in([measures])},
-    )
-
-
-def numbers_in(tags: Mapping[str, str]) -> dict[str, float | None]:
-    """The tags as numbers, such as the measures among them; None for anything else."""
-    return {name: _number(text) for name, text in tags.items()}
-
-
-def _number(text: str) -> float | None:
-    """The finite number in a tag; None if the tag holds anything else."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
