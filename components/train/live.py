@@ -41,7 +41,7 @@ class LiveState:
     """state.json: where a phase stands."""
 
     phase: str
-    state: str  # training, stopped or finished
+    state: str  # training, stopped, failed or finished
     images: int
     total_images: int
     seconds_left: float | None
@@ -68,6 +68,7 @@ class LiveRecord:
     """Renews the record of one phase when it is due; training calls it after each iteration.
 
     reals: the training set, uint8 [N, C, R, R]. machine: reads it. notice: told in a line what is wrong.
+    send: gets each state, the history and the picture (PNG) too.
     """
 
     def __init__(
@@ -78,9 +79,10 @@ class LiveRecord:
         reals: np.ndarray,
         machine: Callable[[], Readings],
         notice: Callable[[str], None],
+        send: Callable[[LiveState, list[Row], bytes], None],
     ) -> None:
-        self.store, self.folder, self.latents, self.notice = store, f"{folder}/{FOLDER}", latents, notice
-        self.machine = machine
+        self.store, self.folder, self.latents = store, f"{folder}/{FOLDER}", latents
+        self.machine, self.notice, self.send = machine, notice, send
         self.reals = torch.from_numpy(reals[:COMPARED])
         self.began = self.renewed = time.monotonic()
         self.renewed_images: int | None = None
@@ -96,8 +98,8 @@ class LiveRecord:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, Interrupted) and self._trainer:
-            self._renew(self._trainer, "stopped")
+        if error and self._trainer:
+            self._renew(self._trainer, "stopped" if isinstance(error, Interrupted) else "failed")
         self._written()
         self._thread.shutdown()
 
@@ -125,7 +127,9 @@ class LiveRecord:
         self.renewed, self.renewed_images = began, trainer.images_shown
         try:
             images = self.latents.images(trainer.models.ema, trainer.alpha())
-            rows = [*trainer.history, *([] if trainer.finished else [trainer.row(self.machine())])]
+            rows = list(trainer.history)
+            if trainer.images_shown > rows[-1].images:
+                rows.append(trainer.row(self.machine()))
             self._writing = self._thread.submit(self._write, self._state(trainer, rows, state), images, rows)
         except Exception as error:
             self._failed(error)
@@ -174,6 +178,7 @@ class LiveRecord:
         self.store.write(f"{self.folder}/{GRID}", picture.getvalue())
         self.store.write(f"{self.folder}/{PAGE}", _page(live, rows, previous is not None))
         self.store.write(f"{self.folder}/{STATE}", json.dumps(asdict(live)).encode())
+        self.send(live, rows, picture.getvalue())
         return time.thread_time() - began
 
 

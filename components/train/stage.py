@@ -14,6 +14,7 @@ from torch import Tensor
 
 from components.train.fixed_latents import FixedLatents
 from components.train.live import LiveRecord
+from components.train.live_run import LiveRun
 from components.train.machine import machine_readings
 from progan.checkpoints import DatasetFacts, read_checkpoint
 from progan.config import Config
@@ -71,7 +72,8 @@ def train(
         with (
             _stop_signals() as stopped,
             show_progress(key, "images", forecast, lambda: _details(trainer)) as advance,
-            LiveRecord(snapshots, folder.name, sampler, images, machine_now, _notice) as live,
+            LiveRun(config, key, identity, before.facts.identity if before else None, _notice) as run,
+            LiveRecord(snapshots, folder.name, sampler, images, machine_now, _notice, run.send) as live,
         ):
             hooks = Hooks(advance, measure, stopped, sampler.picture, machine, _notice, live)
             trainer.train(folder, hooks)
