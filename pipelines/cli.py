@@ -18,7 +18,7 @@ from pipelines.commands import (
     stage_commands,
     watch_commands,
 )
-from pipelines.commands.common_options import flag
+from pipelines.commands.common_options import Group
 from progan.errors import InputError, Interrupted
 
 CTRL_C = 130  # typer's status after Ctrl-C
@@ -65,6 +65,7 @@ PANELS: dict[str, list[Any]] = {  # panels of `progan --help` and their commands
 }
 
 app = typer.Typer(
+    cls=Group,
     help="Progressive GANs: photographs in, a registered, served generator out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -80,7 +81,7 @@ for panel, commands in PANELS.items():
 
 @app.callback()
 def _main(
-    debug: Annotated[bool, flag("--debug", "Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     pass
 

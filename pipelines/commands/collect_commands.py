@@ -33,7 +33,7 @@ def collect(
     results: Annotated[
         str | None, typer.Option(help="Where results are stored; default: the profile's storage.results.")
     ] = None,
-    push: Annotated[bool, common_options.flag("--push", "Push the results to DVC's remote, too.")] = False,
+    push: Annotated[bool, typer.Option("--push", help="Push the results to DVC's remote, too.")] = False,
     as_json: common_options.Json = False,
     md: Annotated[Path | None, typer.Option(help="Markdown file to write the verdict and links to.")] = None,
     params: common_options.Params = common_options.PARAMS,

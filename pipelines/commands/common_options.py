@@ -5,14 +5,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from progan.config import Config
 
 
-def flag(name: str, text: str) -> Any:
-    """An option without a value."""
-    return typer.Option(name, help=text, metavar="")  # else its help would show <bool>
+class Group(TyperGroup):
+    """Commands whose help has arguments in capitals and flags without <bool>, typer's own flags, too."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return list(map(_as_shown, super().get_params(ctx)))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        for param in command.get_params(ctx) if command else ():
+            _as_shown(param)
+        return command
+
+
+def _as_shown(param: Any) -> Any:
+    if getattr(param, "is_flag", False):
+        param.metavar = ""
+    elif param.param_type_name == "argument":
+        param.metavar = param.metavar or param.name.upper()
+    return param
 
 
 Params = Annotated[Path, typer.Option(help="Parameter file: all that decides the result.")]
@@ -50,7 +67,7 @@ MaxCost = Annotated[
     float | None, typer.Option(help="Refuse a run that may cost more, in the profile's currency.")
 ]
 MaxHours = Annotated[float | None, typer.Option(help="Refuse a run that may take longer.")]
-Json = Annotated[bool, flag("--json", "Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")
 SNAPSHOTS = "snapshots"

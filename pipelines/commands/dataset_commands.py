@@ -7,7 +7,12 @@ import typer
 
 from pipelines.commands import common_options
 
-app = typer.Typer(name="dataset", help="Inspect and verify a built dataset.", no_args_is_help=True)
+app = typer.Typer(
+    name="dataset",
+    cls=common_options.Group,
+    help="Inspect and verify a built dataset.",
+    no_args_is_help=True,
+)
 
 Dataset = Annotated[Path, typer.Argument(help="Folder of the built dataset.")]
 SHEET = Path("contact-sheet.png")

@@ -9,7 +9,10 @@ from pipelines.commands import common_options
 from progan.errors import InputError
 
 app = typer.Typer(
-    name="doctor", help="Find what is missing before a run costs anything.", no_args_is_help=True
+    name="doctor",
+    cls=common_options.Group,
+    help="Find what is missing before a run costs anything.",
+    no_args_is_help=True,
 )
 
 

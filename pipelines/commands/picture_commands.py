@@ -95,7 +95,7 @@ def compare(
         typer.Argument(
             help="Two or more: versions in the registry (models:/NAME@champion, models:/NAME/3), folders of "
             "finished phases.",
-            metavar="VERSION...",
+            metavar="VERSION",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The page to write, an .html file.")] = Path("compare.html"),

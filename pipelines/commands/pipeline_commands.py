@@ -79,7 +79,7 @@ def submit(
     token_file: common_options.TokenFile = TOKEN_OF_POD,
     ui: common_options.Ui = None,
     wait: Annotated[
-        bool, common_options.flag("--wait", "Wait until the run ends; exit 1 if it failed.")
+        bool, typer.Option("--wait", help="Wait until the run ends; exit 1 if it failed.")
     ] = False,
     as_json: common_options.Json = False,
     params: common_options.Params = common_options.PARAMS,

@@ -2,15 +2,17 @@
 
 from typing import Annotated
 
+import typer
+
 from pipelines.commands import common_options
 
 
 def plan(
     cluster: Annotated[
-        bool, common_options.flag("--cluster", "Plan for the profile's cluster, not for this machine.")
+        bool, typer.Option("--cluster", help="Plan for the profile's cluster, not for this machine.")
     ] = False,
     as_json: common_options.Json = False,
-    as_markdown: Annotated[bool, common_options.flag("--md", "Print Markdown, for a pull request.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--md", help="Print Markdown, for a pull request.")] = False,
     params: common_options.Params = common_options.PARAMS,
     profile: common_options.ProfileFile = common_options.PROFILE,
     dataset: common_options.Dataset = common_options.DATASET,

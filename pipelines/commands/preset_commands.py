@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from pipelines.planning.step_times import Machine
 
 app = typer.Typer(
-    name="presets", help="The paper's settings, and quicker ones, by name.", no_args_is_help=True
+    name="presets",
+    cls=common_options.Group,
+    help="The paper's settings, and quicker ones, by name.",
+    no_args_is_help=True,
 )
 
 
@@ -60,10 +63,7 @@ def _names() -> list[str]:
     return list(presets.listed())
 
 
-Name = Annotated[
-    str,
-    typer.Argument(help="A name from `progan presets list`.", autocompletion=_names, metavar="NAME"),
-]
+Name = Annotated[str, typer.Argument(help="A name from `progan presets list`.", autocompletion=_names)]
 
 
 @app.command()

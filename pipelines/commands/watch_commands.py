@@ -14,7 +14,7 @@ def watch(
         str | None, typer.Argument(help="Kubeflow's id of a run on a cluster; without it, what trains here.")
     ] = None,
     open_page: Annotated[
-        bool, common_options.flag("--open", "Open the newest page in a browser; it renews itself.")
+        bool, typer.Option("--open", help="Open the newest page in a browser; it renews itself.")
     ] = False,
     as_json: common_options.Json = False,
     snapshots: common_options.Snapshots = common_options.SNAPSHOTS,

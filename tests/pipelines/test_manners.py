@@ -36,6 +36,7 @@ def commands(group=None, path=()):
 
 
 ALL = dict(commands())
+GROUPS = {path[:-1] for path in ALL}
 
 
 def progan(*arguments, where=None, **environment):
@@ -55,11 +56,16 @@ def test_the_example_in_the_help_is_a_valid_command_line(path):
         pass
 
 
-def test_flags_take_no_value():
-    """The help says so, but for typer's own `--help`."""
-    for path in ALL:
-        lines = CliRunner().invoke(cli.app, [*path, "--help"]).stdout.splitlines()
-        assert all("--help" in line for line in lines if "<bool>" in line)
+def test_the_help_shows_flags_without_a_value_and_arguments_in_capitals():
+    for path in [*ALL, *GROUPS]:
+        shown = CliRunner().invoke(cli.app, [*path, "--help"], env={"COLUMNS": "80"}).stdout
+        assert "--help" in shown
+        assert "<bool>" not in shown
+        assert max(map(len, shown.splitlines())) <= 80
+        arguments = shown.partition("─ Arguments ─")[2].partition("╰")[0]
+        names = re.findall(r"│ [* ] +(\S+) +<", arguments)
+        assert names == [name.upper() for name in names]
+        assert bool(names) == bool(arguments)
 
 
 def test_no_help_imports_anything_heavy():
