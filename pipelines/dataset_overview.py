@@ -23,13 +23,14 @@ def print_overview(manifest: Manifest) -> None:
     facts = {**manifest.parameters, "channels": manifest.channels, "enlarged": manifest.enlarged}
     console.print(" · ".join(f"{name}: {_plain(value)}" for name, value in facts.items()), style="dim")
     for title, columns, rows in _tables(manifest):
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table()
         for column in columns:
             is_text = column in (columns[0], "why")
             table.add_column(column, justify="left" if is_text else "right", overflow="fold")
         for row in rows:
             table.add_row(*row)
         if rows:
+            console.print(title, style="bold")
             console.print(table)
 
 
@@ -53,7 +54,7 @@ def _tables(manifest: Manifest) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
     rows = _first(skipped, MAX_FILES, manifest.skipped)
     yield f"Skipped: {manifest.skipped:,}", ("image", "why"), rows
     rows = _first([(name,) for name in manifest.passed_over_items], MAX_FILES, manifest.passed_over)
-    yield f"Passed over, no photographs: {manifest.passed_over:,}", ("file",), rows
+    yield f"Passed over, not read as photographs: {manifest.passed_over:,}", ("file",), rows
 
 
 def _level(manifest: Manifest, resolution: int) -> tuple[str, ...]:

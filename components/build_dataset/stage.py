@@ -29,7 +29,7 @@ def build_dataset(config: Config, out: Path) -> None:
         print(f"skipped, unusable: {manifest.skipped:,}: {listed(manifest.skipped_items)}")
     if manifest.passed_over:
         names = ", ".join(manifest.passed_over_items[:5]) + (", …" if manifest.passed_over > 5 else "")
-        print(f"passed over, no photographs: {manifest.passed_over:,}: {names}")
+        print(f"passed over, not read as photographs: {manifest.passed_over:,}: {names}")
     if doubt := doubtful_classes(manifest):
         print(f"classes: {doubt}; if they are no classes, set dataset.labels")
     if manifest.checks:

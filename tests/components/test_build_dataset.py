@@ -92,6 +92,6 @@ def test_it_says_what_became_of_each_file(with_dataset, photographs, tmp_path, c
         f"{tmp_path}/out: 41 images at 3 resolutions",
         "enlarged, smaller than 16 px: 1",
         "skipped, unusable: 1: empty.png (the file is empty)",
-        "passed over, no photographs: 1: notes.txt",
+        "passed over, not read as photographs: 1: notes.txt",
     ]
     assert load_manifest(tmp_path / "out").passed_over_items == ("notes.txt",)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from progan.dataset.sources.source import UnusableImage
 
-# Pillow knows more formats, but EPS, for one, would start Ghostscript. HEIF needs a plugin.
+# Pillow knows more formats, but EPS, for one, would start Ghostscript. It may read HEIF one day.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 MAX_FILE_BYTES = 2**30
 Image.MAX_IMAGE_PIXELS = 2**28  # Pillow refuses twice as many: 537 megapixels
