@@ -160,13 +160,17 @@ def _make_chunks(job: Job, config: DatasetConfig, workers: int, progress: Progre
 
 def _refuse_many_skipped(chunks: dict[int, Chunk], job: Job, config: DatasetConfig) -> None:
     skipped = [skip for index in sorted(chunks) for skip in chunks[index].skipped]
-    too_few = job.images - len(skipped) < MIN_IMAGES
-    if len(skipped) > config.max_skipped * job.images or too_few:
-        raise InputError(
-            f"{config.path}: at least {len(skipped)} of {job.images} images are unusable, more than "
-            f"dataset.max_skipped allows ({config.max_skipped}): {listed(skipped)}; repair or remove them"
-            f"{'' if too_few else ', or raise it'}"
-        )
+    if len(skipped) > config.max_skipped * job.images:
+        limit = f"more than dataset.max_skipped allows ({config.max_skipped})"
+        remedy = "repair or remove them, or raise it"
+    elif job.images - len(skipped) < MIN_IMAGES:
+        limit, remedy = f"and a dataset needs {MIN_IMAGES} usable ones", "repair them, or add others"
+    else:
+        return
+    raise InputError(
+        f"{config.path}: at least {len(skipped)} of {job.images} images are unusable, {limit}: "
+        f"{listed(skipped)}; {remedy}"
+    )
 
 
 def listed(skipped: Sequence[Skipped]) -> str:
