@@ -13,6 +13,8 @@ from components.score_network.stage import classifier_resolution
 from progan.checkpoints import CheckpointFacts, read_checkpoint
 from progan.config import Config, validated
 from progan.cost import iteration_flops
+from progan.dataset.sources.archives import open_files
+from progan.dataset.sources.photo import is_photo
 from progan.device import device_name
 from progan.errors import InputError
 from progan.history import History
@@ -325,10 +327,10 @@ def photograph_count(config: Config, root: Path) -> int | None:
     """The number of images of the dataset in params.yaml; None if it is unknown before it is built."""
     dataset = config.dataset
     painted = [paint.images for name, paint in config.paint.items() if dataset.path == f"data/raw/{name}"]
-    count = painted[0] if painted else step_times().images.get(dataset.source) or _files(root / dataset.path)
+    count = painted[0] if painted else step_times().images.get(dataset.source) or _photographs(root / dataset.path)
     return count and min(count, dataset.max_images or count)
 
 
-def _files(folder: Path) -> int | None:
-    """The number of files in a folder; None if there are none."""
-    return sum(1 for path in folder.rglob("*.*")) or None if folder.is_dir() else None
+def _photographs(folder: Path) -> int | None:
+    """The number of photographs in a folder; None if there are none, as in one of tables."""
+    return sum(map(is_photo, open_files(folder, folder).sizes)) or None if folder.is_dir() else None

@@ -225,6 +225,7 @@ def test_how_many_photographs(small_config, tmp_path):
     assert count(path="data/raw/celeba", max_images=1000) == 1000
     assert count(source="folder", path="mine") is None
     (tmp_path / "mine/deeper").mkdir(parents=True)
-    for name in ("a.png", "deeper/b.jpg"):
+    for name in ("a.png", "deeper/b.jpg", "notes.txt"):
         (tmp_path / "mine" / name).write_bytes(b"")
-    assert count(source="folder", path="mine") == 2
+    (tmp_path / "mine/linked").symlink_to("deeper")
+    assert count(source="folder", path="mine") == 3
