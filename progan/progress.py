@@ -120,6 +120,7 @@ def _lines(label: str, meter: _Meter) -> Iterator[Advance]:
         now = time.monotonic()
         if now - last_line >= LINE_SECONDS or done == total:
             last_line = now
-            print(f"{label} {done:,} of {total:,} · {meter.text}", file=sys.stderr, flush=True)
+            parts = f"{label} {done:,} of {total:,}", meter.text
+            print(" · ".join(filter(None, parts)), file=sys.stderr, flush=True)
 
     yield advance

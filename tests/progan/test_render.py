@@ -105,6 +105,9 @@ def test_progress_in_a_log(capsys, monkeypatch):
         "r0008 200 of 500 · 5 images/s · 1m 00s left, whole run ≈ 5m 10s",
         "r0008 500 of 500 · 5 images/s",
     ]
+    with show_progress("r0016", "images") as advance:
+        advance(1, 1)
+    assert capsys.readouterr().err == "r0016 1 of 1\n"
 
 
 def test_progress_fits_into_80_columns_and_goes(capsys, monkeypatch):
