@@ -3,14 +3,13 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from components.object_store import open_store
 from components.object_store.dataset import expected_manifest
 from components.results import Results, trace
 from components.run_record import RunRecord
-from components.train.live import BEFORE, FOLDER, GRID, PAGE, STATE, LiveState
+from components.train.live_state import BEFORE, FOLDER, GRID, PAGE, Record, read_record, record_names
 from progan.config import parse
 from progan.errors import InputError
 from progan.progress import duration
@@ -18,38 +17,16 @@ from progan.snapshots import folder_name
 from progan.store import FolderStore
 
 
-@dataclass(frozen=True)
-class Record:
-    """The live record of a phase, in the folder `name` of the snapshots at `uri`."""
-
-    uri: str
-    name: str
-    live: LiveState
-
-    @property
-    def page(self) -> str:
-        """The address of the page."""
-        return f"{self.uri.rstrip('/')}/{self.name}/{FOLDER}/{PAGE}"
-
-
 def records(snapshots: str, names: Sequence[str] | None = None) -> list[Record]:
     """The records below `snapshots`, newest first; only those of the folders `names`, if they are given.
 
     Raises InputError if there is none.
     """
-    store = open_store(snapshots)
-    suffix = f"/{FOLDER}/{STATE}"
-    if names is None:
-        names = [name.removesuffix(suffix) for name in store.names("") if name.endswith(suffix)]
-    contents = {name: store.read(f"{name}{suffix}") for name in names}
-    found = [
-        Record(snapshots, name, LiveState.parse(content, f"{snapshots}/{name}{suffix}"))
-        for name, content in contents.items()
-        if content is not None
-    ]
-    if not found:
+    names = record_names(snapshots) if names is None else names
+    records = [record for name in names if (record := read_record(snapshots, name))]
+    if not records:
         raise InputError(f"{snapshots}: no phase has begun to train; run dvc repro, or give --snapshots")
-    return sorted(found, key=lambda record: record.live.updated, reverse=True)
+    return sorted(records, key=lambda record: record.live.updated, reverse=True)
 
 
 def folders_of_run(run: str, results: str, dataset: str) -> list[str]:

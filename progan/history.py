@@ -1,6 +1,7 @@
 """The history of a phase: what training says of itself, a row at every tick, and what it adds up to."""
 
 import csv
+import io
 import typing
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -81,14 +82,21 @@ class History:
                 f"{path}: not a phase's history ({error}); dvc checkout --force {path} brings it back"
             ) from None
 
-    def write(self, path: Path) -> None:
-        """Write the rows as CSV, atomically; the price has a column if any row has one."""
+    @property
+    def csv(self) -> str:
+        """The rows as CSV; the price has a column if any row has one."""
         priced = any(row.machine.gpu_hour_price for row in self.rows)
         names = [name for name in COLUMNS if name != "gpu_hour_price" or priced]
-        with atomic_file(path) as beside, beside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(row.columns for row in self.rows)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(row.columns for row in self.rows)
+        return text.getvalue()
+
+    def write(self, path: Path) -> None:
+        """Write the rows as CSV, atomically."""
+        with atomic_file(path) as beside:
+            beside.write_bytes(self.csv.encode())
 
     @property
     def began(self) -> float | None:

@@ -1,9 +1,12 @@
 """The report of a run: one self-contained HTML file, and tables for DVC."""
 
 import csv
+import io
 import platform
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from components.gate.verdict import Verdict
 from components.page import embedded, template
 from components.register.registration import Registration
 from components.report import charts, tables
+from components.train.live_state import Record, read_record, record_names
 from progan import __version__
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME
@@ -45,11 +49,13 @@ class ReportFiles:
     report: Path
 
 
-def report(config: Config, files: ReportFiles, failure: str | None = None) -> None:
+def report(
+    config: Config, files: ReportFiles, failure: str | None = None, snapshots: str | None = None
+) -> None:
     """Write report.html, and the tables for `dvc plots` and `dvc metrics`, to the folder `files.report`.
 
     Missing parts are left out: the run may have failed (`failure` says how), or its weights may have been
-    imported, without a history.
+    imported, without a history. Of a phase in training, the live record beside its snapshots is shown.
     """
     out = files.report
     histories = {key: History.read(files.history / f"{key}.csv") for key in config.phases}
@@ -59,6 +65,9 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
         for key in config.phases
         if (path := files.evaluation / f"{key}.json").exists()
     }
+    unfinished = _unfinished(config, histories, evaluations, snapshots) if snapshots else None
+    if unfinished:
+        histories[unfinished.live.phase] = unfinished.history
     _write_tables(out, histories, evaluations)
     phases = [
         _phase(config, key, files, histories.get(key), evaluations.get(key))
@@ -70,6 +79,7 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
         note=_note,
         config=config,
         failure=failure,
+        unfinished=unfinished and _standing(unfinished),
         verdict=Verdict.read(files.verdict) if files.verdict.exists() else None,
         registration=Registration.read(files.registration) if files.registration.exists() else None,
         manifest=load_manifest(files.dataset) if (files.dataset / MANIFEST_NAME).exists() else None,
@@ -88,6 +98,36 @@ def report(config: Config, files: ReportFiles, failure: str | None = None) -> No
     with atomic_file(out / "report.html") as beside:
         beside.write_text(page)
     print(f"{out / 'report.html'}: written")
+
+
+def _unfinished(
+    config: Config,
+    histories: Mapping[str, History],
+    evaluations: Mapping[str, Evaluation],
+    snapshots: str,
+) -> Record | None:
+    """The newest live record of the first phase without results; None if it has not begun since the last."""
+    keys = list(config.phases)
+    key = next((key for key in keys if key not in histories and key not in evaluations), None)
+    if key is None:
+        return None
+    begun = max((history.ended or 0.0 for history in histories.values()), default=0.0)
+    names = [name for name in record_names(snapshots) if name.startswith(f"{key}-")]
+    records = [record for name in names if (record := read_record(snapshots, name))]
+    newest = max(records, key=lambda record: record.live.updated, default=None)
+    return newest if newest and newest.live.updated >= begun else None
+
+
+def _standing(record: Record) -> dict[str, Any]:
+    """The template's values for a phase that is not finished."""
+    grid, live = record.grid, record.live
+    with Image.open(io.BytesIO(grid)) if grid else nullcontext() as picture:
+        return {
+            "line": live.line,
+            "as_of": f"{datetime.fromtimestamp(live.updated, UTC):%Y-%m-%d %H:%M} UTC",
+            "problems": live.problems,
+            "picture": picture and _embedded(picture),
+        }
 
 
 def _write_tables(out: Path, histories: Mapping[str, History], evaluations: Mapping[str, Evaluation]) -> None:

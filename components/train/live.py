@@ -9,9 +9,8 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,49 +18,19 @@ from torch import Tensor
 
 from components.page import template
 from components.train.fixed_latents import FixedLatents
-from progan.errors import InputError, Interrupted
-from progan.health import Likeness, Problem, problems
-from progan.history import Readings, Row
+from components.train.live_state import BEFORE, FOLDER, GRID, HISTORY, PAGE, STATE, LiveState
+from progan.errors import Interrupted
+from progan.health import Likeness, problems
+from progan.history import History, Readings, Row
 from progan.metrics.ms_ssim import mean_ms_ssim
 from progan.store import Store
 from progan.training import PhaseTrainer
-from progan.validation import from_json
 
-FOLDER, STATE, PAGE = "live", "state.json", "index.html"
-GRID, BEFORE = "grid.png", "before.png"
 PICTURES = 20  # of a phase, at least
 SECONDS = 900.0  # between pictures, at most
 FIRST_SECONDS = 10.0  # before the second picture
 SHARE = 0.02  # of the time that the record may take
 COMPARED = 16  # images whose likeness is measured
-
-
-@dataclass(frozen=True)
-class LiveState:
-    """state.json: where a phase stands."""
-
-    phase: str
-    state: str  # training, stopped, failed or finished
-    images: int
-    total_images: int
-    seconds_left: float | None
-    updated: float  # seconds since 1970
-    share: float  # of the training time that this record has taken
-    newest: dict[str, Any]  # the newest row of the history
-    problems: tuple[Problem, ...] = ()
-
-    @classmethod
-    def parse(cls, content: bytes, where: str) -> "LiveState":
-        """The state in state.json. Raises InputError if it is damaged."""
-        try:
-            return from_json(cls, json.loads(content))
-        except ValueError as error:
-            raise InputError(f"{where}: damaged ({error}); training writes it anew") from None
-
-    @property
-    def line(self) -> str:
-        """In one line, as training says it."""
-        return f"{self.phase} {self.state}, {self.images / 1000:g} of {self.total_images / 1000:g} kimg"
 
 
 class LiveRecord:
@@ -176,6 +145,7 @@ class LiveRecord:
         picture = io.BytesIO()
         self.latents.sheet(images).save(picture, "PNG", compress_level=1)
         self.store.write(f"{self.folder}/{GRID}", picture.getvalue())
+        self.store.write(f"{self.folder}/{HISTORY}", History(tuple(rows)).csv.encode())
         self.store.write(f"{self.folder}/{PAGE}", _page(live, rows, previous is not None))
         self.store.write(f"{self.folder}/{STATE}", json.dumps(asdict(live)).encode())
         self.send(live, rows, picture.getvalue())

@@ -30,7 +30,7 @@ from components.tracking.runs import (
     terminate,
     unregistered_parents,
 )
-from components.train.live import LiveState
+from components.train.live_state import LiveState
 from progan.config import Config
 from progan.history import History, Row
 

@@ -191,15 +191,15 @@ def register(params: Params = PARAMS) -> None:
     register(config, RunFiles(**task.paths()), str(DATASET))
 
 
-def report(params: Params = PARAMS) -> None:
-    """Write the report: one HTML file, and the tables behind `dvc plots` and `dvc metrics`.
+def report(params: Params = PARAMS, snapshots: Snapshots = SNAPSHOTS) -> None:
+    """Write the report, even before the run ends: one HTML file, and tables for `dvc plots` and `dvc metrics`.
 
     Example: progan report
     """
     from components.report.stage import ReportFiles, report
 
     config, task = _task(params, "report")
-    report(config, ReportFiles(**task.paths()))
+    report(config, ReportFiles(**task.paths()), snapshots=snapshots)
 
 
 def summary(params: Params = PARAMS, as_json: Json = False) -> None:

@@ -1,9 +1,10 @@
 """The reports of a finished run, of an unfinished one, and of imported weights."""
 
 import csv
+import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from PIL import Image
 
 from components.register.registration import Registration
 from components.report.stage import report
+from components.train.live_state import LiveState
 from progan.dataset.manifest import ClassCount, Level, Manifest
 from progan.errors import InputError
 from progan.files import read_json, write_json
+from progan.health import Problem
+from progan.history import History
 from tests.evaluations import EVALUATION, verdict
 from tests.histories import history
 from tests.layout import report_files
@@ -31,8 +35,8 @@ def page(tmp_path, monkeypatch, small_config):
     """Returns a function that writes the report of the current folder and returns it."""
     monkeypatch.chdir(tmp_path)
 
-    def page(failure=None, config=small_config):
-        report(config, report_files(config), failure)
+    def page(failure=None, config=small_config, snapshots=None):
+        report(config, report_files(config), failure, snapshots)
         return Path("report/report.html").read_text()
 
     return page
@@ -77,6 +81,43 @@ def test_a_run_that_failed_at_once(page):
     assert "No dataset was built" in html
     for title in ("Samples", "Measures", "Training", "Throughput"):
         assert f"<h2>{title}" not in html
+
+
+def write_record(key, updated, problems=()):
+    """The live record of a phase in training, in a folder of snapshots; returns the folder."""
+    rows = history(images=60, seconds=30.0).rows
+    live = LiveState(key, "training", 60, 100, None, updated, 0.01, rows[-1].columns, problems)
+    folder = Path(f"snapshots/{key}-abc/live")
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(json.dumps(asdict(live)))
+    History(rows).write(folder / "history.csv")
+    Image.new("RGB", (512, 512)).save(folder / "grid.png")
+    return "snapshots"
+
+
+def test_a_run_that_still_trains(page):
+    write_history("r0004", time=1e9)
+    write_evaluation("r0004")
+    problem = Problem("the images are much alike", "start the phase again")
+    snapshots = write_record("r0008", 1e9 + 60, (problem,))
+    html = page(snapshots=snapshots)
+    text = text_of(html)
+    assert "Not finished : r0008 training, 0.06 of 0.1 kimg, as of 2001-09-09 01:47 UTC" in text
+    assert "the images are much alike: start the phase again" in text
+    assert "Images of the averaged generator at that time" in text
+    assert "No verdict yet" not in text
+    with Path("report/training.csv").open() as file:
+        assert [row["phase"] for row in csv.DictReader(file)] == ["r0004", "r0004", "r0008", "r0008"]
+
+
+@pytest.mark.parametrize(("key", "updated"), [("r0008", 1e9 - 1), ("r0016", 1e9 + 60)])
+def test_the_record_of_an_earlier_training_is_not_of_this_run(page, key, updated):
+    """It is older than the phase before, or of a phase that cannot have begun."""
+    write_history("r0004", time=1e9)
+    write_evaluation("r0004")
+    text = text_of(page(snapshots=write_record(key, updated)))
+    assert "No verdict yet" in text
+    assert "Not finished" not in text
 
 
 def test_one_phase_is_evaluated_and_one_is_not(page):

@@ -4,15 +4,20 @@ import json
 import re
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from components import stages
+from components.identity import digests_of_dataset, identity
 from components.run_record import RunRecord
-from components.train.live import LiveState
+from components.train.live_state import LiveState
 from pipelines import watching
 from pipelines.cli import app
+from progan.dataset.manifest import Level, Manifest
 from progan.errors import InputError
+from progan.files import write_json
 from progan.health import Problem
 from tests.histories import BEGIN
 
@@ -64,3 +69,17 @@ def test_a_run_that_has_not_begun(tmp_path, small_config):
     RunRecord.of(small_config, "", "RUNNING").write(str(tmp_path), "abc")
     with pytest.raises(InputError, match="abc: has not begun to train"):
         watching.folders_of_run("abc", str(tmp_path), "nowhere")
+
+
+def test_the_phases_of_a_run_on_a_cluster(tmp_path, monkeypatch, small_config):
+    """Its own record is shown, not that of another training of the same phase."""
+    monkeypatch.chdir(tmp_path)
+    manifest = Manifest(2, "folder", "noise", {}, 0, 3, (), 0, 0, (), {}, {"r0004": Level.of([])})
+    write_json(Path("faces/dataset.json"), manifest.to_json())
+    RunRecord.of(small_config, manifest.digest, "RUNNING").write("results", "abc")
+    digests = digests_of_dataset("data/multires", manifest)
+    name = f"r0004-{identity(small_config, stages.task(small_config, 'train', 'r0004'), digests)[:16]}"
+    write_record(Path("snapshots"), name)
+    write_record(Path("snapshots"), "r0004-0123456789abcdef")
+    (record,) = watching.records("snapshots", watching.folders_of_run("abc", "results", "faces"))
+    assert record.page == f"snapshots/{name}/live/index.html"

@@ -13,8 +13,8 @@ from components.tracking import client as tracking_client
 from components.tracking.client import client
 from components.tracking.runs import phase_runs
 from components.train import live_run
-from components.train.live import LiveState
 from components.train.live_run import LiveRun
+from components.train.live_state import LiveState
 from progan.health import Problem
 from progan.history import History, Readings
 from tests.components.register.finished_run import artifacts, child_of, run_gate_and_register
