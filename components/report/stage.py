@@ -206,8 +206,11 @@ def _embedded(picture: Image.Image) -> str:
     return embedded(picture, lossless=picture.width * picture.height <= PIXELS_AS_PNG)
 
 
-def _note(measure: Measure, measures: Values) -> str:
+def _note(measure: Measure, evaluation: Evaluation) -> str:
     """The note below a value: that of real images, its deviation, or which values are good."""
+    measures = evaluation.measures
+    if evaluation.score_at_chance and measure.limit == "score_min":
+        return "means nothing: the classifier is no better than chance"
     if measure.reals and measure.reals in measures:
         return f"{measure.reals_title} {measure.text(measures[measure.reals])}"
     if measure.spread in measures:

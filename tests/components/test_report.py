@@ -46,8 +46,8 @@ def write_history(key, **readings):
     history(**readings).write(Path(f"history/{key}.csv"))
 
 
-def write_evaluation(key, **measures):
-    evaluation = replace(EVALUATION, phase=key, measures=MEASURES | measures)
+def write_evaluation(key, score_at_chance=False, **measures):
+    evaluation = replace(EVALUATION, phase=key, measures=MEASURES | measures, score_at_chance=score_at_chance)
     evaluation.write(Path(f"evaluation/{key}.json"))
     Path("samples").mkdir(exist_ok=True)
     Image.new("RGB", (2 * 600 + 24, 600)).save(f"samples/{key}.png")
@@ -130,6 +130,13 @@ def test_one_phase_is_evaluated_and_one_is_not(page):
     assert "registered" not in html
     with Path("report/training.csv").open() as file:
         assert {row["phase"] for row in csv.DictReader(file)} == {"r0004", "r0008"}
+
+
+def test_the_score_of_a_classifier_at_chance(page):
+    write_evaluation("r0004", score_at_chance=True, classifier_score=1.5, classifier_score_std=0.1)
+    text = text_of(page())
+    assert "Classifier score 1.50 means nothing: the classifier is no better than chance" in text
+    assert "Nearest training image 1.25 about 1 or above" in text
 
 
 def test_a_failed_gate_and_no_registration(page):
