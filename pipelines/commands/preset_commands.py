@@ -34,11 +34,12 @@ def list_presets(as_json: common_options.Json = False) -> None:
     machine = machine_here()
     for title, group in presets.grouped().items():
         print(title)
+        width = max(map(len, group))
         for about, alike in groupby(group, group.__getitem__):
             first, *others = alike
             name = f"{first} … {others[-1]} ({1 + len(others)})" if others else first
             time = f"; training: about {_time(first, machine)} here" if "-quick-" in first else ""
-            print(f"  {name:22}  {about}{time}")
+            print(f"  {name:{width}}  {about}{time}")
 
 
 def _time(name: str, machine: "Machine") -> str:
