@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from components.score_network.stage import classifier_resolution
+from pipelines import photographs
 from progan.checkpoints import CheckpointFacts, read_checkpoint
 from progan.config import Config, validated
 from progan.cost import iteration_flops
@@ -326,8 +327,10 @@ def _evaluation(config: Config, resolution: int, machine: Machine) -> Estimate:
 def photograph_count(config: Config, root: Path) -> int | None:
     """The number of images of the dataset in params.yaml; None if it is unknown before it is built."""
     dataset = config.dataset
-    painted = [paint.images for name, paint in config.paint.items() if dataset.path == f"data/raw/{name}"]
-    count = painted[0] if painted else step_times().images.get(dataset.source) or _photographs(root / dataset.path)
+    if name := photographs.painted(config):
+        count: int | None = config.paint[name].images
+    else:
+        count = step_times().images.get(dataset.source) or _photographs(root / dataset.path)
     return count and min(count, dataset.max_images or count)
 
 
