@@ -1,9 +1,11 @@
 """A sheet that shows a built dataset: one image at every resolution, then images of every class."""
 
+import importlib.util
 import textwrap
 from collections import defaultdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -45,15 +47,23 @@ def _samples(root: Path, manifest: Manifest) -> list[Row]:
 def _draw(rows: list[Row]) -> Image.Image:
     height = len(rows) * (TILE + GAP) + GAP
     sheet = Image.new("RGB", (MARGIN + COLUMNS * (TILE + GAP) + GAP, height), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    draw, font = ImageDraw.Draw(sheet), _font(13)
     for row, (name, images) in enumerate(rows):
         top = row * (TILE + GAP) + GAP
-        lines = textwrap.wrap(name.replace("+", " + "), 18)
+        lines = textwrap.wrap(name.replace("+", " + "), 16)
         where = (2 * GAP, top + TILE // 2)
         draw.multiline_text(where, "\n".join(lines), "black", font, anchor="lm")
         for column, pixels in enumerate(images):
             sheet.paste(_tile(pixels), (MARGIN + column * (TILE + GAP), top))
     return sheet
+
+
+def _font(size: int) -> Any:
+    """matplotlib's font, if that is installed: Pillow's own has hardly a letter beyond ASCII."""
+    matplotlib = importlib.util.find_spec("matplotlib")
+    if matplotlib is None or matplotlib.origin is None:
+        return ImageFont.load_default(size)
+    return ImageFont.truetype(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _tile(pixels: np.ndarray) -> Image.Image:

@@ -43,6 +43,18 @@ def test_every_class_has_its_row(tmp_path, config, side):
         assert margin[:, -3:].min() == 255
 
 
+def test_the_letters_of_class_names_are_drawn(tmp_path, config):
+    """A font without them draws the same box for each."""
+    root = plain(tmp_path / "p", 8, red=2, lime=2, blue=2)
+    for colour, name in zip(COLOURS, "\u00e9\u00fc\u044f", strict=True):
+        (root / colour).rename(root / name)
+    build(config(root), tmp_path / "out", workers=1)
+    sheet = contact_sheet(tmp_path / "out")
+    tops = [row * (TILE + GAP) for row in (1, 2, 3)]
+    names = {sheet.crop((0, top, MARGIN, top + TILE + GAP)).tobytes() for top in tops}
+    assert len(names) == 3
+
+
 def test_without_classes_images_come_in_order(tmp_path, config):
     build(config(plain(tmp_path / "p", 8, lime=COLUMNS + 2)), tmp_path / "out", workers=1)
     sheet = contact_sheet(tmp_path / "out")
