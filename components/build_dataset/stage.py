@@ -40,8 +40,9 @@ def build_dataset(config: Config, out: Path) -> None:
 def doubtful_classes(manifest: Manifest) -> str | None:
     """Why the classes may be folders that mean something else; None if nothing speaks for that."""
     names = [count.name for count in manifest.classes]
-    if names and all(name.lower() in SPLITS for name in names):
-        return f"{', '.join(names)} are parts of a data set by their names"
+    splits = [name for name in names if name.lower() in SPLITS]
+    if len(splits) > 1:
+        return f"{', '.join(splits)} are parts of a data set by their names"
     if names and all(re.fullmatch(r"0\d{4,}", name) for name in names):
         return f"{names[0]} … {names[-1]} are the numbered folders of a data set by their names"
     if names and manifest.images < 2 * len(names):

@@ -60,18 +60,20 @@ def test_verify(with_dataset, tmp_path, capsys, verify, images):
     ("names", "doubt"),
     [
         (
-            ("train", "Val"),
+            ("train", "cats", "Val"),
             "classes: Val, train are parts of a data set by their names; if they are",
         ),
         (("00000", "00001"), "classes: 00000 … 00001 are the numbered folders of a data set by their names"),
+        (("a", "b", "c", "d", "e"), "classes: 5 for 8 images; if they are"),
         (("cats", "train"), None),
         (("0", "1"), None),
     ],
 )
 def test_folders_that_are_hardly_classes_are_named(with_dataset, tmp_path, capsys, names, doubt):
     for number in range(8):
-        (tmp_path / "p" / names[number % 2]).mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (16, 16)).save(tmp_path / "p" / names[number % 2] / f"{number}.png")
+        folder = tmp_path / "p" / names[number % len(names)]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(folder / f"{number}.png")
     build_dataset(with_dataset(source="folder", path=str(tmp_path / "p")), tmp_path / "out")
     output = capsys.readouterr().out
     assert doubt in output if doubt else "classes" not in output
