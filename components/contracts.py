@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from progan.errors import InputError
 from progan.files import read_json, write_json
-from progan.validation import from_json, to_json
+from progan.validation import from_sealed_json, sealed, to_json
 
 
 class Contract:
@@ -20,7 +20,7 @@ class Contract:
         Raises InputError when the file is missing, damaged, edited, or of an older version.
         """
         try:
-            return from_json(cls, read_json(path))
+            return from_sealed_json(cls, read_json(path))
         except ValueError as error:
             raise InputError(
                 f"{path}: {error}; the file was edited, or an older version wrote it: "
@@ -28,4 +28,4 @@ class Contract:
             ) from None
 
     def write(self, path: Path) -> None:
-        write_json(path, to_json(self))
+        write_json(path, sealed(to_json(self)))

@@ -14,7 +14,7 @@ from progan.config import A_RESOLUTION, NetworkConfig, PhaseConfig, TrainingConf
 from progan.errors import InputError
 from progan.files import atomic_folder, read_json, sha256_file, write_json
 from progan.resolutions import phase_key
-from progan.validation import Checked, Faults, from_json
+from progan.validation import Checked, Faults, from_sealed_json, sealed
 
 if TYPE_CHECKING:  # the facts are read by commands that need no PyTorch, which takes seconds to import
     from torch import Tensor
@@ -146,7 +146,7 @@ def write_checkpoint(
         if optimizers is not None:
             save_file(optimizers, beside / OPTIMIZERS)
         digests = {file.name: sha256_file(file) for file in sorted(beside.iterdir())}
-        write_json(beside / FACTS, asdict(replace(facts, files=digests)))
+        write_json(beside / FACTS, sealed(asdict(replace(facts, files=digests))))
 
 
 def read_checkpoint(folder: Path, needed: Sequence[str] = (NETWORKS, OPTIMIZERS)) -> Checkpoint:
@@ -156,9 +156,9 @@ def read_checkpoint(folder: Path, needed: Sequence[str] = (NETWORKS, OPTIMIZERS)
     """
     again = f"delete {folder} and run its phase again"
     try:
-        facts = from_json(CheckpointFacts, read_json(folder / FACTS))
+        facts = from_sealed_json(CheckpointFacts, read_json(folder / FACTS))
     except ValueError as error:
-        wrong = f"{error}; damaged, or of another version"
+        wrong = f"{error}; edited, damaged, or of another version"
         raise InputError(f"{folder / FACTS}: {wrong}: {again}") from None
     if NETWORKS not in facts.files:
         raise InputError(f"{folder / FACTS}: files.{NETWORKS}: missing; {again}")

@@ -27,12 +27,13 @@ from typing import Any, TypeVar
 import yaml
 
 from progan.errors import InputError, hint, nearest
-from progan.files import read_bytes
+from progan.files import digest_of, read_bytes
 
 T = TypeVar("T")
 Fault = tuple[str, str]  # a key relative to the object in question, "" for itself; what is wrong
 Faults = Iterator[Fault]
 
+SEAL = "digest"  # of the other values of a sealed object
 WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 TEXT_IN_YAML = re.compile(r"[-+]?\d+e[-+]?\d+", re.IGNORECASE)  # 1e-8, which YAML 1.1 takes for text
 
@@ -93,6 +94,20 @@ def to_json(value: Any) -> dict[str, Any]:
         for name, item in dataclasses.asdict(value).items()
         if getattr(value, name) != defaults[name]
     }
+
+
+def sealed(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with their digest, by which a later change of them shows."""
+    return values | {SEAL: digest_of(values)}
+
+
+def from_sealed_json(cls: type[T], values: Any) -> T:
+    """A `cls` made of sealed `values`; a ValueError with the first fault, or if they were changed."""
+    content = {name: values[name] for name in values if name != SEAL} if isinstance(values, dict) else values
+    value = from_json(cls, content)
+    if values.get(SEAL) != digest_of(content):
+        raise ValueError(f"{SEAL}: is not that of the rest")
+    return value
 
 
 def refusal(where: str, faults: list[Fault]) -> InputError:

@@ -1,8 +1,12 @@
 """`evaluation/<phase>.json`: the measures of a finished phase."""
 
+import math
 from dataclasses import dataclass
 
 from components.contracts import Contract
+from progan.validation import Faults
+
+SIGNED = ("ms_ssim", "ms_ssim_reals")  # similarities: of opposite images they are negative
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,12 @@ class Evaluation(Contract):
     swd_images: int  # on each side of the comparison
     measures: dict[str, float | None]  # by name; None: not finite
     score_at_chance: bool = False  # of a classifier that is no better than chance
+
+    @staticmethod
+    def check_measures(measures: dict[str, float | None]) -> Faults:
+        for name, value in measures.items():
+            if value is not None and not (math.isfinite(value) and (value >= 0 or name in SIGNED)):
+                yield f"measures.{name}", f"must be a number of 0 or more, or null, not {value}"
 
     @property
     def numbers(self) -> dict[str, float]:

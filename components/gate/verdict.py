@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from components.contracts import Contract
 from components.evaluate.evaluation import Evaluation
 from components.register.registry import Champion
+from progan.validation import Faults
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,13 @@ class Verdict(Contract):
     reasons: tuple[Reason, ...]
     candidate: Evaluation
     champion: Champion | None  # at the time of the verdict
+
+    @staticmethod
+    def check_passed(passed: bool, reasons: tuple[Reason, ...]) -> Faults:
+        if passed != all(reason.passed for reason in reasons):
+            yield "passed", "must be true if every reason is passed, and only then"
+
+    @staticmethod
+    def check_phase(phase: str, candidate: Evaluation) -> Faults:
+        if phase != candidate.phase:
+            yield "phase", f"must be that of the candidate, {candidate.phase}"

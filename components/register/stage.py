@@ -16,8 +16,9 @@ from components.register.registry import CANDIDATE, TRAINING, WARM_START, find_v
 from components.register.runs import RunFiles, find_or_create_parent, log_dataset, log_parent, log_phase
 from components.tracking.client import clear_errors, client
 from components.tracking.runs import STATE, set_tags, terminate
-from progan.checkpoints import Checkpoint, read_checkpoint
+from progan.checkpoints import NETWORKS, Checkpoint, read_checkpoint
 from progan.config import Config
+from progan.errors import InputError
 from progan.files import alone, canonical_json
 from progan.history import Total
 
@@ -31,6 +32,7 @@ def register(config: Config, files: RunFiles, dataset: str) -> None:
     dataset: the address of the dataset.
     """
     verdict = Verdict.read(files.verdict)
+    _require_judged(config, files, verdict)
     out = files.registration
     lock = alone(out.with_name(f".{out.name}.lock"), "is registering this run")
     with lock, clear_errors(config.register.model):
@@ -39,6 +41,24 @@ def register(config: Config, files: RunFiles, dataset: str) -> None:
     alias = "no alias, as it is an experiment" if _in_experiment() else f"alias {CANDIDATE}"
     outcome = f"version {version}, {alias}" if version else "nothing registered, the gate failed"
     print(f"{out}: {config.register.model}: {outcome}")
+
+
+def _require_judged(config: Config, files: RunFiles, verdict: Verdict) -> None:
+    """Raise InputError unless the verdict is about the last phase, as it was evaluated and lies here."""
+    last = list(config.phases)[-1]
+    if verdict.phase != last or verdict.candidate != files.evaluation_of(last):
+        raise InputError(
+            f"{files.verdict}: is not about the evaluation of {last} that lies here; run progan gate, then "
+            "this again"
+        )
+    folder = files.checkpoints / last
+    if verdict.passed or folder.exists():
+        checkpoint = read_checkpoint(folder, needed=[NETWORKS])
+        trained = checkpoint.facts.identity, checkpoint.digest
+        if trained != (verdict.candidate.identity, verdict.candidate.checkpoint):
+            raise InputError(
+                f"{folder}: is not the checkpoint that was evaluated; run dvc repro, then this again"
+            )
 
 
 def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -> tuple[str | None, str]:

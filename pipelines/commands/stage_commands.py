@@ -192,7 +192,7 @@ def register(params: Params = PARAMS) -> None:
 
 
 def report(params: Params = PARAMS, snapshots: Snapshots = SNAPSHOTS) -> None:
-    """Write the report, even before the run ends: one HTML file, and tables for `dvc plots` and `dvc metrics`.
+    """Write the report, even of an unfinished run: one HTML file, and the tables for DVC.
 
     Example: progan report
     """

@@ -12,6 +12,7 @@ from progan.config import NetworkConfig, PhaseConfig
 from progan.errors import InputError
 from progan.models import require_network
 from progan.sampling import load_generator
+from progan.validation import sealed
 from tests.checkpoints import DATASET, facts_of, write_made_checkpoint
 
 FILES = ("networks.safetensors", "optimizers.safetensors", "checkpoint.json")
@@ -80,6 +81,11 @@ def changed(**values):
     return lambda facts: json.dumps(facts | values)
 
 
+def resealed(facts, **values):
+    """`facts` with other `values`, as if they had been written so."""
+    return json.dumps(sealed({name: facts[name] for name in facts if name != "digest"} | values))
+
+
 DAMAGES = {  # → what the line says after the file's name
     "a list": (lambda facts: "[]", "the file: must be a mapping of keys to values, not []; "),
     "another file": (lambda facts: '{"kind": "none"}', "kind: unknown; known here: format, phase,"),
@@ -110,7 +116,12 @@ DAMAGES = {  # → what the line says after the file's name
         lambda facts: json.dumps(facts | {"network": facts["network"] | {"channels": 2}}),
         "network.channels: must be 1 (grey) or 3 (RGB), not 2; ",
     ),
-    "no digests": (changed(files={}), "files.networks.safetensors: missing; delete "),
+    "an edited number": (changed(images_shown=999), "digest: is not that of the rest; edited, "),
+    "no digest": (changed(digest=None), "digest: is not that of the rest; edited, "),
+    "no digests of files": (
+        lambda facts: resealed(facts, files={}),
+        "files.networks.safetensors: missing; delete ",
+    ),
 }
 
 
@@ -130,7 +141,7 @@ def test_any_one_value_that_is_replaced_is_refused_or_gives_facts_of_the_right_t
     facts = written(folder)
     for name in facts:
         for junk in (None, True, -1, 1.5, "x", [], [None], {}, {"x": {}}):
-            (folder / "checkpoint.json").write_text(json.dumps(facts | {name: junk}))
+            (folder / "checkpoint.json").write_text(resealed(facts, **{name: junk}))
             try:
                 read = read_checkpoint(folder, needed=()).facts
             except InputError:
@@ -182,7 +193,7 @@ def test_files_without_what_older_versions_did_not_write(folder):
     for name in ("torch", "python"):
         del facts["versions"][name]
     del facts["dataset"]["classes"]
-    (folder / "checkpoint.json").write_text(json.dumps(facts))
+    (folder / "checkpoint.json").write_text(resealed(facts))
     read = read_checkpoint(folder).facts
     assert (read.ranks, read.official, read.versions.torch, read.dataset.classes) == (None, None, None, ())
 

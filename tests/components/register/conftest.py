@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from progan.checkpoints import read_checkpoint
 from progan.dataset.manifest import Level, Manifest
 from progan.files import write_json
 from progan.history import History, Readings
@@ -37,7 +38,10 @@ def run(tmp_path, monkeypatch, small_config, noise, registry):
     trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), "r0004", trainer.identity), QUIET)
     trainer.write_checkpoint(Path("checkpoints/r0004"), DATASET)
     History(tuple(trainer.history)).write(Path("history/r0004.csv"))
-    replace(evaluation(), kimg=0.08, identity=trainer.identity).write(Path("evaluation/r0004.json"))
+    digest = read_checkpoint(Path("checkpoints/r0004")).digest
+    replace(evaluation(), kimg=0.08, identity=trainer.identity, checkpoint=digest).write(
+        Path("evaluation/r0004.json")
+    )
     grids = dict.fromkeys(["grids/r0004/00014.000.png", "grids/r0004/00017.120.png"], (8, 8))
     for picture, size in {"samples/r0004.png": (1660, 830), **grids}.items():
         Path(picture).parent.mkdir(parents=True, exist_ok=True)

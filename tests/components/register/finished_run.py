@@ -3,12 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors.torch import load_file
+
 from components.evaluate.evaluation import Evaluation
 from components.gate.stage import gate
 from components.register.registration import Registration
 from components.register.stage import register
 from components.tracking.client import client
 from components.tracking.runs import phase_runs
+from progan.checkpoints import NETWORKS, OPTIMIZERS, read_checkpoint, write_checkpoint
 from tests.layout import run_files
 
 
@@ -26,9 +29,14 @@ def failing(config):
 
 
 def change_evaluation(identity=None, **measures):
-    """Change measures of the evaluation; with `identity`, make it that of another run."""
+    """Change measures of the evaluation; with `identity`, make it and the checkpoint those of another run."""
     path = Path("evaluation/r0004.json")
     old = Evaluation.read(path)
+    if identity:
+        folder = Path("checkpoints/r0004")
+        facts = replace(read_checkpoint(folder).facts, identity=identity)
+        networks, optimizers = (load_file(folder / name) for name in (NETWORKS, OPTIMIZERS))
+        write_checkpoint(folder, facts, networks, optimizers)
     replace(old, identity=identity or old.identity, measures=old.measures | measures).write(path)
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from components import stages
 from components.gate.stage import gate
@@ -13,10 +14,12 @@ from components.register import component
 from components.register.promotion import promote
 from components.register.registration import Registration
 from components.register.registry import Champion, find_champion
+from components.register.stage import register
 from components.results import Results, trace
 from components.tracking.client import client
 from progan import config as params
 from progan.dataset.reader import load_manifest
+from progan.errors import InputError
 from progan.history import History
 from tests.components.register.finished_run import (
     artifacts,
@@ -26,6 +29,7 @@ from tests.components.register.finished_run import (
     run_gate_and_register,
 )
 from tests.evaluations import evaluation
+from tests.layout import run_files
 
 
 def test_a_passing_generator_is_registered_once(run):
@@ -159,3 +163,35 @@ def test_candidates_are_compared_with_the_champion(run):
     verdict = Verdict.read(Path("verdict.json"))
     assert not verdict.passed
     assert "1.1 × the champion's 50" in verdict.reasons[-1].text
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda: change_evaluation(swd_average=1.0), "verdict.json: is not about the evaluation of r0004"),
+        (lambda: retrain("other"), "checkpoints/r0004: is not the checkpoint that was evaluated; run dvc"),
+        (lambda: replace_text("verdict.json", '"passed": true', '"passed": false'), "verdict.json: passed: "),
+        (lambda: replace_text("verdict.json", "at most 1e", "at most 2e"), "verdict.json: digest: is not"),
+        (lambda: replace_text("evaluation/r0004.json", ": 50.0", ": -5.0"), "measures.swd_average: must be"),
+        (lambda: replace_text("evaluation/r0004.json", ": 50.0", ": true"), "measures.swd_average: must be"),
+    ],
+)
+def test_what_is_registered_is_what_was_judged(run, edit, told):
+    gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
+    edit()
+    with pytest.raises(InputError, match=told):
+        register(run, run_files(run), "multires")
+    assert client().search_registered_models() == []
+
+
+def retrain(identity):
+    """Make the checkpoint that of another task."""
+    evaluation = Path("evaluation/r0004.json").read_bytes()
+    change_evaluation(identity)
+    Path("evaluation/r0004.json").write_bytes(evaluation)
+
+
+def replace_text(file, old, new):
+    text = Path(file).read_text()
+    assert old in text
+    Path(file).write_text(text.replace(old, new, 1))
