@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from progan.errors import InputError, Unavailable
-from progan.files import alone
+from progan.files import alone, atomic_file
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 DVC_COPIES = ".dvc/tmp/exps"  # in these folders `dvc exp run --temp` and `--queue` work
@@ -75,14 +75,26 @@ def client() -> Any:
 
 @functools.cache
 def _create_tables(uri: str) -> None:
-    """Have MLflow create the tables of a SQLite file; it fails if two processes do so at once."""
-    import mlflow
+    """Have MLflow create the tables of a SQLite file, which appears whole or not at all.
 
+    MLflow fails if two processes create them at once, and cannot use a file that a full disk left unfinished.
+    """
     file = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and file.parent.is_dir():
         with alone(file.with_name(f".{file.name}.lock"), f"is preparing {file}"):
-            mlflow.MlflowClient().search_experiments(max_results=1)
-            mlflow.MlflowClient().search_registered_models(max_results=1)
+            if not file.exists():
+                with atomic_file(file) as partial:
+                    _ask(f"sqlite:///{partial}")
+            _ask(uri)
+
+
+def _ask(uri: str) -> None:
+    """Ask the server or file at `uri` for anything, which has MLflow create what it lacks."""
+    import mlflow
+
+    mlflow_client = mlflow.MlflowClient(uri, uri)
+    mlflow_client.search_experiments(max_results=1)
+    mlflow_client.search_registered_models(max_results=1)
 
 
 @functools.cache
@@ -131,6 +143,10 @@ def clear_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
+        if "database or disk is full" in str(error):
+            raise InputError(
+                f"{what}: no space left for {tracking_uri()}; free some and run again"
+            ) from error
         why = " ".join(str(error).split())[:300].rstrip(".")
         message = PASSWORD.sub("//", f"{what}: {why}; the registry is {tracking_uri()} (MLFLOW_TRACKING_URI)")
         if _is_temporary(error):

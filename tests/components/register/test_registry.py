@@ -12,7 +12,7 @@ import pytest
 from components.register.registry import find_champion
 from components.tracking import client as tracking_client
 from components.tracking import runs as tracking_runs
-from components.tracking.client import client, experiment_of, tracking_uri
+from components.tracking.client import clear_errors, client, experiment_of, tracking_uri
 from components.tracking.runs import find_or_create_run
 from progan.errors import InputError, Unavailable
 from tests.conftest import ROOT
@@ -135,6 +135,28 @@ def test_two_processes_on_a_fresh_sqlite_file(tmp_path, monkeypatch):
         other.stdout.readline()
         client()
     assert other.returncode == 0
+
+
+def test_a_disk_that_fills_leaves_no_unfinished_registry(tmp_path, monkeypatch):
+    """MLflow cannot use tables of which some are missing. SQLite can be told that the disk is small."""
+    from sqlalchemy import Engine, event
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def shrink(connection, _):
+        connection.execute("PRAGMA max_page_count = 60")
+
+    event.listen(Engine, "connect", shrink)
+    try:
+        with (
+            pytest.raises(InputError, match=r"^faces: no space left for sqlite:///mlflow.db; free some and"),
+            clear_errors("faces"),
+        ):
+            client()
+    finally:
+        event.remove(Engine, "connect", shrink)
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 @pytest.mark.usefixtures("registry")
