@@ -93,6 +93,7 @@ class CheckpointFacts(Checked):
     schedule: PhaseConfig | None
     dataset: DatasetFacts
     ranks: int | None = None  # None: imported
+    threads: int | None = None  # of each rank on a CPU; None: on a GPU, or imported
     versions: Versions
     official: OfficialFile | None = None  # None: trained
     files: dict[str, str] = field(default_factory=dict)  # SHA-256 by name, filled in when they are written

@@ -13,3 +13,8 @@ def best_device() -> torch.device:
 def device_name() -> str:
     """The GPU's name as CUDA reports it, or "CPU"."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+
+
+def cpu_threads(device: torch.device) -> int | None:
+    """The threads that share an operation on the CPU, whose number changes the last bits; None on a GPU."""
+    return torch.get_num_threads() if device.type == "cpu" else None

@@ -23,6 +23,7 @@ from progan.checkpoints import (
     write_checkpoint,
 )
 from progan.config import Config, PhaseConfig
+from progan.device import cpu_threads
 from progan.distributed import Ranks, check_continued, check_shares
 from progan.errors import InputError, Interrupted
 from progan.executor import Executor
@@ -157,11 +158,12 @@ class PhaseTrainer:
             raise InputError(
                 f"{init.folder}: holds {init.facts.phase}, which {phase.key} cannot start from; run dvc repro"
             )
-        if phase.minibatch > len(images):
-            raise InputError(
-                f"phases.{phase.key}.minibatch: {phase.minibatch} is more than the {len(images)} images; "
-                "lower it, or add images"
-            )
+        for each in config.phases.values():  # also those that would fail after hours of training
+            if each.minibatch > len(images):
+                raise InputError(
+                    f"phases.{each.key}.minibatch: {each.minibatch} is more than the {len(images)} images; "
+                    "lower it, or add images"
+                )
         check_shares(config, phase, ranks.size)
         self.config, self.phase, self.device, self.ranks = config, phase, device, ranks
         self.schedule = Schedule(phase)
@@ -188,7 +190,7 @@ class PhaseTrainer:
     def train(self, snapshots: SnapshotFolder, hooks: Hooks) -> None:
         """Train from the newest snapshot to the end of the phase. Raises Interrupted if asked to stop."""
         with arithmetic(self.config.training.precision):
-            self._resume(snapshots)
+            self._resume(snapshots, hooks)
             self._loop(snapshots, hooks)
 
     def _loop(self, snapshots: SnapshotFolder, hooks: Hooks) -> None:
@@ -262,6 +264,7 @@ class PhaseTrainer:
             schedule=self.phase,
             dataset=dataset,
             ranks=self.ranks.size,
+            threads=cpu_threads(self.device),
             versions=Versions.here(),
         )
         write_checkpoint(folder, facts, self.models.network_tensors(), self.models.optimizer_tensors())
@@ -355,11 +358,15 @@ class PhaseTrainer:
             "history": [row.columns for row in self.history],
             "seconds": self.seconds,
             "ranks": self.ranks.size,
+            "threads": cpu_threads(self.device),
         }
         return self.images_shown, tensors, facts
 
-    def _resume(self, snapshots: SnapshotFolder) -> None:
-        """Load the newest snapshot, if there is one, on the first rank and send it to the others."""
+    def _resume(self, snapshots: SnapshotFolder, hooks: Hooks) -> None:
+        """Load the newest snapshot, if there is one, on the first rank and send it to the others.
+
+        On a CPU, training goes on with as many threads as before, because another number changes bits.
+        """
         snapshot = snapshots.read() if self.ranks.is_first else None
         if snapshot:
             self.models.load(snapshot[0])
@@ -369,5 +376,9 @@ class PhaseTrainer:
         if facts := self.ranks.tell(snapshot and snapshot[1]):
             ranks = facts.get("ranks", 1)  # missing in old snapshots, which only a single rank wrote
             check_continued(self.config, self.phase, ranks, self.ranks.size)
+            threads, here = facts.get("threads"), cpu_threads(self.device)
+            if threads and here and threads != here:
+                torch.set_num_threads(threads)
+                hooks.notice(f"{self.phase.key}: goes on with {threads} CPU threads per process, as it began")
             self.images_shown, self.seconds = facts["images_shown"], facts["seconds"]
             self.history = [Row.of(columns) for columns in facts["history"]]

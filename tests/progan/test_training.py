@@ -132,6 +132,26 @@ def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeyp
         assert row.skipped == 0
 
 
+def test_a_phase_goes_on_with_its_number_of_threads(small_config, noise, tmp_path):
+    """Sums of other numbers of threads have other last bits."""
+    folder, threads = SnapshotFolder(FolderStore(tmp_path), "r0008", "data"), torch.get_num_threads()
+    notices = []
+    try:
+        torch.set_num_threads(2)
+        first = make_trainer(small_config, noise)
+        with pytest.raises(Interrupted):
+            first.train(folder, hooks(24, first))
+        torch.set_num_threads(1)
+        second = make_trainer(small_config, noise)
+        second.train(folder, dataclasses.replace(hooks(), notice=notices.append))
+        assert torch.get_num_threads() == 2
+        second.write_checkpoint(tmp_path / "r0008", DATASET)
+    finally:
+        torch.set_num_threads(threads)
+    assert notices == ["r0008: goes on with 2 CPU threads per process, as it began"]
+    assert read_checkpoint(tmp_path / "r0008").facts.threads == 2
+
+
 def test_history(small_config, noise, tmp_path):
     trainer = make_trainer(small_config, noise)
     trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.identity), hooks())
@@ -221,8 +241,10 @@ def test_mismatches_are_refused(small_config, noise, tmp_path):
         training.PhaseTrainer(other, FADING, noise, "data", init, CPU)
     with pytest.raises(InputError, match="holds r0004, which r0016 cannot start from"):
         training.PhaseTrainer(small_config, small_config.phases["r0016"], noise, "data", init, CPU)
-    with pytest.raises(InputError, match=r"phases\.r0008\.minibatch: 8 is more than the 4 images"):
-        make_trainer(small_config, noise[:4])
+    later = dataclasses.replace(small_config.phases["r0016"], minibatch=72)
+    config = dataclasses.replace(small_config, phases=small_config.phases | {"r0016": later})
+    with pytest.raises(InputError, match=r"phases\.r0016\.minibatch: 72 is more than the 64 images"):
+        make_trainer(config, noise)
 
 
 def test_results_version(small_config, noise):
