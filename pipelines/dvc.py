@@ -10,9 +10,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from progan.errors import InputError
+from progan.validation import read_yaml
 
 if TYPE_CHECKING:
     from components.receipts import Receipt
@@ -130,7 +129,7 @@ class Checkout:
         from dvc.output import loadd_from
 
         lock = Path("dvc.lock")
-        recorded = yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
+        recorded = read_yaml(lock, "")["stages"] if lock.exists() else {}
         stages = {stage.addressing: stage for stage in self.repo.index.stages}
         outputs = {out.fs_path for stage in stages.values() for out in stage.outs}
         folders = tuple(f"{dep.fs_path}/" for stage in stages.values() for dep in stage.deps)

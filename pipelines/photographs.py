@@ -4,8 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 if TYPE_CHECKING:
     from progan.config import Config
 
@@ -65,4 +63,6 @@ def _in_project(path: str) -> Path:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return yaml.safe_load(file.read_text()) if file.is_file() else {}
+    from progan.validation import read_yaml
+
+    return read_yaml(file, "") or {} if file.is_file() else {}

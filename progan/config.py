@@ -42,7 +42,11 @@ A_SOURCE_OF_LABELS = Constraint(
     "source, none, or a file .json or .csv",
     lambda value: value in ("source", "none") or value.lower().endswith((".json", ".csv")),
 )
+A_NUMBER_OF_MAPS = Constraint(f"from 1 to {2**16}", lambda value: 1 <= value <= 2**16)
+A_NUMBER_OF_IMAGES = Constraint(f"from 1 to {2**31}", lambda value: 1 <= value <= 2**31)
+A_LENGTH = Constraint("from 0 to 1e9", lambda value: 0 <= value <= 1e9)
 A_SEED = Constraint(f"from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
+A_PATH = Constraint("a folder or an archive", lambda value: value not in ("", ".") and "\0" not in value)
 A_SHA256 = Constraint("64 hexadecimal digits", lambda value: re.fullmatch(r"[0-9a-f]{64}", value))
 A_LOSS = Constraint(f"one of {', '.join(LOSSES)}", lambda value: value in LOSSES)
 
@@ -53,8 +57,8 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 class PaintConfig(Checked):
     """Toy photographs that `progan paint NAME` draws into `data/raw/NAME`; `paint: {}` for none."""
 
-    images: Annotated[int, POSITIVE, "number of images"]
-    seed: Annotated[int, "seed of the random shapes and colours"]
+    images: Annotated[int, A_NUMBER_OF_IMAGES, "number of images"]
+    seed: Annotated[int, A_SEED, "seed of the random shapes and colours"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class DatasetConfig(Checked):
     source: Annotated[
         str, "format of the input, such as `folder`, `celeba-hq` or `cifar10`: docs/datasets.md"
     ]
-    path: Annotated[str, "folder or archive that holds the input"]
+    path: Annotated[str, A_PATH, "folder or archive that holds the input"]
     lowest_resolution: Annotated[int, A_RESOLUTION, "lowest level to build, in pixels"]
     resolution: Annotated[
         int,
@@ -88,7 +92,9 @@ class DatasetConfig(Checked):
         tuple[str, ...],
         "CelebA sources: attributes whose combinations are the classes; `[]` for none, and for other sources",
     ]
-    max_images: Annotated[int | None, POSITIVE, "use only the first images of that order; `null` uses all"]
+    max_images: Annotated[
+        int | None, A_NUMBER_OF_IMAGES, "use only the first images of that order; `null` uses all"
+    ]
     max_skipped: Annotated[float, A_FRACTION, "fraction of unreadable images above which the build fails"]
     verify: Annotated[
         Literal["strict", "report"],
@@ -129,15 +135,19 @@ class NetworkConfig(Checked):
     """The architecture of generator and discriminator (paper, §3, §4, Table 1 and appendix A)."""
 
     channels: Annotated[int, A_NUMBER_OF_CHANNELS, "image channels, as many as the dataset has"]
-    latent_size: Annotated[int, POSITIVE, "dimension of the latent vector"]
+    latent_size: Annotated[int, A_NUMBER_OF_MAPS, "dimension of the latent vector"]
     fmap_base: Annotated[
         int,
-        POSITIVE,
+        Constraint(f"from 1 to {2**24}", lambda value: 1 <= value <= 2**24),
         "stage s has min(`fmap_base` / 2^(s · `fmap_decay`), `fmap_max`) feature maps; "
         "the block at 2^r pixels is stage r − 1",
     ]
-    fmap_decay: Annotated[float, "how fast the number of feature maps falls with the stage, see `fmap_base`"]
-    fmap_max: Annotated[int, POSITIVE, "maximum number of feature maps of a layer"]
+    fmap_decay: Annotated[
+        float,
+        Constraint("from 0 to 10", lambda value: 0 <= value <= 10),
+        "how fast the number of feature maps falls with the stage, see `fmap_base`",
+    ]
+    fmap_max: Annotated[int, A_NUMBER_OF_MAPS, "maximum number of feature maps of a layer"]
     mbstd_group_size: Annotated[
         int,
         NOT_NEGATIVE,
@@ -145,7 +155,7 @@ class NetworkConfig(Checked):
     ]
     label_size: Annotated[
         int,
-        NOT_NEGATIVE,
+        Constraint(f"from 0 to {2**16}", lambda value: 0 <= value <= 2**16),
         'number of classes of a conditional model, that of the dataset: see "Labels"; 0 for unconditional',
     ]
     latent_norm: Annotated[
@@ -197,13 +207,13 @@ class NetworkConfig(Checked):
 class TrainingConfig(Checked):
     """What all phases share: optimiser, loss, augmentation and weight averaging."""
 
-    seed: Annotated[int, "seed of initial weights, data order, latents and all other random draws"]
+    seed: Annotated[int, A_SEED, "seed of initial weights, data order, latents and all other random draws"]
     adam_betas: Annotated[
         tuple[float, float],
         Constraint("at least 0 and below 1 each", lambda betas: all(0 <= beta < 1 for beta in betas)),
         "β₁ and β₂ of Adam",
     ]
-    adam_epsilon: Annotated[float, "ε of Adam"]
+    adam_epsilon: Annotated[float, POSITIVE, "ε of Adam"]
     ema_decay: Annotated[
         float, A_DECAY, "decay per iteration of the moving average of the generator's weights"
     ]
@@ -268,9 +278,9 @@ class PhaseConfig(Checked):
         "checkpoint to start from, `checkpoints/` and the phase before; the first phase names its data, "
         "`data/multires/rNNNN`, unless `warm_start` provides a checkpoint",
     ]
-    fade_kimg: Annotated[float, NOT_NEGATIVE, "length of the fade, in kimg; 0 for a first phase from scratch"]
-    stable_kimg: Annotated[float, NOT_NEGATIVE, "length of the training after the fade, in kimg"]
-    minibatch: Annotated[int, POSITIVE, "images per iteration, on all GPUs together"]
+    fade_kimg: Annotated[float, A_LENGTH, "length of the fade, in kimg; 0 for a first phase from scratch"]
+    stable_kimg: Annotated[float, A_LENGTH, "length of the training after the fade, in kimg"]
+    minibatch: Annotated[int, A_NUMBER_OF_IMAGES, "images per iteration, on all GPUs together"]
     learning_rate: Annotated[float, POSITIVE, "learning rate of Adam, for both networks"]
 
     @staticmethod
@@ -292,13 +302,13 @@ class PhaseConfig(Checked):
 class MeasuresConfig(Checked):
     """How a finished phase is evaluated: docs/report.md."""
 
-    seed: Annotated[int, "seed of all random draws"]
-    swd_images: Annotated[int, POSITIVE, "images for the sliced Wasserstein distance"]
-    ms_ssim_pairs: Annotated[int, POSITIVE, "pairs of generated images for MS-SSIM"]
+    seed: Annotated[int, A_SEED, "seed of all random draws"]
+    swd_images: Annotated[int, A_NUMBER_OF_IMAGES, "images for the sliced Wasserstein distance"]
+    ms_ssim_pairs: Annotated[int, A_NUMBER_OF_IMAGES, "pairs of generated images for MS-SSIM"]
     nearest_images: Annotated[
         int, POSITIVE, "generated images whose nearest training images are searched, to detect copies"
     ]
-    score_images: Annotated[int, POSITIVE, "generated images for the score (and FID and KID)"]
+    score_images: Annotated[int, A_NUMBER_OF_IMAGES, "generated images for the score (and FID and KID)"]
     score_splits: Annotated[int, POSITIVE, "splits of them, over which the score's deviation is taken"]
     inception_weights: Annotated[
         str | None,
@@ -328,15 +338,19 @@ class MeasuresConfig(Checked):
 
 
 @dataclass(frozen=True)
-class GateConfig:
+class GateConfig(Checked):
     """Thresholds that a generator must meet to be registered; `null` leaves a measure unjudged."""
 
-    swd_max: Annotated[float | None, "maximum SWD (×1000), averaged over the levels"]
-    ms_ssim_max: Annotated[float | None, "maximum MS-SSIM; higher values mean that the images are alike"]
-    score_min: Annotated[
-        float | None, "minimum score: Inception score, classifier score or number of modes, as measured"
+    swd_max: Annotated[float | None, NOT_NEGATIVE, "maximum SWD (×1000), averaged over the levels"]
+    ms_ssim_max: Annotated[
+        float | None, NOT_NEGATIVE, "maximum MS-SSIM; higher values mean that the images are alike"
     ]
-    swd_vs_champion: Annotated[float | None, "maximum SWD as a multiple of the champion's"]
+    score_min: Annotated[
+        float | None,
+        NOT_NEGATIVE,
+        "minimum score: Inception score, classifier score or number of modes, as measured",
+    ]
+    swd_vs_champion: Annotated[float | None, NOT_NEGATIVE, "maximum SWD as a multiple of the champion's"]
     stop_after: Annotated[
         str | None,
         "phase, such as `r0256`, that is judged too and ends the run if it fails: "

@@ -15,6 +15,7 @@ A field with a default may be missing in the file. A registered model ships this
 
 import dataclasses
 import inspect
+import math
 import re
 import reprlib
 import types
@@ -61,10 +62,27 @@ class Checked:
 
 def read_yaml(path: Path, when_missing: str) -> Any:
     """The contents of `path`; an InputError that names it, with `when_missing` as what to do."""
+    return parse_yaml(read_bytes(path, when_missing), str(path))
+
+
+def parse_yaml(content: str | bytes, where: str) -> Any:
+    """The value in `content`; an InputError, headed by `where`, if it is not valid."""
     try:
-        return yaml.safe_load(read_bytes(path, when_missing))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        return yaml.load(content, _Loader)
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        why = " ".join(str(error).split())[:200]  # PyYAML's constructors raise all of these
+        raise InputError(f"{where}: not valid YAML: {why}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a mapping in which a key stands twice, of which PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def validated(cls: type[T], values: Any, where: str) -> T:
@@ -202,13 +220,22 @@ def _examined_items(
 
 
 def _examined_plain(kind: Any, value: Any) -> tuple[Any, list[Fault]]:
+    if kind is float and (
+        type(value) in (int, float) or (type(value) is str and TEXT_IN_YAML.fullmatch(value))
+    ):
+        return (float(value), []) if _is_finite(value) else (None, _wrong("a finite number", value))
     if kind in (Any, type(value)):
         return value, []
-    if kind is float and (type(value) is int or (type(value) is str and TEXT_IN_YAML.fullmatch(value))):
-        return float(value), []
     if kind is Path and type(value) is str:
         return Path(value), []
     return None, _wrong(WORDS.get(kind, kind.__name__), value)
+
+
+def _is_finite(number: int | float | str) -> bool:
+    try:
+        return math.isfinite(float(number))
+    except OverflowError:  # a whole number beyond any float
+        return False
 
 
 def _wrong(expected: str, value: Any) -> list[Fault]:

@@ -1,6 +1,5 @@
 """`evaluation/<phase>.json`: the measures of a finished phase."""
 
-import math
 from dataclasses import dataclass
 
 from components.contracts import Contract
@@ -28,8 +27,8 @@ class Evaluation(Contract):
     @staticmethod
     def check_measures(measures: dict[str, float | None]) -> Faults:
         for name, value in measures.items():
-            if value is not None and not (math.isfinite(value) and (value >= 0 or name in SIGNED)):
-                yield f"measures.{name}", f"must be a number of 0 or more, or null, not {value}"
+            if value is not None and value < 0 and name not in SIGNED:
+                yield f"measures.{name}", f"must be 0 or more, not {value}"
 
     @property
     def numbers(self) -> dict[str, float]:

@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components import stages
 from components.evaluate.evaluation import Evaluation
 from components.evaluate.measures import Values
@@ -18,7 +16,7 @@ from progan.dataset.manifest import MANIFEST_NAME
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
 from progan.history import History, Total
-from progan.validation import from_json
+from progan.validation import from_json, parse_yaml
 
 PAINTED = "painted"  # source of a dataset that `progan paint` has made
 
@@ -97,8 +95,8 @@ def _logged_config(run: str, address: str) -> Config:
     """The parameters of a run; those that its version of this project did not have yet at their defaults."""
     from mlflow.artifacts import load_text
 
-    values = yaml.safe_load(load_text(f"runs:/{run}/params.yaml"))
-    return params_file.parse(values, f"{address}, params.yaml")
+    where = f"{address}, params.yaml"
+    return params_file.parse(parse_yaml(load_text(f"runs:/{run}/params.yaml"), where), where)
 
 
 # ------------------------------------------------------------------------------------------------

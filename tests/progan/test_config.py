@@ -1,5 +1,6 @@
 """params.yaml: what is accepted, and that every fault is told with its key."""
 
+import math
 import runpy
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_as_text_and_back(small_params, small_config):
         ("dataset.resolution", 2048, "must be a power of two from 4 to 1024, not 2048"),
         ("dataset.lowest_resolution", 32, "must not be above resolution, 16"),
         ("dataset.seed", -1, "must be from 0 to 4294967295, not -1"),
-        ("dataset.max_images", 0, "must be positive, not 0"),
+        ("dataset.max_images", 0, "must be from 1 to 2147483648, not 0"),
         ("dataset.max_skipped", 2, "must be from 0 to 1, not 2.0"),
         ("network.fmap_max", "wide", "must be a whole number, not 'wide'"),
         ("network.channels", 2, "must be 1 (grey) or 3 (RGB), not 2"),
@@ -80,7 +81,17 @@ def test_as_text_and_back(small_params, small_config):
         ("phases.r0008", [], "must be a mapping of keys to values, not []"),
         ("phases.8", {}, "unknown"),
         ("phases.r0008.init", "checkpoints/r0016", "must be checkpoints/r0004, the phase before it, not"),
-        ("phases.r0008.fade_kimg", -1, "must be 0 or more, not -1.0"),
+        ("phases.r0008.fade_kimg", -1, "must be from 0 to 1e9, not -1.0"),
+        ("phases.r0008.fade_kimg", 1e308, "must be from 0 to 1e9, not 1e+308"),
+        ("phases.r0008.learning_rate", math.inf, "must be a finite number, not inf"),
+        ("phases.r0008.learning_rate", 10**400, "must be a finite number, not 1000"),
+        ("training.loss_parameters.penalty", math.nan, "must be a finite number, not nan"),
+        ("training.seed", -1, "must be from 0 to 4294967295, not -1"),
+        ("training.adam_epsilon", -1.0, "must be positive, not -1.0"),
+        ("network.latent_size", 10**12, "must be from 1 to 65536, not 1000000000000"),
+        ("network.fmap_decay", -2000, "must be from 0 to 10, not -2000.0"),
+        ("gate.swd_max", math.nan, "must be a finite number, not nan"),
+        ("dataset.path", "", "must be a folder or an archive, not ''"),
         ("phases.r0004.stable_kimg", 0, "must be positive if fade_kimg is 0"),
     ],
 )
@@ -147,19 +158,29 @@ def test_all_faults_are_told_at_once(small_params):
         "  network.fmap_max: must be a whole number, not 'wide'",
         "  network.channels: must be 1 (grey) or 3 (RGB), not 2",
         "  training.sed: unknown; did you mean seed?",
-        "  measures.score_images: must be positive, not 0",
+        "  measures.score_images: must be from 1 to 2147483648, not 0",
         f"  measures.inception_sha256: {GO_TOGETHER}",
         "  phases.r0016.init: must be checkpoints/r0008, the phase before it, not checkpoints/r0004",
         "  gate.stop_after: must be one of null, r0004, r0008, not r0016",
     ]
 
 
-@pytest.mark.parametrize("text", ["a: [", "\x00", "- a list", ""])
+NO_YAML = [
+    *("a: [", "\x00", "- a list", "", "a: 1\na: 2", "a: 2001-13-45", "a: !!int abc", "a: !!float x"),
+    *("a: 0b_", "a: !!timestamp abc", "a: !!bool abc", "a: !!python/name:os.system"),
+    *(f"a: {'1' * 4301}", f"a: {'[' * 2000}"),
+]
+
+
+@pytest.mark.parametrize("text", NO_YAML)
 def test_what_is_no_parameter_file(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    with pytest.raises(InputError, match=r"params\.yaml: (not valid YAML|the file: must be a mapping)"):
+    with pytest.raises(
+        InputError, match=r"params\.yaml: (not valid YAML|the file: must be a mapping)"
+    ) as error:
         config.load(path)
+    assert "\n" not in str(error.value)
 
 
 def test_a_folder_is_no_parameter_file(tmp_path):
@@ -170,7 +191,7 @@ def test_a_folder_is_no_parameter_file(tmp_path):
 def test_values_are_frozen_and_checked_however_they_are_made(small_config):
     with pytest.raises(AttributeError):
         small_config.training.seed = 2
-    with pytest.raises(ValueError, match="minibatch: must be positive, not 0"):
+    with pytest.raises(ValueError, match="minibatch: must be from 1 to 2147483648, not 0"):
         replace(small_config.phases["r0004"], minibatch=0)
 
 
