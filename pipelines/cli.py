@@ -20,6 +20,7 @@ from pipelines.commands import (
 )
 from pipelines.commands.common_options import Group
 from progan.errors import InputError, Interrupted
+from progan.terminal import replace_unencodable
 
 CTRL_C = 130  # typer's status after Ctrl-C
 UsageError: Any = typer.BadParameter.__base__  # typer's error for a command line that it cannot parse
@@ -88,6 +89,7 @@ def _main(
 
 def main() -> None:
     """Run the command; an error that people can cause becomes one line on stderr and its exit code."""
+    replace_unencodable()
     try:
         status = app(standalone_mode=False)
         if status == CTRL_C:

@@ -13,7 +13,7 @@ import torch
 
 from components.object_store import open_store
 from components.stages import Task
-from components.train.stage import train
+from components.train.stage import STOP_SIGNALS, train
 from progan import errors
 from progan.config import Config
 from progan.distributed import Ranks, check_shares
@@ -123,8 +123,7 @@ def _interrupted(job: PhaseJob, how: str) -> Interrupted:
 @contextmanager
 def _signals_restored() -> Iterator[None]:
     """Restore the signal handlers that torchrun replaces."""
-    numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         yield
     finally:

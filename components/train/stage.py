@@ -4,7 +4,7 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -29,8 +29,10 @@ from progan.progress import Forecast, duration, show_progress
 from progan.sampling import generate, seeded_inputs
 from progan.snapshots import SnapshotFolder
 from progan.store import Store
+from progan.terminal import unfailing_stderr
 from progan.training import Hooks, PhaseTrainer
 
+STOP_SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT
 CURVE_IMAGES = 256  # real and generated images each, for the SWD during training
 
 
@@ -51,7 +53,7 @@ def train(
 
     Writes the folder `checkpoint`, pictures over training, `<kimg>.png` in the folder `grids` (both have the
     same bytes for the same inputs on the same machine), and the CSV file `history`, which also contains times
-    and readings of the machine. Raises Interrupted, after saving the state, on SIGTERM or SIGINT, and
+    and readings of the machine. Raises Interrupted, after saving the state, on STOP_SIGNALS, and
     Unavailable if the store of the snapshots does not answer.
     All ranks call this; only the first one measures, shows its progress and writes.
     """
@@ -70,6 +72,7 @@ def train(
     machine, machine_now = machine_readings(ranks.size), machine_readings(ranks.size)
     with snapshots.alone(folder.name, f"is training {key}"):
         with (
+            unfailing_stderr(),
             _stop_signals() as stopped,
             show_progress(key, "images", forecast, lambda: _details(trainer)) as advance,
             LiveRun(config, key, identity, before.facts.identity if before else None, _notice) as run,
@@ -81,7 +84,9 @@ def train(
         _write_pictures(grids, trainer.pictures)
         classes = tuple(label.name for label in manifest.classes)
         trainer.write_checkpoint(checkpoint, DatasetFacts(manifest.name, manifest.images, digest, classes))
-    print(f"{checkpoint}: {key} trained, {trainer.images_shown / 1000:g} kimg in {duration(trainer.seconds)}")
+    with suppress(OSError):  # standard output may be gone after days
+        kimg = trainer.images_shown / 1000
+        print(f"{checkpoint}: {key} trained, {kimg:g} kimg in {duration(trainer.seconds)}", flush=True)
 
 
 def _training_set(
@@ -151,13 +156,14 @@ def _write_pictures(folder: Path, pictures: dict[str, bytes]) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGTERM or SIGINT has arrived, so that training stops."""
+    """Yield a function that tells whether one of STOP_SIGNALS has arrived, so that training stops."""
     received: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # nohup
+    before = {number: signal.signal(number, remember) for number in heeded}
     try:
         yield lambda: bool(received)
     finally:

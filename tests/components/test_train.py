@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.train.stage import train
+from components.train.stage import STOP_SIGNALS, _stop_signals, train
 from progan import config
 from progan.checkpoints import read_checkpoint
 from progan.dataset.build import build
@@ -133,3 +133,20 @@ def test_sigterm_saves_and_exits_75_and_two_at_once_do_not_clash(project):
     assert read_checkpoint(root / "checkpoints/r0008").facts.images_shown == 80 + 320
     rows = rows_of(root)
     assert [float(row["kimg"]) for row in rows] == sorted({float(row["kimg"]) for row in rows})
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_every_signal_to_stop_is_heeded_unless_it_is_ignored(number):
+    """nohup has a process ignore SIGHUP."""
+    with _stop_signals() as stopped:
+        assert not stopped()
+        signal.raise_signal(number)
+        assert stopped()
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with _stop_signals() as stopped:
+            signal.raise_signal(number)
+            assert not stopped()
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
