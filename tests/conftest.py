@@ -1,6 +1,7 @@
 """Small made-up things that many tests need."""
 
 import copy
+import functools
 import os
 import shutil
 import subprocess
@@ -63,6 +64,7 @@ def merged(values, changes):
 def pytest_collection_modifyitems(items):
     import torch
 
+    items.sort(key=lambda item: "tracking" not in item.fixturenames)  # one worker starts MLflow's server
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -80,9 +82,14 @@ def start_project(root, params):
 
 def shrunk_params():
     """The project's own params.yaml, shrunk to seconds of work: a plain dict to change at will."""
-    values = merged(yaml.safe_load((ROOT / "params.yaml").read_text()), SMALL)
+    values = merged(own_params(), SMALL)
     del values["phases"]["r0032"]
     return values
+
+
+@functools.cache
+def own_params():
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
 @pytest.fixture
