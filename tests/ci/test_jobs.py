@@ -1,6 +1,8 @@
 """Every script of every job, run in a scratch clone. Forge and cluster are stood in for, and nothing else."""
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
+from ci.pull_request import description
+from pipelines import cli
 from progan import config
 from progan.checkpoints import DatasetFacts
 from progan.training import PhaseTrainer
@@ -80,8 +85,9 @@ def pull_request(clone):
 
 def check_description(text):
     assert "train r0016" in text
-    assert "-  params.phases.r0016.stable_kimg: 0.08\n+  params.phases.r0016.stable_kimg: 0.16" in text
-    assert "every task" in text
+    [difference] = re.findall(r"```diff\n(.*?)```", text, re.DOTALL)
+    parameter = "params.phases.r0016.stable_kimg"
+    assert difference == f" every task\n-  {parameter}: 0.08\n+  {parameter}: 0.16\n"
 
 
 def test_lint_and_tests(clone):
@@ -93,13 +99,25 @@ def test_lint_and_tests(clone):
     assert 'pytest -m "not slow and not container and not cluster"' in printed
 
 
-def test_a_pull_request_on_github(clone, pull_request):
+@pytest.mark.slow
+def test_the_plan_of_a_pull_request_on_github(clone, pull_request):
+    jobs.run("plan.yml: plan", clone, {}, {})
+    check_description((clone / "plan.md").read_text())
+
+
+def progan_here(*words, cwd):
+    """The output of a command that runs in this process, where torch is imported already."""
+    with contextlib.chdir(cwd):
+        return CliRunner().invoke(cli.app, words, catch_exceptions=False).stdout
+
+
+def test_the_comment_on_a_pull_request_on_github(clone, pull_request, monkeypatch):
+    monkeypatch.chdir(clone)
+    monkeypatch.setattr("ci.pull_request.progan", progan_here)
     with standing_in("github") as (forge, environment):
-        jobs.run("plan.yml: plan", clone, {}, {})
-        check_description((clone / "plan.md").read_text())
         artifact = clone / "downloaded/plan"
         artifact.mkdir(parents=True)
-        (clone / "plan.md").rename(artifact / "plan.md")
+        (artifact / "plan.md").write_text(description("HEAD^1"))
         git(clone, "switch", "--quiet", "--detach", "main")
 
         forge.branches["longer"] = {"commit": pull_request.head}

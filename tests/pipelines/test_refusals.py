@@ -53,12 +53,11 @@ def test_a_minibatch_that_the_gpus_cannot_share_and_all_faults_at_once(small_con
 
 
 def test_the_command(new_project, monkeypatch, profile):
-    """The same bytes in any process; nothing is written when something is refused."""
-    project = new_project()
-    monkeypatch.chdir(project.root)
+    """Nothing is written when something is refused. tests/ci shows that any process gives the same bytes."""
+    monkeypatch.chdir(new_project().root)
     command = ("compile", "--profile", str(ROOT / "infra/cluster.yaml"))
     refused = CliRunner().invoke(cli.app, command)
     assert str(refused.exception).startswith("on a cluster: image: ")
     assert not Path("pipeline.yaml").exists()
-    assert project.run("progan", *command, "--image", IMAGE).returncode == 0
+    assert CliRunner().invoke(cli.app, [*command, "--image", IMAGE]).exit_code == 0
     assert Path("pipeline.yaml").read_text() == compiled_once(config.load(), profile, "")
