@@ -28,6 +28,12 @@ from progan import progress, snapshots
 snapshots.INTERVAL_SECONDS, snapshots.COPYING, snapshots.WRITING = 0.0, 1e9, 1e9
 progress.LINE_SECONDS = 0.0
 """
+KILL_RANK_1 = """
+import os, signal
+match os.environ.get("RANK"):
+    case "0": signal.pause()
+    case "1": os.kill(os.getpid(), signal.SIGKILL)
+"""
 TRAIN = ["train", "r0004", "--gpus", "2"]
 
 
@@ -92,7 +98,8 @@ def bytes_of_checkpoint():
     return {path.name: path.read_bytes() for path in Path("checkpoints/r0004").iterdir()}
 
 
-def test_stopped_killed_and_gone_on_with_it_ends_in_the_same_bits(project, capfd):
+@pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_stopped_and_gone_on_with_it_ends_in_the_same_bits(project, capfd, killed):
     project("whole")
     assert train() is None
     *before, last = re.findall(r"r0004 \d+ of 240 · .*", capfd.readouterr().err)
@@ -109,14 +116,22 @@ def test_stopped_killed_and_gone_on_with_it_ends_in_the_same_bits(project, capfd
     stopped = f"r0004: stopped at {images_saved()} images, state saved; run again to go on"
     assert str(error) == stopped
 
-    error = train_until(images_saved() + 8, kill_rank_1)
-    assert isinstance(error, Interrupted)
-    assert str(error) == "r0004: rank 1 was killed; run again to go on from the newest snapshot"
-    assert 0 < images_saved() < 240, "too quick to be killed: nothing was tested"
+    if killed:
+        error = train_until(images_saved() + 8, kill_rank_1)
+        assert isinstance(error, Interrupted)
+    assert 0 < images_saved() < 240, "too quick to be stopped: nothing was tested"
     assert not Path("checkpoints").exists()
 
     assert train() is None
     assert bytes_of_checkpoint() == whole
+
+
+def test_a_rank_that_is_killed(project, tmp_path):
+    project("killed")
+    (tmp_path / "patches/sitecustomize.py").write_text(KILL_RANK_1)
+    error = train()
+    assert isinstance(error, Interrupted)
+    assert str(error) == "r0004: rank 1 was killed; run again to go on from the newest snapshot"
 
 
 @pytest.fixture
