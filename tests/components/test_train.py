@@ -114,7 +114,7 @@ def test_killed_at_random_moments_of_the_fade(project):
 
 
 def test_sigterm_saves_and_exits_75_and_two_at_once_do_not_clash(project):
-    root = project("stopped", fade_kimg=0.24, stable_kimg=0.08)
+    root = project("stopped", fade_kimg=0.16, stable_kimg=0.04)
     process = start(root)
     while snapshot_count(root) == 0:
         assert process.poll() is None
@@ -130,7 +130,7 @@ def test_sigterm_saves_and_exits_75_and_two_at_once_do_not_clash(project):
     assert process.wait() != 0
     assert "stopped at" in process.stderr.read().decode()
     assert other.wait() == 0
-    assert read_checkpoint(root / "checkpoints/r0008").facts.images_shown == 80 + 320
+    assert read_checkpoint(root / "checkpoints/r0008").facts.images_shown == 80 + 200
     rows = rows_of(root)
     assert [float(row["kimg"]) for row in rows] == sorted({float(row["kimg"]) for row in rows})
 

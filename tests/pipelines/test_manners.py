@@ -162,11 +162,10 @@ def test_json(finished, monkeypatch):
     assert (shown["digest"], shown["images"]) == (verified["digest"], 40)
 
 
-def test_presets_are_listed_by_group():
+def test_presets_are_listed_by_group(monkeypatch):
     """The quickest for photographs of one's own first, and LSUN's thirty categories in one line."""
-    printed = progan("presets", "list", COLUMNS="40").stdout
-    assert "\x1b" not in printed
-    lines = printed.splitlines()
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = CliRunner().invoke(cli.app, ["presets", "list"]).stdout.splitlines()
     names = [line.split()[0] for line in lines if line.startswith("  ")]
     assert names[:2] == ["photographs-quick-cpu", "photographs-quick-gpu"]
     assert re.search(r"; training: about [\d.]+ (min|h) here$", lines[1])

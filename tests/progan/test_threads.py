@@ -10,7 +10,9 @@ import pytest
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("loading", ["pipelines.cli, torch", "benchmarks.train_step"])
+@pytest.mark.parametrize(
+    "loading", ["pipelines.cli, torch", pytest.param("benchmarks.train_step", marks=pytest.mark.slow)]
+)
 def test_threads_that_wait_leave_the_cores_to_others(loading):
     """In processes that import `progan` before torch, and in those that they start, such as ranks."""
     loaded = run_without_it(f"import {loading}", OMP_DISPLAY_ENV="true")
