@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers import installed
 
+WEBGPU = "enable-unsafe-webgpu"  # also on a machine without a GPU, by SwiftShader
 PATIENCE = 60  # seconds until a page shows what it is to show, on a machine that does other work
 
 
@@ -59,8 +60,11 @@ def browser(tmp_path):
 
 
 @contextmanager
-def browsers(profile):
-    """The function that `browser` returns; the browsers keep their data in the folder `profile`."""
+def browsers(profile, *flags):
+    """The function that `browser` returns; the browsers keep their data in the folder `profile`.
+
+    flags: more of Chromium's, such as WEBGPU.
+    """
     pytest.importorskip("selenium", reason="selenium is not installed here: make setup")
     from selenium import webdriver
 
@@ -71,7 +75,7 @@ def browsers(profile):
     for argument in (
         *("headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-dev-shm-usage"),
         *("disable-background-networking", "disable-component-update", "disable-sync"),
-        *(f"user-data-dir={profile}", "window-size=1440,1600"),
+        *(f"user-data-dir={profile}", "window-size=1440,1600", *flags),
     ):
         options.add_argument(f"--{argument}")
     opened = []

@@ -20,12 +20,12 @@ from progan.errors import InputError
 from progan.files import atomic_file
 from progan.networks import Generator, Layer
 from progan.resolutions import phase_key, resolution_of
-from progan.sampling import Sampler, latents_of_seeds
+from progan.sampling import Sampler, images_at_once, latents_of_seeds
 
-LARGEST_PAGE = 32_000_000  # bytes
-SLOWEST_IMAGE = 4e9  # multiplications: 4 s on one core, measured in Chromium
-CHECKED_SEEDS = range(16)
-HALF_TOLERANCE = 0.4  # grey levels by which float16 weights may move a pixel of these seeds
+LARGEST_PAGE = 128_000_000  # bytes: 23 million weights in float32; Chromium opens it in seconds
+SLOWEST_IMAGE = 100e9  # multiplications, in WebGPU; plain JavaScript makes 1e9 a second on one core
+CHECKED_IMAGES = 16  # fewer if one minibatch does not hold them
+HALF_TOLERANCE = 0.4  # grey levels by which float16 weights may move a pixel of these images
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def page(title: str, generators: Sequence[Shown]) -> str:
     if (count := multiplications(last.sampler.generator)) > SLOWEST_IMAGE:
         limit = f"at most {SLOWEST_IMAGE / 1e9:.0f} billion"
         raise _too_large(last, f"{count / 1e9:.1f} billion multiplications an image, {limit}")
+    _require_size(generators, least_size(generators))
     facts = {
         "network": _network_facts(last.sampler.generator.network),
         "classes": last.sampler.classes,
@@ -83,8 +84,7 @@ def page(title: str, generators: Sequence[Shown]) -> str:
     }
     weights = [base64.b64encode(save(_tensors(each.sampler))).decode() for each in generators]
     content = template("pictures/explore.html").render(title=title, facts=facts, weights=weights)
-    if len(content) > LARGEST_PAGE:
-        raise _too_large(last, f"{len(content) / 1e6:.0f} MB, at most {LARGEST_PAGE / 1e6:.0f}")
+    _require_size(generators, len(content))
     return content
 
 
@@ -93,6 +93,7 @@ def _network_facts(network: NetworkConfig) -> dict[str, Any]:
     return {
         "latentSize": network.latent_size,
         "labels": network.label_size,
+        "channels": network.channels,
         "latentNorm": network.latent_norm,
         "activation": network.generator_activation,
         "pixelNorm": network.generator_norm == "pixel",
@@ -105,9 +106,29 @@ def _level_facts(generator: Shown) -> dict[str, Any]:
     return {
         "resolution": generator.sampler.resolution,
         "alpha": generator.sampler.alpha,
+        "multiplications": multiplications(generator.sampler.generator),
         "kimg": generator.kimg,
         "source": generator.source and shlex.quote(generator.source),
     }
+
+
+def least_size(generators: Sequence[Shown]) -> int:
+    """The bytes that the weights take in a page if they are in float16: 4 / 3 as much in base64."""
+    count = sum(weight.numel() for each in generators for weight in _used(each.sampler.generator).values())
+    return 2 * count * 4 // 3
+
+
+def _require_size(generators: Sequence[Shown], size: int) -> None:
+    """Raise InputError if a page of `size` bytes is too large."""
+    if size <= LARGEST_PAGE:
+        return
+    last, what = generators[-1], f"{size / 1e6:.0f} MB, at most {LARGEST_PAGE / 1e6:.0f}"
+    if last.source and len(generators) > 1 and least_size([last]) <= LARGEST_PAGE:
+        raise InputError(
+            f"{last.source}: too large for a page with the phases before it ({what}); "
+            f"progan explore {last.source} writes the page of this phase alone"
+        )
+    raise _too_large(last, what)
 
 
 def _too_large(generator: Shown, what: str) -> InputError:
@@ -145,9 +166,10 @@ def _tensors(sampler: Sampler) -> dict[str, Tensor]:
     halved = folded(plain)
     for parameter in halved.parameters():
         parameter.copy_(parameter.half().float())
-    if not _difference(sampler, plain) < HALF_TOLERANCE / 10:
+    images = _checked_images(sampler, sampler.generator)
+    if not _difference(images, _checked_images(sampler, plain)) < HALF_TOLERANCE / 10:
         raise RuntimeError("the folded layers are not the generator's")
-    same = _difference(sampler, halved) < HALF_TOLERANCE
+    same = _difference(images, _checked_images(sampler, halved)) < HALF_TOLERANCE
     weights = _used(halved if same else plain)
     centers = torch.stack([sampler.center(label) for label in range(max(len(sampler.classes), 1))])
     return {
@@ -181,10 +203,14 @@ def _folded_layer(layer: Any) -> dict[str, Tensor]:
     return {"weight": per_map.view_as(weight), "bias": layer.norm.bias - layer.norm.running_mean * gain}
 
 
-def _difference(sampler: Sampler, other: Generator) -> float:
-    """The largest difference of a pixel between the images of a sampler and a generator, in grey levels."""
-    latents = latents_of_seeds(CHECKED_SEEDS, sampler.latent_size)
-    labels = torch.arange(len(latents)) % max(len(sampler.classes), 1)
-    other_sampler = Sampler(other, sampler.classes, sampler.alpha)
-    images, others = (each.make(latents, labels).clamp(-1, 1) for each in (sampler, other_sampler))
+def _checked_images(sampler: Sampler, generator: Generator) -> Tensor:
+    """The images of the first seeds, and of all classes, that `generator` makes in place of the sampler's."""
+    seeds = range(min(CHECKED_IMAGES, images_at_once(sampler.resolution)))
+    labels = torch.arange(len(seeds)) % max(len(sampler.classes), 1)
+    other = Sampler(generator, sampler.classes, sampler.alpha)
+    return other.make(latents_of_seeds(seeds, sampler.latent_size), labels).clamp(-1, 1)
+
+
+def _difference(images: Tensor, others: Tensor) -> float:
+    """The largest difference of a pixel, in grey levels."""
     return 127.5 * (images - others).abs().max().item()

@@ -94,18 +94,23 @@ function latentsBetween(a, b, position) {
 // ---------------------------------------------------------------------------------------------------------
 // Weights: a safetensors file
 
-/** bytes: an ArrayBuffer. Returns {name: {shape, values}}. */
-function readTensors(bytes) {
+const BYTES = { F16: 2, F32: 4 }; // of an element
+
+/** bytes: an ArrayBuffer. The tensors are {name: {dtype, shape, data_offsets}}, counted from `dataStart`. */
+function readHeader(bytes) {
   const length = Number(new DataView(bytes).getBigUint64(0, true));
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, length)));
-  delete header.__metadata__;
-  const tensors = {};
-  for (const [name, { dtype, shape, data_offsets: [begin, end] }] of Object.entries(header)) {
-    const data = bytes.slice(8 + length + begin, 8 + length + end);
-    const values = dtype === "F16" ? halfToFloat(new Uint16Array(data)) : new Float32Array(data);
-    tensors[name] = { shape, values };
-  }
-  return tensors;
+  const { __metadata__, ...tensors } = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, length)));
+  return { dataStart: 8 + length, tensors };
+}
+
+/** Returns {name: {shape, values}}. */
+function readTensors(bytes) {
+  const { dataStart, tensors } = readHeader(bytes);
+  const read = ({ dtype, shape, data_offsets: [begin, end] }) => {
+    const data = bytes.slice(dataStart + begin, dataStart + end);
+    return { shape, values: dtype === "F16" ? halfToFloat(new Uint16Array(data)) : new Float32Array(data) };
+  };
+  return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, read(tensor)]));
 }
 
 function halfToFloat(halves) {
@@ -205,8 +210,12 @@ function addConvolved(y, i, side, x, xi, w, k, l) {
 // ---------------------------------------------------------------------------------------------------------
 // The generator
 
-/** The input of the first layer: latents, normalised or not, then one-hot labels. */
-function generatorInput(latents, label, network) {
+/** "r0008" for 8. */
+const levelKey = (side) => `r${String(side).padStart(4, "0")}`;
+
+/** The input of the first layer: latents, normalised or not, then one-hot labels. request: see `makeImage`. */
+function inputsOf({ from, to, position, label }, network) {
+  const latents = latentsBetween(...[from, to].map((seed) => latentsOfSeed(seed, network.latentSize)), position);
   const labels = Float32Array.from({ length: network.labels }, (_, i) => (i === label ? 1 : 0));
   const normed = network.latentNorm === "before-labels" ? pixelNorm(latents.slice(), latents.length) : latents;
   const inputs = Float32Array.of(...normed, ...labels);
@@ -216,9 +225,7 @@ function generatorInput(latents, label, network) {
 /** request: {from, to, position, label, truncation}; level: {resolution, alpha, tensors}. Returns RGBA. */
 function* makeImage(request, { resolution, alpha, tensors }, network) {
   const tensor = (layer) => [tensors[`${layer}.weight`], tensors[`${layer}.bias`]];
-  const key = (side) => `r${String(side).padStart(4, "0")}`;
-  const seeds = [request.from, request.to].map((seed) => latentsOfSeed(seed, network.latentSize));
-  const inputs = generatorInput(latentsBetween(...seeds, request.position), request.label, network);
+  const inputs = inputsOf(request, network);
 
   let side = 4, maps = tensors["blocks.r0004.dense.bias"].shape[0], before;
   let x = finish(firstDense(inputs, ...tensor("blocks.r0004.dense")), maps, network);
@@ -230,13 +237,13 @@ function* makeImage(request, { resolution, alpha, tensors }, network) {
   if (network.convsPerBlock > 1) x = yield* convolved("blocks.r0004.conv", 1);
   truncate(x, tensors.centers.values.subarray(request.label * x.length), request.truncation);
   while (side < resolution) {
-    const block = `blocks.${key(2 * side)}`;
+    const block = `blocks.${levelKey(2 * side)}`;
     before = x;
     x = yield* convolved(`${block}.conv0`, 2);
     if (network.convsPerBlock > 1) x = yield* convolved(`${block}.conv1`, 1);
   }
-  const image = toRGB(x, ...tensor(`to_rgb.${key(side)}`));
-  if (alpha < 1) fade(image, toRGB(before, ...tensor(`to_rgb.${key(side / 2)}`)), side, alpha);
+  const image = toRGB(x, ...tensor(`to_rgb.${levelKey(side)}`));
+  if (alpha < 1) fade(image, toRGB(before, ...tensor(`to_rgb.${levelKey(side / 2)}`)), side, alpha);
   return toPixels(image, side, network.tanh);
 }
 

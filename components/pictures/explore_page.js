@@ -2,17 +2,19 @@
 // The page: its controls say what each tile shall show, and the runners draw the tiles, the first one first.
 
 const GRID = 24, SLICE_MS = 12, GAP = 2;
+const FAST = 2e8, SLOWEST = 4e9; // multiplications an image in plain JavaScript: 1e9 a second on one core
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const at = (id) => document.getElementById(id);
 
 // ---------------------------------------------------------------------------------------------------------
-// Runners: workers, or the page itself where workers are blocked
+// Runners: WebGPU for large networks; workers for others, or the page itself where workers are blocked
 
 /** The levels with their weights, which the page has in base64. */
 function decodedLevels() {
   const scripts = document.querySelectorAll(".weights");
   return facts.levels.map(({ resolution, alpha }, level) => {
-    const bytes = Uint8Array.from(atob(scripts[level].textContent), (character) => character.charCodeAt(0));
+    const text = atob(scripts[level].textContent), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
     return { resolution, alpha, weights: bytes.buffer };
   });
 }
@@ -44,8 +46,21 @@ async function runInSlices(steps) {
   }
 }
 
+function gpuRunner(gpu) {
+  gpu.device.lost.then(({ message }) => refuse(`The graphics processor stopped; reload the page. ${message}`));
+  gpu.device.onuncapturederror = ({ error }) => refuse(`The graphics processor failed: ${error.message}`);
+  return (request) => gpu.image(request);
+}
+
 async function startRunners() {
   const generators = new Generators(facts.network, decodedLevels());
+  if (facts.levels.at(-1).multiplications > FAST) {
+    const gpu = await WebGPUGenerators.start(generators);
+    if (gpu) return [gpuRunner(gpu)];
+    leaveOutSlowLevels();
+    if (!facts.levels.length) return [];
+    generators.levels.splice(facts.levels.length);
+  }
   const count = Math.min(Math.max((navigator.hardwareConcurrency ?? 2) - 1, 1), 4);
   try {
     return await Promise.all(Array.from({ length: count }, () => startWorker(generators)));
@@ -74,9 +89,8 @@ let idle = [];
 
 /** Give the waiting tiles to the idle runners. */
 function dispatch() {
-  const waiting = tiles.filter((tile) => tile.waits);
-  for (const tile of waiting) tile.canvas.ariaBusy = "true";
-  const ready = waiting.filter((tile) => !tile.running); // the images of a tile come one after the other
+  for (const tile of tiles) tile.canvas.ariaBusy = String(tile.waits || tile.running);
+  const ready = tiles.filter((tile) => tile.waits && !tile.running); // a tile's images come one by one
   for (const tile of ready.slice(0, idle.length)) run(idle.pop(), tile);
 }
 
@@ -84,7 +98,6 @@ async function run(runner, tile) {
   [tile.begun, tile.running] = [tile.wanted, true];
   tile.draw(await runner(tile.begun));
   tile.running = false;
-  tile.canvas.ariaBusy = String(tile.waits);
   idle.push(runner);
   dispatch();
 }
@@ -149,6 +162,28 @@ function describe(level, { from, to, position, truncation }) {
     --truncation ${truncation} --out ${imageName()}`;
 }
 
+/** Leave out the levels that plain JavaScript is too slow for. */
+function leaveOutSlowLevels() {
+  const levels = facts.levels.filter(({ multiplications }) => multiplications <= SLOWEST);
+  const largest = facts.levels.at(-1);
+  if (levels.includes(largest)) return;
+  const where = isSecureContext
+    ? "which this browser does not offer on this machine."
+    : "which browsers offer only over HTTPS and in files: download this page and open it.";
+  refuse(`Images of ${largest.resolution} × ${largest.resolution} px need WebGPU, ${where}`);
+  facts.levels = levels;
+  at("page").hidden = !levels.length;
+  if (levels.length) showLevels();
+}
+
+/** Say why there is no image, and how a terminal makes it. */
+function refuse(sentence) {
+  at("refusal").hidden = false;
+  at("refusal").querySelector("p").textContent = sentence;
+  const source = facts.levels.at(-1).source ?? "GENERATOR";
+  at("refusal").querySelector("pre").textContent = `progan generate ${source} --seeds 0-63 --out images.png`;
+}
+
 /** The name of the image's file. */
 function imageName() {
   const { from, to, position } = image.wanted;
@@ -188,12 +223,17 @@ function sheet() {
 // ---------------------------------------------------------------------------------------------------------
 // Start
 
+/** Show the highest level, and let people choose between them if there are several. */
+function showLevels() {
+  at("level").max = at("level").value = facts.levels.length - 1;
+  at("level-control").hidden = facts.levels.length === 1;
+  update();
+}
+
 function prepareControls() {
   facts.classes.forEach((name, label) => at("label").add(new Option(name, label)));
   if (!facts.classes.length) at("label").add(new Option("", 0));
   at("label-control").hidden = !facts.classes.length;
-  at("level").max = at("level").value = facts.levels.length - 1;
-  at("level-control").hidden = facts.levels.length === 1;
   [at("from").value, at("to").value] = [0, 1];
   for (const id of ["from", "to", "position", "truncation", "label", "level"]) at(id).oninput = update;
   for (const end of ["from", "to"]) at(`choose-${end}`).onclick = () => { marked = end; update(); };
@@ -208,7 +248,7 @@ function prepareControls() {
 }
 
 prepareControls();
-update();
+showLevels();
 startRunners().then((runners) => {
   idle = runners;
   dispatch();

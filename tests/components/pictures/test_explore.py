@@ -15,7 +15,7 @@ from components.pictures.explore import explore, folded
 from components.pictures.sources import sampler_of
 from progan.errors import InputError
 from progan.sampling import Sampler, latents_of_seeds, to_uint8
-from tests.browser import browsers
+from tests.browser import WEBGPU, browsers
 from tests.checkpoints import FORMS, image_of, write_made_checkpoint
 
 SHOWN = {  # network, resolution
@@ -61,6 +61,29 @@ def explorer(tmp_path_factory):
         yield Explorer(browser("file://", ("", "")))
 
 
+@pytest.fixture(scope="module")
+def webgpu_explorer(tmp_path_factory):
+    with browsers(tmp_path_factory.mktemp("chromium"), WEBGPU) as browser:
+        page = browser("file://", ("", ""))
+        page.open("usr")  # a folder is a secure context, as files are
+        script = "navigator.gpu.requestAdapter().then((adapter) => arguments[0](adapter !== null))"
+        if not page.driver.execute_async_script(script):
+            pytest.skip("this Chromium has no WebGPU here")
+        yield Explorer(page)
+
+
+@pytest.fixture
+def count_as_large(monkeypatch):
+    """Returns a function: networks from this resolution count as too large for plain JavaScript."""
+
+    def count(resolution):
+        monkeypatch.setattr(
+            explore_page, "multiplications", lambda made: 5e9 if made.resolution >= resolution else 1000
+        )
+
+    return count
+
+
 def assert_alike(images, expected):
     """Within one grey level."""
     expected = np.broadcast_to(expected, images.shape)  # grey to RGB
@@ -75,23 +98,73 @@ def sampled(source, seeds, label=0, truncation=1.0):
     return images.permute(0, 2, 3, 1).numpy()
 
 
-@pytest.mark.parametrize("form", SHOWN)
-def test_chromium_makes_the_same_images(tmp_path, small_config, explorer, form):
+def assert_same_images(explorer, folder, small_config, form):
+    """Of a random generator of this form, in the page and in torch."""
     changes, resolution = SHOWN[form]
     network = replace(small_config.network, **changes)
-    source = tmp_path / "made"
-    generator = write_made_checkpoint(source, network, resolution)
-    explore(str(source), tmp_path / "explore.html")
-    explorer.open(tmp_path / "explore.html")
+    generator = write_made_checkpoint(folder / "made", network, resolution)
+    explore(str(folder / "made"), folder / "explore.html")
+    explorer.open(folder / "explore.html")
     label = 2 if network.label_size else 0
     assert_alike(explorer.shown(label=label), image_of(generator, 0, label))
     seed = 2**40 + 7
     image = explorer.shown(**{"from": seed, "truncation": 60})
-    assert_alike(image, sampled(source, [seed], label, 0.6))
+    assert_alike(image, sampled(folder / "made", [seed], label, 0.6))
     if resolution == 8:
         grid = explorer.shown("#grid canvas", truncation=100)
         assert_alike(grid, [image_of(generator, seed, label) for seed in range(24)])
     assert [entry for entry in explorer.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.parametrize("form", SHOWN)
+def test_chromium_makes_the_same_images(tmp_path, small_config, explorer, form):
+    assert_same_images(explorer, tmp_path, small_config, form)
+
+
+@pytest.mark.parametrize("form", ["fused", "row a", "odd numbers of maps", "wide"])
+def test_webgpu_makes_the_same_images(tmp_path, small_config, webgpu_explorer, count_as_large, form):
+    count_as_large(4)
+    assert_same_images(webgpu_explorer, tmp_path, small_config, form)
+
+
+@pytest.mark.parametrize("tolerance", [0.01, 100], ids=["float32", "float16"])
+def test_webgpu_grows_and_fades(
+    tmp_path, small_config, webgpu_explorer, count_as_large, monkeypatch, tolerance
+):
+    """Two levels with classes; the second one is half faded in."""
+    monkeypatch.setattr(explore_page, "HALF_TOLERANCE", tolerance)
+    count_as_large(8)
+    network, names = replace(small_config.network, label_size=2), ["cats", "dogs"]
+    small, large = (write_made_checkpoint(tmp_path / str(side), network, side, names) for side in (4, 8))
+    samplers = Sampler(small, names), Sampler(large, names, alpha=0.5)
+    content = explore_page.page("fading", [explore_page.Shown(each, None, None) for each in samplers])
+    (tmp_path / "explore.html").write_text(content)
+    webgpu_explorer.open(tmp_path / "explore.html")
+    inputs = torch.cat([latents_of_seeds([5], network.latent_size), torch.tensor([[0.0, 1.0]])], 1)
+    half_faded = to_uint8(large(inputs, torch.tensor(0.5))).permute(0, 2, 3, 1).numpy()
+    assert_alike(webgpu_explorer.shown(**{"from": 5, "label": 1}), half_faded)
+    assert_alike(webgpu_explorer.shown(level=0), image_of(small, 5, 1))
+    assert_alike(webgpu_explorer.shown(level=1), half_faded)
+
+
+def test_a_browser_without_webgpu(tmp_path, small_config, explorer, count_as_large):
+    """It shows the levels that plain JavaScript can make, and the command that makes the others."""
+    first, second = tmp_path / "checkpoints" / "r0004", tmp_path / "checkpoints" / "r0008"
+    small = write_made_checkpoint(first, small_config.network, 4)
+    write_made_checkpoint(second, small_config.network, 8, init=first)
+    count_as_large(8)
+    refusal = (
+        "Images of 8 × 8 px need WebGPU, which this browser does not offer on this machine.",
+        f"progan generate {second} --seeds 0-63 --out images.png",
+    )
+    explore(str(tmp_path / "checkpoints"), tmp_path / "explore.html")
+    explorer.open(tmp_path / "explore.html")
+    explorer.page.shows(*refusal, "4 × 4 px")
+    assert_alike(explorer.shown(), image_of(small, 0))
+    explore(str(second), tmp_path / "explore.html")
+    explorer.open(tmp_path / "explore.html")
+    explorer.page.shows(*refusal)
+    assert not explorer.driver.find_element("id", "page").is_displayed()
 
 
 def test_the_way_between_two_seeds(plain, tmp_path, explorer):
@@ -192,6 +265,19 @@ def test_a_network_that_is_too_large(plain, tmp_path, monkeypatch, limit, why):
         "progan generate checkpoints/r0016 --seeds 0-63 --out images.png makes its images"
     )
     assert not (tmp_path / "explore.html").exists()
+
+
+def test_phases_that_are_too_large_together(tmp_path, small_config, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = Path("checkpoints/r0004"), Path("checkpoints/r0008")
+    write_made_checkpoint(first, small_config.network, 4)
+    write_made_checkpoint(second, small_config.network, 8, init=first)
+    explore("checkpoints/r0008", Path("explore.html"))
+    monkeypatch.setattr(explore_page, "LARGEST_PAGE", Path("explore.html").stat().st_size)
+    with pytest.raises(
+        InputError, match="progan explore checkpoints/r0008 writes the page of this phase alone"
+    ):
+        explore("checkpoints", Path("all.html"))
 
 
 def test_names_of_classes_cannot_break_out_of_the_page(tmp_path, small_config):
