@@ -7,9 +7,9 @@ from typing import Any
 
 from components.register.pages import artifact_link
 from progan.checkpoints import NETWORKS, read_checkpoint
-from progan.errors import InputError
 
 PAGE = "explore.html"
+LARGEST_LOGGED = 30_000_000  # bytes of a page in float16
 
 
 def log_exploration(
@@ -18,11 +18,17 @@ def log_exploration(
     """Log the page of `version` to its `run`, unless the run has it; returns the link to it, in Markdown.
 
     The page has the phases of all `checkpoints`, the version's own last, or that alone if all are too large.
+    If that is too large too, the text is the command that writes it.
     It is no reason for a registration to fail: an error is one line, and there is no link.
     """
     if PAGE not in [artifact.path for artifact in mlflow_client.list_artifacts(run)]:
         try:
-            mlflow_client.log_text(run, _page(model, version, checkpoints), PAGE)
+            content = _page(model, version, checkpoints)
+            if content is None:
+                return [
+                    f"To try seeds and truncation in the browser: `progan explore models:/{model}/{version}`"
+                ]
+            mlflow_client.log_text(run, content, PAGE)
         except Exception as error:
             print(f"{PAGE}: left out: {' '.join(str(error).split())}", file=sys.stderr)
             return []
@@ -30,14 +36,13 @@ def log_exploration(
     return [artifact_link(experiment, run, PAGE, "Try seeds, truncation and growth in the browser")]
 
 
-def _page(model: str, version: str, checkpoints: Sequence[Path]) -> str:
-    from components.pictures.explore import Shown, page
+def _page(model: str, version: str, checkpoints: Sequence[Path]) -> str | None:
+    """None: it is too large to be logged with each version."""
+    from components.pictures.explore import Shown, least_size, page
 
     *earlier, last = checkpoints
     own = Shown.of(read_checkpoint(last, [NETWORKS]), f"models:/{model}/{version}")
-    title = f"{model} version {version}"
-    alone = page(title, [own])  # before the others are read, as it may be too large itself
-    try:
-        return page(title, [*(Shown.of(read_checkpoint(each, [NETWORKS]), None) for each in earlier), own])
-    except InputError:
-        return alone
+    if least_size([own]) > LARGEST_LOGGED:
+        return None
+    phases = [*(Shown.of(read_checkpoint(each, [NETWORKS]), None) for each in earlier), own]
+    return page(f"{model} version {version}", phases if least_size(phases) <= LARGEST_LOGGED else [own])

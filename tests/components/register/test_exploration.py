@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.pictures import explore
+from components.register import exploration
 from components.tracking.client import client
 from tests.components.register.finished_run import artifacts, failing, run_gate_and_register
 
@@ -30,6 +31,15 @@ def test_a_network_that_is_too_large_is_registered_without(run, monkeypatch, cap
     assert f"explore.html: left out: models:/{model}/1: too large for a page" in capsys.readouterr().err
     assert "explore.html" not in artifacts(registration.run)
     assert "explore.html" not in client().get_model_version(model, "1").description
+
+
+def test_a_page_that_is_too_large_for_each_version(run, monkeypatch):
+    """Its command stands in the description instead."""
+    monkeypatch.setattr(exploration, "LARGEST_LOGGED", 1000)
+    registration = run_gate_and_register(run)
+    model = run.register.model
+    assert "explore.html" not in artifacts(registration.run)
+    assert f"`progan explore models:/{model}/1`" in client().get_model_version(model, "1").description
 
 
 def test_a_run_that_failed_has_none(run):
