@@ -13,7 +13,7 @@ from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
-from progan.files import sha256_file, write_json
+from progan.files import read_bytes, sha256_file, write_json
 from progan.validation import from_json
 
 
@@ -86,7 +86,7 @@ class Workspace:
     def receipt(self, task: Task, identity: str) -> Receipt | None:
         """The receipt of the task with this identity; None if its result is not here."""
         file = self.root / str(task.receipt)
-        receipt = Receipt.parse(file.read_bytes(), str(file)) if file.exists() else None
+        receipt = Receipt.parse(read_bytes(file, ""), str(file)) if file.exists() else None
         return receipt if receipt and receipt.is_of(task, identity) else None
 
 

@@ -164,6 +164,6 @@ def read_checkpoint(folder: Path, needed: Sequence[str] = (NETWORKS, OPTIMIZERS)
     if NETWORKS not in facts.files:
         raise InputError(f"{folder / FACTS}: files.{NETWORKS}: missing; {again}")
     for name in needed:
-        if not (folder / name).exists() or sha256_file(folder / name) != facts.files.get(name):
+        if not (folder / name).is_file() or sha256_file(folder / name) != facts.files.get(name):
             raise InputError(f"{folder / name}: missing or damaged; {again}")
     return Checkpoint(folder, facts)

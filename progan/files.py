@@ -27,9 +27,12 @@ def digest_of(value: Any) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 (hex) of a file's bytes. Raises InputError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def read_bytes(path: Path, when_missing: str) -> bytes:
@@ -39,9 +42,12 @@ def read_bytes(path: Path, when_missing: str) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file; {when_missing}") from None
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check what it is and who may read it"
-        ) from None
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """What to raise for a file that exists and cannot be read."""
+    return InputError(f"{path}: cannot be read ({error.strerror}); check what it is and who may read it")
 
 
 def read_json(path: Path, *needed: str) -> Any:

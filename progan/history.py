@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from progan.errors import InputError
-from progan.files import atomic_file
+from progan.files import atomic_file, read_bytes
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,12 @@ class History:
         """The history in the CSV file `path`; an empty one if there is no such file."""
         if not path.exists():
             return cls()
+        again = f"dvc checkout --force {path} brings it back"
         try:
-            with path.open(newline="") as file:
-                return cls(tuple(Row.of(_parsed(row)) for row in csv.DictReader(file)))
-        except (KeyError, ValueError) as error:
-            raise InputError(
-                f"{path}: not a phase's history ({error}); dvc checkout --force {path} brings it back"
-            ) from None
+            lines = io.StringIO(read_bytes(path, again).decode(), newline="")
+            return cls(tuple(Row.of(_parsed(row)) for row in csv.DictReader(lines)))
+        except (KeyError, ValueError, csv.Error) as error:
+            raise InputError(f"{path}: not a phase's history ({error}); {again}") from None
 
     @property
     def csv(self) -> str:
@@ -171,5 +170,5 @@ def _parsed(cells: Mapping[str, str | None]) -> dict[str, Any]:
     values = {}
     for name, text in cells.items():
         kind, *none = COLUMNS[name]
-        values[name] = None if none and not text else kind(text)
+        values[name] = None if none and not text else kind(text or "")
     return values

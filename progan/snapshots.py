@@ -5,6 +5,7 @@ They are safetensors files with JSON metadata: reading one cannot execute anythi
 
 import hashlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -14,13 +15,13 @@ from types import TracebackType
 from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from progan.errors import Unavailable
 from progan.store import Store
 
 LATEST = "LATEST"
+NAME = re.compile(r"\d{12}-[0-9a-f]{32}\.safetensors")
 KEPT_SNAPSHOTS = 2
 COPYING = 0.02  # the largest part of the training time that copies off the device may take
 WRITING = 0.1  # the largest part of the time in which a snapshot is being written, beside training
@@ -66,12 +67,9 @@ class SnapshotFolder:
         """Tensors and facts of the newest undamaged snapshot; None if there is none."""
         for name in self._newest_first():
             content = self.store.read(name)
-            if content is None or Path(name).stem.split("-")[1] != _digest(content):
-                continue
-            try:
+            if content is not None and Path(name).stem.split("-")[1] == _digest(content):
                 return safetensors.torch.load(content), json.loads(_metadata(content)["facts"])
-            except SafetensorError:
-                continue
+            print(f"warning: {name}: damaged; an older snapshot is used, if there is one", file=sys.stderr)
         return None
 
     def newest(self) -> int | None:
@@ -81,11 +79,11 @@ class SnapshotFolder:
 
     def _newest_first(self) -> list[str]:
         pointer = self.store.read(f"{self.name}/{LATEST}") or b""
-        latest = f"{self.name}/{pointer.decode().strip()}"
+        latest = f"{self.name}/{pointer.decode(errors='replace').strip()}"
         return sorted(self._snapshots(), key=lambda name: (name == latest, name), reverse=True)
 
     def _snapshots(self) -> list[str]:
-        return [name for name in self.store.names(self.name) if name.endswith(".safetensors")]
+        return [name for name in self.store.names(self.name) if NAME.fullmatch(Path(name).name)]
 
 
 class SnapshotWriter:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from progan.files import alone, atomic_file, disk_errors
+from progan.files import alone, atomic_file, disk_errors, unreadable
 
 
 class Store(Protocol):
@@ -58,6 +58,8 @@ class FolderStore:
             return (self.root / name).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise unreadable(self.root / name, error) from None
 
     def write(self, name: str, content: bytes) -> None:
         with atomic_file(self.root / name) as partial:

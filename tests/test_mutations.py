@@ -1,0 +1,316 @@
+"""Files that were changed in any way are refused in one line, or read: no traceback, hang or silent loss.
+
+`make test` tries some mutations of each kind of file, always the same; `make test-slow` tries thousands of others.
+"""
+
+import copy
+import json
+import math
+import pickle
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components import stages
+from components.evaluate.evaluation import Evaluation
+from components.gate.verdict import Verdict
+from components.receipts import Receipt, Workspace
+from components.register.registration import Registration
+from components.run_record import RunRecord
+from components.train.live_state import LiveState, read_record
+from pipelines.profile import load_profile
+from progan import config
+from progan.checkpoints import read_checkpoint
+from progan.dataset.manifest import Level, Manifest
+from progan.dataset.reader import load_manifest
+from progan.dataset.sources.archives import READ_ERRORS, open_files
+from progan.errors import InputError
+from progan.files import write_json
+from progan.history import History
+from progan.official.unpickling import array_of, read_pickle
+from progan.snapshots import SnapshotFolder
+from progan.store import FolderStore
+from tests.checkpoints import write_made_checkpoint
+from tests.conftest import IMAGE, shrunk_params
+from tests.evaluations import EVALUATION, verdict
+from tests.histories import BEGIN, history
+from tests.progan.dataset.sources.test_archives import write_kind
+
+ROOT = Path(__file__).parents[1]
+QUICK = settings(
+    max_examples=40,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+LONG = settings(QUICK, max_examples=2000, derandomize=False)
+
+
+# ------------------------------------------------------------------------------------------------
+# Mutations
+
+JUNK = st.one_of(
+    st.sampled_from(
+        [
+            None,
+            True,
+            -1,
+            0,
+            10**30,
+            1e308,
+            math.inf,
+            math.nan,
+            "",
+            "../x",
+            "\0",
+            "ä\ud800",
+            [],
+            {},
+            [None],
+            {"x": {}},
+        ]
+    ),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+)
+
+
+@st.composite
+def mutated_bytes(draw, content):
+    """`content` with a bit flipped, cut off, or with a piece taken out, doubled or put in."""
+    start = draw(st.integers(0, max(len(content) - 1, 0)))
+    end = draw(st.integers(start, min(len(content), start + 600)))
+    return draw(
+        st.sampled_from(
+            [
+                content[:start]
+                + bytes([content[start] ^ 1 << draw(st.integers(0, 7))])
+                + content[start + 1 :],
+                content[:start],
+                content[:start] + content[end:],
+                content[:end] + content[start:],
+                content[:start] + draw(st.binary(max_size=8)) + content[start:],
+            ]
+        )
+    )
+
+
+@st.composite
+def mutated_value(draw, value):
+    """`value` with one of the values in it replaced, or a key renamed."""
+    if isinstance(value, dict | list) and value and draw(st.integers(0, 5)):
+        result = copy.copy(value)
+        key = draw(st.sampled_from(list(value) if isinstance(value, dict) else range(len(value))))
+        if isinstance(value, dict) and not draw(st.integers(0, 5)):
+            result[draw(st.text(max_size=3))] = result.pop(key)
+        else:
+            result[key] = draw(mutated_value(value[key]))
+        return result
+    return draw(JUNK)
+
+
+def as_json(value):
+    return json.dumps(value).encode(errors="surrogatepass")
+
+
+def as_yaml(value):
+    return yaml.safe_dump(value, allow_unicode=True).encode(errors="surrogatepass")
+
+
+# ------------------------------------------------------------------------------------------------
+# Files: how each is written, how it is read, and whether what is accepted must be what was written
+
+
+def write_params(folder):
+    file = folder / "params.yaml"
+    file.write_text(yaml.safe_dump(shrunk_params()))
+    return file
+
+
+def write_profile(folder):
+    file = folder / "cluster.yaml"
+    file.write_bytes((ROOT / "infra/cluster.yaml").read_bytes())
+    return file
+
+
+def contract(value):
+    def write(folder):
+        value.write(folder / "value.json")
+        return folder / "value.json"
+
+    return write
+
+
+def write_checkpoint_facts(folder):
+    write_made_checkpoint(folder / "r0004", config.parse(shrunk_params(), "params.yaml").network, 4)
+    return folder / "r0004/checkpoint.json"
+
+
+def write_networks(folder):
+    return write_checkpoint_facts(folder).with_name("networks.safetensors")
+
+
+def read_networks(file):
+    networks = read_checkpoint(file.parent).networks("ema")
+    return {name: tensor.numpy().tobytes() for name, tensor in networks.items()}
+
+
+def write_receipt(folder):
+    task = stages.task(config.parse(shrunk_params(), "params.yaml"), "train", "r0004")
+    file = folder / str(task.receipt)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(Receipt.of(task, "ab" * 32, folder).content())
+    return file
+
+
+def read_receipt(file):
+    task = stages.task(config.parse(shrunk_params(), "params.yaml"), "train", "r0004")
+    return Workspace(file.parents[2]).receipt(task, "ab" * 32)
+
+
+def write_state(folder):
+    live = LiveState("r0004", "training", 8, 80, 1.0, 2.0, 0.1, BEGIN.columns)
+    write_json(folder / "r0004-ab/live/state.json", vars(live))
+    return folder / "r0004-ab/live/state.json"
+
+
+def write_history(folder):
+    history(time=1e9).write(folder / "history.csv")
+    return folder / "history.csv"
+
+
+def write_manifest(folder):
+    manifest = Manifest(2, "folder", "noise", {}, 0, 3, (), 0, 0, (), {}, {"r0004": Level.of([])})
+    write_json(folder / "dataset.json", manifest.to_json())
+    return folder / "dataset.json"
+
+
+def write_run_record(folder):
+    RunRecord.of(config.parse(shrunk_params(), "params.yaml"), "ab", "RUNNING").write(str(folder), "run-1")
+    return folder / "runs/run-1/run.json"
+
+
+def write_snapshot(folder):
+    import torch
+
+    snapshots = SnapshotFolder(FolderStore(folder), "r0004", "ab" * 32)
+    snapshots.write(8, {"x": torch.arange(6.0)}, {"images_shown": 8})
+    return next(file for file in sorted(folder.rglob("*")) if file.is_file() and "LATEST" not in file.name)
+
+
+def read_snapshot(file):
+    snapshot = SnapshotFolder(FolderStore(file.parents[1]), "r0004", "ab" * 32).read()
+    return snapshot and (snapshot[0]["x"].tolist(), snapshot[1]["images_shown"])
+
+
+def write_pickle(folder):
+    (folder / "file.pkl").write_bytes(pickle.dumps([np.arange(6, dtype=np.float32), "a", {"b": 1}], 2))
+    return folder / "file.pkl"
+
+
+def archive(kind):
+    return lambda folder: write_kind(folder, kind)
+
+
+def read_archive(file):
+    """The files; None for one that cannot be read, which a build counts as skipped."""
+    files = open_files(file, file.parent / "scratch")
+    contents = {}
+    for name in files.sizes:
+        try:
+            contents[name] = files.read(name)
+        except READ_ERRORS:
+            contents[name] = None
+    return sorted(contents)
+
+
+VALUES = {  # files of JSON and YAML
+    "params.yaml": (write_params, config.load, as_yaml),
+    "cluster.yaml": (write_profile, lambda file: load_profile(file, IMAGE), as_yaml),
+    "evaluation": (contract(EVALUATION), Evaluation.read, as_json),
+    "verdict": (contract(verdict(EVALUATION)), Verdict.read, as_json),
+    "registration": (contract(Registration("faces", "1", "abc")), Registration.read, as_json),
+    "checkpoint.json": (
+        write_checkpoint_facts,
+        lambda file: read_checkpoint(file.parent, needed=()).facts,
+        as_json,
+    ),
+    "receipt": (write_receipt, read_receipt, as_json),
+    "state.json": (write_state, lambda file: read_record(str(file.parents[2]), "r0004-ab"), as_json),
+    "dataset.json": (write_manifest, lambda file: load_manifest(file.parent), as_json),
+    "run.json": (write_run_record, lambda file: RunRecord.read(str(file.parents[2]), "run-1"), as_json),
+}
+FILES = {name: (write, read) for name, (write, read, _) in VALUES.items()} | {
+    "history.csv": (write_history, History.read),
+    "networks.safetensors": (write_networks, read_networks),
+    "snapshot": (write_snapshot, read_snapshot),
+    "pickle": (write_pickle, lambda file: [array_of(record) for record in read_pickle(file)[:1]]),
+    "tar": (archive("tar"), read_archive),
+    "tar.gz": (archive("tar.gz"), read_archive),
+    "tar.xz": (archive("tar.xz"), read_archive),
+    "tar.zst": (archive("tar.zst"), read_archive),
+    "zip": (archive("zip"), read_archive),
+}
+SEALED = ("evaluation", "verdict", "registration", "checkpoint.json", "networks.safetensors")
+WHOLE = ("snapshot", "tar", "tar.gz", "tar.xz", "tar.zst")  # a damaged one is refused, or as before
+
+
+def accepted(name, read, file, content):
+    """What `read` makes of the file with this content; None if it refuses it as it should."""
+    file.write_bytes(content)
+    try:
+        return read(file)
+    except InputError:
+        return None
+
+
+@pytest.mark.parametrize("limits", [QUICK, pytest.param(LONG, marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.mark.parametrize("name", FILES)
+def test_any_bytes(tmp_path, name, limits):
+    write, read = FILES[name]
+    file = write(tmp_path)
+    content, original = file.read_bytes(), read(file)
+
+    @limits
+    @given(mutated_bytes(content))
+    def refused_or_read(mutated):
+        value = accepted(name, read, file, mutated)
+        if name in SEALED + WHOLE and value is not None:
+            assert value == original
+
+    refused_or_read()
+
+
+@pytest.mark.parametrize("limits", [QUICK, pytest.param(LONG, marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.mark.parametrize("name", VALUES)
+def test_any_values(tmp_path, name, limits):
+    write, read, dump = VALUES[name]
+    file = write(tmp_path)
+    values, original = yaml.safe_load(file.read_bytes()), read(file)
+
+    @limits
+    @given(mutated_value(values))
+    def refused_or_read(mutated):
+        value = accepted(name, read, file, dump(mutated))
+        if name in SEALED and value is not None:
+            assert value == original
+
+    refused_or_read()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_empty_file_and_a_folder(tmp_path, name):
+    write, read = FILES[name]
+    file = write(tmp_path)
+    accepted(name, read, file, b"")
+    file.unlink()
+    file.mkdir()
+    with suppress(InputError):
+        read(file)
