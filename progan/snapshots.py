@@ -26,6 +26,7 @@ KEPT_SNAPSHOTS = 2
 COPYING = 0.02  # the largest part of the training time that copies off the device may take
 WRITING = 0.1  # the largest part of the time in which a snapshot is being written, beside training
 INTERVAL_SECONDS = 10.0  # the shortest time between snapshots
+COPIED_PER_SECOND, STORED_PER_SECOND = 1e9, 1e8  # bytes that the plan expects off a device and into a store
 RETRY_SECONDS = 300.0  # the longest time to the next one after one that could not be written
 
 Snapshot = tuple[int, dict[str, Tensor], dict[str, Any]]  # images shown, tensors on the CPU, facts
@@ -34,6 +35,11 @@ Snapshot = tuple[int, dict[str, Tensor], dict[str, Any]]  # images shown, tensor
 def folder_name(key: str, identity: str) -> str:
     """The folder of a phase with this identity in the store of snapshots."""
     return f"{key}-{identity[:16]}"
+
+
+def expected_interval(size: int) -> float:
+    """The seconds between two snapshots of `size` bytes, as the plan expects them."""
+    return max(INTERVAL_SECONDS, size / COPIED_PER_SECOND / COPYING, size / STORED_PER_SECOND / WRITING)
 
 
 class SnapshotFolder:

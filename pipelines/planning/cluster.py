@@ -21,7 +21,8 @@ from pipelines.profile import Profile
 from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.errors import InputError
-from progan.snapshots import INTERVAL_SECONDS
+from progan.memory import checkpoint_bytes
+from progan.snapshots import expected_interval
 
 
 def plan_cluster(config: Config, params: Any, dataset: Path, profile: Profile) -> Plan:
@@ -131,8 +132,10 @@ class _Cluster(Place):
     def with_costs(self, task: PlannedTask) -> PlannedTask:
         pod = self.profile.pod_of(stages.task(self.config, task.stage, task.key))
         if task.hours and pod.spot:
-            repeated = pod.retries * (INTERVAL_SECONDS / 3600 if task.stage == "train" else task.hours.high)
-            task = replace(task, hours=task.hours + Range(0, 0, repeated))
+            lost = task.hours.high
+            if task.stage == "train":
+                lost = expected_interval(checkpoint_bytes(self.config, str(task.key))) / 3600
+            task = replace(task, hours=task.hours + Range(0, 0, pod.retries * lost))
         if not pod.gpus:
             return task
         price = task.hours and task.hours * (pod.gpus * pod.gpu_hour_price)

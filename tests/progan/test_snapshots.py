@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from progan.errors import Unavailable
-from progan.snapshots import SnapshotFolder
+from progan.snapshots import SnapshotFolder, expected_interval
 from progan.store import FolderStore
 
 
@@ -106,3 +106,9 @@ def test_a_snapshot_that_another_process_deletes_meanwhile_is_skipped(tmp_path):
     SnapshotFolder(FolderStore(tmp_path), "r0008", "f").write(16, tensors(16), {"images_shown": 16})
     (tmp_path / "r0008-f/LATEST").unlink()
     assert SnapshotFolder(Removing(tmp_path), "r0008", "f").read()[1] == {"images_shown": 8}
+
+
+def test_the_interval_that_the_plan_expects():
+    """The copy takes 2 % of it at most, and the writing 10 %."""
+    assert expected_interval(10**6) == 10
+    assert expected_interval(700 * 10**6) == pytest.approx(70)
