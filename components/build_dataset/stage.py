@@ -22,7 +22,8 @@ def build_dataset(config: Config, out: Path) -> None:
     """Build the dataset that params.yaml's `dataset` describes into the folder `out`."""
     with show_progress("build-dataset", "images") as advance:
         manifest = build(config.dataset, out, progress=advance, network=config.network)
-    print(f"{out}: {manifest.images:,} images at {len(manifest.resolutions)} resolutions")
+    sides = " to ".join(dict.fromkeys(map(str, (manifest.resolutions[0], manifest.resolutions[-1]))))
+    print(f"{out}: {manifest.images:,} images of {sides} px")
     if manifest.enlarged:
         print(f"enlarged, smaller than {config.dataset.resolution} px: {manifest.enlarged:,}")
     if manifest.skipped:

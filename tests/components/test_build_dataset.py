@@ -51,7 +51,7 @@ def test_verify(with_dataset, tmp_path, capsys, verify, images):
     first, skipped, checks = capsys.readouterr().out.splitlines()
     assert skipped.startswith(f"skipped, unusable: {4 - images}: failed (no)")
     assert [first, checks] == [
-        f"{out}: {images} images at 3 resolutions",
+        f"{out}: {images} images of 4 to 16 px",
         f"checks: 2 exact, 1 close, 1 failed ({out}/checks.csv)",
     ]
 
@@ -84,14 +84,14 @@ def test_folders_that_are_hardly_classes_are_named(with_dataset, tmp_path, capsy
 def test_it_says_what_became_of_each_file(with_dataset, photographs, tmp_path, capsys):
     config = with_dataset(source="folder", path=str(photographs), max_skipped=0.5)
     build_dataset(config, tmp_path / "out")
-    assert capsys.readouterr().out == f"{tmp_path}/out: 40 images at 3 resolutions\n"
+    assert capsys.readouterr().out == f"{tmp_path}/out: 40 images of 4 to 16 px\n"
     assert "passed_over" not in (tmp_path / "out/dataset.json").read_text()
     (photographs / "notes.txt").write_text("no photograph")
     (photographs / "empty.png").write_bytes(b"")
     Image.new("RGB", (9, 9)).save(photographs / "small.bmp")
     build_dataset(config, tmp_path / "out")
     assert capsys.readouterr().out.splitlines() == [
-        f"{tmp_path}/out: 41 images at 3 resolutions",
+        f"{tmp_path}/out: 41 images of 4 to 16 px",
         "enlarged, smaller than 16 px: 1",
         "skipped, unusable: 1: empty.png (the file is empty)",
         "passed over, not read as photographs: 1: notes.txt",
