@@ -136,3 +136,14 @@ def test_every_environment_variable_is_explained():
 def test_every_page_is_found_from_the_first():
     linked = {file for _, file, _ in links(ROOT / "README.md")}
     assert [page for page in PAGES[1:] if page not in linked] == []
+
+
+def test_every_promise_names_its_test():
+    """docs/promises.md: a row of its tables ends with tests, and they exist."""
+    rows = re.findall(r"^\| (?!promise|---)(.*) \|$", (ROOT / "docs/promises.md").read_text(), re.MULTILINE)
+    assert len(rows) > 20
+    for row in rows:
+        tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row.rpartition("|")[2])
+        assert tests, row
+        for file, name in tests:
+            assert f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"

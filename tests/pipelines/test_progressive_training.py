@@ -12,7 +12,7 @@ from components import stages
 from pipelines.profile import load_profile
 from progan import config
 from tests.conftest import IMAGE, ROOT
-from tests.pipelines.compiled_once import compiled_once
+from tests.pipelines.compiled_once import _texts, compiled_once
 
 DATASET = "d" * 64
 
@@ -84,6 +84,12 @@ def test_a_warm_start_begins_the_chain(small_params, profile):
     task = tasks_of(text)["train r0008"][0]
     init = task["inputs"]["artifacts"]["init"]["taskOutputArtifact"]
     assert init == {"outputArtifactKey": "checkpoint", "producerTask": "warm-start"}
+
+
+def test_compiling_again_gives_the_same_bytes(small_config, profile):
+    first = compiled_once(small_config, profile, DATASET)
+    _texts.clear()
+    assert compiled_once(small_config, profile, DATASET) == first
 
 
 def test_whole_numbers_stay_whole(small_config, profile):
