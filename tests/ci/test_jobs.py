@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
 from ci.pull_request import description
+from pipelines import cli
 from progan import config
 from progan.checkpoints import DatasetFacts
 from progan.training import PhaseTrainer
@@ -22,7 +24,6 @@ from tests.ci import jobs
 from tests.ci.stand_ins import CONTEXT, TOKEN, PullRequest, kubernetes, standing_in
 from tests.components.test_warm_start import register_version
 from tests.conftest import IMAGE, shrunk_params
-from tests.pipelines.compiled_once import progan
 from tests.pipelines.kubeflow_server import kubeflow_server
 
 RUN_OF = "github.event.workflow_run"
@@ -107,7 +108,7 @@ def test_the_plan_of_a_pull_request_on_github(clone, pull_request):
 def progan_here(*words, cwd):
     """The output of a command that runs in this process, where torch is imported already."""
     with contextlib.chdir(cwd):
-        return progan(*words)
+        return CliRunner().invoke(cli.app, words, catch_exceptions=False).stdout
 
 
 def test_the_comment_on_a_pull_request_on_github(clone, pull_request, monkeypatch):
