@@ -95,7 +95,7 @@ def own_params():
 
 @pytest.fixture(scope="session", autouse=True)
 def callers_without_source():
-    """For an error that it may raise, kfp reads the code of all callers at each setting of a task: not here."""
+    """For an error that it may raise, kfp reads the code of all callers at each setting of a task."""
     with pytest.MonkeyPatch.context() as patch:
         caller = "", "", 0, "this setting"
         patch.setattr("kfp.dsl.pipeline_task.inspect", SimpleNamespace(stack=lambda: [caller] * 2))
