@@ -44,7 +44,10 @@ SUFFIXES = (".zip", ".tar", *DECOMPRESSORS)
 MAX_LINK_BYTES = 2**12
 Member = TypeVar("Member")  # where a file is in its archive
 # The exceptions of `Files.read`.
-READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)
+READ_ERRORS = (
+    *(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+    *(RuntimeError, UnicodeError),  # of zipfile: encrypted or of an unknown method; a name that is no text
+)
 
 
 class Files(Protocol):
@@ -288,6 +291,8 @@ def unreadable(path: Path) -> Iterator[None]:
         EOFError,
         lzma.LZMAError,
         zlib.error,
+        NotImplementedError,
+        UnicodeError,
     ]
     with contextlib.suppress(ImportError):
         import zstandard
