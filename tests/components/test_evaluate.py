@@ -234,7 +234,9 @@ def test_modes_of_stacked_digits(tmp_path, monkeypatch, small_config):
         image[2 * digit + 2 : 2 * digit + 6] = 250
     Path("train-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
     Path("train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, len(digits)) + digits.tobytes())
-    dataset = replace(small_config.dataset, source="mnistrgb", path=".", label_attributes=(), max_images=400)
+    dataset = replace(
+        small_config.dataset, source="mnistrgb", path=str(tmp_path), label_attributes=(), max_images=400
+    )
     measures = replace(small_config.measures, mode_samples=50, classifier_epochs=4)
     config = replace(small_config, dataset=dataset, measures=measures)
     build(config.dataset, DATASET, workers=1)

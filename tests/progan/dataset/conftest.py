@@ -17,7 +17,7 @@ from progan.dataset.sources.source import Item, Picture
 @pytest.fixture
 def config() -> Callable[..., DatasetConfig]:
     """Parameters for the folder at `path`, with a test's changes."""
-    base = DatasetConfig("folder", "", 4, 8, 123, (), None, 0.0, "report")
+    base = DatasetConfig("folder", "photographs", 4, 8, 123, (), None, 0.0, "report")
     return lambda path, **changes: dataclasses.replace(base, path=str(path), **changes)
 
 
