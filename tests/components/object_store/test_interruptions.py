@@ -124,6 +124,7 @@ def bytes_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow  # test_s3.py has a server that is away, test_training.py snapshots that cannot be written
 def test_killed_during_an_upload_and_cut_off_from_the_server(
     undisturbed, address, proxy, snapshots, storage, impatient, monkeypatch
 ):

@@ -39,6 +39,7 @@ class _Pictures(torch.utils.data.Dataset):
         return self.images[index]
 
 
+@pytest.mark.slow  # the formulas below are quick
 def test_measure_is_torch_fidelitys_own_answer(inception_weights, monkeypatch):
     from torch_fidelity import calculate_metrics
 
