@@ -1,12 +1,16 @@
 """Where and how tasks run: image, resources, nodes, retries. No result depends on it."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from kfp import dsl, kubernetes
 
 from components import price
+from components.register import signature
+from components.signatures import signing, trust
 from components.stages import Task
 from pipelines.profile import FIRST_PAUSE_SECONDS, GPU, PAUSE_FACTOR, Pod, Profile
+from progan.files import canonical_json
 
 Placer = Callable[[dsl.PipelineTask, Task], None]
 
@@ -21,7 +25,7 @@ def on_cluster(profile: Profile) -> Placer:
         pod = profile.pod_of(task)
         _set_resources(kfp_task, pod, profile)
         _select_nodes(kfp_task, pod, profile)
-        _connect(kfp_task, profile)
+        _connect(kfp_task, task, profile)
 
     return place
 
@@ -70,13 +74,19 @@ def _select_nodes(task: dsl.PipelineTask, pod: Pod, profile: Profile) -> None:
         kubernetes.add_pod_label(task, QUEUE_LABEL, profile.queue)
 
 
-def _connect(task: dsl.PipelineTask, profile: Profile) -> None:
-    """Image, user, volumes, secrets and MLflow."""
-    task.set_container_image(profile.image)
-    task.set_env_variable("MLFLOW_TRACKING_URI", profile.mlflow)
-    kubernetes.set_security_context(task, run_as_non_root=True)
+def _connect(kfp_task: dsl.PipelineTask, task: Task, profile: Profile) -> None:
+    """Image, user, volumes, secrets, MLflow and whom to trust; the key that signs is for `register` alone."""
+    kfp_task.set_container_image(profile.image)
+    kfp_task.set_env_variable("MLFLOW_TRACKING_URI", profile.mlflow)
+    if profile.signatures:
+        kfp_task.set_env_variable(trust.VARIABLE, canonical_json(asdict(profile.signatures)))
+    kubernetes.set_security_context(kfp_task, run_as_non_root=True)
     for claim, path in profile.volumes.items():
-        kubernetes.mount_pvc(task, claim, path)
+        kubernetes.mount_pvc(kfp_task, claim, path)
+    signs = task.stage == "register"
+    if signs:
+        kfp_task.set_env_variable(signature.IMAGE, profile.image)
     for secret, variables in profile.secrets.items():
         for variable, key in variables.items():
-            kubernetes.use_secret_as_env(task, secret, {key: variable})
+            if signs or variable not in (signing.KEY, signing.PASSPHRASE):
+                kubernetes.use_secret_as_env(kfp_task, secret, {key: variable})

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from components.signatures.trust import TrustedSigners
 from components.stages import Task
 from progan.resolutions import RESOLUTIONS, phase_key
 from progan.validation import (
@@ -138,6 +139,7 @@ class Profile(Checked):
     gpu_label: str
     spot: SpotNodes
     pods: dict[str, Pod]
+    signatures: TrustedSigners | None = None  # whose signature a version needs; null: none
 
     @staticmethod
     def check_volumes(volumes: dict[str, str]) -> Faults:

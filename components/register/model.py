@@ -10,6 +10,7 @@ import progan
 from progan.checkpoints import FACTS, NETWORKS, Checkpoint, CheckpointFacts, prefixed, write_checkpoint
 
 SERVED = Path(__file__).with_name("served_generator.py")
+SHIPPED = ("progan", "components")  # packages whose modules the served generator may import
 
 
 def log_model(model: str, checkpoint: Checkpoint, tags: dict[str, str]) -> str:
@@ -27,12 +28,12 @@ def log_model(model: str, checkpoint: Checkpoint, tags: dict[str, str]) -> str:
 
     with TemporaryDirectory() as folder:
         generator = Path(folder) / "generator"
-        write_checkpoint(generator, checkpoint.facts, prefixed("ema", checkpoint.networks("ema")), None)
+        write_generator(generator, checkpoint)
         info = mlflow.pyfunc.log_model(
             name="generator",
             python_model=str(SERVED),
             artifacts={"networks": str(generator / NETWORKS), "facts": str(generator / FACTS)},
-            code_paths=[str(_shipped_code(Path(folder)))],
+            code_paths=[str(package) for package in _shipped_code(Path(folder))],
             signature=_signature(checkpoint.facts),
             pip_requirements=[
                 f"mlflow=={mlflow.__version__}",
@@ -44,6 +45,11 @@ def log_model(model: str, checkpoint: Checkpoint, tags: dict[str, str]) -> str:
             ],
         )
     return str(mlflow.register_model(info.model_uri, model, tags=tags).version)
+
+
+def write_generator(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the averaged generator of a checkpoint as a checkpoint folder without the rest."""
+    write_checkpoint(folder, checkpoint.facts, prefixed("ema", checkpoint.networks("ema")), None)
 
 
 def _signature(facts: CheckpointFacts) -> Any:
@@ -67,18 +73,19 @@ def _signature(facts: CheckpointFacts) -> Any:
     )
 
 
-def _shipped_code(folder: Path) -> Path:
-    """A copy of the package `progan`, reduced to the modules that served_generator.py imports."""
-    source, package = Path(progan.__file__).parent, folder / "progan"
-    search = folder / "search"  # nothing but progan, or the search would go through torch and MLflow too
+def _shipped_code(folder: Path) -> list[Path]:
+    """Copies of our packages in `folder`, reduced to the modules that served_generator.py imports."""
+    root = Path(progan.__file__).parents[1]
+    search = folder / "search"  # nothing but ours, or the search would go through torch and MLflow too
     search.mkdir()
-    (search / "progan").symlink_to(source)
+    for package in SHIPPED:
+        (search / package).symlink_to(root / package)
     finder = ModuleFinder([str(search)])
     finder.run_script(str(SERVED))
     for name, module in finder.modules.items():
-        if name.partition(".")[0] == "progan":
+        if name.partition(".")[0] in SHIPPED:
             file = Path(module.__file__)  # type: ignore[attr-defined]  # typeshed lacks it
-            copy = package / file.relative_to(search / "progan")
+            copy = folder / file.relative_to(search)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy)
-    return package
+    return [folder / package for package in SHIPPED]

@@ -40,10 +40,16 @@ class RunDetails:
         return self.verdict.candidate.resolution
 
 
-def describe_version(details: RunDetails, version: str, links: Sequence[str] = ()) -> str:
-    """The description of a version of the model. links: to pages about it, in Markdown."""
+def describe_version(
+    details: RunDetails, version: str, links: Sequence[str] = (), signer: str | None = None
+) -> str:
+    """The description of a version of the model.
+
+    links: to pages about it, in Markdown. signer: who signed it, None if nobody did.
+    """
+    signature = [f"Signed by `{signer}`."] if signer else []
     serving = "### Serve it", _serving_commands(details, version)
-    return _joined(*_run_sections(details, links), *serving, *_reproduction(details))
+    return _joined(*_run_sections(details, links), *signature, *serving, *_reproduction(details))
 
 
 def describe_run(details: RunDetails) -> str:

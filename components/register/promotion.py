@@ -8,13 +8,16 @@ it is found.
 """
 
 import json
+import sys
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from components.register.download import verify_version
 from components.register.registry import CHAMPION, PREVIOUS_CHAMPION
+from components.signatures.trust import TrustedSigners, trusted_signers
 from components.tracking.client import (
     clear_errors,
     client,
@@ -62,18 +65,30 @@ class Ledger:
 def promote(model: str, version: str, expect: str, why: str) -> Promotion:
     """Make `version` the champion of `model` instead of `expect`, a version or NONE.
 
-    Raises InputError if `expect` is not the champion, if `version` does not exist or failed its gate, and if
-    somebody else changes the champion at the same time.
+    Raises InputError if `expect` is not the champion, if `version` does not exist or failed its gate, if its
+    signature is not the one that must be there, and if somebody else changes the champion at the same time.
     """
     with clear_errors(model):
-        tags = _version(model, version).tags
+        registered = _version(model, version)
+        tags = registered.tags
         if tags.get("gate") != "passed":
             reasons = json.loads(tags.get("verdict", '{"reasons": ["it has no verdict"]}'))["reasons"]
             raise InputError(
                 f"{model} version {version}: did not pass the gate ({'; '.join(reasons)}); "
                 "promote one that did"
             )
+        if trusted := trusted_signers():
+            _require_signature(registered, trusted)
         return _change(model, version, expect, why)
+
+
+def _require_signature(version: Any, trusted: TrustedSigners) -> None:
+    """Raise InputError unless one of `trusted` signed the version, and as one that passed the gate."""
+    signature = verify_version(version, trusted)
+    if not signature.provenance.passed:
+        reasons = "; ".join(signature.provenance.reasons)
+        raise InputError(f"{signature.provenance}: signed as one that did not pass the gate ({reasons})")
+    print(f"{signature.provenance}: signed by {signature.by}", file=sys.stderr)
 
 
 def roll_back(model: str, expect: str, why: str) -> Promotion:
@@ -83,6 +98,8 @@ def roll_back(model: str, expect: str, why: str) -> Promotion:
         previous = _aliases(model).get(PREVIOUS_CHAMPION)
         if previous is None:
             raise InputError(f"{model}: no version was champion before; nothing to roll back to")
+        if trusted := trusted_signers():
+            _require_signature(_version(model, previous), trusted)
         return _change(model, previous, expect, why)
 
 

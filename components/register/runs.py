@@ -126,9 +126,10 @@ def _is_measured(run: Any) -> bool:
 
 
 def _has_checkpoint(mlflow_client: Any, run: str, checkpoint: Path) -> bool:
+    """Whether the run has all files of a checkpoint; it may have a signature besides."""
     artifacts = mlflow_client.list_artifacts(run, CHECKPOINT)
     sizes = {Path(artifact.path).name: artifact.file_size for artifact in artifacts}
-    return sizes == {file.name: file.stat().st_size for file in checkpoint.iterdir()}
+    return {file.name: file.stat().st_size for file in checkpoint.iterdir()}.items() <= sizes.items()
 
 
 def log_dataset(

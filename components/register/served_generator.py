@@ -6,6 +6,7 @@ serving needs torch, numpy, pillow, pyyaml and safetensors, but not this project
 
 import base64
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ import mlflow
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from PIL import Image
 from torch import Tensor
 
+from components.signatures.trust import trusted_signers
+from components.signatures.verifying import verify
 from progan.checkpoints import NETWORKS, read_checkpoint
 from progan.device import best_device
 from progan.errors import InputError
@@ -36,6 +41,7 @@ class ServedGenerator(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         folder = Path(context.artifacts["facts"]).parent
+        _verify(folder)
         self.sampler = Sampler.of(read_checkpoint(folder, [NETWORKS]))
         self.sampler.generator.to(best_device())
 
@@ -73,6 +79,23 @@ class ServedGenerator(PythonModel):
             shape = list(latents.shape)
             raise InputError(f"inputs.latents: N lists of {size} finite numbers are expected, not {shape}")
         return torch.from_numpy(latents)
+
+
+def _verify(folder: Path) -> None:
+    """Refuse a generator without a signature by one of those whom this server trusts, if it trusts anyone."""
+    if trusted := trusted_signers():
+        version = _version_of(folder.parent)
+        signature = verify(folder, " version ".join(version.values()) or "the model", trusted, **version)
+        print(f"{signature.provenance}: signed by {signature.by}", file=sys.stderr)
+
+
+def _version_of(model: Path) -> dict[str, str]:
+    """The name and version as which MLflow has fetched the folder `model`; empty if it did not."""
+    file = model / REGISTERED_MODEL_META_FILE_NAME
+    if not file.is_file():
+        return {}
+    fields = yaml.safe_load(file.read_text())
+    return {"model": fields["model_name"], "version": str(fields["model_version"])}
 
 
 def _short(value: Any) -> str:

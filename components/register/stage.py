@@ -14,6 +14,8 @@ from components.register.model import log_model
 from components.register.registration import Registration
 from components.register.registry import CANDIDATE, TRAINING, WARM_START, find_version
 from components.register.runs import RunFiles, find_or_create_parent, log_dataset, log_parent, log_phase
+from components.register.signature import SIGNED_BY, Signing, sign_checkpoint, sign_version
+from components.signatures.signing import configured_signer
 from components.tracking.client import clear_errors, client
 from components.tracking.runs import STATE, set_tags, terminate
 from progan.checkpoints import NETWORKS, Checkpoint, read_checkpoint
@@ -31,12 +33,12 @@ def register(config: Config, files: RunFiles, dataset: str) -> None:
 
     dataset: the address of the dataset.
     """
-    verdict = Verdict.read(files.verdict)
+    verdict, signing = Verdict.read(files.verdict), configured_signer()
     _require_judged(config, files, verdict)
     out = files.registration
     lock = alone(out.with_name(f".{out.name}.lock"), "is registering this run")
     with lock, clear_errors(config.register.model):
-        version, run = _register(config, files, dataset, verdict)
+        version, run = _register(config, files, dataset, verdict, signing)
     Registration(config.register.model, version, run).write(out)
     alias = "no alias, as it is an experiment" if _in_experiment() else f"alias {CANDIDATE}"
     outcome = f"version {version}, {alias}" if version else "nothing registered, the gate failed"
@@ -61,7 +63,9 @@ def _require_judged(config: Config, files: RunFiles, verdict: Verdict) -> None:
             )
 
 
-def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -> tuple[str | None, str]:
+def _register(
+    config: Config, files: RunFiles, dataset: str, verdict: Verdict, signing: Signing | None
+) -> tuple[str | None, str]:
     """Returns the version, None if none is registered, and the id of the parent run.
 
     An experiment of DVC changes nothing of a version that exists.
@@ -77,6 +81,9 @@ def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -
     )
     for key in config.phases:
         child = log_phase(mlflow_client, config, key, parent, files, verdict.passed)
+        checkpoint = files.checkpoints / key
+        if signing and verdict.passed and checkpoint.exists():
+            sign_checkpoint(mlflow_client, details, key, child.info.run_id, checkpoint, signing)
         description = pages.describe_phase(details, key, child.info.run_id)
         set_tags(mlflow_client, child.info.run_id, {}, description)
         log_dataset(mlflow_client, child, details.manifest, dataset, details.evaluations[key])
@@ -86,7 +93,9 @@ def _register(config: Config, files: RunFiles, dataset: str, verdict: Verdict) -
     tags = _tags(verdict, details.commit) | _warm_start_tag(config) | _training_tag(total)
     of_run = {name: tags[name] for name in ("gate", "verdict", "git_commit", WARM_START) if name in tags}
     set_tags(mlflow_client, run, of_run | {STATE: "finished"}, pages.describe_run(details))
-    version = _register_version(mlflow_client, details, files, tags, registered and str(registered.version))
+    version = _register_version(
+        mlflow_client, details, files, tags, registered and str(registered.version), signing
+    )
     terminate(mlflow_client, parent, total)
     return version, run
 
@@ -105,6 +114,7 @@ def _register_version(
     files: RunFiles,
     tags: dict[str, str],
     version: str | None,
+    signing: Signing | None,
 ) -> str | None:
     """Create or update the `version` of a run, with tags and descriptions; returns None if the run failed.
 
@@ -119,13 +129,17 @@ def _register_version(
         version = _create_version(mlflow_client, model, details, read_checkpoint(checkpoint), tags)
     else:
         return None
+    if signing and checkpoint.exists():
+        sign_version(mlflow_client, details, version, read_checkpoint(checkpoint), signing)
     log_comparison(mlflow_client, model, version, checkpoint, details.run)
     phases = [path for key in details.config.phases if (path := files.checkpoints / key).exists()]
     links = [
         *log_exploration(mlflow_client, model, version, phases, details.run),
         *comparison_link(mlflow_client, details.run),
     ]
-    mlflow_client.update_model_version(model, version, pages.describe_version(details, version, links))
+    signer = mlflow_client.get_model_version(model, version).tags.get(SIGNED_BY)
+    description = pages.describe_version(details, version, links, signer)
+    mlflow_client.update_model_version(model, version, description)
     mlflow_client.update_registered_model(model, pages.describe_model(details))
     if passed and not _in_experiment():
         mlflow_client.set_registered_model_alias(model, CANDIDATE, version)

@@ -1,12 +1,16 @@
 """Fetch the checkpoint of a registered version that params.yaml's `warm_start` names."""
 
+import sys
 from pathlib import Path
 
+from components.signatures.statement import SIGNATURE, STATEMENT
+from components.signatures.trust import TrustedSigners, trusted_signers
+from components.signatures.verifying import verify
 from components.tracking.client import clear_errors
 from components.tracking.runs import CHECKPOINT
 from components.warm_start.registered import find_run
 from progan.checkpoints import NETWORKS, read_checkpoint
-from progan.config import Config
+from progan.config import Config, WarmStart
 from progan.errors import InputError
 from progan.files import atomic_folder, sha256_file
 from progan.models import require_network
@@ -29,6 +33,10 @@ def warm_start(config: Config, key: str, out: Path) -> None:
         for file in (partial / CHECKPOINT).iterdir():
             file.rename(partial / file.name)
         (partial / CHECKPOINT).rmdir()
+        if trusted := trusted_signers():
+            _verify(partial, version, key, trusted)
+        for name in (STATEMENT, SIGNATURE):  # another signature makes no other checkpoint
+            (partial / name).unlink(missing_ok=True)
         digest = sha256_file(partial / NETWORKS)
         if digest != version.checkpoint:
             raise InputError(
@@ -37,3 +45,9 @@ def warm_start(config: Config, key: str, out: Path) -> None:
             )
         require_network(read_checkpoint(partial), config.network)
     print(f"{out}: {key} of {version.model} version {version.version}")
+
+
+def _verify(folder: Path, version: WarmStart, key: str, trusted: TrustedSigners) -> None:
+    what = f"warm_start.{key}: {version.model} version {version.version}"
+    signature = verify(folder, what, trusted, phase=key)
+    print(f"{what}: signed by {signature.by}", file=sys.stderr)

@@ -7,6 +7,7 @@ import yaml
 
 from pipelines.profile import Toleration, load_profile
 from progan.errors import InputError
+from tests.signers import person
 
 TAINT = {"operator": "Exists", "value": None, "effect": "NoExecute"}
 OWN = Path(__file__).parents[2] / "infra/cluster.yaml"
@@ -119,6 +120,19 @@ def test_one_fault_is_one_line(load, change, told):
         load(change)
     assert f"cluster.yaml: {told}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_who_is_to_sign_is_checked(load, tmp_path):
+    def trust(**section):
+        return lambda values: values.update(signatures={"keys": {}, "identities": [], **section})
+
+    ann = person("ann", tmp_path)
+    assert load().signatures is None
+    assert load(trust(keys={"ann": ann.public})).signatures.keys == {"ann": ann.public}
+    with pytest.raises(InputError, match=r"signatures.keys: must name at least one"):
+        load(trust())
+    with pytest.raises(InputError, match=r"signatures.keys.ann: must be a public key in PEM"):
+        load(trust(keys={"ann": ann.key.read_text()}))
 
 
 def test_all_faults_are_told_at_once(load):

@@ -9,10 +9,13 @@ import pytest
 import yaml
 
 from components import stages
+from components.signatures.trust import TrustedSigners
 from pipelines.profile import load_profile
 from progan import config
+from progan.validation import validated
 from tests.conftest import IMAGE, ROOT
 from tests.pipelines.compiled_once import _texts, compiled_once
+from tests.signers import person
 
 DATASET = "d" * 64
 
@@ -194,6 +197,23 @@ def test_where_a_phase_runs(small_config, profile):
     ]
     assert task["retryPolicy"]["maxRetryCount"] == 5
     assert task["retryPolicy"]["backoffFactor"] % 1 == 0  # Argo reads it as an integer
+
+
+def test_the_key_that_signs_is_for_register_alone(small_config, profile, tmp_path):
+    ann = person("ann", tmp_path)
+    secrets = {"progan-signing": {"PROGAN_SIGNING_KEY": "key", "PROGAN_SIGNING_PASSPHRASE": "passphrase"}}
+    trusted = TrustedSigners({"ann": ann.public}, ())
+    signing = replace(profile, secrets=profile.secrets | secrets, signatures=trusted)
+    tasks = tasks_of(compiled_once(small_config, signing, DATASET))
+    with_key = [name for name, (_, _, placed) in tasks.items() if "progan-signing" in str(placed)]
+    assert with_key == ["register"]
+    environments = {
+        name: {entry["name"]: entry["value"] for entry in container["env"]}
+        for name, (_, container, _) in tasks.items()
+    }
+    assert environments["register"]["PROGAN_IMAGE"] == profile.image
+    for environment in environments.values():
+        assert validated(TrustedSigners, json.loads(environment["PROGAN_TRUSTED_SIGNERS"]), "") == trusted
 
 
 def test_what_a_cluster_alone_would_refuse_or_do_wrong_is_in_every_task(small_config, profile):

@@ -179,7 +179,7 @@ def test_two_at_once_fetch_it_once(monkeypatch, tmp_path):
         with suppress(BrokenBarrierError):
             both.wait(0.5)  # the other one never comes
 
-    monkeypatch.setattr(download, "_download", slow_download)
+    monkeypatch.setattr(download, "download", slow_download)
     with ThreadPoolExecutor(2) as pool:
         folders = list(pool.map(lambda _: download._fetched("key", "it", "there"), range(2)))
     assert folders[0] == folders[1]
