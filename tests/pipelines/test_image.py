@@ -81,6 +81,7 @@ def test_nothing_but_the_work_folder_can_be_written(podman, image):
 
 
 def test_the_image_holds_neither_the_companys_authority_nor_git_nor_the_tests(podman, image):
+    assert MARK not in podman("podman", "history", "--no-trunc", image)
     mounted = Path(podman("podman", "image", "mount", image).strip())
     try:
         found = subprocess.run(["grep", "-rlF", MARK, mounted], capture_output=True, text=True).stdout
