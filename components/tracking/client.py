@@ -6,6 +6,7 @@ import getpass
 import logging
 import os
 import re
+import shutil
 import socket
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from progan.files import alone, atomic_file
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 DVC_COPIES = ".dvc/tmp/exps"  # in these folders `dvc exp run --temp` and `--queue` work
 PROBE_TIMEOUTS = 5.0, 60.0  # seconds that a server has to accept a connection, and to answer
+FULL = "database or disk is full", "No space left on device"  # in the words of SQLite and of the system
+ROOM = 4 * 2**20  # bytes; with less on the disk, SQLite fails because it is full
 PASSWORD = re.compile("//[^/@ ]*@")  # with the user, in an address
 
 
@@ -68,6 +71,7 @@ def client() -> Any:
     warnings.filterwarnings("ignore", module="mlflow|sqlalchemy|alembic")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it raises
     mlflow.set_tracking_uri(tracking_uri())
     _create_tables(tracking_uri())
     return mlflow.MlflowClient()
@@ -84,7 +88,7 @@ def _create_tables(uri: str) -> None:
         with alone(file.with_name(f".{file.name}.lock"), f"is preparing {file}"):
             if not file.exists():
                 with atomic_file(file) as partial:
-                    _ask(f"sqlite:///{partial}")
+                    _ask(f"sqlite:///{partial.absolute()}")
             _ask(uri)
 
 
@@ -142,16 +146,24 @@ def clear_errors(what: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError) as error:
-        if "database or disk is full" in str(error):
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        if _is_full(error):
             raise InputError(
                 f"{what}: no space left for {tracking_uri()}; free some and run again"
             ) from error
+        if isinstance(error, OSError):
+            raise
         why = " ".join(str(error).split())[:300].rstrip(".")
         message = PASSWORD.sub("//", f"{what}: {why}; the registry is {tracking_uri()} (MLFLOW_TRACKING_URI)")
         if _is_temporary(error):
             raise Unavailable(message) from error
         raise InputError(message) from error
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether the cause is a full disk, which SQLite does not always tell from a broken one."""
+    no_room = shutil.disk_usage(_project()).free < ROOM
+    return any(words in str(error) for words in FULL) or (no_room and "disk I/O error" in str(error))
 
 
 def experiment_of(mlflow_client: Any, model: str) -> str:

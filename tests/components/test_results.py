@@ -1,6 +1,6 @@
 """What tasks made: found by what decides it, never another's, whole or not at all; in a folder and on S3."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -58,7 +58,7 @@ def done(tmp_path, small_config):
             else:
                 file = root / output.path if "." in output.path else root / output.path / "file.txt"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                write_json(file, asdict(evaluation(swd_average=5.0, weight=weight)))
+                evaluation(swd_average=5.0, weight=weight).write(file)
         write_json(root / "data/multires/dataset.json", MANIFEST.to_json())
         paths = task.paths(root) | ({"init": init} if init else {})
         return task, task.receipt and identity_here(small_config, task, paths), root

@@ -10,6 +10,7 @@ from components.score_network.stage import prepare_score_network
 from progan.dataset.build import build
 from progan.errors import InputError
 from progan.files import write_json
+from progan.validation import sealed
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from progan.files import write_json
 def test_what_no_network_of_its_kind_has_is_not_in_the_file(tmp_path, values):
     """Evaluations go by the digest of this file."""
     file, again = tmp_path / "score_network.json", tmp_path / "again.json"
-    write_json(file, values)
+    write_json(file, sealed(values))
     ScoreNetwork.read(file).write(again)
     assert again.read_bytes() == file.read_bytes()
 

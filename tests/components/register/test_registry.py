@@ -147,6 +147,7 @@ def test_a_disk_that_fills_leaves_no_unfinished_registry(tmp_path, monkeypatch):
     def shrink(connection, _):
         connection.execute("PRAGMA max_page_count = 60")
 
+    tracking_client._create_tables.cache_clear()
     event.listen(Engine, "connect", shrink)
     try:
         with (
