@@ -8,7 +8,8 @@
 # make setup      only creates the environment; make lock updates the lock files
 #                 TORCH_INDEX=URL: with the torch of this package index, such as the one of PyTorch's CPU wheels
 # make oldest-torch    installs the oldest torch that pyproject.toml allows instead of the locked one
-.PHONY: setup oldest-torch run test test-slow benchmark-gpu servers e2e-container e2e-cluster lint lock
+# make image IMAGE=ADDRESS     builds the image with an SBOM and build provenance, pushes it, and prints its digest
+.PHONY: image setup oldest-torch run test test-slow benchmark-gpu servers e2e-container e2e-cluster lint lock
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 SUPPORTED := import sys; v = sys.version_info; \
@@ -40,6 +41,12 @@ else
 endif
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+image:
+	@facts=$$(mktemp) && commit=$$(git rev-parse HEAD) \
+		&& docker buildx build --sbom=true --provenance=mode=max --build-arg GIT_COMMIT=$$commit \
+			--tag $(IMAGE):$$commit --metadata-file $$facts --push . \
+		&& sed -n 's|.*"containerimage.digest": *"\([^"]*\)".*|$(IMAGE)@\1|p' $$facts && rm $$facts
 
 oldest-torch: .venv/ready
 	@$(INSTALL) "torch==$(OLDEST_TORCH).*" torchvision

@@ -18,6 +18,7 @@ from botocore.config import Config
 from kubernetes import client, config
 from kubernetes.utils import parse_quantity
 
+from pipelines.image_checks import check_attestations
 from pipelines.kubeflow_checks import kubeflow_checks
 from pipelines.profile import GPU, Pod, Profile
 from progan.errors import InputError
@@ -82,6 +83,8 @@ class _Cluster:
         yield _check(f"service account {profile.service_account}", self._account)
         for subject, check in kubeflow_checks(self.api, profile).items():
             yield _check(subject, check)
+        if profile.attested:
+            yield _check("image", partial(check_attestations, profile.image))
         for secret in profile.secrets:
             yield _check(f"secret {secret}", partial(self._secret, secret))
         for claim in profile.volumes:

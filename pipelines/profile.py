@@ -139,6 +139,7 @@ class Profile(Checked):
     gpu_label: str
     spot: SpotNodes
     pods: dict[str, Pod]
+    attested: bool = False  # whether the image needs an SBOM and build provenance
     signatures: TrustedSigners | None = None  # whose signature a version needs; null: none
 
     @staticmethod

@@ -99,6 +99,41 @@ def test_lint_and_tests(clone):
     assert 'pytest -m "not slow and not container and not cluster"' in printed
 
 
+DOCKER = """#!/bin/sh
+echo "docker $*" >> "$HOME/asked"
+[ "$1" != login ] || cat >> "$HOME/password"
+while [ $# -gt 0 ]; do
+    [ "$1" != --metadata-file ] || echo '{ "containerimage.digest": "sha256:5eed" }' > "$2"
+    shift
+done
+"""
+
+
+@pytest.mark.parametrize("job", ["image.yml: image", ".gitlab-ci.yml: image"])
+def test_the_image_has_an_sbom_and_provenance(clone, tmp_path, monkeypatch, job):
+    """Docker is stood in for: it says what it was asked."""
+    for name, script in {"docker": DOCKER, "apk": "#!/bin/sh\n"}.items():
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    image = "registry.example.org/team/progan"
+    expressions = {"vars.IMAGE": image, "github.token": TOKEN}
+    gitlab = {"CI_REGISTRY": "registry.example.org", "CI_REGISTRY_USER": "ci", "CI_REGISTRY_PASSWORD": TOKEN}
+    environment = {"GITHUB_ACTOR": "ci"} if job.startswith("image") else gitlab | {"IMAGE": image}
+    done = jobs.run(job, clone, expressions, environment)
+    login, *_, build = (tmp_path / "asked").read_text().splitlines()
+    assert login == "docker login --username ci --password-stdin registry.example.org"
+    assert (tmp_path / "password").read_text() == f"{TOKEN}\n"
+    commit = git(clone, "rev-parse", "HEAD")
+    assert build.startswith("docker buildx build --sbom=true --provenance=mode=max ")
+    assert f" --build-arg GIT_COMMIT={commit} --tag {image}:{commit} " in build
+    assert build.endswith(" --push .")
+    assert done.printed.splitlines()[-1] == f"{image}@sha256:5eed"
+    if job.startswith("image"):
+        assert f"{image}@sha256:5eed" in done.summary
+
+
 @pytest.mark.slow
 def test_the_plan_of_a_pull_request_on_github(clone, pull_request):
     jobs.run("plan.yml: plan", clone, {}, {})

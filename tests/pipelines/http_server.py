@@ -19,7 +19,8 @@ class Request:
 
 @dataclass
 class Server:
-    """`answers` maps (method, path) to JSON, or to (status, JSON), or to a function of the request."""
+    """`answers` maps (method, path) to JSON, to (status, JSON), to (status, JSON, headers), or to a function of
+    the request that returns one of these."""
 
     url: str
     answers: dict
@@ -44,11 +45,13 @@ def serving(answers):
             body = json.loads(self.rfile.read(length)) if length else None
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(self.command, unquote(url.path), dict(parse_qsl(url.query)), headers, body)
-            status, content = server.answer(request)
+            status, content, *more = server.answer(request)
             data = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
+            for name, value in (more[0] if more else {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 

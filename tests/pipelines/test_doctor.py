@@ -95,6 +95,12 @@ def test_the_object_store(server, storage, bucket, monkeypatch):
     assert examined(server)[0][-1].startswith(f"✗ storage {snapshots}: does not answer (")
 
 
+def test_the_image(server):
+    assert [line for line in examined(server)[0] if "image:" in line] == []
+    server.profile |= {"attested": True, "image": f"127.0.0.1:9/progan@sha256:{'0' * 64}"}
+    assert any(line.startswith("✗ image: does not answer (") for line in examined(server)[0])
+
+
 def test_no_cluster(server, monkeypatch, tmp_path):
     kubeconfig = Path("kubeconfig").read_text()
     Path("kubeconfig").write_text(kubeconfig.replace(server.url, "http://127.0.0.1:9"))
