@@ -94,8 +94,7 @@ def sign(files: Sequence[Path], provenance: Provenance, signer: SigningKey | Job
     They are to lie in one folder with the files, which then is what model-signing verifies.
     """
     from model_signing import hashing, signing
-    from sigstore.errors import Error, NetworkError
-    from sigstore.oidc import ExpiredIdentity, IssuerError
+    from sigstore.errors import NetworkError
 
     with TemporaryDirectory() as private, TemporaryDirectory() as folder:
         for file in files:
@@ -105,8 +104,11 @@ def sign(files: Sequence[Path], provenance: Provenance, signer: SigningKey | Job
             config = signer.configure(signing.Config(), Path(private))
             whole = hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
             config.set_hashing_config(whole).sign(folder, Path(folder) / SIGNATURE)
-        except (Error, ExpiredIdentity, IssuerError, OSError, ValueError) as error:
+        except (InputError, Unavailable):
+            raise
+        except Exception as error:  # the errors of Sigstore's clients have no class in common
             kind = Unavailable if isinstance(error, NetworkError | OSError) else InputError
-            raise kind(f"{provenance}: cannot be signed: {' '.join(str(error).split())[:300]}") from error
+            reason = " ".join(str(error).split()) or str(error.__cause__)
+            raise kind(f"{provenance}: cannot be signed: {reason[:300]}") from error
         for name in (STATEMENT, SIGNATURE):
             shutil.copy(Path(folder) / name, out)

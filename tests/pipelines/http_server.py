@@ -19,8 +19,8 @@ class Request:
 
 @dataclass
 class Server:
-    """`answers` maps (method, path) to JSON, to (status, JSON), to (status, JSON, headers), or to a function of
-    the request that returns one of these."""
+    """`answers` maps (method, path) to JSON, to (status, JSON) or (status, JSON, headers), or to a function
+    of the request that returns one of these."""
 
     url: str
     answers: dict
