@@ -121,7 +121,9 @@ def test_chromium_makes_the_same_images(tmp_path, small_config, explorer, form):
     assert_same_images(explorer, tmp_path, small_config, form)
 
 
-@pytest.mark.parametrize("form", ["fused", "row a", "odd numbers of maps", "wide"])
+@pytest.mark.parametrize(
+    "form", ["fused", "row a", "odd numbers of maps", pytest.param("wide", marks=pytest.mark.slow)]
+)
 def test_webgpu_makes_the_same_images(tmp_path, small_config, webgpu_explorer, count_as_large, form):
     count_as_large(4)
     assert_same_images(webgpu_explorer, tmp_path, small_config, form)
