@@ -20,6 +20,7 @@ from pipelines.commands import (
 )
 from pipelines.commands.common_options import Group
 from progan.errors import InputError, Interrupted
+from progan.files import disk_errors
 from progan.terminal import replace_unencodable
 
 CTRL_C = 130  # typer's status after Ctrl-C
@@ -91,7 +92,8 @@ def main() -> None:
     """Run the command; an error that people can cause becomes one line on stderr and its exit code."""
     replace_unencodable()
     try:
-        status = app(standalone_mode=False)
+        with disk_errors():
+            status = app(standalone_mode=False)
         if status == CTRL_C:
             raise Interrupted("stopped by Ctrl-C; run the same command again, finished work is kept")
         sys.exit(status)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from progan.errors import InputError
+from progan.files import FULL
 from progan.validation import read_yaml
 
 if TYPE_CHECKING:
@@ -185,6 +186,8 @@ def one_line() -> Iterator[None]:
     except DvcException as error:
         raise InputError(f"DVC: {' '.join(str(error).split())}") from error
     except (DataIndexDirError, BotoCoreError, ClientError, OSError) as error:
+        if getattr(error, "errno", None) in FULL:
+            raise
         why = " ".join(str(error.__cause__ or error).split())
         raise OutOfReach(f"DVC: {why}; check its remote, your credentials and the disk") from error
 

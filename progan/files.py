@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,13 @@ from typing import Any
 
 from progan.errors import InputError
 
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
+    *(errno.EFBIG, errno.EIO, errno.ENAMETOOLONG),
+)
+RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # as safetensors writes it
+CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # by NumPy, which keeps the number to itself
 
 
 def canonical_json(value: Any) -> str:
@@ -106,18 +113,34 @@ def replace_folder(new: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn errors from a full disk or an unwritable path into an InputError about `path`."""
+def disk_errors(path: Path | None = None) -> Iterator[None]:
+    """Turn errors from a full disk or an unwritable path into an InputError about `path`.
+
+    Without `path`, it is about the file that the error names, or the current folder.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(f"{path}: no space left on the disk; free some and run again") from error
-        if error.errno in UNWRITABLE:
+    except Exception as error:  # libraries have classes of their own
+        number = _errno(error)
+        where = path or getattr(error, "filename", None) or Path.cwd()
+        if number in FULL:
+            raise InputError(f"{where}: no space left on the disk; free some and run again") from error
+        if number in UNWRITABLE:
+            what = "cannot write here" if path else "cannot be read or written"
             raise InputError(
-                f"{path}: cannot write here ({error.strerror}); name another path, or check its permissions"
+                f"{where}: {what} ({os.strerror(number)}); name another path, or check its permissions"
             ) from error
         raise
+
+
+def _errno(error: Exception) -> int:
+    """The number of the system's error behind `error`, in errno or in words; 0 if there is none."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if CUT_SHORT.fullmatch(str(error)):
+        return errno.ENOSPC
+    number = RUST_ERROR.search(str(error))
+    return int(number[1]) if number else 0
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """Register a generator as a version of a model that MLflow can serve."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from modulefinder import ModuleFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +28,7 @@ def log_model(model: str, checkpoint: Checkpoint, tags: dict[str, str]) -> str:
     import torch
     import yaml
 
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _unfinished_discarded():
         generator = Path(folder) / "generator"
         write_generator(generator, checkpoint)
         info = mlflow.pyfunc.log_model(
@@ -45,6 +47,29 @@ def log_model(model: str, checkpoint: Checkpoint, tags: dict[str, str]) -> str:
             ],
         )
     return str(mlflow.register_model(info.model_uri, model, tags=tags).version)
+
+
+@contextmanager
+def _unfinished_discarded() -> Iterator[None]:
+    """After an error, delete the files of models of the active run that are not complete: on a full disk,
+    each attempt would leave some more."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    try:
+        yield
+    except Exception:
+        run = mlflow.active_run()
+        assert run is not None
+        models = mlflow.MlflowClient().search_logged_models(
+            [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+        )
+        for logged in (logged for logged in models if logged.status != "READY"):
+            with suppress(MlflowException, OSError):
+                get_artifact_repository(logged.artifact_location).delete_artifacts()
+                mlflow.MlflowClient().delete_logged_model(logged.model_id)
+        raise
 
 
 def write_generator(folder: Path, checkpoint: Checkpoint) -> None:

@@ -4,11 +4,23 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from progan.errors import InputError
-from progan.files import alone, atomic_file, atomic_folder, canonical_json, digest_of, read_json, write_json
+from progan.files import (
+    alone,
+    atomic_file,
+    atomic_folder,
+    canonical_json,
+    digest_of,
+    disk_errors,
+    read_json,
+    write_json,
+)
 
 
 def test_a_file_that_fails_leaves_the_old_one(tmp_path):
@@ -55,6 +67,31 @@ def test_errors_of_the_disk_are_one_line(tmp_path, number, message):
 
     with pytest.raises(InputError, match=message):
         fail()
+
+
+def test_a_full_disk_in_the_words_of_numpy_and_of_rust(tmp_path):
+    """tests/test_recovery.py has the other libraries, on a disk that is full."""
+
+    def write_array():
+        with Path("/dev/full").open("wb") as file:
+            np.zeros(2**16).tofile(file)
+
+    def write_tensors():
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    for write in write_array, write_tensors:
+        with pytest.raises(InputError, match="/a: no space left on the disk"), disk_errors(tmp_path / "a"):
+            write()
+
+
+def test_errors_that_nothing_has_explained(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"/a: cannot be read or written \(Permission denied\)"),
+        disk_errors(),
+    ):
+        raise PermissionError(errno.EACCES, "whatever the system says", str(tmp_path / "a"))
+    with pytest.raises(FileNotFoundError), disk_errors():
+        (tmp_path / "a").read_text()
 
 
 @pytest.mark.parametrize("place", ["file/out", "file/deeper/out", "folder"])

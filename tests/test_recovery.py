@@ -1,0 +1,147 @@
+"""Every command that a full disk or SIGKILL has ended makes the same bytes when it is repeated.
+
+The disk is the system's own, so that every library that writes meets its errors. It grows while the command
+is repeated: in `make test` once, in `make test-slow` by a page, or by a fifteenth of what `register` writes.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from components import stages
+from components.identity import files_below
+from components.register.registration import Registration
+from components.tracking.client import client
+from progan import config
+from tests.commands import Command
+from tests.conftest import shrunk_params, start_project
+from tests.pipelines.finished import FACES, add_photographs
+
+COMMANDS = ["build-dataset", "score-network", "train r0004", "evaluate r0004", "gate", "report", "register"]
+WITH_TIMES = ("history", "receipts", "registration.json")  # they differ between equal runs
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A command that nothing disturbed: the project before it, and what it made."""
+
+    before: Path
+    outputs: dict[str, bytes]
+    bytes_written: int
+    seconds: float
+
+
+class Journey:
+    """An undisturbed run of the commands, as far as it is asked for."""
+
+    def __init__(self, folder):
+        self.folder, self.project = folder, folder / "project"
+        self.commands = {}
+
+    def undisturbed(self, command):
+        for words in COMMANDS[len(self.commands) : COMMANDS.index(command) + 1]:
+            before = shutil.copytree(self.project, self.folder / words)
+            began = time.monotonic()
+            code, said = Command(words, self.project, self.folder / "log").end()
+            seconds = time.monotonic() - began
+            assert code == 0, said
+            written = size_of(self.project) - size_of(before)
+            self.commands[words] = Undisturbed(before, outputs(words, self.project), written, seconds)
+        return self.commands[command]
+
+
+@pytest.fixture(scope="module")
+def journey(tmp_path_factory):
+    params = shrunk_params()
+    params["dataset"] |= {"source": "folder", "path": str(FACES), "label_attributes": [], "resolution": 4}
+    params["phases"], params["gate"]["score_min"] = {"r0004": params["phases"]["r0004"]}, None
+    journey = Journey(tmp_path_factory.mktemp("journey"))
+    start_project(journey.project, params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(journey.project)
+        add_photographs(24)
+    return journey
+
+
+def size_of(folder):
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def outputs(command, project):
+    """What the command has made: contents by path, for `register` those of the registered generator."""
+    if command == "register":
+        return registered(project)
+    task = stages.task(config.load(project / "params.yaml"), *command.split())
+    files = [file for output in task.outputs for file in files_below(project / output.path)]
+    contents = {str(file.relative_to(project)): file.read_bytes() for file in files}
+    return {name: content for name, content in contents.items() if not name.startswith(WITH_TIMES)}
+
+
+def registered(project):
+    """The files of the only version."""
+    from mlflow.artifacts import download_artifacts
+
+    registration = Registration.read(project / "registration.json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
+        [version] = client().search_model_versions(f"name='{registration.model}'")
+        folder = Path(download_artifacts(f"models:/{version.name}/{version.version}/artifacts"))
+    assert registration.version == str(version.version) == "1"
+    return {file.name: file.read_bytes() for file in files_below(folder)}
+
+
+class Disk:
+    """The disk at `folder`, which is full."""
+
+    def __init__(self, folder):
+        self.folder, status = folder, os.statvfs(folder)
+        self.page, self.pages = status.f_bsize, status.f_blocks - status.f_bfree
+        self.grow(0)
+
+    def grow(self, pages):
+        self.pages += pages
+        size = f"remount,size={self.pages * self.page}"
+        subprocess.run(["mount", "-o", size, self.folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "steps"),
+    [
+        *((command, 1) for command in ("build-dataset", "train r0004")),
+        *(pytest.param(command, 60, marks=pytest.mark.slow) for command in COMMANDS[:-1]),
+        pytest.param("register", 15, marks=pytest.mark.slow),
+    ],
+)
+def test_a_full_disk(journey, small_disk, tmp_path, command, steps):
+    undisturbed, project = journey.undisturbed(command), small_disk("64m")
+    shutil.copytree(undisturbed.before, project, dirs_exist_ok=True)
+    disk, refusals = Disk(project), 0
+    while (ended := Command(command, project, tmp_path / "log").end())[0]:
+        code, said = ended
+        assert code == 2, said
+        assert "Traceback" not in said
+        [line] = [line for line in said.splitlines() if line.startswith("progan: ")]
+        assert "no space left" in line
+        refusals += 1
+        disk.grow(undisturbed.bytes_written // disk.page // steps + 1)
+    assert refusals
+    assert outputs(command, project) == undisturbed.outputs
+    assert not [path for path in project.rglob("*.partial*") if ".dvc" not in path.parts]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_killed_at_random_moments(journey, tmp_path, command):
+    undisturbed, moments = journey.undisturbed(command), random.Random(command)
+    project = shutil.copytree(undisturbed.before, tmp_path / "project")
+    for _ in range(8):
+        Command(command, project, tmp_path / "log").kill_after(moments.uniform(0, undisturbed.seconds))
+    code, said = Command(command, project, tmp_path / "log").end()
+    assert code == 0, said
+    assert outputs(command, project) == undisturbed.outputs
