@@ -49,6 +49,7 @@ PASSING_CODES = {
 PASSING_ERRORS = (
     *(HTTPClientError, BotoConnectionError, ConnectionError, TimeoutError),
     *(ChecksumError, FlexibleChecksumError, IncompleteReadError, RetriesExceededError),
+    ValueError,  # botocore's, when an answer was cut off in its headers
 )
 CHECKSUM_HINT = "if the store knows no checksums, set AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
 HINTS = {
@@ -62,6 +63,7 @@ HINTS = {
     "AuthorizationHeaderMalformed": "check AWS_DEFAULT_REGION",
     "RequestTimeTooSkewed": "set this machine's clock",
     "XMinioStorageFull": "make room in the store",
+    "QuotaExceeded": "make room in the store",
     "NotImplemented": CHECKSUM_HINT,
     "InvalidArgument": CHECKSUM_HINT,
     "InvalidRequest": CHECKSUM_HINT,

@@ -1,4 +1,4 @@
-"""A wire to a server that can be pinched: it holds an upload half-way, damages it, or loses answers."""
+"""A wire to a server that can be pinched: it holds or damages an upload, loses or changes answers."""
 
 import socket
 import threading
@@ -17,8 +17,15 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def pass_all(self):
-        self.hold_after = self.damage_at = self.cut_after = None
+        self.hold_after = self.damage_at = self.cut_after = self.refusal = self.change = None
         self.held.clear()
+        self.requests, self.fault_from = 0, 1
+
+    def begin_fault(self, request, refusal=None, change=None):
+        """From this request on (the first is 1), answer `refusal` in place of the server, nothing if it is
+        empty; or give each piece of its answers as `change` returns it, and hang up after one that is cut."""
+        self.pass_all()
+        self.fault_from, self.refusal, self.change = request, refusal, change
 
     def close(self):
         self.listener.close()
@@ -40,7 +47,13 @@ class Proxy:
         uploaded = 0
         with suppress(OSError), near, far:
             while piece := near.recv(16384):
-                uploaded = 0 if piece.startswith((b"GET", b"HEAD", b"PUT", b"POST", b"DELETE")) else uploaded
+                if piece.startswith((b"GET", b"HEAD", b"PUT", b"POST", b"DELETE")):
+                    self.requests, uploaded = self.requests + 1, 0
+                if self.refusal is not None and self.requests >= self.fault_from:
+                    near.sendall(self.refusal)
+                    while near.recv(16384):
+                        pass
+                    return
                 begin, uploaded = uploaded, uploaded + len(piece)
                 if self.hold_after is not None and uploaded > self.hold_after:
                     self.held.set()
@@ -51,12 +64,20 @@ class Proxy:
                     place = self.damage_at - begin
                     piece = piece[:place] + bytes([piece[place] ^ 1]) + piece[place + 1 :]
                 far.sendall(piece)
+            far.shutdown(socket.SHUT_RDWR)  # wakes who waits for an answer
 
     def _downwards(self, far, near):
         passed = 0
         with suppress(OSError), far, near:
             while piece := far.recv(16384):
                 passed += len(piece)
+                if self.change and self.requests >= self.fault_from:
+                    changed = self.change(piece)
+                    near.sendall(changed)
+                    if len(changed) < len(piece):
+                        near.shutdown(socket.SHUT_RDWR)
+                        return
+                    continue
                 if self.cut_after is not None and passed > self.cut_after:
                     self.cut_after = None
                     near.shutdown(socket.SHUT_RDWR)
