@@ -13,7 +13,7 @@ from progan.config import Config
 from progan.dataset.manifest import Manifest
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
-from progan.files import read_bytes, sha256_file, write_json
+from progan.files import parse_json, read_bytes, sha256_file, write_json
 from progan.validation import from_json
 
 
@@ -62,7 +62,7 @@ class Receipt:
     def parse(cls, content: bytes, where: str) -> "Receipt":
         """The receipt that `content` holds; InputError if it is none. where: its address, for the error."""
         try:
-            receipt = from_json(cls, json.loads(content))
+            receipt = from_json(cls, parse_json(content))
             if any(normpath(path) != path for path in receipt.files):
                 raise ValueError("a path that leads out of an output")
             return receipt

@@ -8,7 +8,7 @@ from components.identity import state_of
 from components.object_store import open_store
 from progan.config import Config, to_text
 from progan.errors import InputError
-from progan.files import canonical_json
+from progan.files import canonical_json, parse_json
 from progan.validation import from_json
 
 RUNNING = "RUNNING"
@@ -33,7 +33,7 @@ class RunRecord:
         """The record of the run; None if there is none. Raises InputError if it is damaged."""
         content = open_store(results).read(_name(run))
         try:
-            return None if content is None else from_json(cls, json.loads(content))
+            return None if content is None else from_json(cls, parse_json(content))
         except ValueError:
             raise InputError(f"{results}/{_name(run)}: damaged; start the run again") from None
 

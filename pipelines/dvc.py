@@ -1,7 +1,6 @@
 """DVC, through its Python API: read and record what dvc.lock names, and foresee what `dvc repro` would do."""
 
 import contextlib
-import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from progan.errors import InputError
-from progan.files import FULL
+from progan.files import FULL, parse_json
 from progan.validation import read_yaml
 
 if TYPE_CHECKING:
@@ -69,7 +68,10 @@ class Checkout:
 
         path = f"{dataset}/{MANIFEST_NAME}"
         content = self.read(path)
-        return None if content is None else parse_manifest(json.loads(content), path)
+        try:
+            return None if content is None else parse_manifest(parse_json(content), path)
+        except ValueError as error:
+            raise InputError(f"{path}: not valid JSON in DVC's cache ({error}); run dvc repro") from None
 
     def fetch(self, path: str, to: Path) -> None:
         """Copy a file or folder to `to`."""
@@ -130,12 +132,16 @@ class Checkout:
         from dvc.output import loadd_from
 
         lock = Path("dvc.lock")
-        recorded = read_yaml(lock, "")["stages"] if lock.exists() else {}
+        try:
+            stages_of_lock = dict(read_yaml(lock, "")["stages"]) if lock.exists() else {}
+            recorded = {name: stage.get("outs", []) for name, stage in stages_of_lock.items()}
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise InputError(f"{lock}: not as DVC writes it; restore it (git checkout {lock})") from None
         stages = {stage.addressing: stage for stage in self.repo.index.stages}
         outputs = {out.fs_path for stage in stages.values() for out in stage.outs}
         folders = tuple(f"{dep.fs_path}/" for stage in stages.values() for dep in stage.deps)
         for name in sorted(recorded.keys() - stages.keys()):
-            for out in loadd_from(next(iter(stages.values())), recorded[name].get("outs", [])):
+            for out in loadd_from(next(iter(stages.values())), recorded[name]):
                 if out.exists and out.fs_path not in outputs and out.fs_path.startswith(folders):
                     yield out
 

@@ -57,11 +57,19 @@ def unreadable(path: Path, error: OSError) -> InputError:
     return InputError(f"{path}: cannot be read ({error.strerror}); check what it is and who may read it")
 
 
+def parse_json(content: bytes | str) -> Any:
+    """The value in `content`; a ValueError if it is not valid JSON, or nested too deeply."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def read_json(path: Path, *needed: str) -> Any:
     """The JSON in `path`; with `needed`, an object that has these keys. Raises InputError otherwise."""
     try:
-        value = json.loads(read_bytes(path, "run the stage that makes it (dvc repro)"))
-    except (ValueError, RecursionError) as error:
+        value = parse_json(read_bytes(path, "run the stage that makes it (dvc repro)"))
+    except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run its stage again") from None
     if needed and not (isinstance(value, dict) and value.keys() >= set(needed)):
         raise InputError(f"{path}: not as this version writes it; delete it and run its stage again")

@@ -1,6 +1,5 @@
 """Built datasets in a store: read the manifest, upload, and fetch one resolution or all."""
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,15 @@ from progan.dataset.build import refuse_foreign
 from progan.dataset.manifest import CHECKS_NAME, MANIFEST_NAME, Manifest, Shard
 from progan.dataset.reader import built_level, load_manifest, parse_manifest
 from progan.errors import InputError
-from progan.files import alone, atomic_file, disk_errors, replace_folder, sha256_file, write_json
+from progan.files import (
+    alone,
+    atomic_file,
+    disk_errors,
+    parse_json,
+    replace_folder,
+    sha256_file,
+    write_json,
+)
 from progan.progress import show_progress
 from progan.resolutions import phase_key
 from progan.store import FolderStore, Store
@@ -30,7 +37,7 @@ def find_manifest(uri: str) -> Manifest | None:
     if content is None:
         return None
     try:
-        return parse_manifest(json.loads(content), where)
+        return parse_manifest(parse_json(content), where)
     except ValueError as error:
         raise InputError(f"{where}: not valid JSON ({error}); copy the built dataset there again") from None
 

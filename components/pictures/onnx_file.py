@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from progan.checkpoints import CheckpointFacts
 from progan.errors import InputError
+from progan.files import parse_json
 from progan.networks import one_hot
 from progan.sampling import Sampler, images_at_once, latents_of_seeds, require_truncation, to_uint8
 from progan.validation import from_json
@@ -122,11 +123,13 @@ class OnnxSampler:
         try:
             self._session = _session(file)
             properties = self._session.get_modelmeta().custom_metadata_map
-            metadata = from_json(Metadata, {name: json.loads(value) for name, value in properties.items()})
+            metadata = from_json(Metadata, {name: parse_json(value) for name, value in properties.items()})
+            if self._session.get_outputs()[0].shape[2] != metadata.resolution:
+                raise ValueError("its images have another resolution")
         except Exception as error:  # onnxruntime's exceptions have no common base
             why = " ".join(str(error).split())[:200]
             raise InputError(f"{file}: not a generator that progan export wrote ({why})") from error
-        self.resolution, self.latent_size = metadata.resolution, metadata.latent_size
+        self._file, self.resolution, self.latent_size = file, metadata.resolution, metadata.latent_size
         self.classes = list(metadata.classes)
 
     def images(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]:
@@ -141,4 +144,8 @@ class OnnxSampler:
         inputs = {"latents": latents.numpy(), "truncation": np.array(truncation, np.float32)}
         if self.classes:
             inputs["labels"] = labels.numpy()
-        return torch.from_numpy(self._session.run(["images"], inputs)[0])
+        try:
+            return torch.from_numpy(self._session.run(["images"], inputs)[0])
+        except Exception as error:
+            why = " ".join(str(error).split())[:200]
+            raise InputError(f"{self._file}: does not fit its own metadata ({why})") from error

@@ -1,6 +1,5 @@
 """The files of a phase's live record, as others read them."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,6 +7,7 @@ from typing import Any
 
 from components.object_store import open_store
 from progan.errors import InputError
+from progan.files import parse_json
 from progan.health import Problem
 from progan.history import History
 from progan.validation import from_json
@@ -35,7 +35,7 @@ class LiveState:
     def parse(cls, content: bytes, where: str) -> "LiveState":
         """The state in state.json. Raises InputError if it is damaged."""
         try:
-            return from_json(cls, json.loads(content))
+            return from_json(cls, parse_json(content))
         except ValueError as error:
             raise InputError(f"{where}: damaged ({error}); training writes it anew") from None
 

@@ -26,9 +26,9 @@ from progan.dataset.pyramid import pyramid
 from progan.dataset.shards import shard_schema, shard_writer
 from progan.dataset.sources.source import Source, UnusableImage, printable
 from progan.errors import Interrupted
-from progan.files import read_json, sha256_file, write_json
+from progan.files import parse_json, sha256_file, write_json
 from progan.resolutions import phase_key
-from progan.validation import from_json
+from progan.validation import from_sealed_json, sealed
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,10 @@ def finished_chunks(job: Job) -> dict[int, Chunk]:
     chunks = {}
     for index in range(job.chunks):
         if job.receipt(index).exists():
-            chunk = from_json(Chunk, read_json(job.receipt(index)))
+            try:
+                chunk = from_sealed_json(Chunk, parse_json(job.receipt(index).read_bytes()))
+            except (ValueError, OSError):
+                continue  # it is made again
             files = [(job.dataset / shard.file, shard.bytes) for shard in chunk.shards.values()]
             if all(file.is_file() and file.stat().st_size == size for file, size in files):
                 chunks[index] = chunk
@@ -132,7 +135,7 @@ def _make_chunk(job: Job, index: int, tick: Callable[[], None]) -> Chunk:
         images = writers[resolution].images
         shards[phase_key(resolution)] = Shard(file, images, path.stat().st_size, sha256_file(path))
     chunk = Chunk(shards, dict(labels), tuple(skipped), enlarged, tuple(checks))
-    write_json(job.receipt(index), dataclasses.asdict(chunk))
+    write_json(job.receipt(index), sealed(dataclasses.asdict(chunk)))
     return chunk
 
 

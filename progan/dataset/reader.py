@@ -108,8 +108,8 @@ def first_images(root: Path, manifest: Manifest, resolution: int) -> Iterator[tu
                 for batch in table.iter_batches(batch_size=8, columns=columns):
                     for row in batch.to_pylist():
                         yield _pixels(row["image"]["bytes"]), row.get("label")
-        except (OSError, pa.ArrowException, SyntaxError) as error:
-            why = str(error).splitlines()[0]
+        except (OSError, pa.ArrowException, SyntaxError, LookupError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split())
             raise InputError(
                 f"{root / shard.file}: cannot be read ({why}); run build-dataset again"
             ) from None

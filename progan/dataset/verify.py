@@ -54,7 +54,8 @@ def _manifest_faults(root: Path, manifest: Manifest) -> list[str]:
     ]
     if manifest.checks:
         path = root / CHECKS_NAME
-        rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else ()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ()
+        rows = csv.DictReader(lines)
         if Counter(row.get("result") for row in rows) != manifest.checks:
             faults.append(f"{CHECKS_NAME} is not the one that {MANIFEST_NAME} sums up")
     return faults

@@ -1,7 +1,6 @@
 """Classes of images, and labels of photographs from a list: StyleGAN's dataset.json, or a CSV file."""
 
 import csv
-import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from progan.config import DatasetConfig
 from progan.dataset.sources.archives import Files, unreadable
 from progan.errors import InputError
+from progan.files import parse_json
 
 FILE_COLUMNS = ("file", "file_name", "filename")  # of a CSV file; Hugging Face and Keras have the others
 
@@ -81,7 +81,7 @@ def listed_classes(config: DatasetConfig, files: Files, photos: list[str]) -> Cl
 def _rows_of_json(data: bytes, where: Path) -> dict[str, int]:
     """StyleGAN's {"labels": [[file, label], …]}."""
     try:
-        rows = json.loads(data)["labels"]
+        rows = parse_json(data)["labels"]
         labels = dict(rows)
     except (ValueError, LookupError, TypeError):
         labels = {}
