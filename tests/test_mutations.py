@@ -8,10 +8,14 @@ import json
 import math
 import pickle
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,15 +30,23 @@ from components.train.live_state import LiveState, read_record
 from pipelines.profile import load_profile
 from progan import config
 from progan.checkpoints import read_checkpoint
-from progan.dataset.manifest import Level, Manifest
-from progan.dataset.reader import load_manifest
+from progan.dataset import chunks
+from progan.dataset.build import build
+from progan.dataset.manifest import Level, Manifest, Shard
+from progan.dataset.png import encode_png
+from progan.dataset.reader import first_images, load_images, load_manifest
 from progan.dataset.sources import archives
+from progan.dataset.sources.labels import listed_classes
+from progan.dataset.sources.registry import open_source
+from progan.dataset.sources.source import UnusableImage
 from progan.errors import InputError
 from progan.files import write_json
 from progan.history import History
+from progan.metrics import classifier
 from progan.official.unpickling import array_of, read_pickle
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
+from progan.validation import sealed
 from tests.checkpoints import write_made_checkpoint
 from tests.conftest import IMAGE, shrunk_params
 from tests.evaluations import EVALUATION, verdict
@@ -198,8 +210,6 @@ def write_run_record(folder):
 
 
 def write_snapshot(folder):
-    import torch
-
     snapshots = SnapshotFolder(FolderStore(folder), "r0004", "ab" * 32)
     snapshots.write(8, {"x": torch.arange(6.0)}, {"images_shown": 8})
     return next(file for file in sorted(folder.rglob("*")) if file.is_file() and "LATEST" not in file.name)
@@ -229,6 +239,77 @@ def read_archive(file):
     return sorted(files.sizes.values())
 
 
+def photographs_in(folder, labels="source"):
+    """The parameters of a dataset of them."""
+    params = shrunk_params()["dataset"] | {"source": "folder", "path": str(folder), "label_attributes": []}
+    return config.validated(config.DatasetConfig, params | {"labels": labels, "resolution": 4}, "params.yaml")
+
+
+def write_photographs(folder):
+    """Two, in Parquet."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    rows = {"image": [{"bytes": encode_png(image), "path": None} for image in pixels], "label": [0, 1]}
+    (folder / "photographs").mkdir(parents=True)
+    pq.write_table(pa.table(rows), folder / "photographs/0.parquet")
+    return folder / "photographs/0.parquet"
+
+
+def read_photographs(file):
+    source = open_source(photographs_in(file.parent), file.parents[1] / "scratch")
+    for item in source.items:
+        with suppress(UnusableImage):
+            source.load(item)
+
+
+def write_labels(folder):
+    (folder / "labels.json").write_text(json.dumps({"labels": [["a.png", 0], ["b/c.png", 1]]}))
+    return folder / "labels.json"
+
+
+def read_labels(file):
+    files = archives.open_files(file.parent, file.parent / "scratch")
+    return listed_classes(photographs_in(file.parent, "labels.json"), files, ["a.png", "b/c.png"])
+
+
+def write_shard(folder):
+    build(photographs_in(write_photographs(folder).parent), folder / "built", workers=1)
+    return next(folder.glob("built/r0004/*.parquet"))
+
+
+def read_shard(file):
+    """The images, after a look at the first ones, which compares no digest."""
+    root = file.parents[1]
+    with suppress(InputError):
+        list(first_images(root, load_manifest(root), 4))
+    return load_images(root, 4)[0].tobytes()
+
+
+def chunks_in(folder):
+    return chunks.Job(None, np.arange(2), (4,), folder, 2, 3, ())
+
+
+def write_finished_chunk(folder):
+    shard = chunks_in(folder).dataset / "r0004/0.parquet"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(b"x")
+    chunk = chunks.Chunk({"r0004": Shard("r0004/0.parquet", 2, 1, "ab" * 32)}, {"None": 2}, (), 0, ())
+    write_json(chunks_in(folder).receipt(0), sealed(asdict(chunk)))
+    return chunks_in(folder).receipt(0)
+
+
+def read_finished_chunk(file):
+    """An InputError in place of having it made again."""
+    try:
+        return chunks.finished_chunks(chunks_in(file.parents[1]))[0]
+    except KeyError:
+        raise InputError("made again") from None
+
+
+def write_classifier(folder):
+    classifier.save(classifier.Classifier(2, 4), folder / "c.safetensors")
+    return folder / "c.safetensors"
+
+
 VALUES = {  # files of JSON and YAML
     "params.yaml": (write_params, config.load, as_yaml),
     "cluster.yaml": (write_profile, lambda file: load_profile(file, IMAGE), as_yaml),
@@ -244,11 +325,16 @@ VALUES = {  # files of JSON and YAML
     "state.json": (write_state, lambda file: read_record(str(file.parents[2]), "r0004-ab"), as_json),
     "dataset.json": (write_manifest, lambda file: load_manifest(file.parent), as_json),
     "run.json": (write_run_record, lambda file: RunRecord.read(str(file.parents[2]), "run-1"), as_json),
+    "finished chunk": (write_finished_chunk, read_finished_chunk, as_json),
+    "labels": (write_labels, read_labels, as_json),
 }
 FILES = {name: (write, read) for name, (write, read, _) in VALUES.items()} | {
     "history.csv": (write_history, History.read),
     "networks.safetensors": (write_networks, read_networks),
     "snapshot": (write_snapshot, read_snapshot),
+    "photographs": (write_photographs, read_photographs),
+    "shard": (write_shard, read_shard),
+    "classifier": (write_classifier, lambda file: classifier.load(file, torch.device("cpu")) and None),
     "pickle": (write_pickle, lambda file: [array_of(record) for record in read_pickle(file)[:1]]),
     "tar": (archive("tar"), read_archive),
     "tar.gz": (archive("tar.gz"), read_archive),
@@ -256,7 +342,10 @@ FILES = {name: (write, read) for name, (write, read, _) in VALUES.items()} | {
     "tar.zst": (archive("tar.zst"), read_archive),
     "zip": (archive("zip"), read_archive),
 }
-SEALED = ("evaluation", "verdict", "registration", "checkpoint.json", "networks.safetensors")
+SEALED = (
+    *("evaluation", "verdict", "registration", "checkpoint.json", "networks.safetensors"),
+    *("finished chunk", "shard"),
+)
 WHOLE = ("snapshot", "tar", "tar.gz", "tar.xz", "tar.zst")  # a damaged one is refused, or as before
 
 
@@ -304,10 +393,11 @@ def test_any_values(tmp_path, name, limits):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_empty_file_and_a_folder(tmp_path, name):
+def test_what_is_no_such_file_at_all(tmp_path, name):
     write, read = FILES[name]
     file = write(tmp_path)
-    accepted(name, read, file, b"")
+    for content in b"", b"[" * 30_000, b'{"a":' * 30_000, b"\xff\xfe", b"9" * 6000:
+        accepted(name, read, file, content)
     file.unlink()
     file.mkdir()
     with suppress(InputError):

@@ -163,7 +163,7 @@ def load(path: Path, device: torch.device) -> Classifier:
         classifier.load_state_dict(state)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that trains the score network") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
+    except (SafetensorError, KeyError, OSError, TypeError, ValueError, RuntimeError):
         raise InputError(f"{path}: not a score network; delete it and run the stage that trains it") from None
     return classifier.eval().requires_grad_(False)
 

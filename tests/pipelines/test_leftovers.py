@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from pipelines import cli
 from pipelines.dvc import Checkout
+from progan.errors import InputError
 from tests.evaluations import evaluation
 
 FOLDERS = ("checkpoints", "history", "grids", "evaluation", "samples")
@@ -50,3 +51,12 @@ def test_what_dvc_has_no_copy_of_stays(finished, phase, capsys):
     Checkout().remove_leftovers()
     assert "checkpoints/r0008" in map(str, of_the_second_phase())
     assert "history/r0008.csv: of no phase in params.yaml, and DVC has no copy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "stages: 1", "stages: {train@r0008: 1}", "schema: '2.0'", "{", "\0"]
+)
+def test_a_dvc_lock_that_dvc_has_not_written(finished, content):
+    Path("dvc.lock").write_text(content)
+    with pytest.raises(InputError, match=r"^(dvc\.lock: not |DVC: )"):
+        Checkout().remove_leftovers()

@@ -85,7 +85,7 @@ def _rows_of_json(data: bytes, where: Path) -> dict[str, int]:
         labels = dict(rows)
     except (ValueError, LookupError, TypeError):
         labels = {}
-    if not labels or any(type(label) is not int for label in labels.values()):
+    if not labels or any((type(file), type(label)) != (str, int) for file, label in labels.items()):
         raise InputError(f'{where}: {{"labels": [["file", number], …]}} is expected, as StyleGAN has it')
     return labels
 

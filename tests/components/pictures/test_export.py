@@ -122,3 +122,24 @@ def test_invalid_exports(exported):
     onnx.save(foreign, "foreign.onnx")
     with pytest.raises(InputError, match="foreign.onnx: not a generator that progan export wrote"):
         OnnxSampler(Path("foreign.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("resolution", "[]"),
+        ("resolution", "8"),
+        ("latent_size", "true"),
+        ("latent_size", "7"),
+        ("classes", '{"a": 1}'),
+        ("classes", "[]"),
+        ("kimg", "NaN"),
+        ("phase", "[" * 30_000),
+    ],
+)
+def test_metadata_that_were_edited(written, tmp_path, name, value):
+    model = onnx.load(written / "made.onnx")
+    next(entry for entry in model.metadata_props if entry.key == name).value = value
+    onnx.save(model, tmp_path / "edited.onnx")
+    with pytest.raises(InputError, match=r"^\S+/edited\.onnx: (not a generator|does not fit)"):
+        generate(str(tmp_path / "edited.onnx"), [1, 2], None, 1.0, tmp_path / "a.png")
