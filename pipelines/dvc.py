@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pipelines.photographs import written_by_dvc
 from progan.errors import InputError
 from progan.files import FULL, parse_json
 from progan.validation import read_yaml
@@ -132,11 +133,9 @@ class Checkout:
         from dvc.output import loadd_from
 
         lock = Path("dvc.lock")
-        try:
+        with written_by_dvc(lock):
             stages_of_lock = dict(read_yaml(lock, "")["stages"]) if lock.exists() else {}
             recorded = {name: stage.get("outs", []) for name, stage in stages_of_lock.items()}
-        except (LookupError, TypeError, ValueError, AttributeError):
-            raise InputError(f"{lock}: not as DVC writes it; restore it (git checkout {lock})") from None
         stages = {stage.addressing: stage for stage in self.repo.index.stages}
         outputs = {out.fs_path for stage in stages.values() for out in stage.outs}
         folders = tuple(f"{dep.fs_path}/" for stage in stages.values() for dep in stage.deps)

@@ -1,8 +1,12 @@
 """The photographs that a dataset is built from, identified by DVC's files in git: no data is needed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from progan.errors import InputError
 
 if TYPE_CHECKING:
     from progan.config import Config
@@ -33,8 +37,10 @@ def painted(config: "Config") -> str | None:
 def are_new(config: "Config") -> bool:
     """Whether DVC tracks other photographs now than the dataset in dvc.lock was built from."""
     tracked = _tracked(config)
-    inputs = _read(Path("dvc.lock")).get("stages", {}).get("build-dataset", {}).get("deps", [])
-    digests = {_in_project(file["path"]): file.get("md5") for file in inputs}
+    lock = Path("dvc.lock")
+    with written_by_dvc(lock):
+        inputs = _read(lock).get("stages", {}).get("build-dataset", {}).get("deps", [])
+        digests = {_in_project(file["path"]): file.get("md5") for file in inputs}
     built_from = digests.get(_in_project(config.dataset.path))
     return bool(tracked and built_from) and tracked != built_from
 
@@ -43,12 +49,14 @@ def _tracked(config: "Config") -> str:
     """DVC's hash of the photographs; that of their source if they were imported without a download."""
     from progan.files import digest_of
 
-    tracked = _read(_dvc_file(config))
-    if not tracked:
-        return ""
-    sources = tracked.get("deps", [])
-    hashes = (entry.get("md5") for entry in (*tracked["outs"], *sources))
-    return next(filter(None, hashes), None) or digest_of(sources)
+    file = _dvc_file(config)
+    with written_by_dvc(file):
+        tracked = _read(file)
+        if not tracked:
+            return ""
+        sources = tracked.get("deps", [])
+        hashes = (entry.get("md5") for entry in (*tracked["outs"], *sources))
+        return next(filter(None, hashes), None) or digest_of(sources)
 
 
 def _dvc_file(config: "Config") -> Path:
@@ -60,6 +68,15 @@ def _in_project(path: str) -> Path:
     """`path` relative to the project, the current folder, if it lies in it."""
     absolute = Path(path).absolute()
     return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
+
+
+@contextmanager
+def written_by_dvc(file: Path) -> Iterator[None]:
+    """Turn the errors of reading a file of another structure than DVC gives it into an InputError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{file}: not as DVC writes it; restore it (git checkout {file})") from None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -135,6 +135,23 @@ def test_a_full_disk(journey, small_disk, tmp_path, command, steps):
     assert not [path for path in project.rglob("*.partial*") if ".dvc" not in path.parts]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("build-dataset", "train r0004"),
+        *(pytest.param(command, marks=pytest.mark.slow) for command in COMMANDS),
+    ],
+)
+def test_a_project_that_may_not_be_written(journey, small_disk, tmp_path, command):
+    project = shutil.copytree(journey.undisturbed(command).before, small_disk("64m"), dirs_exist_ok=True)
+    subprocess.run(["mount", "-o", "remount,ro", project], check=True)
+    code, said = Command(command, project, tmp_path / "log").end()
+    assert code == 2, said
+    assert "Traceback" not in said
+    [line] = [line for line in said.splitlines() if line.startswith("progan: ")]
+    assert "Read-only file system" in line
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_killed_at_random_moments(journey, tmp_path, command):

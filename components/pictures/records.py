@@ -75,19 +75,26 @@ def version_record(uri: str, checkpoint: Checkpoint | None = None) -> Record:
         address = f"models:/{version.name}/{version.version}"
         config = _logged_config(version.run_id, address)
     tags: dict[str, str] = version.tags
+    try:
+        training = from_json(Total, json.loads(tags[TRAINING])) if TRAINING in tags else None
+        measured_images, commit = int(tags["swd_images"]), tags["git_commit"]
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{address}: without the tags of progan register ({error}); register it again"
+        ) from None
     return Record(
         name=address,
         checkpoint=checkpoint or checkpoint_of(address),
         params=asdict(config),
         phases=config.phases,
         measures=numbers_in(tags),
-        measured_images=int(tags["swd_images"]),
+        measured_images=measured_images,
         source=_source(config.dataset.source, Path(config.dataset.path).name, config),
-        training=from_json(Total, json.loads(tags[TRAINING])) if TRAINING in tags else None,
+        training=training,
         model=version.name,
         version=str(version.version),
         aliases=tuple(version.aliases),
-        commit=tags["git_commit"],
+        commit=commit,
     )
 
 

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,14 +72,20 @@ def promote(model: str, version: str, expect: str, why: str) -> Promotion:
         registered = _version(model, version)
         tags = registered.tags
         if tags.get("gate") != "passed":
-            reasons = json.loads(tags.get("verdict", '{"reasons": ["it has no verdict"]}'))["reasons"]
             raise InputError(
-                f"{model} version {version}: did not pass the gate ({'; '.join(reasons)}); "
-                "promote one that did"
+                f"{model} version {version}: did not pass the gate ({_reasons(tags)}); promote one that did"
             )
         if trusted := trusted_signers():
             _require_signature(registered, trusted)
         return _change(model, version, expect, why)
+
+
+def _reasons(tags: Mapping[str, str]) -> str:
+    """The reasons of a verdict, whose tag people can edit."""
+    try:
+        return "; ".join(json.loads(tags["verdict"])["reasons"])
+    except (LookupError, TypeError, ValueError):
+        return "it has no verdict"
 
 
 def _require_signature(version: Any, trusted: TrustedSigners) -> None:

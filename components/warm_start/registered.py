@@ -1,6 +1,7 @@
 """Checkpoints of registered versions: each phase's is an artifact of its MLflow run (components/register)."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,19 +51,30 @@ def _ancestry(registry: Any, model: str, version: str) -> Any:
     """The version, then the one it was started from, and so on."""
     from mlflow.exceptions import MlflowException
 
-    started_from: dict[str, str] | None = {"model": model, "version": version}
-    while started_from:
+    versions = [(model, version)]
+    for name, number in versions:
         try:
-            ancestor = registry.get_model_version(started_from["model"], started_from["version"])
+            ancestor = registry.get_model_version(name, number)
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
             raise InputError(
-                f"{started_from['model']} version {started_from['version']}: not in the MLflow registry; "
-                "set MLFLOW_TRACKING_URI, or name another"
+                f"{name} version {number}: not in the MLflow registry; set MLFLOW_TRACKING_URI, or name "
+                "another"
             ) from None
         yield ancestor
-        started_from = json.loads(ancestor.tags.get(WARM_START, "null"))
+        before = _started_from(ancestor.tags)
+        if before and before not in versions:
+            versions.append(before)
+
+
+def _started_from(tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """Model and version in the tag of a warm start; None without one, or with one that makes no sense."""
+    try:
+        before = json.loads(tags[WARM_START])
+        return before["model"], before["version"]
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 def _facts(run: str, where: str) -> Checkpoint:

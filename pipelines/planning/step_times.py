@@ -14,7 +14,7 @@ from pipelines import photographs
 from progan.checkpoints import CheckpointFacts, read_checkpoint
 from progan.config import Config, validated
 from progan.cost import iteration_flops
-from progan.dataset.sources.archives import open_files
+from progan.dataset.sources.archives import open_files, required_suffix
 from progan.dataset.sources.photo import is_photo
 from progan.device import device_name
 from progan.errors import InputError
@@ -330,10 +330,12 @@ def photograph_count(config: Config, root: Path) -> int | None:
     if name := photographs.painted(config):
         count: int | None = config.paint[name].images
     else:
-        count = step_times().images.get(dataset.source) or _photographs(root / dataset.path)
+        count = step_times().images.get(dataset.source) or _photographs(root / dataset.path, dataset.source)
     return count and min(count, dataset.max_images or count)
 
 
-def _photographs(folder: Path) -> int | None:
+def _photographs(folder: Path, source: str) -> int | None:
     """The number of photographs in a folder; None if there are none, as in one of tables."""
+    if source == "folder" and folder.exists():
+        required_suffix(folder)
     return sum(map(is_photo, open_files(folder, folder).sizes)) or None if folder.is_dir() else None

@@ -134,6 +134,20 @@ def test_a_champion_that_was_warm_started_itself_leads_to_its_own_start(champion
         client().set_registered_model_alias(model, CHAMPION, "1")
 
 
+@pytest.mark.parametrize(
+    "tag", ["{", "[]", "null", '{"model": "faces"}', '{"model": "MODEL", "version": "VERSION"}']
+)
+def test_a_tag_of_a_warm_start_that_was_edited(champion, tag):
+    """The last one names its own version."""
+    model = champion["register"]["model"]
+    version = register_version(model, "r0008", Path("checkpoints/r0004"))
+    edited = tag.replace("MODEL", model).replace("VERSION", version)
+    client().set_model_version_tag(model, version, "warm_start", edited)
+    client().set_registered_model_alias(model, CHAMPION, "1")
+    with pytest.raises(InputError, match=f"^{model} version {version}: has no checkpoint of r0004"):
+        find_run(model, version, "r0004")
+
+
 def test_params_are_written_with_their_comments(champion, tmp_path):
     own = Path(__file__).parents[2] / "params.yaml"
     values = yaml.safe_load(own.read_text())

@@ -1,15 +1,19 @@
 """New photographs are another dataset: none that was built before is taken for theirs."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from dvc.repo import Repo
 
 from pipelines.compiling import storage_of
 from pipelines.known_dataset import planned_dataset
 from pipelines.photographs import are_new, digest, origin
+from pipelines.planning.step_times import photograph_count
 from pipelines.profile import load_profile
 from progan import config
+from progan.errors import InputError
 from tests.conftest import ROOT
 from tests.pipelines.finished import FACES, add_photographs
 
@@ -80,3 +84,20 @@ def test_photographs_that_nothing_tracks(new_project, monkeypatch):
     assert storage_of(config.load(), profile).dataset != before.dataset
     project.change(dataset={"max_images": None}, training={"seed": 7})
     assert storage_of(config.load(), profile) == before
+
+
+@pytest.mark.parametrize("content", ["1", "[]", "outs: 1", "outs: [1]", "wdir: x", "{", "\0"])
+def test_a_file_that_dvc_has_not_written(finished, content):
+    for file, read in {f"{FACES}.dvc": digest, "dvc.lock": are_new}.items():
+        before = Path(file).read_text()
+        Path(file).write_text(content)
+        with suppress(InputError):
+            assert not read(config.load())
+        Path(file).write_text(before)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "params.yaml"])
+def test_a_path_that_is_neither_a_folder_nor_an_archive(finished, path):
+    finished.change(dataset={"path": path})
+    with pytest.raises(InputError, match=f"^{path}: neither a folder nor an archive"):
+        photograph_count(config.load(), Path())

@@ -74,17 +74,23 @@ def open_files(path: Path, scratch: Path) -> Files:
 
     Raises InputError if it is missing, of another kind, damaged or encrypted.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such folder or archive; check dataset.path")
-    suffix = _archive_suffix(path)
-    if suffix is None and not path.is_dir():
-        raise InputError(f"{path}: neither a folder nor an archive; use one of {', '.join(SUFFIXES)}")
+    suffix = required_suffix(path)
     with unreadable(path):
         if path.is_dir():
             return _list_folder(path)
         if suffix == ".zip":
             return _list_zip(path)
         return _list_tar(path, _decompress(path, suffix, scratch) if suffix in DECOMPRESSORS else path)
+
+
+def required_suffix(path: Path) -> str | None:
+    """The suffix of the archive at `path`, None for a folder. Raises InputError if it is neither."""
+    if not path.exists():
+        raise InputError(f"{path}: no such folder or archive; check dataset.path")
+    suffix = _archive_suffix(path)
+    if suffix is None and not path.is_dir():
+        raise InputError(f"{path}: neither a folder nor an archive; use one of {', '.join(SUFFIXES)}")
+    return suffix
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from PIL import Image
 from components.pictures.model_card import TERMS, export_card, model_card
 from components.pictures.records import Record, record_of
 from components.register.promotion import promote
+from components.tracking.client import client
 from progan.checkpoints import OfficialFile
 from progan.dataset.sources.registry import SOURCES
+from progan.errors import InputError
 from tests.components.register.conftest import run  # noqa: F401
 from tests.components.register.finished_run import run_gate_and_register
 
@@ -58,6 +60,9 @@ def test_the_card_of_a_version(run, tmp_path, monkeypatch):  # noqa: F811
     ):
         assert text in card
     assert not LEFT_TO_DO.search(card)
+    client().delete_model_version_tag(run.register.model, "1", "git_commit")
+    with pytest.raises(InputError, match="without the tags of progan register .'git_commit'.; register it"):
+        record_of(f"models:/{run.register.model}/1")
     monkeypatch.chdir("hub")
     for code in blocks(card, "python"):
         exec(code, {})

@@ -98,6 +98,9 @@ def test_the_champion_changes_and_changes_back(model):
 def test_a_refused_change_changes_nothing(model):
     refused("no version 9 in sqlite:.*; there are 1, 2, 3, 4", promote, model, "9", "none")
     refused("version 3: did not pass the gate .swd_average is 90", promote, model, "3", "none")
+    for edited in "{", "[]", '{"reasons": [1]}':
+        client().set_model_version_tag(model, "3", "verdict", edited)
+        refused(r"version 3: did not pass the gate \(it has no verdict\)", promote, model, "3", "none")
     refused("the champion is none, not 2 as expected", promote, model, "1", "2")
     with pytest.raises(InputError, match="give at most 1000"):
         promote(model, "1", "none", "x" * 1001)

@@ -192,3 +192,13 @@ def test_an_encrypted_zip(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InputError, match="encrypted"):
         open_files(path, tmp_path)
+
+
+def test_a_name_in_a_zip_that_is_no_utf8(tmp_path):
+    """Though its header says so."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("café.png", b"content")
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(content.replace("café".encode(), b"caf\xe9x"))
+    with pytest.raises(InputError, match=r"a\.zip: damaged or not what its suffix says .*'utf-8'"):
+        open_files(tmp_path / "a.zip", tmp_path)
