@@ -109,7 +109,7 @@ done
 """
 
 
-@pytest.mark.parametrize("job", ["image.yml: image", ".gitlab-ci.yml: image"])
+@pytest.mark.parametrize("job", ["image.yml: image", ".gitlab-ci.yml: build-image"])
 def test_the_image_has_an_sbom_and_provenance(clone, tmp_path, monkeypatch, job):
     """Docker is stood in for: it says what it was asked."""
     for name, script in {"docker": DOCKER, "apk": "#!/bin/sh\n"}.items():

@@ -53,7 +53,7 @@ def test_a_minibatch_that_the_gpus_cannot_share_and_all_faults_at_once(small_con
 
 
 def test_the_command(new_project, monkeypatch, profile):
-    """Nothing is written when something is refused. tests/ci shows that any process gives the same bytes."""
+    """Nothing is written when something is refused."""
     monkeypatch.chdir(new_project().root)
     command = ("compile", "--profile", str(ROOT / "infra/cluster.yaml"))
     refused = CliRunner().invoke(cli.app, command)
