@@ -9,7 +9,7 @@ from components.object_store import open_store
 from components.object_store.dataset import expected_manifest
 from components.results import Results, trace
 from components.run_record import RunRecord
-from components.train.live_state import BEFORE, FOLDER, GRID, PAGE, Record, read_record, record_names
+from components.train.live_state import BEFORE, FOLDER, GRID, PAGE, PhaseRecord, read_record, record_names
 from progan.config import parse
 from progan.errors import InputError
 from progan.progress import duration
@@ -17,7 +17,7 @@ from progan.snapshots import folder_name
 from progan.store import FolderStore
 
 
-def records(snapshots: str, names: Sequence[str] | None = None) -> list[Record]:
+def records(snapshots: str, names: Sequence[str] | None = None) -> list[PhaseRecord]:
     """The records below `snapshots`, newest first; only those of the folders `names`, if they are given.
 
     Raises InputError if there is none.
@@ -43,7 +43,7 @@ def folders_of_run(run: str, results: str, dataset: str) -> list[str]:
     ]
 
 
-def as_text(record: Record) -> str:
+def as_text(record: PhaseRecord) -> str:
     """Where the phase stands, in a line; its page and what is wrong below."""
     live = record.live
     rate = live.newest["images_per_second"]
@@ -57,7 +57,7 @@ def as_text(record: Record) -> str:
     return "\n".join([" · ".join(filter(None, parts)), f"  {record.page}", *problems])
 
 
-def page_here(record: Record) -> Path:
+def page_here(record: PhaseRecord) -> Path:
     """The page as a file of this machine; from S3 it is fetched, with its pictures."""
     store = open_store(record.uri)
     if isinstance(store, FolderStore):

@@ -27,6 +27,7 @@ from progan.validation import (
     Checked,
     Constraint,
     Faults,
+    between,
     read_yaml,
     validated,
 )
@@ -35,17 +36,17 @@ Name = Annotated[str, "NAME"]
 PhaseKey = Annotated[str, "rNNNN"]
 
 A_RESOLUTION = Constraint("a power of two from 4 to 1024", lambda value: value in RESOLUTIONS)
-A_FRACTION = Constraint("from 0 to 1", lambda value: 0 <= value <= 1)
+A_FRACTION = between(0, 1)
 A_DECAY = Constraint("at least 0 and below 1", lambda value: 0 <= value < 1)
 A_NUMBER_OF_CHANNELS = Constraint("1 (grey) or 3 (RGB)", lambda value: value in (1, 3))
 A_SOURCE_OF_LABELS = Constraint(
     "source, none, or a file .json or .csv",
     lambda value: value in ("source", "none") or value.lower().endswith((".json", ".csv")),
 )
-A_NUMBER_OF_MAPS = Constraint(f"from 1 to {2**16}", lambda value: 1 <= value <= 2**16)
-A_NUMBER_OF_IMAGES = Constraint(f"from 1 to {2**31}", lambda value: 1 <= value <= 2**31)
-A_LENGTH = Constraint("from 0 to 1e9", lambda value: 0 <= value <= 1e9)
-A_SEED = Constraint(f"from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
+A_SIZE = between(1, 2**16)
+A_NUMBER_OF_IMAGES = between(1, 2**31)
+A_LENGTH = between(0, 10**9)
+A_SEED = between(0, 2**32 - 1)
 A_PATH = Constraint("a folder or an archive", lambda value: value not in ("", ".") and "\0" not in value)
 A_SHA256 = Constraint("64 hexadecimal digits", lambda value: re.fullmatch(r"[0-9a-f]{64}", value))
 A_LOSS = Constraint(f"one of {', '.join(LOSSES)}", lambda value: value in LOSSES)
@@ -135,19 +136,17 @@ class NetworkConfig(Checked):
     """The architecture of generator and discriminator (paper, §3, §4, Table 1 and appendix A)."""
 
     channels: Annotated[int, A_NUMBER_OF_CHANNELS, "image channels, as many as the dataset has"]
-    latent_size: Annotated[int, A_NUMBER_OF_MAPS, "dimension of the latent vector"]
+    latent_size: Annotated[int, A_SIZE, "dimension of the latent vector"]
     fmap_base: Annotated[
         int,
-        Constraint(f"from 1 to {2**24}", lambda value: 1 <= value <= 2**24),
+        between(1, 2**24),
         "stage s has min(`fmap_base` / 2^(s · `fmap_decay`), `fmap_max`) feature maps; "
         "the block at 2^r pixels is stage r − 1",
     ]
     fmap_decay: Annotated[
-        float,
-        Constraint("from 0 to 10", lambda value: 0 <= value <= 10),
-        "how fast the number of feature maps falls with the stage, see `fmap_base`",
+        float, between(0, 10), "how fast the number of feature maps falls with the stage, see `fmap_base`"
     ]
-    fmap_max: Annotated[int, A_NUMBER_OF_MAPS, "maximum number of feature maps of a layer"]
+    fmap_max: Annotated[int, A_SIZE, "maximum number of feature maps of a layer"]
     mbstd_group_size: Annotated[
         int,
         NOT_NEGATIVE,
@@ -155,7 +154,7 @@ class NetworkConfig(Checked):
     ]
     label_size: Annotated[
         int,
-        Constraint(f"from 0 to {2**16}", lambda value: 0 <= value <= 2**16),
+        between(0, 2**16),
         'number of classes of a conditional model, that of the dataset: see "Labels"; 0 for unconditional',
     ]
     latent_norm: Annotated[

@@ -39,7 +39,7 @@ def sha256_file(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise read_failure(path, error) from None
 
 
 def read_bytes(path: Path, when_missing: str) -> bytes:
@@ -49,10 +49,10 @@ def read_bytes(path: Path, when_missing: str) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file; {when_missing}") from None
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise read_failure(path, error) from None
 
 
-def unreadable(path: Path, error: OSError) -> InputError:
+def read_failure(path: Path, error: OSError) -> InputError:
     """What to raise for a file that exists and cannot be read."""
     return InputError(f"{path}: cannot be read ({error.strerror}); check what it is and who may read it")
 
@@ -65,15 +65,12 @@ def parse_json(content: bytes | str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def read_json(path: Path, *needed: str) -> Any:
-    """The JSON in `path`; with `needed`, an object that has these keys. Raises InputError otherwise."""
+def read_json(path: Path) -> Any:
+    """The JSON in `path`. Raises InputError if it has none."""
     try:
-        value = parse_json(read_bytes(path, "run the stage that makes it (dvc repro)"))
+        return parse_json(read_bytes(path, "run the stage that makes it (dvc repro)"))
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run its stage again") from None
-    if needed and not (isinstance(value, dict) and value.keys() >= set(needed)):
-        raise InputError(f"{path}: not as this version writes it; delete it and run its stage again")
-    return value
 
 
 def write_json(path: Path, value: Any) -> None:

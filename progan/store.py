@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from progan.files import alone, atomic_file, disk_errors, unreadable
+from progan.files import alone, atomic_file, disk_errors, read_failure
 
 
 class Store(Protocol):
@@ -59,7 +59,7 @@ class FolderStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise unreadable(self.root / name, error) from None
+            raise read_failure(self.root / name, error) from None
 
     def write(self, name: str, content: bytes) -> None:
         with atomic_file(self.root / name) as partial:

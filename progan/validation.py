@@ -51,6 +51,11 @@ POSITIVE = Constraint("positive", lambda value: value > 0)
 NOT_NEGATIVE = Constraint("0 or more", lambda value: value >= 0)
 
 
+def between(low: int, high: int) -> Constraint:
+    """Both included."""
+    return Constraint(f"from {low} to {high}", lambda value: low <= value <= high)
+
+
 class Checked:
     """Base of a dataclass whose constraints and `check_…` methods hold however it was made."""
 

@@ -47,7 +47,7 @@ def register(config: Config, files: RunFiles, dataset: str) -> None:
 
 def _require_judged(config: Config, files: RunFiles, verdict: Verdict) -> None:
     """Raise InputError unless the verdict is about the last phase, as it was evaluated and lies here."""
-    last = list(config.phases)[-1]
+    last = config.last_phase
     if verdict.phase != last or verdict.candidate != files.evaluation_of(last):
         raise InputError(
             f"{files.verdict}: is not about the evaluation of {last} that lies here; run progan gate, then "

@@ -22,7 +22,7 @@ from components.gate.verdict import Verdict
 from components.page import embedded, template
 from components.register.registration import Registration
 from components.report import charts, tables
-from components.train.live_state import Record, read_record, record_names
+from components.train.live_state import PhaseRecord, read_record, record_names
 from progan import __version__
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME
@@ -105,7 +105,7 @@ def _unfinished(
     histories: Mapping[str, History],
     evaluations: Mapping[str, Evaluation],
     snapshots: str,
-) -> Record | None:
+) -> PhaseRecord | None:
     """The newest live record of the first phase without results; None if it has not begun since the last."""
     keys = list(config.phases)
     key = next((key for key in keys if key not in histories and key not in evaluations), None)
@@ -118,7 +118,7 @@ def _unfinished(
     return newest if newest and newest.live.updated >= begun else None
 
 
-def _standing(record: Record) -> dict[str, Any]:
+def _standing(record: PhaseRecord) -> dict[str, Any]:
     """The template's values for a phase that is not finished."""
     grid, live = record.grid, record.live
     with Image.open(io.BytesIO(grid)) if grid else nullcontext() as picture:

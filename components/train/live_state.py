@@ -46,7 +46,7 @@ class LiveState:
 
 
 @dataclass(frozen=True)
-class Record:
+class PhaseRecord:
     """The live record of a phase, in the folder `name` of the snapshots at `uri`."""
 
     uri: str
@@ -72,13 +72,13 @@ class Record:
             return History.read(file)
 
 
-def read_record(snapshots: str, name: str) -> Record | None:
+def read_record(snapshots: str, name: str) -> PhaseRecord | None:
     """The record in the folder `name` of the snapshots at `snapshots`; None if there is none."""
     file = f"{name}/{FOLDER}/{STATE}"
     content = open_store(snapshots).read(file)
     if content is None:
         return None
-    return Record(snapshots, name, LiveState.parse(content, f"{snapshots}/{file}"))
+    return PhaseRecord(snapshots, name, LiveState.parse(content, f"{snapshots}/{file}"))
 
 
 def record_names(snapshots: str) -> list[str]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from components import PROFILE as PROFILE
+
 if TYPE_CHECKING:
     from progan.config import Config
 
@@ -69,7 +71,7 @@ MaxCost = Annotated[
 MaxHours = Annotated[float | None, typer.Option(help="Refuse a run that may take longer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-PARAMS, DATASET, PROFILE = Path("params.yaml"), Path("data/multires"), Path("infra/cluster.yaml")
+PARAMS, DATASET = Path("params.yaml"), Path("data/multires")
 SNAPSHOTS = "snapshots"
 
 

@@ -1,6 +1,5 @@
 """A sheet that shows a built dataset: one image at every resolution, then images of every class."""
 
-import importlib.util
 import textwrap
 from collections import defaultdict
 from itertools import islice
@@ -60,10 +59,11 @@ def _draw(rows: list[Row]) -> Image.Image:
 
 def _font(size: int) -> Any:
     """matplotlib's font, if that is installed: Pillow's own has hardly a letter beyond ASCII."""
-    matplotlib = importlib.util.find_spec("matplotlib")
-    if matplotlib is None or matplotlib.origin is None:
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
         return ImageFont.load_default(size)
-    return ImageFont.truetype(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
 
 
 def _tile(pixels: np.ndarray) -> Image.Image:

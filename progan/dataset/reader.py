@@ -20,7 +20,7 @@ from PIL import Image
 from progan.config import NetworkConfig
 from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
 from progan.errors import InputError
-from progan.files import disk_errors, read_json, unreadable
+from progan.files import disk_errors, read_failure, read_json
 
 MEMINFO = Path("/proc/meminfo")  # Linux's
 
@@ -143,7 +143,7 @@ def verified_bytes(path: Path, shard: Shard) -> bytes:
     except FileNotFoundError:
         raise InputError(f"{path}: this shard is missing; run build-dataset again") from None
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise read_failure(path, error) from None
     if hashlib.sha256(data).hexdigest() != shard.sha256:
         raise InputError(f"{path}: not the shard that {MANIFEST_NAME} describes; run build-dataset again")
     return data
