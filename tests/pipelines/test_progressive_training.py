@@ -99,8 +99,8 @@ def test_compiling_again_gives_the_same_bytes(small_config, profile):
         "import sys; from pathlib import Path; from pipelines.compiling import compiled\n"
         "from pipelines.profile import load_profile\n"
         "from progan.config import from_text\n"
-        f"text = compiled(from_text(sys.argv[1]), load_profile(Path({str(PROFILE)!r}), {IMAGE!r}), {DATASET!r})\n"
-        "sys.stdout.write(text)"
+        f"profile = load_profile(Path({str(PROFILE)!r}), {IMAGE!r})\n"
+        f"sys.stdout.write(compiled(from_text(sys.argv[1]), profile, {DATASET!r}))"
     )
     other = subprocess.run(
         [sys.executable, "-c", code, config.to_text(small_config)],
