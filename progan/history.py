@@ -72,14 +72,17 @@ class History:
     @classmethod
     def read(cls, path: Path) -> "History":
         """The history in the CSV file `path`; an empty one if there is no such file."""
-        if not path.exists():
-            return cls()
         again = f"dvc checkout --force {path} brings it back"
+        return cls.parse(read_bytes(path, again), str(path), again) if path.exists() else cls()
+
+    @classmethod
+    def parse(cls, content: bytes, where: str, remedy: str) -> "History":
+        """The history that is `content` as CSV. where, remedy: for the InputError if it is none."""
         try:
-            lines = io.StringIO(read_bytes(path, again).decode(), newline="")
+            lines = io.StringIO(content.decode(), newline="")
             return cls(tuple(Row.of(_parsed(row)) for row in csv.DictReader(lines)))
         except (KeyError, ValueError, csv.Error) as error:
-            raise InputError(f"{path}: not a phase's history ({error}); {again}") from None
+            raise InputError(f"{where}: not a phase's history ({error}); {remedy}") from None
 
     @property
     def csv(self) -> str:

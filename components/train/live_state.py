@@ -1,8 +1,6 @@
 """The files of a phase's live record, as others read them."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.object_store import open_store
@@ -15,6 +13,7 @@ from progan.validation import from_json
 FOLDER = "live"  # in the folder of the phase's snapshots
 STATE, HISTORY, PAGE = "state.json", "history.csv", "index.html"
 GRID, BEFORE = "grid.png", "before.png"
+REMEDY = "training writes it anew"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class LiveState:
         try:
             return from_json(cls, parse_json(content))
         except ValueError as error:
-            raise InputError(f"{where}: damaged ({error}); training writes it anew") from None
+            raise InputError(f"{where}: damaged ({error}); {REMEDY}") from None
 
     @property
     def line(self) -> str:
@@ -56,20 +55,24 @@ class PhaseRecord:
     @property
     def page(self) -> str:
         """The address of the page."""
-        return f"{self.uri.rstrip('/')}/{self.name}/{FOLDER}/{PAGE}"
+        return self._address(PAGE)
 
     @property
     def grid(self) -> bytes | None:
         """The newest picture, a PNG; None if there is none."""
-        return open_store(self.uri).read(f"{self.name}/{FOLDER}/{GRID}")
+        return self._read(GRID)
 
     @property
     def history(self) -> History:
         """The history until now; an empty one if there is none."""
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / HISTORY
-            open_store(self.uri).download(f"{self.name}/{FOLDER}/{HISTORY}", file)
-            return History.read(file)
+        content = self._read(HISTORY)
+        return History.parse(content, self._address(HISTORY), REMEDY) if content else History()
+
+    def _address(self, file: str) -> str:
+        return f"{self.uri.rstrip('/')}/{self.name}/{FOLDER}/{file}"
+
+    def _read(self, file: str) -> bytes | None:
+        return open_store(self.uri).read(f"{self.name}/{FOLDER}/{file}")
 
 
 def read_record(snapshots: str, name: str) -> PhaseRecord | None:
