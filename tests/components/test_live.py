@@ -29,18 +29,20 @@ def trained(small_config, noise, tmp_path, monkeypatch):
     """A function that trains with a record until `stop_at`: the trainer, the record's folder, the notices."""
     monkeypatch.setattr(live, "SHARE", 1e9)  # pictures take longer than these iterations
 
+    def send(*renewal):
+        train.sent.append(renewal)
+
     def train(stop_at=np.inf, store=None, folder="phase"):
         trainer = PhaseTrainer(small_config, FADING, noise, "data", None, torch.device("cpu"))
         snapshots, notices = FolderStore(tmp_path), []
         latents = FixedLatents(8, small_config)
-        send = lambda *renewal: None  # noqa: E731
         record = LiveRecord(store or snapshots, folder, latents, noise, Readings, notices.append, send)
         with record as renew:
             hooks = replace(ranks.hooks(stop_at, trainer), live=renew)
             trainer.train(SnapshotFolder(snapshots, "r0008", "data"), hooks)
         return trainer, notices
 
-    train.folder = tmp_path / "phase/live"
+    train.folder, train.sent = tmp_path / "phase/live", []
     train.state = lambda: json.loads((train.folder / "state.json").read_text())
     return train
 
@@ -55,6 +57,10 @@ def test_from_the_first_iteration_to_the_end(trained):
     state = trained.state()
     assert (state["state"], state["images"], state["problems"]) == ("finished", 160, [])
     assert notices == []
+    assert [live.state for live, _, _ in trained.sent].count("stopped") == 1
+    live, rows, picture = trained.sent[-1]
+    assert (live.state, rows) == ("finished", trainer.history)
+    assert picture == (trained.folder / "grid.png").read_bytes()
     assert state["newest"]["d_loss"] == trainer.history[-1].d_loss
     newest, before = (Image.open(trained.folder / name) for name in ("grid.png", "before.png"))
     assert newest.size == before.size

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.tracking.client import client
+from components.train import live_run
 from components.train.stage import STOP_SIGNALS, _stop_signals, train
 from progan import config
 from progan.checkpoints import read_checkpoint
@@ -65,6 +67,25 @@ def test_a_first_phase_of_any_resolution_needs_no_checkpoint(project, small_para
     train(loaded, "r0008", "identity", Path("multires"), None, *files)
     facts = read_checkpoint(out).facts
     assert (facts.resolution, facts.images_shown) == (8, 16)
+
+
+def test_mlflow_has_the_phases_as_soon_as_they_train(registry, project, monkeypatch):
+    """In one run, with every row of their histories; another test has what is in it."""
+    monkeypatch.setattr(live_run, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(live_run, "LAST_SECONDS", 120.0)
+    root = project("live", stable_kimg=0.016)
+    files = FolderStore(Path("snapshots")), Path("checkpoints/r0008"), Path("history.csv"), Path("r0008")
+    train(config.load(), "r0008", "of r0008", Path("multires"), Path("checkpoints/r0004"), *files)
+    mlflow_client = client()
+    experiment = mlflow_client.get_experiment_by_name(config.load().register.model).experiment_id
+    runs = {run.data.tags.get("phase"): run for run in mlflow_client.search_runs([experiment])}
+    assert runs.keys() == {None, "r0004", "r0008"}
+    assert {runs[key].data.tags["mlflow.parentRunId"] for key in ("r0004", "r0008")} == {
+        runs[None].info.run_id
+    }
+    assert runs["r0008"].info.status == "FINISHED"
+    points = mlflow_client.get_metric_history(runs["r0008"].info.run_id, "curves/alpha")
+    assert {point.step for point in points} >= {round(1000 * float(row["kimg"])) for row in rows_of(root)}
 
 
 def start(root):
