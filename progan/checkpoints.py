@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from progan import RESULTS_VERSION, __version__
-from progan.config import A_RESOLUTION, NetworkConfig, PhaseConfig, TrainingConfig
+from progan.config import A_RESOLUTION, PhaseConfig, TrainingConfig
 from progan.errors import InputError
 from progan.files import atomic_folder, read_json, sha256_file, write_json
+from progan.network_config import NetworkConfig
 from progan.resolutions import phase_key
 from progan.validation import Checked, Faults, from_sealed_json, sealed
 

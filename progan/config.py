@@ -20,7 +20,8 @@ from typing import Annotated, Any, Literal
 from progan.errors import InputError, hint
 from progan.files import canonical_json
 from progan.losses import LOSSES, Loss
-from progan.resolutions import RESOLUTIONS, FeatureMaps, phase_key, resolutions_between
+from progan.network_config import A_NUMBER_OF_CHANNELS, NetworkConfig
+from progan.resolutions import RESOLUTIONS, phase_key, resolutions_between
 from progan.validation import (
     NOT_NEGATIVE,
     POSITIVE,
@@ -38,12 +39,10 @@ PhaseKey = Annotated[str, "rNNNN"]
 A_RESOLUTION = Constraint("a power of two from 4 to 1024", lambda value: value in RESOLUTIONS)
 A_FRACTION = between(0, 1)
 A_DECAY = Constraint("at least 0 and below 1", lambda value: 0 <= value < 1)
-A_NUMBER_OF_CHANNELS = Constraint("1 (grey) or 3 (RGB)", lambda value: value in (1, 3))
 A_SOURCE_OF_LABELS = Constraint(
     "source, none, or a file .json or .csv",
     lambda value: value in ("source", "none") or value.lower().endswith((".json", ".csv")),
 )
-A_SIZE = between(1, 2**16)
 A_NUMBER_OF_IMAGES = between(1, 2**31)
 A_LENGTH = between(0, 10**9)
 A_SEED = between(0, 2**32 - 1)
@@ -129,77 +128,6 @@ class DatasetConfig(Checked):
     def resolutions(self) -> tuple[int, ...]:
         """The levels that are built, lowest first."""
         return resolutions_between(self.lowest_resolution, self.resolution)
-
-
-@dataclass(frozen=True)
-class NetworkConfig(Checked):
-    """The architecture of generator and discriminator (paper, §3, §4, Table 1 and appendix A)."""
-
-    channels: Annotated[int, A_NUMBER_OF_CHANNELS, "image channels, as many as the dataset has"]
-    latent_size: Annotated[int, A_SIZE, "dimension of the latent vector"]
-    fmap_base: Annotated[
-        int,
-        between(1, 2**24),
-        "stage s has min(`fmap_base` / 2^(s · `fmap_decay`), `fmap_max`) feature maps; "
-        "the block at 2^r pixels is stage r − 1",
-    ]
-    fmap_decay: Annotated[
-        float, between(0, 10), "how fast the number of feature maps falls with the stage, see `fmap_base`"
-    ]
-    fmap_max: Annotated[int, A_SIZE, "maximum number of feature maps of a layer"]
-    mbstd_group_size: Annotated[
-        int,
-        NOT_NEGATIVE,
-        "group size of the minibatch standard deviation, which divides the minibatch; 0 leaves the layer out",
-    ]
-    label_size: Annotated[
-        int,
-        between(0, 2**16),
-        'number of classes of a conditional model, that of the dataset: see "Labels"; 0 for unconditional',
-    ]
-    latent_norm: Annotated[
-        Literal["none", "before-labels", "with-labels"],
-        "pixel norm of the generator's input: of the latents before labels are appended (the authors' Theano "
-        "code), of latents and labels together (their TensorFlow code), or none",
-    ]
-    equalized_lr: Annotated[
-        bool, "equalized learning rate; `false` initialises weights as He et al. do and does not scale them"
-    ]
-    generator_norm: Annotated[
-        Literal["pixel", "batch", "none"],
-        "normalisation in the generator: pixel norm after each activation, or batch norm before it; "
-        "never in the toRGB layers",
-    ]
-    discriminator_norm: Annotated[
-        Literal["none", "layer"],
-        "normalisation in the discriminator: layer norm before each activation, with one gain per layer; "
-        "never in the fromRGB layers",
-    ]
-    generator_activation: Annotated[
-        Literal["leaky-relu", "relu"], "activation in the generator; the discriminator always has leaky ReLU"
-    ]
-    output: Annotated[Literal["linear", "tanh"], "activation of the image, after fading"]
-    minibatch_discrimination: Annotated[
-        int,
-        NOT_NEGATIVE,
-        "number of kernels of minibatch discrimination (Salimans et al. 2016) before the last layer, instead "
-        "of the minibatch standard deviation; 0 for none",
-    ]
-    fused_scaling: Annotated[
-        bool,
-        "resample and convolve in one operation; in the discriminator, bias and activation then follow the "
-        "2×2 mean",
-    ]
-    convs_per_block: Annotated[
-        Literal[1, 2],
-        "3×3 convolutions per block; with 1, the discriminator's 4×4 block has no hidden layers either",
-    ]
-    discriminator_divisor: Annotated[int, POSITIVE, "divides the discriminator's numbers of feature maps"]
-
-    @staticmethod
-    def check_minibatch_statistics(mbstd_group_size: int, minibatch_discrimination: int) -> Faults:
-        if mbstd_group_size > 1 and minibatch_discrimination:
-            yield "minibatch_discrimination", "replaces minibatch stddev; set mbstd_group_size to 0"
 
 
 @dataclass(frozen=True)
@@ -408,7 +336,7 @@ class Config(Checked):
     @staticmethod
     def check_feature_maps(network: NetworkConfig, phases: dict[str, PhaseConfig]) -> Faults:
         last = max(phase.resolution for phase in phases.values())
-        if FeatureMaps(network, network.discriminator_divisor).at(last) <= 0:
+        if network.fewest_maps(last) <= 0:
             yield "network.fmap_base", f"leaves no feature maps at {last} px; raise it"
 
     @staticmethod

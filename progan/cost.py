@@ -4,9 +4,9 @@ from functools import cache
 
 from torch import nn
 
-from progan.config import NetworkConfig
-from progan.networks import FusedDownConv, FusedUpConv
-from progan.resolutions import phase_key, resolution_of
+from progan.network_config import NetworkConfig
+from progan.networks.layers import FusedDownConv, FusedUpConv
+from progan.resolutions import resolution_of
 from progan.shapes import shapes_of_networks
 
 # The cost of one iteration, in forward passes of each network. Half of the discriminator's is the double
@@ -18,15 +18,20 @@ DISCRIMINATOR_PASSES, GENERATOR_PASSES = 14, 4
 def iteration_flops(network: NetworkConfig, resolution: int) -> int:
     """Approximate floating-point operations of one training iteration, per image."""
     generator, discriminator = shapes_of_networks(network, resolution)
-    return GENERATOR_PASSES * _forward_flops(
-        generator.blocks, generator.to_rgb, resolution
-    ) + DISCRIMINATOR_PASSES * _forward_flops(discriminator.blocks, discriminator.from_rgb, resolution)
+    return GENERATOR_PASSES * _forward_flops(generator, resolution) + DISCRIMINATOR_PASSES * _forward_flops(
+        discriminator, resolution
+    )
 
 
-def _forward_flops(blocks: nn.ModuleDict, rgb: nn.ModuleDict, resolution: int) -> int:
-    levels = [(resolution_of(key), block) for key, block in blocks.items()]
-    parts = [(resolution, rgb[phase_key(resolution)]), *levels]
-    return sum(_layer_flops(layer, side) for side, part in parts for layer in part.modules())
+def _forward_flops(module: nn.Module, resolution: int) -> int:
+    """Those of all layers, except the RGB layers of levels below, which matter only while layers fade in."""
+    total = 0
+    for name, layer in module.named_modules():
+        part, *rest = name.split(".")
+        side = resolution_of(rest[0]) if rest and rest[0].startswith("r") else 1
+        if part not in ("to_rgb", "from_rgb") or side == resolution:
+            total += _layer_flops(layer, side)
+    return total
 
 
 def _layer_flops(layer: nn.Module, side: int) -> int:

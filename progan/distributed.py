@@ -145,14 +145,9 @@ def check_continued(config: Config, phase: PhaseConfig, before: int, ranks: int)
     """
     network = config.network
     groups = {min(network.mbstd_group_size, phase.minibatch // size) for size in (before, ranks)}
-    share_dependent = {
-        "generator_norm: batch": network.generator_norm == "batch",
-        "minibatch_discrimination": network.minibatch_discrimination > 0,
-        "mbstd_group_size": len(groups) > 1,
-    }
-    for name, present in share_dependent.items():
-        if present and before != ranks:
-            raise InputError(
-                f"{phase.key}: {before} ranks wrote its snapshot, and with network.{name} that number "
-                f"changes the result; train with {before} ranks, or delete its snapshots to start over"
-            )
+    dependent = [*network.sees_the_minibatch, *(["mbstd_group_size"] if len(groups) > 1 else [])]
+    if dependent and before != ranks:
+        raise InputError(
+            f"{phase.key}: {before} ranks wrote its snapshot, and with network.{dependent[0]} that number "
+            f"changes the result; train with {before} ranks, or delete its snapshots to start over"
+        )

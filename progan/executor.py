@@ -72,8 +72,7 @@ class Executor:
     def _after_trial(self, run: Callable[[Minibatches], None], minibatches: Minibatches) -> list[Tensor]:
         """The state after a few iterations, each with the minibatches' elements in another order."""
         for turn in range(TRIAL):
-            if self.models.noise:
-                self.models.noise.random.manual_seed(turn)
+            self.models.randomness.seed(turn)
             run([_rotated(minibatch, turn) for minibatch in minibatches])
         return _copies(self.models.state())
 
@@ -84,8 +83,7 @@ class _Graph:
     def __init__(self, run: Callable[[Minibatches], None], minibatches: Minibatches, models: Models) -> None:
         self.inputs = [Minibatch.of(_copies(minibatch.tensors)) for minibatch in minibatches]
         self.graph = torch.cuda.CUDAGraph()
-        if models.noise:
-            self.graph.register_generator_state(models.noise.random)
+        self.graph.register_generator_state(models.randomness.generator)
         with torch.cuda.graph(self.graph):
             run(self.inputs)
 

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from progan.checkpoints import Checkpoint, prefixed, stripped
-from progan.config import Config, NetworkConfig, PhaseConfig
+from progan.config import Config, PhaseConfig
 from progan.distributed import Ranks
 from progan.errors import InputError
+from progan.network_config import NetworkConfig
 from progan.networks import Discriminator, Generator, build_networks
 from progan.noise import InstanceNoise
 from progan.optimizer import Adam, flatten
+from progan.randomness import Randomness
 
 STATISTICS = ("d_loss", "g_loss", "real_score", "fake_score", "gradient_norm")
 
@@ -35,7 +37,7 @@ def state_tensors(**parts: nn.Module | Adam) -> dict[str, Tensor]:
 
 def require_network(checkpoint: Checkpoint, network: NetworkConfig) -> None:
     """Raise InputError, naming the first parameter that differs, unless the checkpoint has this `network`."""
-    for field in fields(network):
+    for field in fields(network):  # the architecture first, so the rest are of the same
         trained = getattr(checkpoint.facts.network, field.name)
         configured = getattr(network, field.name)
         if trained != configured:
@@ -63,7 +65,7 @@ def load_grown(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
 
 @dataclass
 class Models:
-    """The three networks of a phase, two optimisers, noise if the loss has it, and sums of statistics."""
+    """The three networks of a phase, two optimisers, what training draws, and sums of statistics."""
 
     generator: Generator
     discriminator: Discriminator
@@ -71,6 +73,7 @@ class Models:
     generator_adam: Adam
     discriminator_adam: Adam
     ema_values: Tensor
+    randomness: Randomness
     noise: InstanceNoise | None
     sums: Tensor  # float [len(STATISTICS)]
     ranks: Ranks
@@ -97,6 +100,7 @@ class Models:
             network.to(device)
         ema.requires_grad_(False).eval()
         share_buffers(ema, generator)
+        generator.randomness = randomness = Randomness(device, ranks)
         adam = config.training.adam_betas, config.training.adam_epsilon, ranks
         noisy = config.training.adversarial.instance_noise
         return cls(
@@ -106,7 +110,8 @@ class Models:
             Adam(generator, *adam),
             Adam(discriminator, *adam),
             flatten(ema),
-            InstanceNoise(discriminator, device, ranks) if noisy else None,
+            randomness,
+            InstanceNoise(discriminator, randomness) if noisy else None,
             torch.zeros(len(STATISTICS), device=device),
             ranks,
         )

@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from progan.distributed import Ranks
-from progan.networks import Conv, Discriminator
+from progan.networks import Discriminator
+from progan.networks.layers import Conv
+from progan.randomness import Randomness
 
 MEMORY, LIMIT, GAIN = 0.9, 0.5, 0.2  # decay of d̂; d̂ above which there is noise; its strength
 
@@ -20,10 +21,9 @@ class InstanceNoise:
     begins with d̂ = 0.
     """
 
-    def __init__(self, discriminator: Discriminator, device: torch.device, ranks: Ranks = Ranks()) -> None:
-        self.ranks = ranks
-        self.score = torch.zeros((), device=device)  # d̂
-        self.random = torch.Generator(device)  # seeded before each iteration
+    def __init__(self, discriminator: Discriminator, randomness: Randomness) -> None:
+        self.randomness = randomness
+        self.score = torch.zeros((), device=randomness.generator.device)  # d̂
         for name, layer in discriminator.named_modules():
             if (isinstance(layer, Conv) and layer.weight.shape[-1] == 3) or name.endswith(".dense0"):
                 layer.register_forward_pre_hook(self._multiply)
@@ -39,6 +39,5 @@ class InstanceNoise:
     def _multiply(self, layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
         (x,) = inputs  # [N, maps, H, W]
         n, maps = x.shape[:2]
-        whole = n * self.ranks.size, maps, 1, 1
-        noise = torch.randn(whole, generator=self.random, device=x.device, dtype=x.dtype)
-        return x * (1 + self.strength() * math.sqrt(maps) * self.ranks.share(noise))
+        noise = self.randomness.normal(n, maps, 1, 1, dtype=x.dtype)
+        return x * (1 + self.strength() * math.sqrt(maps) * noise)

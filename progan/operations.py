@@ -158,6 +158,14 @@ def downsample(x: Tensor) -> Tensor:
     return _Downsample.apply(x)
 
 
+def blur(x: Tensor) -> Tensor:
+    """Convolve each map with [1, 2, 1] / 4 along both sides, zeros around it: [N, C, H, W] → the same shape.
+
+    The kernel is symmetric, so this is its own transpose.
+    """
+    return _Blur.apply(x)
+
+
 class _Upsample(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -176,6 +184,19 @@ class _Downsample(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _Upsample.apply(gradient / 4)
+
+
+class _Blur(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = F.pad(x, (1, 1, 1, 1))
+        for side in (2, 2, 3, 3):  # [1, 2, 1] is [1, 1] applied twice
+            x = x.narrow(side, 1, x.shape[side] - 1) + x.narrow(side, 0, x.shape[side] - 1)
+        return x / 16
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Blur.apply(gradient)
 
 
 def repeated(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import yaml
 from progan.config import Config
 from progan.errors import InputError, hint
 from progan.resolutions import phase_key, resolutions_between
-from progan.validation import field_types
+from progan.validation import field_types, variants_of
 
 GROUPS = {  # the files in presets/, as they are listed, and their titles
     "quick": "A first look",
@@ -98,6 +98,8 @@ def to_yaml(name: str) -> str:
 def _section_lines(section: str, values: dict[str, Any], kind: Any) -> list[str]:
     """kind: the class of the section; or the type of a mapping to such, whose items have a line each."""
     kind = kind.__origin__ if typing.get_origin(kind) is typing.Annotated else kind
+    if variants := variants_of(kind):
+        kind = variants[values[kind.TAG]]
     meanings = field_types(kind) if is_dataclass(kind) else {}
     about = inspect.getdoc(kind if is_dataclass(kind) else typing.get_args(kind)[1]) or ""
     head = _comment(about.partition("\n\n")[0])
@@ -135,7 +137,18 @@ def _inherited(name: str) -> dict[str, Any]:
     preset = dict(_all()[name])
     preset.pop("about", None)
     base = _inherited(preset.pop("extends")) if "extends" in preset else {}
-    return base | {section: base.get(section, {}) | values for section, values in preset.items()}
+    return base | {
+        section: _applicable(section, base.get(section, {}) | preset[section]) for section in preset
+    }
+
+
+def _applicable(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` without those of another variant of the section, such as those of another architecture."""
+    kind = field_types(Config).get(section)
+    if not (variants := variants_of(kind)):
+        return values
+    applicable = field_types(variants[values[kind.TAG]])
+    return {key: value for key, value in values.items() if key in applicable}
 
 
 def _all() -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ This module needs only the standard library: a registered model ships it togethe
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from progan.config import NetworkConfig
+    from progan.network_config import NetworkConfig
 
 RESOLUTIONS = tuple(2**exponent for exponent in range(2, 11))  # 4 … 1024
 

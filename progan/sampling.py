@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from progan.checkpoints import Checkpoint
-from progan.config import NetworkConfig
 from progan.errors import InputError
-from progan.networks import Generator, one_hot
+from progan.network_config import NetworkConfig
+from progan.networks import Generator, build_generator, one_hot
 
 PIXELS_AT_ONCE = 2**21  # bounds memory: 256 images at 64×64, two at 1024×1024
 CENTER_LATENTS = 1000  # number of latents whose mean is the centre of truncation
@@ -66,7 +66,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def load_generator(checkpoint: Checkpoint) -> Generator:
     """The averaged generator of a finished phase, as its facts describe it, on the CPU."""
-    generator = Generator(checkpoint.facts.network, checkpoint.facts.resolution)
+    generator = build_generator(checkpoint.facts.network, checkpoint.facts.resolution)
     try:
         generator.load_state_dict(checkpoint.networks("ema"))
     except RuntimeError:
@@ -120,12 +120,12 @@ class Sampler:
         x = self.generator.start(torch.cat([latents, one_hot(labels, len(self.classes))], 1))
         if truncation != 1:
             centers = torch.stack([self.center(label) for label in labels.tolist()])
-            x = torch.lerp(centers, x, truncation)
+            x = self.generator.truncate(x, centers, truncation)
         return self.generator.grow(x, None if self.alpha == 1 else x.new_full((), self.alpha))
 
     @torch.no_grad()
     def center(self, label: int) -> Tensor:
-        """The mean c of the class `label`: float [maps, 4, 4]."""
+        """The mean c of the class `label`: float […]."""
         if label not in self._centers:
             latents = seeded_latents(CENTER_LATENTS, self.latent_size, 0)
             labels = one_hot(torch.full((CENTER_LATENTS,), label), len(self.classes))

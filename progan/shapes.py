@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from progan.config import NetworkConfig
+from progan.network_config import NetworkConfig
 from progan.networks import Discriminator, Generator, build_networks
 
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from progan import losses
-from progan.config import NetworkConfig, TrainingConfig
+from progan.config import TrainingConfig
 from progan.models import Models
+from progan.network_config import NetworkConfig
 from progan.networks import Discriminator, fade_reals, one_hot
 from progan.operations import weights_held
 

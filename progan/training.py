@@ -38,7 +38,7 @@ from progan.step import Draws, Minibatch, draw, prepare_reals, stream_seed
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
 MEASURES_PER_PHASE = 4  # SWD during training, besides the one at the start
 CALIBRATION_IMAGES = 500  # real images that initialise minibatch discrimination, as in the authors' code
-NOISE = 1  # distinguishes the random stream of the discriminator's noise from that of the draws
+RANDOMNESS = 1  # distinguishes the stream that the networks draw from, from that of the draws
 
 
 # ------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class PhaseTrainer:
         self.learning_rate = torch.tensor(phase.learning_rate, device=device)
         self.feed = Feed(self._minibatches, device)
         self.executor = Executor(self.models, self.learning_rate, config.training)
-        if init is None and config.network.minibatch_discrimination:
+        if init is None:
             first_images, _ = self.reals.at(0, min(CALIBRATION_IMAGES, len(self.reals)))
             self.models.discriminator.calibrate(prepare_reals(first_images, None, None))
 
@@ -220,9 +220,8 @@ class PhaseTrainer:
     def iterate(self) -> None:
         """`critic_steps` updates of the discriminator and one of the generator, or one joint update."""
         minibatches = self.feed.take(self.images_shown)
-        if self.models.noise:
-            position = self.start_images + self.images_shown
-            self.models.noise.random.manual_seed(stream_seed(self.config.training.seed, position, NOISE))
+        position = self.start_images + self.images_shown
+        self.models.randomness.seed(stream_seed(self.config.training.seed, position, RANDOMNESS))
         self.executor.run(minibatches)
         last_shown = self.images_shown + (len(minibatches) - 1) * self.phase.minibatch
         self.images_shown = last_shown + self.phase.minibatch

@@ -23,7 +23,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -57,7 +57,13 @@ def between(low: int, high: int) -> Constraint:
 
 
 class Checked:
-    """Base of a dataclass whose constraints and `check_…` methods hold however it was made."""
+    """Base of a dataclass whose constraints and `check_…` methods hold however it was made.
+
+    TAG names the field, a literal, whose value chooses among the subclasses of a dataclass that has some; the
+    one in which that field has a default is chosen where it is missing.
+    """
+
+    TAG: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         faults = [f"{key}: {problem}" for key, problem in _violations(type(self), vars(self))]
@@ -143,6 +149,8 @@ def refusal(where: str, faults: list[Fault]) -> InputError:
 
 def examined(annotation: Any, value: Any) -> tuple[Any, list[Fault]]:
     """`value` as one of the type `annotation`, and its faults; without faults the result is valid."""
+    if variants := variants_of(annotation):
+        return _examined_variant(annotation.TAG, variants, value)
     if dataclasses.is_dataclass(annotation):
         return _examined_object(annotation, value)
     arguments = typing.get_args(annotation)
@@ -171,6 +179,24 @@ def default_of(field: "dataclasses.Field[Any]") -> Any:
     """The default of a dataclass's field; dataclasses.MISSING if it has none."""
     factory = field.default_factory
     return field.default if factory is dataclasses.MISSING else factory()
+
+
+def variants_of(cls: Any) -> dict[str, Any]:
+    """The subclasses of a dataclass with a TAG, by the values of that field; {} for any other."""
+    if "TAG" not in getattr(cls, "__dict__", {}) or not cls.TAG:
+        return {}
+    tagged = {subclass: field_types(subclass)[cls.TAG] for subclass in cls.__subclasses__()}
+    return {typing.get_args(literal)[0]: subclass for subclass, literal in tagged.items()}
+
+
+def _examined_variant(tag: str, variants: Mapping[str, Any], values: Any) -> tuple[Any, list[Fault]]:
+    if not isinstance(values, dict):
+        return None, _wrong("a mapping of keys to values", values)
+    default = next(name for name, cls in variants.items() if hasattr(cls, tag))
+    name = values.get(tag, default)
+    if not isinstance(name, str) or name not in variants:
+        return None, [(tag, f"must be one of {', '.join(variants)}, not {reprlib.repr(name)}")]
+    return _examined_object(variants[name], values)
 
 
 def _examined_object(cls: Any, values: Any) -> tuple[Any, list[Fault]]:

@@ -1,6 +1,6 @@
 """The layout of the samples that `evaluate` draws, and report and registry describe."""
 
-from progan.config import NetworkConfig
+from progan.network_config import NetworkConfig
 from progan.render import images_across
 
 GRID_PIXELS = 512  # side of the grids of reals and fakes: 8 × 8 images up to 64 px, fewer above

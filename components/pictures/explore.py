@@ -15,10 +15,11 @@ from components.page import template
 from components.pictures.snapshot import is_snapshots, newest_sampler
 from components.pictures.sources import checkpoint_of, phases_in
 from progan.checkpoints import Checkpoint
-from progan.config import NetworkConfig
 from progan.errors import InputError
 from progan.files import atomic_file
-from progan.networks import Generator, Layer
+from progan.network_config import ProganConfig
+from progan.networks import Generator, progan
+from progan.networks.layers import Layer
 from progan.resolutions import phase_key, resolution_of
 from progan.sampling import Sampler, images_at_once, latents_of_seeds
 
@@ -73,12 +74,15 @@ def _generators(source: str) -> tuple[str, list[Shown]]:
 def page(title: str, generators: Sequence[Shown]) -> str:
     """The page of the phases of one run, lowest first; InputError if it would be too large or too slow."""
     last = generators[-1]
+    network = last.sampler.generator.network
+    if not isinstance(network, ProganConfig):
+        raise _no_page(last, f"not for a page, which runs progan alone, not {network.architecture}")
     if (count := multiplications(last.sampler.generator)) > SLOWEST_IMAGE:
-        limit = f"at most {SLOWEST_IMAGE / 1e9:.0f} billion"
-        raise _too_large(last, f"{count / 1e9:.1f} billion multiplications an image, {limit}")
+        limit = f"at most {SLOWEST_IMAGE / 1e9:.0f}"
+        raise _no_page(last, f"too large for a page ({count / 1e9:.1f} billion multiplications, {limit})")
     _require_size(generators, least_size(generators))
     facts = {
-        "network": _network_facts(last.sampler.generator.network),
+        "network": _network_facts(network),
         "classes": last.sampler.classes,
         "levels": [_level_facts(each) for each in generators],
     }
@@ -88,7 +92,7 @@ def page(title: str, generators: Sequence[Shown]) -> str:
     return content
 
 
-def _network_facts(network: NetworkConfig) -> dict[str, Any]:
+def _network_facts(network: ProganConfig) -> dict[str, Any]:
     """What the scripts need to know of a folded network."""
     return {
         "latentSize": network.latent_size,
@@ -128,14 +132,13 @@ def _require_size(generators: Sequence[Shown], size: int) -> None:
             f"{last.source}: too large for a page with the phases before it ({what}); "
             f"progan explore {last.source} writes the page of this phase alone"
         )
-    raise _too_large(last, what)
+    raise _no_page(last, f"too large for a page ({what})")
 
 
-def _too_large(generator: Shown, what: str) -> InputError:
+def _no_page(generator: Shown, why: str) -> InputError:
     source = generator.source or "GENERATOR"
     return InputError(
-        f"{source}: too large for a page ({what}); "
-        f"progan generate {source} --seeds 0-63 --out images.png makes its images"
+        f"{source}: {why}; progan generate {source} --seeds 0-63 --out images.png makes its images"
     )
 
 
@@ -162,6 +165,7 @@ def _used(generator: Generator) -> dict[str, Tensor]:
 @torch.no_grad()
 def _tensors(sampler: Sampler) -> dict[str, Tensor]:
     """The weights of `folded`, in float16 if the images stay the same, and the centres of truncation."""
+    assert isinstance(sampler.generator, progan.Generator)
     plain = folded(sampler.generator)
     halved = folded(plain)
     for parameter in halved.parameters():
@@ -178,7 +182,7 @@ def _tensors(sampler: Sampler) -> dict[str, Tensor]:
     }
 
 
-def folded(generator: Generator) -> Generator:
+def folded(generator: progan.Generator) -> progan.Generator:
     """The same function of latents, made of plain layers.
 
     Weights are scaled, batch norm is part of weights and biases, and scaling is not fused.
@@ -186,7 +190,7 @@ def folded(generator: Generator) -> Generator:
     network = generator.network
     norm = "none" if network.generator_norm == "batch" else network.generator_norm
     form = replace(network, equalized_lr=False, generator_norm=norm, fused_scaling=False)
-    plain = Generator(form, generator.resolution).requires_grad_(False).eval()
+    plain = progan.Generator(form, generator.resolution).requires_grad_(False).eval()
     layers = dict(generator.named_modules())
     for name, layer in plain.named_modules():
         if isinstance(layer, Layer):

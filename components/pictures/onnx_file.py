@@ -57,7 +57,7 @@ class _Exported(nn.Module):
         else:
             x = self.generator.start(torch.cat([latents, one_hot(labels, self.classes)], 1))
             centers = self.centers[labels]
-        return self.generator.grow(torch.lerp(centers, x, truncation))
+        return self.generator.grow(self.generator.truncate(x, centers, truncation))
 
 
 def write(sampler: Sampler, facts: CheckpointFacts, file: Path) -> None:

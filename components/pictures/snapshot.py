@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from progan.checkpoints import stripped
-from progan.config import NetworkConfig
 from progan.errors import InputError
-from progan.networks import Generator
+from progan.network_config import NetworkConfig
+from progan.networks import build_generator
 from progan.sampling import Sampler
 from progan.snapshots import LATEST, SnapshotFolder
 from progan.store import FolderStore
@@ -30,6 +30,6 @@ def newest_sampler(folder: Path) -> Sampler:
     if "network" not in facts:
         raise InputError(f"{folder}: an older version of progan wrote its snapshot; run its phase again")
     network = from_json(NetworkConfig, facts["network"])
-    generator = Generator(network, facts["resolution"])
+    generator = build_generator(network, facts["resolution"])
     generator.load_state_dict(stripped("ema", tensors))
     return Sampler(generator, [str(label) for label in range(network.label_size)], facts["alpha"])

@@ -22,7 +22,7 @@ import PIL
 import pyarrow as pa
 
 from progan import RESULTS_VERSION
-from progan.config import DatasetConfig, NetworkConfig
+from progan.config import DatasetConfig
 from progan.dataset.chunks import Chunk, Job, finished_chunks, make_chunks
 from progan.dataset.manifest import CHECKS_NAME, FORMAT, MANIFEST_NAME, ClassCount, Level, Manifest, Skipped
 from progan.dataset.reader import require_fit
@@ -31,6 +31,7 @@ from progan.dataset.sources.registry import open_source
 from progan.dataset.sources.source import Source, printable
 from progan.errors import InputError
 from progan.files import atomic_file, digest_of, disk_errors, replace_folder, write_json
+from progan.network_config import NetworkConfig
 from progan.resolutions import phase_key
 from progan.validation import default_of
 

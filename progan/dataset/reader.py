@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from progan.config import NetworkConfig
 from progan.dataset.manifest import MANIFEST_NAME, Level, Manifest, Shard
 from progan.errors import InputError
 from progan.files import disk_errors, read_failure, read_json
+from progan.network_config import NetworkConfig
 
 MEMINFO = Path("/proc/meminfo")  # Linux's
 

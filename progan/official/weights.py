@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from progan.config import NetworkConfig
 from progan.errors import InputError
+from progan.network_config import NetworkConfig, ProganConfig
 from progan.networks import build_networks
 from progan.official.network import OfficialNetwork
 from progan.official.tensorflow import from_tensorflow
@@ -46,7 +46,7 @@ def read_official(path: Path) -> OfficialWeights:
     fields = _common_fields(official, path)
     resolution = fields.pop("resolution")
     try:
-        network = NetworkConfig(**fields, **FINAL_FORM)
+        network = ProganConfig(**fields, **FINAL_FORM)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     modules = {

@@ -19,11 +19,12 @@ from components.pictures.generate import generate
 from components.register.stage import register
 from components.score_network.stage import prepare_score_network
 from progan.checkpoints import DatasetFacts, read_checkpoint
-from progan.config import NetworkConfig, PhaseConfig
+from progan.config import PhaseConfig
 from progan.dataset.build import build
 from progan.dataset.reader import load_images
 from progan.errors import InputError
 from progan.files import read_json
+from progan.network_config import ProganConfig
 from progan.training import PhaseTrainer
 from tests.layout import evaluated_files, run_files
 from tests.progan.official.released import SMALL, tensorflow_networks, write_tensorflow, write_theano
@@ -54,7 +55,7 @@ def config(small_config, photographs, networks):
         "r0016": PhaseConfig(16, "checkpoints/r0008", 0.016, 0.016, 8, 0.001),
     }
     dataset = replace(small_config.dataset, source="folder", path=str(photographs), label_attributes=())
-    network = NetworkConfig(**read_json(CHECKPOINT / "checkpoint.json")["network"])
+    network = ProganConfig(**read_json(CHECKPOINT / "checkpoint.json")["network"])
     build(dataset, DATASET, workers=1)
     return replace(small_config, dataset=dataset, network=network, phases=phases)
 
@@ -91,7 +92,7 @@ def test_what_params_must_say_is_printed(capsys):
     import_official(write_theano(FILE), 0, Path("imported"))
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("imported: r0016 imported")
-    assert NetworkConfig(**yaml.safe_load("\n".join(rest))["network"]).latent_norm == "before-labels"
+    assert ProganConfig(**yaml.safe_load("\n".join(rest))["network"]).latent_norm == "before-labels"
 
 
 def test_evaluated_and_registered(config, networks, monkeypatch):

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from progan.checkpoints import CheckpointFacts, prefixed, read_checkpoint, stripped, write_checkpoint
-from progan.config import NetworkConfig, PhaseConfig
+from progan.config import PhaseConfig
 from progan.errors import InputError
 from progan.models import require_network
+from progan.network_config import ProganConfig
 from progan.sampling import load_generator
 from progan.validation import sealed
 from tests.checkpoints import DATASET, facts_of, write_made_checkpoint
@@ -167,7 +168,7 @@ def test_facts_of_other_networks_than_lie_beside_them(tmp_path, small_config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaterNetwork(NetworkConfig):
+class LaterNetwork(ProganConfig):
     """A parameter more, as a later version may have it; by default as before."""
 
     attention: Annotated[bool, "self-attention at 32 px"] = False

@@ -17,12 +17,12 @@ import yaml
 from progan import training
 from progan.distributed import Ranks, check_continued, check_shares
 from progan.errors import InputError
-from progan.networks import MinibatchStddev
+from progan.networks.layers import MinibatchStddev
 from progan.store import FolderStore
 from progan.training import STATISTICS
 from tests.conftest import shrunk_params
 from tests.progan import ranks
-from tests.progan.numpy_networks import with_stddev
+from tests.progan.networks.numpy_progan import with_stddev
 from tests.progan.ranks import FADING, SETTINGS, hooks, make_trainer, tensors_of
 from tests.servers import free_port
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from progan.networks import Discriminator, MinibatchStddev
+from progan.networks.layers import MinibatchStddev
+from progan.networks.progan import Discriminator
 from progan.noise import InstanceNoise
-from tests.progan.numpy_networks import SMALL
+from progan.randomness import Randomness
+from tests.progan.networks.numpy_progan import SMALL
 
 
 @pytest.fixture
@@ -23,9 +25,9 @@ def discriminator():
 @pytest.fixture
 def noise(discriminator):
     """In float64, at full confidence."""
-    noise = InstanceNoise(discriminator, torch.device("cpu"))
+    noise = InstanceNoise(discriminator, Randomness(torch.device("cpu")))
     noise.score = torch.tensor(1.0, dtype=torch.float64)
-    noise.random.manual_seed(5)
+    noise.randomness.seed(5)
     return noise
 
 
@@ -86,5 +88,5 @@ def test_the_score_is_an_average(noise):
 
 
 def test_a_new_phase_begins_without_noise(discriminator):
-    noise = InstanceNoise(discriminator, torch.device("cpu"))
+    noise = InstanceNoise(discriminator, Randomness(torch.device("cpu")))
     assert noise.score == noise.strength() == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from progan.networks import Generator
+from progan.networks.progan import Generator
 from progan.progress import Forecast, duration, show_progress
 from progan.render import GAP, beside, columns_for, frame, grid, images_across
 from progan.sampling import generate, seeded_inputs, seeded_latents, to_uint8

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from progan.errors import InputError
-from progan.networks import Generator
+from progan.networks.progan import Generator
 from progan.sampling import Sampler, label_of, latents_of_seeds, seeded_latents
 
 CLASSES = ["cats", "dogs", "7"]

@@ -197,7 +197,7 @@ def test_a_joint_update_with_noise_lets_both_networks_learn_from_one_noisy_pass(
     noise, models = ours.models.noise, ours.models
     noise.score.fill_(1.0)
     draws = step.draw(1000, 0, 8, ours.config.network, ours.reals.labels)
-    noise.random.manual_seed(step.stream_seed(1000, 0, 1))
+    models.randomness.seed(step.stream_seed(1000, 0, 1))
     images, _ = ours.reals.at(0, 8)
     alpha = torch.zeros(())
     reals = step.prepare_reals(images, draws.mirror, alpha)

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 from scipy.signal import convolve2d
 
-from tests.progan.numpy_networks import doubled, halved, leaky, pixel_norm, with_stddev
+from tests.progan.networks.numpy_progan import doubled, halved, leaky, pixel_norm, with_stddev
 
 SMALL = {"num_channels": 3, "resolution": 16, "fmap_base": 64, "fmap_max": 8, "latent_size": 6}
 ROOT2 = math.sqrt(2)

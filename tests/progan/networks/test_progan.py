@@ -10,22 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from progan.networks import (
-    Conv,
-    Discriminator,
-    DownConv,
-    Generator,
-    LayerForm,
-    MinibatchStddev,
-    UpConv,
-    downsample,
-    fade_reals,
-    one_hot,
-    pixel_norm,
-    upsample,
-)
-from tests.progan import numpy_networks
-from tests.progan.numpy_networks import (
+from progan.networks import fade_reals, one_hot
+from progan.networks.layers import Conv, DownConv, LayerForm, MinibatchStddev, UpConv, pixel_norm
+from progan.networks.progan import Discriminator, Generator
+from progan.operations import downsample, upsample
+from tests.progan.networks import numpy_progan
+from tests.progan.networks.numpy_progan import (
     FORMS,
     PAPER,
     SMALL,
@@ -91,7 +81,7 @@ def test_weights_are_drawn_from_the_unit_normal():
 @pytest.mark.parametrize("shape", [(4, 7), (2, 5, 4, 4)])
 def test_pixel_norm_against_numpy(shape):
     x = normal(0, *shape) * 1e-3  # small, so that the epsilon shows
-    assert_equal(pixel_norm(x), numpy_networks.pixel_norm(x.numpy()))
+    assert_equal(pixel_norm(x), numpy_progan.pixel_norm(x.numpy()))
 
 
 def test_minibatch_stddev_groups_are_strided():

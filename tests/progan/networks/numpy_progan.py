@@ -6,9 +6,9 @@ import math
 import numpy as np
 import torch
 
-from progan.config import NetworkConfig
+from progan.network_config import ProganConfig
 
-PAPER = NetworkConfig(
+PAPER = ProganConfig(
     channels=3,
     latent_size=512,
     fmap_base=8192,

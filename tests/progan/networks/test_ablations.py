@@ -11,26 +11,25 @@ from progan import training
 from progan.checkpoints import read_checkpoint
 from progan.config import PhaseConfig
 from progan.errors import Interrupted
-from progan.networks import (
+from progan.networks import build_networks
+from progan.networks.layers import (
     Conv,
     Dense,
-    Discriminator,
     DownConv,
     FirstDense,
     FusedDownConv,
     FusedUpConv,
-    Generator,
     LayerForm,
     LayerNorm,
     UpConv,
-    build_networks,
 )
+from progan.networks.progan import Discriminator, Generator
 from progan.snapshots import SnapshotFolder
 from progan.step import prepare_reals
 from progan.store import FolderStore
 from tests.checkpoints import DATASET
-from tests.progan import numpy_networks
-from tests.progan.numpy_networks import (
+from tests.progan.networks import numpy_progan
+from tests.progan.networks.numpy_progan import (
     FORMS,
     PAPER,
     SMALL,
@@ -61,7 +60,7 @@ def test_fused_upscaling():
     fused = randomised(FusedUpConv(3, 2, 3, LEAKY))
     x = normal(0, 2, 3, 4, 6)
     weight, bias = fused.weight.detach().numpy(), fused.bias.detach().numpy().reshape(-1, 1, 1)
-    sums = numpy_networks.conv(doubled(x.numpy()), weight * math.sqrt(2 / 27))
+    sums = numpy_progan.conv(doubled(x.numpy()), weight * math.sqrt(2 / 27))
     assert_equal(fused(x), leaky(sums + bias))
 
     unfused = UpConv(3, 2, 3, LEAKY).double()
@@ -74,7 +73,7 @@ def test_fused_downscaling():
     fused = randomised(FusedDownConv(3, 2, 3, LEAKY))
     x = normal(0, 2, 3, 6, 4)
     weight, bias = fused.weight.detach().numpy(), fused.bias.detach().numpy().reshape(-1, 1, 1)
-    sums = halved(numpy_networks.conv(x.numpy(), weight * math.sqrt(2 / 27)))
+    sums = halved(numpy_progan.conv(x.numpy(), weight * math.sqrt(2 / 27)))
     assert_equal(fused(x), leaky(sums + bias))
 
     unfused = DownConv(3, 2, 3, LEAKY).double()
@@ -95,7 +94,7 @@ def test_layer_norm_against_numpy(shape):
     assert layer.gain.shape == ()
     x = normal(0, *shape) * 0.05 + 2  # small deviations, so that the epsilon shows
     gain, bias = layer.gain.detach().numpy(), layer.bias.detach().numpy()
-    assert_equal(layer(x), numpy_networks.layer_norm(x.numpy(), gain, bias))
+    assert_equal(layer(x), numpy_progan.layer_norm(x.numpy(), gain, bias))
 
 
 def test_batch_norm_in_training_and_after():
@@ -103,11 +102,11 @@ def test_batch_norm_in_training_and_after():
     layer = randomised(Conv(3, 2, 3, LINEAR._replace(activation="relu", norm="batch"))).train()
     x = normal(0, 4, 3, 4, 4) * 0.1
     before = {name: value.clone().numpy() for name, value in layer.norm.named_buffers()}
-    sums = numpy_networks.conv(x.numpy(), layer.weight.detach().numpy() * math.sqrt(2 / 27))
+    sums = numpy_progan.conv(x.numpy(), layer.weight.detach().numpy() * math.sqrt(2 / 27))
     mean, variance = sums.mean((0, 2, 3)), sums.var((0, 2, 3))
     weight, bias = layer.norm.weight.detach().numpy(), layer.norm.bias.detach().numpy()
-    normalised = numpy_networks.batch_norm(sums, weight, bias, mean, variance)
-    assert_equal(layer(x), numpy_networks.relu(normalised))
+    normalised = numpy_progan.batch_norm(sums, weight, bias, mean, variance)
+    assert_equal(layer(x), numpy_progan.relu(normalised))
 
     values = sums.shape[0] * sums.shape[2] * sums.shape[3]
     unbiased = variance * values / (values - 1)

@@ -1,0 +1,203 @@
+"""Generator and discriminator of Karras et al. 2019, "A Style-Based Generator Architecture for GANs".
+
+It grows as Progressive GAN does. Sections and tables are those of this paper, unless another is named.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from progan.networks import base, progan
+from progan.networks.layers import (
+    Conv,
+    Dense,
+    DownConv,
+    LayerForm,
+    at_least_float32,
+    channels_last,
+    pixel_norm,
+)
+from progan.operations import blur, leaky_relu, upsample
+from progan.resolutions import FeatureMaps, phase_key, resolutions_between
+
+if TYPE_CHECKING:
+    from progan.network_config import StyleganConfig
+    from progan.randomness import Randomness
+
+PLAIN = LayerForm(equalized_lr=True, activation="leaky-relu", norm="none")
+LINEAR = PLAIN._replace(activation="linear")
+
+
+class Mapping(nn.Sequential):
+    """The mapping network f, latents z to styles w (§2): [N, inputs] → [N, style_size]."""
+
+    def __init__(self, network: "StyleganConfig", inputs: int) -> None:
+        super().__init__()
+        form = PLAIN._replace(learning_rate=network.mapping_learning_rate)
+        for layer in range(network.mapping_layers):
+            self.add_module(f"dense{layer}", Dense(inputs, network.style_size, form))
+            inputs = network.style_size
+
+
+class Epilogue(nn.Module):
+    """What follows each convolution: noise B, bias, leaky ReLU, and AdaIN with the style A (figure 1b).
+
+    AdaIN(x, y) = y_s (x - μ(x)) / σ(x) + y_b, mean and deviation of each map of each image (equation 1).
+    x: [N, maps, side, side], w: [N, style_size] → the shape of x.
+    """
+
+    noise: Tensor
+
+    def __init__(self, network: "StyleganConfig", maps: int, side: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(maps))
+        self.style = Dense(network.style_size, 2 * maps, LINEAR, gain=1)  # of y_s - 1 and y_b
+        if network.noise:
+            self.strength = nn.Parameter(torch.zeros(maps))
+            self.register_buffer("noise", torch.randn(1, 1, side, side))  # without randomness
+
+    def forward(self, x: Tensor, w: Tensor, randomness: "Randomness | None") -> Tensor:
+        if hasattr(self, "strength"):
+            noise = self.noise if randomness is None else randomness.normal(len(x), 1, *x.shape[2:])
+            x = x + noise.to(x.dtype) * _per_map(self.strength.to(x.dtype))
+        x = leaky_relu(x + _per_map(self.bias.to(x.dtype)))
+        scale, shift = at_least_float32(self.style(w)).chunk(2, dim=1)
+        return (instance_norm(x) * (_per_map(scale) + 1) + _per_map(shift)).to(x.dtype)
+
+
+def instance_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
+    """Give each map of each image mean 0 and deviation 1: [N, C, H, W] → the same shape, float32 at least."""
+    x = at_least_float32(x)
+    centred = x - x.mean(dim=(2, 3), keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(dim=(2, 3), keepdim=True) + epsilon)
+
+
+def _per_map(values: Tensor) -> Tensor:
+    """[maps] or [N, maps] → [N or 1, maps, 1, 1]."""
+    return values.view(-1, values.shape[-1], 1, 1)
+
+
+class Input(nn.Module):
+    """The first maps, [N, maps, 4, 4]: a learnt constant (config D), or a layer of w, [N, style_size]."""
+
+    def __init__(self, network: "StyleganConfig", maps: int) -> None:
+        super().__init__()
+        if network.constant_input:
+            self.constant = nn.Parameter(torch.ones(1, maps, 4, 4))
+        else:
+            self.dense = Dense(network.style_size, maps * 16, LINEAR._replace(bias=False), gain=2**0.5 / 4)
+
+    def forward(self, w: Tensor) -> Tensor:
+        if hasattr(self, "constant"):
+            return channels_last(self.constant.to(w.dtype).expand(len(w), -1, -1, -1))
+        return channels_last(self.dense(w).unflatten(1, (-1, 4, 4)))
+
+
+class GeneratorBlock(nn.Module):
+    """Two layers with a style each. The first block is fed by `input`, the others double the size.
+
+    forward: x [N, inputs, H, W] (None for the first block), a style w [N, style_size] for each layer
+    → [N, outputs, side, side].
+    """
+
+    def __init__(self, network: "StyleganConfig", inputs: int, outputs: int, side: int) -> None:
+        super().__init__()
+        form = LINEAR._replace(bias=False)
+        if side == 4:
+            self.input = Input(network, outputs)
+        else:
+            self.conv0 = Conv(inputs, outputs, 3, form)
+        self.epilogue0 = Epilogue(network, outputs, side)
+        self.conv1 = Conv(outputs, outputs, 3, form)
+        self.epilogue1 = Epilogue(network, outputs, side)
+
+    def forward(self, x: Tensor | None, w0: Tensor, w1: Tensor, randomness: "Randomness | None") -> Tensor:
+        x = self.input(w0) if x is None else blur(self.conv0(upsample(x)))
+        x = self.epilogue0(x, w0, randomness)
+        return self.epilogue1(self.conv1(x), w1, randomness)
+
+
+class Generator(base.Generator):
+    """`start` maps latents to styles; `grow`, the synthesis network g, takes one style for all its layers,
+    [N, style_size], or one for each, [N, layers, style_size]."""
+
+    network: "StyleganConfig"
+
+    def __init__(self, network: "StyleganConfig", resolution: int) -> None:
+        super().__init__(network, resolution)
+        maps = FeatureMaps(network)
+        levels = resolutions_between(4, resolution)
+        self.layers = 2 * len(levels)
+        if network.label_size:
+            self.labels = nn.Parameter(torch.randn(network.label_size, network.latent_size))
+        self.mapping = Mapping(network, network.latent_size * (2 if network.label_size else 1))
+        self.blocks = nn.ModuleDict(
+            {
+                phase_key(level): GeneratorBlock(network, maps.at(level // 2), maps.at(level), level)
+                for level in levels
+            }
+        )
+        self.to_rgb = nn.ModuleDict(
+            {phase_key(level): Conv(maps.at(level), network.channels, 1, LINEAR, gain=1) for level in levels}
+        )
+
+    def forward(self, latents: Tensor, alpha: Tensor | None = None) -> Tensor:
+        w = self.start(latents)
+        if self.randomness and self.network.style_mixing:
+            w = self.mixed(w, latents, self.randomness)
+        return self.grow(w, alpha)
+
+    def start(self, latents: Tensor) -> Tensor:
+        """[N, latent_size + label_size] → w [N, style_size]."""
+        z, labels = latents.split([self.network.latent_size, self.network.label_size], dim=1)
+        if self.network.label_size:
+            z = torch.cat([z, labels @ self.labels.to(z.dtype)], dim=1)
+        return self.mapping(pixel_norm(z))
+
+    def mixed(self, w: Tensor, latents: Tensor, randomness: "Randomness") -> Tensor:
+        """Mixing regularisation (§3.1): some images have the style of other latents from a random layer on.
+
+        w: [N, style_size] → [N, layers, style_size].
+        """
+        z, labels = latents.split([self.network.latent_size, self.network.label_size], dim=1)
+        others = self.start(torch.cat([randomness.normal(len(z), z.shape[1], dtype=z.dtype), labels], 1))
+        mixes, position = randomness.uniform(len(z), 2).unbind(1)
+        crossover = 1 + (position * (self.layers - 1)).floor()  # 1 … layers - 1
+        crossover = torch.where(mixes < self.network.style_mixing, crossover, self.layers)
+        own = torch.arange(self.layers, device=w.device) < crossover[:, None]  # [N, layers]
+        return torch.where(own[..., None], w[:, None], others[:, None])
+
+    def truncate(self, x: Tensor, center: Tensor, truncation: float | Tensor) -> Tensor:
+        """w' = w̄ + ψ (w - w̄) in the layers before the cutoff (appendix B): → [N, layers, style_size]."""
+        truncated = torch.arange(self.layers, device=x.device) < self.network.truncation_cutoff
+        return torch.where(truncated[:, None], torch.lerp(center, x, truncation)[:, None], x[:, None])
+
+    def grow(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
+        styles = (x if x.dim() == 3 else x[:, None].expand(-1, self.layers, -1)).unbind(1)
+        maps, before = None, None
+        for (_, block), w0, w1 in zip(self.blocks.items(), styles[::2], styles[1::2], strict=True):
+            maps, before = block(maps, w0, w1, self.randomness), maps
+        images = at_least_float32(self.to_rgb[phase_key(self.resolution)](maps))
+        if alpha is not None:
+            previous = upsample(at_least_float32(self.to_rgb[phase_key(self.resolution // 2)](before)))
+            images = torch.lerp(previous, images, alpha)
+        return images
+
+
+class DiscriminatorBlock(nn.Module):
+    """Progressive GAN's, with a blur before the downsampling: [N, inputs, H, W] → [N, outputs, H/2, W/2]."""
+
+    def __init__(self, network: "StyleganConfig", inputs: int, outputs: int, form: LayerForm) -> None:
+        super().__init__()
+        self.conv0 = Conv(inputs, inputs, 3, form)
+        self.conv1 = DownConv(inputs, outputs, 3, form)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv1(blur(self.conv0(x)))
+
+
+class Discriminator(progan.Discriminator):
+    """Progressive GAN's in its final form, with bilinear downsampling (config B)."""
+
+    Block = DiscriminatorBlock
