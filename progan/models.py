@@ -19,13 +19,6 @@ from progan.randomness import Randomness
 STATISTICS = ("d_loss", "g_loss", "real_score", "fake_score", "gradient_norm")
 
 
-def share_buffers(ema: Generator, generator: Generator) -> None:
-    """Make `ema` use the running statistics of `generator` itself instead of averaging them again."""
-    for averaged, module in zip(ema.modules(), generator.modules(), strict=True):
-        for name, buffer in module.named_buffers(recurse=False):
-            setattr(averaged, name, buffer)
-
-
 def state_tensors(**parts: nn.Module | Adam) -> dict[str, Tensor]:
     """The state of networks and optimisers as a checkpoint has it: by part and name, on the CPU."""
     return {
@@ -99,7 +92,7 @@ class Models:
                 load_grown(network, init.networks(name), str(init.folder))
             network.to(device)
         ema.requires_grad_(False).eval()
-        share_buffers(ema, generator)
+        ema.share_buffers(generator)
         generator.randomness = randomness = Randomness(device, ranks)
         adam = config.training.adam_betas, config.training.adam_epsilon, ranks
         noisy = config.training.adversarial.instance_noise

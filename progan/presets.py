@@ -144,7 +144,7 @@ def _inherited(name: str) -> dict[str, Any]:
 
 def _applicable(section: str, values: dict[str, Any]) -> dict[str, Any]:
     """`values` without those of another variant of the section, such as those of another architecture."""
-    kind = field_types(Config).get(section)
+    kind: Any = field_types(Config).get(section)
     if not (variants := variants_of(kind)):
         return values
     applicable = field_types(variants[values[kind.TAG]])

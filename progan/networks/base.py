@@ -40,6 +40,15 @@ class Generator(nn.Module):
         """The output of `start` to images: [N, …] → [N, channels, resolution, resolution]."""
         raise NotImplementedError
 
+    def share_buffers(self, trained: "Generator") -> None:
+        """As the averaged generator of `trained`: use its running statistics instead of averaging them again."""
+        for module, of_trained in zip(self.modules(), trained.modules(), strict=True):
+            for name, buffer in of_trained.named_buffers(recurse=False):
+                setattr(module, name, buffer)
+
+    def settle(self, latents: Tensor) -> None:
+        """Prepare an averaged generator for sampling, from latents as in forward: [N, …]."""
+
     def truncate(self, x: Tensor, center: Tensor, truncation: float | Tensor) -> Tensor:
         """Move x, the output of `start`, to its mean `center`: for `grow`. truncation 1 changes nothing."""
         return torch.lerp(center, x, truncation)
