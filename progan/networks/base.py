@@ -41,7 +41,7 @@ class Generator(nn.Module):
         raise NotImplementedError
 
     def share_buffers(self, trained: "Generator") -> None:
-        """As the averaged generator of `trained`: use its running statistics instead of averaging them again."""
+        """Use the running statistics of `trained`, whose averaged generator this is, not their averages."""
         for module, of_trained in zip(self.modules(), trained.modules(), strict=True):
             for name, buffer in of_trained.named_buffers(recurse=False):
                 setattr(module, name, buffer)
