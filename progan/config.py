@@ -51,6 +51,7 @@ A_SHA256 = Constraint("64 hexadecimal digits", lambda value: re.fullmatch(r"[0-9
 A_LOSS = Constraint(f"one of {', '.join(LOSSES)}", lambda value: value in LOSSES)
 
 Precision = Literal["float32", "tf32", "bfloat16"]
+Augmentation = Literal["color", "translation", "cutout"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ class TrainingConfig(Checked):
     ]
     adam_epsilon: Annotated[float, POSITIVE, "ε of Adam"]
     ema_decay: Annotated[
-        float, A_DECAY, "decay per iteration of the moving average of the generator's weights"
+        float | None,
+        A_DECAY,
+        "decay per iteration of the moving average of the generator's weights; `null` with `ema_kimg`",
     ]
     critic_steps: Annotated[
         int, Constraint("1 or more", lambda value: value >= 1), "discriminator updates per generator update"
@@ -158,6 +161,20 @@ class TrainingConfig(Checked):
     label_weight: Annotated[
         float, NOT_NEGATIVE, "weight of the classification loss (AC-GAN) if `network.label_size` is not 0"
     ]
+    conditioning: Annotated[
+        Literal["classification", "projection"],
+        'what the discriminator makes of classes: see "Labels"',
+    ] = "classification"
+    ema_kimg: Annotated[
+        float | None,
+        POSITIVE,
+        "half-life of that moving average in kimg, whatever the minibatch; `null` with `ema_decay`",
+    ] = None
+    augment: Annotated[
+        tuple[Augmentation, ...],
+        "differentiable augmentation of what the discriminator sees, for small datasets: `color`, "
+        "`translation`, `cutout`; `[]` for none: docs/own-photographs.md",
+    ] = ()
     precision: Annotated[
         Precision,
         'in which convolutions and products are computed: see "Precision"',
@@ -171,6 +188,18 @@ class TrainingConfig(Checked):
     def check_update(update: str, critic_steps: int) -> Faults:
         if update == "joint" and critic_steps > 1:
             yield "critic_steps", f"must be 1 if update is joint, not {critic_steps}"
+
+    @staticmethod
+    def check_average(ema_decay: float | None, ema_kimg: float | None) -> Faults:
+        if (ema_decay is None) == (ema_kimg is None):
+            yield "ema_decay", "or ema_kimg must be null, and only one of them"
+
+    def averaging(self, minibatch: int) -> float:
+        """The decay of the moving average in an iteration of `minibatch` images per update."""
+        if self.ema_kimg is None:
+            assert self.ema_decay is not None
+            return self.ema_decay
+        return 0.5 ** (minibatch / (1000 * self.ema_kimg))
 
     @staticmethod
     def check_loss_parameters(loss: str, loss_parameters: dict[str, float]) -> Faults:

@@ -33,7 +33,7 @@ def training_bytes(config: Config, key: str, gpus: int) -> int:
 
         with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
             mixed = images.clone().requires_grad_()
-            gradients = score_gradients(discriminator(mixed, alpha), mixed)
+            gradients = score_gradients(discriminator(mixed, alpha)[:, 0], mixed)
             both = discriminator.features(torch.cat([images, images]), alpha).chunk(2)
             _ = gradients.square().sum(), [discriminator.end(features) for features in both]
     parameters = STATES * (_bytes(generator) + _bytes(discriminator)) + _bytes(generator)

@@ -66,6 +66,7 @@ class Models:
     generator_adam: Adam
     discriminator_adam: Adam
     ema_values: Tensor
+    ema_decay: float
     randomness: Randomness
     noise: InstanceNoise | None
     sums: Tensor  # float [len(STATISTICS)]
@@ -103,6 +104,7 @@ class Models:
             Adam(generator, *adam),
             Adam(discriminator, *adam),
             flatten(ema),
+            config.training.averaging(phase.minibatch),
             randomness,
             InstanceNoise(discriminator, randomness) if noisy else None,
             torch.zeros(len(STATISTICS), device=device),

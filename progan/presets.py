@@ -21,6 +21,7 @@ from progan.validation import field_types, variants_of
 
 GROUPS = {  # the files in presets/, as they are listed, and their titles
     "quick": "A first look",
+    "architectures": "Other architectures, and the same toy faces by each",
     "celebahq": "CelebA-HQ, the authors' settings",
     "cifar10": "CIFAR-10 (table 3)",
     "lsun": "LSUN at 256 px",

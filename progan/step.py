@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from progan import losses
+from progan.augment import augment
 from progan.config import TrainingConfig
 from progan.models import Models
 from progan.network_config import NetworkConfig
-from progan.networks import Discriminator, fade_reals, one_hot
+from progan.networks import fade_reals, one_hot
 from progan.operations import weights_held
+from progan.randomness import Randomness
 
 
 class Draws(NamedTuple):
@@ -89,6 +91,11 @@ def operands(x: Tensor, training: TrainingConfig) -> Tensor:
     return x.bfloat16() if training.precision == "bfloat16" else x
 
 
+def seen(images: Tensor, training: TrainingConfig, randomness: Randomness) -> Tensor:
+    """Images as the discriminator sees them: augmented, in the precision of its layers."""
+    return operands(augment(images, training.augment, randomness), training)
+
+
 # ------------------------------------------------------------------------------------------------
 # Losses
 
@@ -102,7 +109,7 @@ class Critique(NamedTuple):
 
 
 def critique(
-    discriminator: Discriminator,
+    models: Models,
     reals: Tensor,
     fakes: Tensor,
     labels: Tensor,
@@ -111,22 +118,23 @@ def critique(
     training: TrainingConfig,
 ) -> Critique:
     """Critique reals and fakes, float [N, C, H, W] with the same `labels`; `position`: see `losses.mix`."""
-    loss = training.adversarial
+    loss, discriminator, randomness = training.adversarial, models.discriminator, models.randomness
     gradients = None
     if loss.gradients_at == "mixed":
         mixed = losses.mix(reals, fakes.detach(), position).requires_grad_()
-        gradients = score_gradients(discriminator(operands(mixed, training), alpha), mixed)
+        outputs = discriminator(seen(mixed, training, randomness), alpha)
+        gradients = score_gradients(scores(outputs, labels, training), mixed)
     if loss.gradients_at == "reals":
         reals.requires_grad_()
-        real_outputs = discriminator(operands(reals, training), alpha)
-        gradients = score_gradients(real_outputs, reals)
-        fake_outputs = discriminator(operands(fakes, training), alpha)
+        real_outputs = discriminator(seen(reals, training, randomness), alpha)
+        gradients = score_gradients(scores(real_outputs, labels, training), reals)
+        fake_outputs = discriminator(seen(fakes, training, randomness), alpha)
     else:  # both together, as far as each image is alone: fewer and larger kernels
-        features = discriminator.features(operands(torch.cat([reals, fakes]), training), alpha)
+        features = discriminator.features(seen(torch.cat([reals, fakes]), training, randomness), alpha)
         real_outputs, fake_outputs = map(discriminator.end, features.chunk(2))
-    real_scores, fake_scores = real_outputs[:, 0], fake_outputs[:, 0]
+    real_scores, fake_scores = (scores(outputs, labels, training) for outputs in (real_outputs, fake_outputs))
     value = loss.critic(real_scores, fake_scores, gradients)
-    if labels.shape[1]:
+    if classifies(labels, training):
         label_term = label_loss(real_outputs, labels) + label_loss(fake_outputs, labels)
         value = value + training.label_weight * label_term
     norm = real_scores.new_zeros(()) if gradients is None else losses.gradient_norms(gradients).mean()
@@ -136,10 +144,24 @@ def critique(
 
 def generator_loss(fake_outputs: Tensor, labels: Tensor, training: TrainingConfig) -> Tensor:
     """What the generator minimises, 0-d. fake_outputs: the discriminator's, float [N, 1 + label_size]."""
-    value = training.adversarial.generator(fake_outputs[:, 0])
-    if labels.shape[1]:
+    value = training.adversarial.generator(scores(fake_outputs, labels, training))
+    if classifies(labels, training):
         value = value + training.label_weight * label_loss(fake_outputs, labels)
     return value
+
+
+def scores(outputs: Tensor, labels: Tensor, training: TrainingConfig) -> Tensor:
+    """The scores of images as ones of their classes: float [N] of the outputs, float [N, 1 + label_size].
+
+    A projection discriminator adds the output of the class (Miyato & Koyama 2018).
+    """
+    score = outputs[:, 0]
+    return score + (outputs[:, 1:] * labels).sum(dim=1) if training.conditioning == "projection" else score
+
+
+def classifies(labels: Tensor, training: TrainingConfig) -> bool:
+    """Whether the discriminator also classifies images."""
+    return labels.shape[1] > 0 and training.conditioning == "classification"
 
 
 def label_loss(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -147,10 +169,10 @@ def label_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(outputs[:, 1:], labels)
 
 
-def score_gradients(outputs: Tensor, images: Tensor) -> Tensor:
+def score_gradients(scores: Tensor, images: Tensor) -> Tensor:
     """The gradient of each image's score, itself differentiable: float [N, C, H, W]."""
     with weights_held():
-        (gradients,) = torch.autograd.grad(outputs[:, 0].sum(), images, create_graph=True)
+        (gradients,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return gradients
 
 
@@ -184,11 +206,11 @@ def critic_step(
     reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha)
     with torch.no_grad():
         fakes = models.generator(operands(torch.cat([draws.critic_latents, labels], 1), training), alpha)
-    outcome = critique(models.discriminator, reals, fakes, labels, draws.mix, alpha, training)
+    outcome = critique(models, reals, fakes, labels, draws.mix, alpha, training)
     adam = models.discriminator_adam
     gradient, means = adam.gradient(outcome.loss, outcome.statistics)
     adam.step(gradient, learning_rate)
-    _update_averages(models, means, training)
+    _update_averages(models, means)
 
 
 def generator_step(
@@ -199,7 +221,7 @@ def generator_step(
     adam = models.generator_adam
     with _frozen(models.discriminator):
         fakes = models.generator(operands(latents, training), alpha)
-        outputs = models.discriminator(operands(fakes, training), alpha)
+        outputs = models.discriminator(seen(fakes, training, models.randomness), alpha)
         loss = generator_loss(outputs, draws.generator_labels, training)
         gradient, means = adam.gradient(loss, loss.detach()[None])
     adam.step(gradient, learning_rate)
@@ -222,21 +244,21 @@ def joint_step(
     """
     reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha)
     fakes = models.generator(operands(torch.cat([draws.critic_latents, labels], 1), training), alpha)
-    outcome = critique(models.discriminator, reals, fakes, labels, draws.mix, alpha, training)
+    outcome = critique(models, reals, fakes, labels, draws.mix, alpha, training)
     loss = generator_loss(outcome.fake_outputs, labels, training)
     generator_gradient, mean_loss = models.generator_adam.gradient(
         loss, loss.detach()[None], retain_graph=True
     )
     critic_gradient, means = models.discriminator_adam.gradient(outcome.loss, outcome.statistics)
-    _update_averages(models, means, training)
+    _update_averages(models, means)
     models.discriminator_adam.step(critic_gradient, learning_rate)
     models.generator_adam.step(generator_gradient, learning_rate)
     models.sums[1:2] += mean_loss
 
 
-def _update_averages(models: Models, means: Tensor, training: TrainingConfig) -> None:
+def _update_averages(models: Models, means: Tensor) -> None:
     """Update the averaged generator, the noise and the sums after a critique with these mean statistics."""
-    models.ema_values.lerp_(models.generator_adam.values, 1 - training.ema_decay)
+    models.ema_values.lerp_(models.generator_adam.values, 1 - models.ema_decay)
     if models.noise:
         models.noise.follow(means[2])
     models.sums[0] += means[0]
