@@ -12,7 +12,7 @@ from progan.networks import base, progan
 from progan.networks.layers import (
     Conv,
     Dense,
-    DownConv,
+    FusedDownConv,
     LayerForm,
     at_least_float32,
     channels_last,
@@ -186,12 +186,12 @@ class Generator(base.Generator):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Progressive GAN's, with a blur before the downsampling: [N, inputs, H, W] → [N, outputs, H/2, W/2]."""
+    """Halve the size, after a blur: [N, inputs, H, W] → [N, outputs, H/2, W/2]."""
 
     def __init__(self, network: "StyleganConfig", inputs: int, outputs: int, form: LayerForm) -> None:
         super().__init__()
         self.conv0 = Conv(inputs, inputs, 3, form)
-        self.conv1 = DownConv(inputs, outputs, 3, form)
+        self.conv1 = FusedDownConv(inputs, outputs, 3, form)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv1(blur(self.conv0(x)))
