@@ -1,6 +1,7 @@
 """Whole iterations in float64 against plain loops: backward() and torch's Adam, without flat vectors."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from progan import step
+from progan.augment import augment
 from progan.config import PhaseConfig
 from progan.networks import build_networks
-from progan.training import PhaseTrainer
+from progan.randomness import Randomness
+from progan.training import RANDOMNESS, PhaseTrainer
+from tests.progan.networks.numpy_stylegan import PAPER as STYLEGAN
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.056, 0.064, 8, 0.001)  # the fade ends after 7 iterations
@@ -36,8 +40,8 @@ def _float64():
 def trainer(small_config, noise):
     """A function that returns a trainer on noise with made-up labels."""
 
-    def make(loss, label_size=0, **changes):
-        network = dataclasses.replace(small_config.network, label_size=label_size)
+    def make(loss, label_size=0, network=None, **changes):
+        network = dataclasses.replace(network or small_config.network, label_size=label_size)
         training = dataclasses.replace(
             small_config.training, loss=loss, loss_parameters=PARAMETERS[loss], **changes
         )
@@ -58,6 +62,7 @@ class PlainTrainer:
         for own, other in zip(networks, (models.generator, models.discriminator, models.ema), strict=True):
             own.load_state_dict(other.state_dict())
         self.g, self.d, self.ema = networks
+        self.randomness = self.g.randomness = Randomness(CPU)
         self.sums = np.zeros(5)  # of losses, scores and gradient norm
         self.reset()
 
@@ -66,7 +71,8 @@ class PlainTrainer:
         self.g_adam = torch.optim.Adam(self.g.parameters(), **options)
         self.d_adam = torch.optim.Adam(self.d.parameters(), **options)
 
-    def iterate(self, images, labels, draws, alpha):
+    def iterate(self, images, labels, draws, alpha, seed):
+        self.randomness.seed(seed)
         x, a = self.shown(images, draws, alpha), torch.tensor(alpha)
         if self.training.update == "joint":
             self.joint(x, labels, draws, a)
@@ -114,13 +120,19 @@ class PlainTrainer:
         loss, parameters = self.training.loss, self.training.loss_parameters
         if loss == "non-saturating":
             x = x.clone().requires_grad_()
-        real_outputs, fake_outputs = self.d(x, a), self.d(fake, a)
-        real, unreal = real_outputs[:, 0], fake_outputs[:, 0]
-        norm = torch.zeros(len(x))
         if loss == "wgan-gp":
             u = u.view(-1, 1, 1, 1)
             mixed = ((1 - u) * x + u * fake).requires_grad_()
-            (gradient,) = torch.autograd.grad(self.d(mixed, a)[:, 0].sum(), mixed, create_graph=True)
+            mixed_score = self.score(self.d(self.augmented(mixed), a), labels)
+        if loss == "non-saturating":
+            shown, unreal_shown = self.augmented(x), self.augmented(fake)
+        else:
+            shown, unreal_shown = self.augmented(torch.cat([x, fake])).chunk(2)
+        real_outputs, fake_outputs = self.d(shown, a), self.d(unreal_shown, a)
+        real, unreal = self.score(real_outputs, labels), self.score(fake_outputs, labels)
+        norm = torch.zeros(len(x))
+        if loss == "wgan-gp":
+            (gradient,) = torch.autograd.grad(mixed_score.sum(), mixed, create_graph=True)
             norm = gradient.flatten(1).norm(dim=1)
             penalty = 10 * ((norm / 2 - 1) ** 2).mean()
             value = unreal.mean() - real.mean() + penalty + 0.001 * (real**2).mean()
@@ -133,7 +145,7 @@ class PlainTrainer:
             value = (real**2).mean() + 0.1 * ((unreal - 1) ** 2).mean()
         else:
             value = F.relu(1 - real).mean() + F.relu(1 + unreal).mean()
-        if labels is not None:
+        if labels is not None and self.training.conditioning == "classification":
             entropy = F.cross_entropy(real_outputs[:, 1:], labels) + F.cross_entropy(
                 fake_outputs[:, 1:], labels
             )
@@ -143,22 +155,32 @@ class PlainTrainer:
         return value
 
     def generator_loss(self, fake, labels, a):
-        outputs = self.d(fake, a)
-        score = outputs[:, 0]
+        outputs = self.d(self.augmented(fake), a)
+        score = self.score(outputs, labels)
         value = {
             "wgan-gp": -score.mean(),
             "non-saturating": F.softplus(-score).mean(),
             "least-squares": (score**2).mean(),
             "hinge": -score.mean(),
         }[self.training.loss]
-        if labels is not None:
+        if labels is not None and self.training.conditioning == "classification":
             value = value + self.training.label_weight * F.cross_entropy(outputs[:, 1:], labels)
         self.sums[1] += value.item()
         return value
 
+    def augmented(self, x):
+        return augment(x, self.training.augment, self.randomness)
+
+    def score(self, outputs, labels):
+        score = outputs[:, 0]
+        if labels is None or self.training.conditioning == "classification":
+            return score
+        return score + outputs[torch.arange(len(labels)), 1 + labels]
+
     @torch.no_grad()
     def average(self):
-        decay = self.training.ema_decay
+        kimg = self.training.ema_kimg
+        decay = self.training.ema_decay if kimg is None else math.exp(math.log(0.5) * 0.008 / kimg)
         for average, value in zip(self.ema.parameters(), self.g.parameters(), strict=True):
             average.copy_(decay * average + (1 - decay) * value)
 
@@ -166,8 +188,39 @@ class PlainTrainer:
 @pytest.mark.parametrize("update", ["alternating", "joint"])
 @pytest.mark.parametrize(("loss", "label_size"), [("wgan-gp", 0), *((loss, CLASSES) for loss in PARAMETERS)])
 def test_iterations_equal_the_plain_loop(trainer, loss, update, label_size):
+    assert_equals_the_plain_loop(trainer(loss, label_size, update=update, seed=1, label_weight=0.5))
+
+
+ALL = ("color", "translation", "cutout")
+
+
+@pytest.mark.parametrize(
+    ("loss", "changes"),
+    [
+        ("wgan-gp", {"augment": ALL}),
+        ("non-saturating", {"augment": ALL, "ema_decay": None, "ema_kimg": 0.02}),
+        ("hinge", {"augment": ALL, "conditioning": "projection"}),
+        ("non-saturating", {"conditioning": "projection"}),
+        ("wgan-gp", {"conditioning": "projection", "update": "joint"}),
+    ],
+)
+def test_augmentation_projection_and_a_half_life(trainer, loss, changes):
+    assert_equals_the_plain_loop(trainer(loss, CLASSES, seed=1, **changes))
+
+
+def test_stylegan(trainer):
+    """With its noise and mixing; at first the maps are constant, and gradients of their biases rounding."""
+    network = dataclasses.replace(STYLEGAN, latent_size=6, fmap_base=32, fmap_max=8, style_size=7)
+    ours = trainer("non-saturating", CLASSES, network, seed=1)
+    with torch.no_grad():
+        for parameter in ours.models.generator.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    assert_equals_the_plain_loop(ours)
+
+
+def assert_equals_the_plain_loop(ours):
     """Through the fade, the reset of the optimisers at its end, and beyond; to 1e-7 after ten iterations."""
-    ours = trainer(loss, label_size, update=update, seed=1, label_weight=0.5)
+    label_size = ours.config.network.label_size
     plain = PlainTrainer(ours)
     for iteration in range(10):
         shown = 8 * iteration
@@ -175,7 +228,8 @@ def test_iterations_equal_the_plain_loop(trainer, loss, update, label_size):
             plain.reset()
         draws = step.draw(1, shown, 8, ours.config.network, ours.reals.labels)
         images, labels = ours.reals.at(shown, 8)
-        plain.iterate(images, labels if label_size else None, draws, min(shown / 56, 1.0))
+        seed = step.stream_seed(1, shown, RANDOMNESS)
+        plain.iterate(images, labels if label_size else None, draws, min(shown / 56, 1.0), seed)
         ours.iterate()
     models = ours.models
     for mine, theirs in (

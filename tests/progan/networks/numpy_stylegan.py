@@ -62,7 +62,7 @@ class NumpyStylegan(NumpyNetwork):
         return w
 
     def synthesised(self, styles, noise, alpha=None):
-        """styles: w of each layer, [layers][N, style_size]; noise: of each layer, [layers][N or 1, 1, R, R]."""
+        """For each layer a style, [N, style_size], and noise, [N or 1, 1, R, R] → images."""
         maps = before = None
         for index, level in enumerate(self.levels()):
             name, before = f"blocks.{level}", maps
