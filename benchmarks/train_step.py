@@ -75,7 +75,7 @@ def step_times(
         {
             "resolution": phase.resolution,
             "minibatch": phase.minibatch,
-            "megaflops": iteration_flops(loaded.network, phase.resolution) / 1e6,
+            "megaflops": iteration_flops(loaded.network, loaded.training, phase.resolution) / 1e6,
             "images_per_second": sum(measured[key].values()) / len(measured[key]),
         }
         for key, phase in loaded.phases.items()

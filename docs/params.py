@@ -72,7 +72,7 @@ def _words(kind: Any) -> str:
         case origin, (*choices, last) if origin is Literal:
             return f"{', '.join(f'`{choice}`' for choice in choices)} or `{last}`"
         case origin, (item, following) if origin is tuple:
-            return f"list of {WORDS[item]}" if following is Ellipsis else f"pair of {WORDS[item]}s"
+            return f"list of {_words(item)}" if following is Ellipsis else f"pair of {WORDS[item]}s"
         case origin, (_, item) if origin is dict:
             return f"mapping of names to {WORDS[item]}s"
     return WORDS[kind]

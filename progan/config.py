@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from progan.errors import InputError, hint
 from progan.files import canonical_json
 from progan.losses import LOSSES, Loss
-from progan.network_config import A_NUMBER_OF_CHANNELS, NetworkConfig
+from progan.network_config import A_NUMBER_OF_CHANNELS, NetworkConfig, StyleParameters
 from progan.resolutions import RESOLUTIONS, phase_key, resolutions_between
 from progan.validation import (
     NOT_NEGATIVE,
@@ -190,6 +190,12 @@ class TrainingConfig(Checked):
             yield "critic_steps", f"must be 1 if update is joint, not {critic_steps}"
 
     @staticmethod
+    def check_lazy_terms(update: str, loss_parameters: dict[str, float]) -> Faults:
+        lazy = loss_parameters.get("path_length") or loss_parameters.get("r1_interval", 1) > 1
+        if update == "joint" and lazy:
+            yield "update", "must be alternating with path_length or an r1_interval above 1"
+
+    @staticmethod
     def check_average(ema_decay: float | None, ema_kimg: float | None) -> Faults:
         if (ema_decay is None) == (ema_kimg is None):
             yield "ema_decay", "or ema_kimg must be null, and only one of them"
@@ -208,9 +214,10 @@ class TrainingConfig(Checked):
         for key in [key for key in loss_parameters if key not in arguments]:
             meant = hint(key, arguments, None if arguments else "it has none")
             yield f"loss_parameters.{key}", f"unknown to {loss}; {meant}"
-        for key in [key for key in arguments if key not in loss_parameters]:
+        needed = [key for key, argument in arguments.items() if argument.default is argument.empty]
+        for key in [key for key in needed if key not in loss_parameters]:
             yield f"loss_parameters.{key}", f"missing; {loss} needs it"
-        if loss_parameters.keys() == arguments.keys():
+        if set(needed) <= loss_parameters.keys() <= arguments.keys():
             try:
                 LOSSES[loss](**loss_parameters)
             except ValueError as error:
@@ -354,6 +361,19 @@ class Config(Checked):
                 yield where, f"must follow {phase_key(phase.resolution // 2)}"
             elif phase.init != init:
                 yield f"{where}.init", f"must be {init}, the phase before it, not {phase.init}"
+
+    @staticmethod
+    def check_growth(network: NetworkConfig, phases: dict[str, PhaseConfig]) -> Faults:
+        if not network.GROWS and (len(phases) > 1 or not all(phase.is_first for phase in phases.values())):
+            yield "phases", f"must be one, from scratch at the full resolution, for {network.architecture}"
+
+    @staticmethod
+    def check_styles(network: NetworkConfig, training: TrainingConfig) -> Faults:
+        if training.loss_parameters.get("path_length") and not isinstance(network, StyleParameters):
+            yield (
+                "training.loss_parameters.path_length",
+                f"is of styles, and {network.architecture} has none",
+            )
 
     @staticmethod
     def check_groups(network: NetworkConfig, phases: dict[str, PhaseConfig]) -> Faults:

@@ -1,13 +1,14 @@
 """How iterations are executed: operation by operation or, on a GPU, as a CUDA graph with the same results."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from progan.config import TrainingConfig
 from progan.models import Models
-from progan.step import Minibatch, iteration
+from progan.step import Due, Minibatch, iteration
 
 TRIAL = 3  # iterations after which a graph's result must equal that of single operations
 
@@ -18,9 +19,10 @@ class Executor:
     """Runs iterations of training.
 
     On a GPU the launches of an iteration's hundreds of kernels take longer than the kernels themselves at low
-    resolutions. The whole iteration is therefore captured as a CUDA graph, once while layers fade in and once
-    when they no longer do. A graph is only used after a trial: from the same state it must give the same bits
-    as single operations. Otherwise training goes on without it, and `notice` is told why in a line.
+    resolutions. The whole iteration is therefore captured as a CUDA graph: while layers fade in and again
+    when they no longer do, for each combination of lazy terms. A graph is only used after a trial: from the
+    same state it must give the same bits as single operations. Otherwise training goes on without it, and
+    `notice` is told why in a line.
     """
 
     def __init__(self, models: Models, learning_rate: Tensor, training: TrainingConfig) -> None:
@@ -28,36 +30,38 @@ class Executor:
         self.notice: Callable[[str], None] = print
         self.captures = learning_rate.is_cuda
         self.replays = 0  # iterations that ran as a graph
-        self._graph: _Graph | None = None
-        self._graph_fades: bool | None = None  # None: nothing has been captured yet
+        self._graphs: dict[Due, _Graph | None] = {}  # None: it cannot be used
+        self._graphs_fade: bool | None = None  # None: nothing has been captured yet
 
-    def run(self, minibatches: Minibatches) -> None:
-        """One iteration with these minibatches."""
+    def run(self, minibatches: Minibatches, due: Due = Due()) -> None:
+        """One iteration with these minibatches and the lazy terms that are due."""
         fades = {minibatch.alpha is not None for minibatch in minibatches}
         if not self.captures or len(fades) > 1:
-            self.run_operations(minibatches)
+            self.run_operations(minibatches, due)
             return
-        if fades != {self._graph_fades}:
-            (self._graph_fades,) = fades
-            self._graph = None  # frees its memory before the next capture
-            self._graph = self._captured(minibatches)
-        if self._graph is None:
-            self.run_operations(minibatches)
-        else:
-            self._graph.replay(minibatches)
+        if fades != {self._graphs_fade}:
+            (self._graphs_fade,) = fades
+            self._graphs = {}  # frees their memory before the next capture
+        if due not in self._graphs:
+            self._graphs[due] = self._captured(minibatches, due)
+        if graph := self._graphs[due]:
+            graph.replay(minibatches)
             self.replays += 1
+        else:
+            self.run_operations(minibatches, due)
 
-    def run_operations(self, minibatches: Minibatches) -> None:
-        iteration(self.models, minibatches, self.learning_rate, self.training)
+    def run_operations(self, minibatches: Minibatches, due: Due = Due()) -> None:
+        iteration(self.models, minibatches, self.learning_rate, self.training, due)
 
-    def _captured(self, minibatches: Minibatches) -> "_Graph | None":
+    def _captured(self, minibatches: Minibatches, due: Due) -> "_Graph | None":
         """A graph of the iteration; None if it cannot be captured or differs. The state stays as it was."""
         state = self.models.state()
         before = _copies(state)
         try:
-            expected = self._after_trial(self.run_operations, minibatches)
+            run = partial(self.run_operations, due=due)
+            expected = self._after_trial(run, minibatches)
             _restore(state, before)
-            graph = _Graph(self.run_operations, minibatches, self.models)
+            graph = _Graph(run, minibatches, self.models)
             result = self._after_trial(graph.replay, minibatches)
         except RuntimeError as error:
             self.notice(f"the step runs without a CUDA graph, slower: {str(error).splitlines()[0]}")

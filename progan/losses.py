@@ -16,18 +16,34 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class LazyTerm:
+    """A term that gets updates of its own, one after every `interval` others (Karras et al. 2020, §3.1).
+
+    It is multiplied by the interval. Adam, whose moments it shares, then has learning rate · c, β₁^c and β₂^c
+    for both kinds of update, with c = interval / (interval + 1) (appendix B).
+    """
+
+    weight: float
+    interval: int
+
+
+@dataclass(frozen=True)
 class Loss:
     """What both networks minimise, and what this requires of the training step.
 
     critic: real scores [N], fake scores [N], gradients float [N, C, H, W] of the scores with respect to the
     images that `gradients_at` names (None if it is None) → 0-d. generator: fake scores [N] → 0-d.
     instance_noise: whether the discriminator's features are multiplied by noise (progan/noise.py).
+    lazy_penalty: the discriminator also minimises weight · E‖gradients‖²; path_length: the generator weight ·
+    E[(‖gradients‖ - a)²], where a follows the mean of those norms (Karras et al. 2020, equation 4).
     """
 
     critic: Callable[[Tensor, Tensor, Any], Tensor]
     generator: Callable[[Tensor], Tensor]
     gradients_at: Literal["mixed", "reals"] | None = None
     instance_noise: bool = False
+    lazy_penalty: LazyTerm | None = None  # of gradients at reals, float [N, C, H, W]
+    path_length: LazyTerm | None = None  # of gradients with respect to styles, float [N, layers, style_size]
 
 
 def wgan_gp(*, penalty: float, target: float, drift: float) -> Loss:
@@ -49,14 +65,21 @@ def wgan_gp(*, penalty: float, target: float, drift: float) -> Loss:
     return Loss(critic, generator, gradients_at="mixed")
 
 
-def non_saturating(*, r1: float) -> Loss:
+def non_saturating(
+    *, r1: float, r1_interval: float = 1, path_length: float = 0, path_length_interval: float = 4
+) -> Loss:
     """Logistic loss, with a generator loss whose gradient does not vanish (Goodfellow et al. 2014).
 
     Critic: E[ln(1 + e^-D(x)) + ln(1 + e^D(G(z))) + γ/2 ‖∇D(x)‖²]; generator: E[ln(1 + e^-D(G(z)))].
-    γ is `r1` (Mescheder et al. 2018); with 0 there is no gradient penalty.
+    γ is `r1` (Mescheder et al. 2018); with 0 there is no gradient penalty. It is lazy with an `r1_interval`
+    above 1. `path_length` is the weight of the generator's path length regularisation, which always is.
     """
-    if r1 < 0:
-        raise ValueError("r1 must not be negative")
+    if r1 < 0 or path_length < 0:
+        raise ValueError("r1 and path_length must not be negative")
+    for interval in (r1_interval, path_length_interval):
+        if interval < 1 or interval != int(interval):
+            raise ValueError("r1_interval and path_length_interval must be whole numbers from 1 on")
+    lazy = r1 > 0 and r1_interval > 1
 
     def critic(real_scores: Tensor, fake_scores: Tensor, gradients: Tensor | None) -> Tensor:
         logistic = (_softplus(-real_scores) + _softplus(fake_scores)).mean()
@@ -67,7 +90,13 @@ def non_saturating(*, r1: float) -> Loss:
     def generator(fake_scores: Tensor) -> Tensor:
         return _softplus(-fake_scores).mean()
 
-    return Loss(critic, generator, gradients_at="reals" if r1 else None)
+    return Loss(
+        critic,
+        generator,
+        gradients_at="reals" if r1 and not lazy else None,
+        lazy_penalty=LazyTerm(r1 / 2, int(r1_interval)) if lazy else None,
+        path_length=LazyTerm(path_length, int(path_length_interval)) if path_length else None,
+    )
 
 
 def least_squares() -> Loss:

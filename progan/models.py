@@ -70,6 +70,7 @@ class Models:
     randomness: Randomness
     noise: InstanceNoise | None
     sums: Tensor  # float [len(STATISTICS)]
+    path_length: Tensor  # 0-d, the mean of the path lengths
     ranks: Ranks
 
     @classmethod
@@ -96,18 +97,19 @@ class Models:
         ema.share_buffers(generator)
         generator.randomness = randomness = Randomness(device, ranks)
         adam = config.training.adam_betas, config.training.adam_epsilon, ranks
-        noisy = config.training.adversarial.instance_noise
+        loss = config.training.adversarial
         return cls(
             generator,
             discriminator,
             ema,
-            Adam(generator, *adam),
-            Adam(discriminator, *adam),
+            Adam(generator, *adam, loss.path_length),
+            Adam(discriminator, *adam, loss.lazy_penalty),
             flatten(ema),
             config.training.averaging(phase.minibatch),
             randomness,
-            InstanceNoise(discriminator, randomness) if noisy else None,
+            InstanceNoise(discriminator, randomness) if loss.instance_noise else None,
             torch.zeros(len(STATISTICS), device=device),
+            torch.zeros((), device=device),
             ranks,
         )
 
@@ -154,4 +156,9 @@ class Models:
         return {"generator_adam": self.generator_adam, "discriminator_adam": self.discriminator_adam}
 
     def _running(self) -> dict[str, Tensor]:
-        return {"sums": self.sums} | ({"noise_score": self.noise.score} if self.noise else {})
+        running = {"sums": self.sums}
+        if self.noise:
+            running["noise_score"] = self.noise.score
+        if self.generator_adam.lazy:
+            running["path_length"] = self.path_length
+        return running

@@ -18,6 +18,7 @@ class NetworkConfig(Checked):
     """Generator and discriminator. `architecture` chooses among those below, which add parameters."""
 
     TAG: ClassVar[str] = "architecture"
+    GROWS: ClassVar[bool] = True  # whether phases add layers, or a single one trains all
 
     architecture: Annotated[str, "which of the architectures: docs/architectures.md"]
     channels: Annotated[int, A_NUMBER_OF_CHANNELS, "image channels, as many as the dataset has"]
@@ -115,32 +116,45 @@ class ProganConfig(NetworkConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleganConfig(NetworkConfig):
-    """Karras et al. 2019. The discriminator is Progressive GAN's with a blur before each downsampling.
+class StyleParameters:
+    """Those that both StyleGANs have."""
 
-    Their Table 1 goes from configuration C to F with `constant_input`, `noise` and `style_mixing`.
-    """
-
-    architecture: Literal["stylegan"]
-    mapping_layers: Annotated[int, between(1, 64), "layers of the mapping network from Z to W (§2)"]
-    mapping_learning_rate: Annotated[
-        float, POSITIVE, "factor on the mapping network's learning rate (appendix C)"
-    ]
+    mapping_layers: Annotated[int, between(1, 64), "layers of the mapping network from Z to W"]
+    mapping_learning_rate: Annotated[float, POSITIVE, "factor on the mapping network's learning rate"]
     style_size: Annotated[int, A_SIZE, "dimension of W"]
-    constant_input: Annotated[bool, "start from a learnt constant (config D), not from a layer of W"]
-    noise: Annotated[bool, "noise after each convolution, scaled by map (config E)"]
     style_mixing: Annotated[
         float,
         between(0, 1),
-        "fraction of images whose layers, from a random one on, have the style of other latents (§3.1)",
-    ]
-    truncation_cutoff: Annotated[
-        int, NOT_NEGATIVE, "number of layers, from 4×4 on, to which truncation applies (appendix B)"
+        "fraction of images whose layers, from a random one on, have the style of other latents",
     ]
 
-    # The parameters of progan.Discriminator as the paper has them
+    # Progressive GAN's parameters, for what both take over from its discriminator
     equalized_lr: ClassVar[bool] = True
     discriminator_norm: ClassVar[str] = "none"
     minibatch_discrimination: ClassVar[int] = 0
     convs_per_block: ClassVar[int] = 2
     discriminator_divisor: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleganConfig(StyleParameters, NetworkConfig):
+    """Karras et al. 2019. It grows as Progressive GAN does.
+
+    Their Table 1 goes from configuration C to F with `constant_input`, `noise` and `style_mixing`.
+    """
+
+    architecture: Literal["stylegan"]
+    constant_input: Annotated[bool, "start from a learnt constant (config D), not from a layer of W"]
+    noise: Annotated[bool, "noise after each convolution, scaled by map (config E)"]
+    truncation_cutoff: Annotated[
+        int, NOT_NEGATIVE, "number of layers, from 4×4 on, to which truncation applies (appendix B)"
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stylegan2Config(StyleParameters, NetworkConfig):
+    """Karras et al. 2020, configuration F of its Table 1. One phase trains it at its full resolution."""
+
+    GROWS: ClassVar[bool] = False
+
+    architecture: Literal["stylegan2"]

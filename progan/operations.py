@@ -159,11 +159,16 @@ def downsample(x: Tensor) -> Tensor:
 
 
 def blur(x: Tensor) -> Tensor:
-    """Convolve each map with [1, 2, 1] / 4 along both sides, zeros around it: [N, C, H, W] → the same shape.
+    """Convolve each map with [1, 2, 1] / 4 along both sides, zeros around it. [N, C, H, W] → the same."""
+    return smooth(x, 2, 1)
 
-    The kernel is symmetric, so this is its own transpose.
+
+def smooth(x: Tensor, order: int, padding: int) -> Tensor:
+    """Convolve each map with binomial coefficients, of order 3 with [1, 3, 3, 1] / 8, along both sides.
+
+    [N, C, H, W], with as many zeros around each map as `padding` says → [N, C, H + 2 padding - order, …].
     """
-    return _Blur.apply(x)
+    return _Smooth.apply(x, order, padding)
 
 
 class _Upsample(Function):
@@ -186,17 +191,20 @@ class _Downsample(Function):
         return _Upsample.apply(gradient / 4)
 
 
-class _Blur(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        x = F.pad(x, (1, 1, 1, 1))
-        for side in (2, 2, 3, 3):  # [1, 2, 1] is [1, 1] applied twice
-            x = x.narrow(side, 1, x.shape[side] - 1) + x.narrow(side, 0, x.shape[side] - 1)
-        return x / 16
+class _Smooth(Function):
+    """The kernels are symmetric, so the transpose is the same with what is left of the padding."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _Blur.apply(gradient)
+    def forward(ctx: Any, x: Tensor, order: int, padding: int) -> Tensor:
+        ctx.transpose = order, order - padding
+        x = F.pad(x, [padding] * 4)
+        for side in [2, 3] * order:  # each time with [1, 1]
+            x = x.narrow(side, 1, x.shape[side] - 1) + x.narrow(side, 0, x.shape[side] - 1)
+        return x / 4**order
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _Smooth.apply(gradient, *ctx.transpose), None, None
 
 
 def repeated(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from progan.distributed import Ranks
+from progan.losses import LazyTerm
 
 
 def flatten(module: nn.Module) -> Tensor:
@@ -53,12 +54,19 @@ class Adam:
     """
 
     def __init__(
-        self, module: nn.Module, betas: tuple[float, float], epsilon: float, ranks: Ranks = Ranks()
+        self,
+        module: nn.Module,
+        betas: tuple[float, float],
+        epsilon: float,
+        ranks: Ranks = Ranks(),
+        lazy: LazyTerm | None = None,
     ) -> None:
         self.module, self.ranks = module, ranks
+        self.lazy = lazy
+        self.exponent = lazy.interval / (lazy.interval + 1) if lazy else 1.0  # see LazyTerm
         self.parameters = list(module.parameters())
         self.values = flatten(module)
-        self.betas, self.epsilon = betas, epsilon
+        self.betas, self.epsilon = tuple(beta**self.exponent for beta in betas), epsilon
         self.first_moment = torch.zeros_like(self.values)
         self.second_moment = torch.zeros_like(self.values)
         self.updates = torch.zeros((), device=self.values.device)
@@ -99,7 +107,7 @@ class Adam:
             amsgrad=False,
             beta1=self.betas[0],
             beta2=self.betas[1],
-            lr=learning_rate,
+            lr=learning_rate if self.exponent == 1 else learning_rate * self.exponent,
             weight_decay=0.0,
             eps=self.epsilon,
             maximize=False,

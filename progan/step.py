@@ -4,6 +4,7 @@ All functions work on tensors alone: alpha and the learning rate are 0-d tensors
 phase, and nothing waits for the device. Labels are one-hot, float [N, label_size]; label_size may be 0.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -19,8 +20,12 @@ from progan.config import TrainingConfig
 from progan.models import Models
 from progan.network_config import NetworkConfig
 from progan.networks import fade_reals, one_hot
+from progan.networks.layers import at_least_float32
+from progan.networks.styles import StyleGenerator
 from progan.operations import weights_held
 from progan.randomness import Randomness
+
+PATH_LENGTH_DECAY = 0.01  # how fast the mean path length follows that of a minibatch
 
 
 class Draws(NamedTuple):
@@ -180,8 +185,25 @@ def score_gradients(scores: Tensor, images: Tensor) -> Tensor:
 # The updates
 
 
+class Due(NamedTuple):
+    """Which lazy terms an iteration updates."""
+
+    penalty: bool = False
+    path_length: bool = False
+
+    @classmethod
+    def at(cls, iteration: int, loss: losses.Loss) -> "Due":
+        """Those of the iteration with this number, from 0 on."""
+        terms = loss.lazy_penalty, loss.path_length
+        return cls(*(term is not None and iteration % term.interval == 0 for term in terms))
+
+
 def iteration(
-    models: Models, minibatches: Sequence[Minibatch], learning_rate: Tensor, training: TrainingConfig
+    models: Models,
+    minibatches: Sequence[Minibatch],
+    learning_rate: Tensor,
+    training: TrainingConfig,
+    due: Due = Due(),
 ) -> None:
     """One update of the discriminator with each of `minibatches` and one of the generator, or a joint one."""
     if training.update == "joint":
@@ -190,7 +212,11 @@ def iteration(
         return
     for minibatch in minibatches:
         critic_step(models, *minibatch, learning_rate, training)
+    if due.penalty:
+        penalty_step(models, *minibatch, learning_rate, training)
     generator_step(models, minibatch.draws, minibatch.alpha, learning_rate, training)
+    if due.path_length:
+        path_length_step(models, minibatch.draws, minibatch.alpha, learning_rate, training)
 
 
 def critic_step(
@@ -211,6 +237,53 @@ def critic_step(
     gradient, means = adam.gradient(outcome.loss, outcome.statistics)
     adam.step(gradient, learning_rate)
     _update_averages(models, means)
+
+
+def penalty_step(
+    models: Models,
+    images: Tensor,
+    labels: Tensor,
+    draws: Draws,
+    alpha: Tensor | None,
+    learning_rate: Tensor,
+    training: TrainingConfig,
+) -> None:
+    """Update the discriminator once with its lazy gradient penalty at `images`, as in critic_step."""
+    term = training.adversarial.lazy_penalty
+    assert term
+    reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha).requires_grad_()
+    outputs = models.discriminator(seen(reals, training, models.randomness), alpha)
+    gradients = score_gradients(scores(outputs, labels, training), reals)
+    penalty = term.weight * gradients.square().sum(dim=(1, 2, 3)).mean()
+    norm = losses.gradient_norms(gradients).mean().detach()
+    adam = models.discriminator_adam
+    gradient, means = adam.gradient(term.interval * penalty, norm[None])
+    adam.step(gradient, learning_rate)
+    models.sums[4:] += term.interval * means
+
+
+def path_length_step(
+    models: Models, draws: Draws, alpha: Tensor | None, learning_rate: Tensor, training: TrainingConfig
+) -> None:
+    """Update the generator once with its lazy path length regularisation (Karras et al. 2020, §3.2).
+
+    The penalty takes the mean length a as it was before, so that it is the same on any number of ranks.
+    """
+    term, generator = training.adversarial.path_length, models.generator
+    assert term
+    assert isinstance(generator, StyleGenerator)
+    latents = torch.cat([draws.generator_latents, draws.generator_labels], 1)
+    styles = generator.styles(operands(latents, training))
+    images = generator.grow(styles, alpha)
+    noise = models.randomness.normal(*images.shape) / math.sqrt(images.shape[2] * images.shape[3])
+    with weights_held():
+        (gradients,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
+    lengths = at_least_float32(gradients).square().sum(dim=2).mean(dim=1).sqrt()  # [N]
+    penalty = term.weight * (lengths - models.path_length).square().mean()
+    adam = models.generator_adam
+    gradient, means = adam.gradient(term.interval * penalty, lengths.detach().mean()[None])
+    adam.step(gradient, learning_rate)
+    models.path_length.lerp_(means[0], PATH_LENGTH_DECAY)
 
 
 def generator_step(

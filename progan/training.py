@@ -33,7 +33,7 @@ from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
 from progan.snapshots import Snapshot, SnapshotFolder, SnapshotWriter
-from progan.step import Draws, Minibatch, draw, prepare_reals, stream_seed
+from progan.step import Draws, Due, Minibatch, draw, prepare_reals, stream_seed
 
 TICKS_PER_PHASE = 40  # rows of the history: losses and rates
 MEASURES_PER_PHASE = 4  # SWD during training, besides the one at the start
@@ -222,7 +222,8 @@ class PhaseTrainer:
         minibatches = self.feed.take(self.images_shown)
         position = self.start_images + self.images_shown
         self.models.randomness.seed(stream_seed(self.config.training.seed, position, RANDOMNESS))
-        self.executor.run(minibatches)
+        number = self.images_shown // (len(minibatches) * self.phase.minibatch)
+        self.executor.run(minibatches, Due.at(number, self.config.training.adversarial))
         last_shown = self.images_shown + (len(minibatches) - 1) * self.phase.minibatch
         self.images_shown = last_shown + self.phase.minibatch
         if not self.schedule.is_stable(last_shown) and self.schedule.is_stable(self.images_shown):
@@ -284,7 +285,8 @@ class PhaseTrainer:
         elapsed = self.seconds - (before.seconds if before else 0.0)
         means = (self.models.sums / self._updates(images)).tolist() if images else [None] * len(STATISTICS)
         statistics = dict(zip(STATISTICS, means, strict=True))
-        if self.config.training.adversarial.gradients_at is None:
+        loss = self.config.training.adversarial
+        if loss.gradients_at is None and loss.lazy_penalty is None:
             statistics["gradient_norm"] = None
         return Row(
             kimg=(self.start_images + self.images_shown) / 1000,

@@ -158,7 +158,7 @@ def own_rates(config: Config, root: Path, device: str) -> tuple[Measured, ...]:
         rate = Rate(
             resolution,
             last.minibatch // gpus,
-            iteration_flops(network, resolution) / 1e6,
+            iteration_flops(network, training, resolution) / 1e6,
             last.images / last.seconds / _speedup(gpus),
         )
         rates.setdefault((last.machine.device or device, training.precision), []).append(rate)
@@ -202,7 +202,7 @@ def training_time(
     """The time to show `images` images in the phase `key`. own: the rates of own runs."""
     phase, gpus = config.phase(key), max(1, machine.gpus)
     share = max(1, phase.minibatch // gpus)
-    flops = iteration_flops(config.network, phase.resolution)
+    flops = iteration_flops(config.network, config.training, phase.resolution)
     precision = config.training.precision
     measured = [each for each in (*own, *step_times().measured) if each.precision in (None, precision)]
     closest = _closest(machine.device, share, flops / 1e6, measured)

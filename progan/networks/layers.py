@@ -1,7 +1,7 @@
 """The layers that the networks are made of, and those that only the paper's comparisons need (Table 1)."""
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,11 @@ def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
 
 def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def per_map(values: Tensor) -> Tensor:
+    """[maps] or [N, maps] → [1 or N, maps, 1, 1], to be applied to [N, maps, H, W]."""
+    return values.view(-1, values.shape[-1], 1, 1)
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -41,6 +46,8 @@ class Layer(nn.Module):
     (He et al. 2015). Pixel norm follows the activation; batch and layer norm precede it, and their bias
     replaces the layer's.
     """
+
+    WORK: ClassVar[float] = 1.0  # multiplications for each weight and pixel of the block
 
     def __init__(
         self, weight_shape: tuple[int, ...], outputs: int, form: LayerForm, gain: float = math.sqrt(2)
@@ -152,6 +159,8 @@ class MinibatchStddev(nn.Module):
 class FusedUpConv(Conv):
     """UpConv as one transposed convolution: the same function of the same weights."""
 
+    WORK = 16 / 9 / 4  # 4 × 4 weights, at a quarter of the pixels
+
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.scaled(x)
         kernel = 4 * fused_kernel(weight.flip(2, 3)).transpose(0, 1)
@@ -160,6 +169,8 @@ class FusedUpConv(Conv):
 
 class FusedDownConv(Conv):
     """DownConv as one strided convolution, but with bias and activation after the downsampling."""
+
+    WORK = 16 / 9 / 4
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.scaled(x)

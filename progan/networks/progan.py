@@ -28,7 +28,9 @@ from progan.operations import downsample, upsample
 from progan.resolutions import FeatureMaps, phase_key, resolutions_between
 
 if TYPE_CHECKING:
-    from progan.network_config import ProganConfig
+    from progan.network_config import ProganConfig, Stylegan2Config, StyleganConfig
+
+    AnyConfig = ProganConfig | StyleganConfig | Stylegan2Config
 
 
 class GeneratorStart(nn.Sequential):
@@ -64,7 +66,7 @@ class DiscriminatorBlock(nn.Sequential):
 class DiscriminatorEnd(nn.Sequential):
     """The 4×4 block: [N, maps, 4, 4] → [N, 1 + label_size]."""
 
-    def __init__(self, network: "ProganConfig", maps: int, hidden: int, form: LayerForm) -> None:
+    def __init__(self, network: "AnyConfig", maps: int, hidden: int, form: LayerForm) -> None:
         super().__init__()
         inputs = maps
         if network.mbstd_group_size > 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from progan.networks import base, progan
+from progan.networks import progan
 from progan.networks.layers import (
     Conv,
     Dense,
@@ -16,28 +16,15 @@ from progan.networks.layers import (
     LayerForm,
     at_least_float32,
     channels_last,
-    pixel_norm,
+    per_map,
 )
+from progan.networks.styles import LINEAR, StyleGenerator
 from progan.operations import blur, leaky_relu, upsample
 from progan.resolutions import FeatureMaps, phase_key, resolutions_between
 
 if TYPE_CHECKING:
     from progan.network_config import StyleganConfig
     from progan.randomness import Randomness
-
-PLAIN = LayerForm(equalized_lr=True, activation="leaky-relu", norm="none")
-LINEAR = PLAIN._replace(activation="linear")
-
-
-class Mapping(nn.Sequential):
-    """The mapping network f, latents z to styles w (§2): [N, inputs] → [N, style_size]."""
-
-    def __init__(self, network: "StyleganConfig", inputs: int) -> None:
-        super().__init__()
-        form = PLAIN._replace(learning_rate=network.mapping_learning_rate)
-        for layer in range(network.mapping_layers):
-            self.add_module(f"dense{layer}", Dense(inputs, network.style_size, form))
-            inputs = network.style_size
 
 
 class Epilogue(nn.Module):
@@ -60,10 +47,10 @@ class Epilogue(nn.Module):
     def forward(self, x: Tensor, w: Tensor, randomness: "Randomness | None") -> Tensor:
         if hasattr(self, "strength"):
             noise = self.noise if randomness is None else randomness.normal(len(x), 1, *x.shape[2:])
-            x = x + noise.to(x.dtype) * _per_map(self.strength.to(x.dtype))
-        x = leaky_relu(x + _per_map(self.bias.to(x.dtype)))
+            x = x + noise.to(x.dtype) * per_map(self.strength.to(x.dtype))
+        x = leaky_relu(x + per_map(self.bias.to(x.dtype)))
         scale, shift = at_least_float32(self.style(w)).chunk(2, dim=1)
-        return (instance_norm(x) * (_per_map(scale) + 1) + _per_map(shift)).to(x.dtype)
+        return (instance_norm(x) * (per_map(scale) + 1) + per_map(shift)).to(x.dtype)
 
 
 def instance_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
@@ -71,11 +58,6 @@ def instance_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
     x = at_least_float32(x)
     centred = x - x.mean(dim=(2, 3), keepdim=True)
     return centred * torch.rsqrt(centred.square().mean(dim=(2, 3), keepdim=True) + epsilon)
-
-
-def _per_map(values: Tensor) -> Tensor:
-    """[maps] or [N, maps] → [N or 1, maps, 1, 1]."""
-    return values.view(-1, values.shape[-1], 1, 1)
 
 
 class Input(nn.Module):
@@ -118,20 +100,15 @@ class GeneratorBlock(nn.Module):
         return self.epilogue1(self.conv1(x), w1, randomness)
 
 
-class Generator(base.Generator):
-    """`start` maps latents to styles; `grow`, the synthesis network g, takes one style for all its layers,
-    [N, style_size], or one for each, [N, layers, style_size]."""
+class Generator(StyleGenerator):
+    """`grow` is the synthesis network g (figure 1b)."""
 
     network: "StyleganConfig"
 
     def __init__(self, network: "StyleganConfig", resolution: int) -> None:
-        super().__init__(network, resolution)
-        maps = FeatureMaps(network)
         levels = resolutions_between(4, resolution)
-        self.layers = 2 * len(levels)
-        if network.label_size:
-            self.labels = nn.Parameter(torch.randn(network.label_size, network.latent_size))
-        self.mapping = Mapping(network, network.latent_size * (2 if network.label_size else 1))
+        super().__init__(network, resolution, layers=2 * len(levels))
+        maps = FeatureMaps(network)
         self.blocks = nn.ModuleDict(
             {
                 phase_key(level): GeneratorBlock(network, maps.at(level // 2), maps.at(level), level)
@@ -142,39 +119,13 @@ class Generator(base.Generator):
             {phase_key(level): Conv(maps.at(level), network.channels, 1, LINEAR, gain=1) for level in levels}
         )
 
-    def forward(self, latents: Tensor, alpha: Tensor | None = None) -> Tensor:
-        w = self.start(latents)
-        if self.randomness and self.network.style_mixing:
-            w = self.mixed(w, latents, self.randomness)
-        return self.grow(w, alpha)
-
-    def start(self, latents: Tensor) -> Tensor:
-        """[N, latent_size + label_size] → w [N, style_size]."""
-        z, labels = latents.split([self.network.latent_size, self.network.label_size], dim=1)
-        if self.network.label_size:
-            z = torch.cat([z, labels @ self.labels.to(z.dtype)], dim=1)
-        return self.mapping(pixel_norm(z))
-
-    def mixed(self, w: Tensor, latents: Tensor, randomness: "Randomness") -> Tensor:
-        """Mixing regularisation (§3.1): some images have the style of other latents from a random layer on.
-
-        w: [N, style_size] → [N, layers, style_size].
-        """
-        z, labels = latents.split([self.network.latent_size, self.network.label_size], dim=1)
-        others = self.start(torch.cat([randomness.normal(len(z), z.shape[1], dtype=z.dtype), labels], 1))
-        mixes, position = randomness.uniform(len(z), 2).unbind(1)
-        crossover = 1 + (position * (self.layers - 1)).floor()  # 1 … layers - 1
-        crossover = torch.where(mixes < self.network.style_mixing, crossover, self.layers)
-        own = torch.arange(self.layers, device=w.device) < crossover[:, None]  # [N, layers]
-        return torch.where(own[..., None], w[:, None], others[:, None])
-
     def truncate(self, x: Tensor, center: Tensor, truncation: float | Tensor) -> Tensor:
         """w' = w̄ + ψ (w - w̄) in the layers before the cutoff (appendix B): → [N, layers, style_size]."""
         truncated = torch.arange(self.layers, device=x.device) < self.network.truncation_cutoff
         return torch.where(truncated[:, None], torch.lerp(center, x, truncation)[:, None], x[:, None])
 
     def grow(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
-        styles = (x if x.dim() == 3 else x[:, None].expand(-1, self.layers, -1)).unbind(1)
+        styles = self.per_layer(x)
         maps, before = None, None
         for (_, block), w0, w1 in zip(self.blocks.items(), styles[::2], styles[1::2], strict=True):
             maps, before = block(maps, w0, w1, self.randomness), maps

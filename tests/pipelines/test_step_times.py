@@ -105,7 +105,7 @@ def test_rates_are_of_one_precision(small_config):
         config = replace(small_config, training=training)
         return training_time(config, "r0008", 8000, Machine(device, 1), own)
 
-    rate = Rate(8, 8, iteration_flops(small_config.network, 8) / 1e6, 40.0)
+    rate = Rate(8, 8, iteration_flops(small_config.network, small_config.training, 8) / 1e6, 40.0)
     own = (Measured("Some card", "own run", 1.3, (rate,), "bfloat16"),)
     assert estimate("bfloat16", "Some card", own).seconds.likely == pytest.approx(200)
     assert estimate("float32", "Some card", own).basis == "guessed"
@@ -138,13 +138,13 @@ def test_the_forecast_of_a_phase_is_of_the_plan(small_config, tmp_path, monkeypa
 def test_scaling_widens_the_range(small_config):
     """Twice the operations take twice as long; the further from the known rate, the wider the range."""
     network = small_config.network
-    megaflops = iteration_flops(network, 8) / 1e6
+    megaflops = iteration_flops(network, small_config.training, 8) / 1e6
     known = (Measured("CPU", "", 1.5, (Rate(8, 8, megaflops, 100.0), Rate(512, 8, 1e9, 1.0))),)
     exact = training_time(small_config, "r0008", 1000, CPU, known)
     assert exact.seconds == Range.around(10, 1.5)
     assert exact.basis == "own run"
     wider = replace(small_config, network=replace(network, fmap_base=128, fmap_max=16))
-    ratio = iteration_flops(wider.network, 8) / iteration_flops(network, 8)
+    ratio = iteration_flops(wider.network, wider.training, 8) / 1e6 / megaflops
     assert ratio > 2
     scaled = training_time(wider, "r0008", 1000, CPU, known)
     assert scaled.seconds.likely == pytest.approx(10 * ratio)
@@ -157,7 +157,7 @@ def test_the_table_is_of_the_networks_in_params():
     loaded = config.load()
     (cpu,) = (each for each in step_times().measured if each.device == "CPU")
     for rate in cpu.rates:
-        assert iteration_flops(loaded.network, rate.resolution) / 1e6 == pytest.approx(
+        assert iteration_flops(loaded.network, loaded.training, rate.resolution) / 1e6 == pytest.approx(
             rate.megaflops, rel=0.01
         )
         assert loaded.phases[f"r{rate.resolution:04d}"].minibatch == rate.minibatch

@@ -16,9 +16,11 @@ from progan.networks import build_networks
 from progan.randomness import Randomness
 from progan.training import RANDOMNESS, PhaseTrainer
 from tests.progan.networks.numpy_stylegan import PAPER as STYLEGAN
+from tests.progan.networks.test_stylegan2 import PAPER as STYLEGAN2
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.056, 0.064, 8, 0.001)  # the fade ends after 7 iterations
+STABLE = PhaseConfig(8, "data/multires/r0008", 0, 0.12, 8, 0.001)
 CLASSES = 3
 
 PARAMETERS = {
@@ -42,12 +44,13 @@ def trainer(small_config, noise):
 
     def make(loss, label_size=0, network=None, **changes):
         network = dataclasses.replace(network or small_config.network, label_size=label_size)
-        training = dataclasses.replace(
-            small_config.training, loss=loss, loss_parameters=PARAMETERS[loss], **changes
-        )
-        config = dataclasses.replace(small_config, network=network, training=training)
+        changes = {"loss_parameters": PARAMETERS[loss]} | changes
+        training = dataclasses.replace(small_config.training, loss=loss, **changes)
+        phase = FADING if network.GROWS else STABLE
+        phases = small_config.phases if network.GROWS else {"r0008": STABLE}
+        config = dataclasses.replace(small_config, network=network, training=training, phases=phases)
         labels = np.random.default_rng(0).integers(CLASSES, size=len(noise)) if label_size else None
-        return PhaseTrainer(config, FADING, noise, "data", None, CPU, labels)
+        return PhaseTrainer(config, phase, noise, "data", None, CPU, labels)
 
     return make
 
@@ -64,15 +67,24 @@ class PlainTrainer:
         self.g, self.d, self.ema = networks
         self.randomness = self.g.randomness = Randomness(CPU)
         self.sums = np.zeros(5)  # of losses, scores and gradient norm
+        self.path_length = 0.0
         self.reset()
 
     def reset(self):
-        options = {"lr": FADING.learning_rate, "betas": self.training.adam_betas, "eps": 1e-8}
-        self.g_adam = torch.optim.Adam(self.g.parameters(), **options)
-        self.d_adam = torch.optim.Adam(self.d.parameters(), **options)
+        parameters = self.training.loss_parameters
+        self.path_interval = 4 if parameters.get("path_length") else None
+        self.penalty_interval = parameters.get("r1_interval")
+        self.g_adam = self.adam(self.g, self.path_interval)
+        self.d_adam = self.adam(self.d, self.penalty_interval)
 
-    def iterate(self, images, labels, draws, alpha, seed):
+    def adam(self, network, interval):
+        c = interval / (interval + 1) if interval else 1
+        betas = [beta**c for beta in self.training.adam_betas]
+        return torch.optim.Adam(network.parameters(), FADING.learning_rate * c, betas, 1e-8)
+
+    def iterate(self, images, labels, draws, alpha, seed, number):
         self.randomness.seed(seed)
+        self.number = number
         x, a = self.shown(images, draws, alpha), torch.tensor(alpha)
         if self.training.update == "joint":
             self.joint(x, labels, draws, a)
@@ -91,10 +103,38 @@ class PlainTrainer:
         self.critic_loss(x, fake, labels, draws.mix, a).backward()
         self.d_adam.step()
         self.average()
+        if self.penalty_interval and self.number % self.penalty_interval == 0:
+            self.d_adam.zero_grad(set_to_none=False)  # the last bias, which has none, keeps its moments going
+            self.lazy_penalty(x, labels, a).backward()
+            self.d_adam.step()
         own = draws.generator_labels.argmax(1) if self.config.network.label_size else None
         self.g_adam.zero_grad()
         self.generator_loss(self.g(self.inputs(draws.generator_latents, own), a), own, a).backward()
         self.g_adam.step()
+        if self.path_interval and self.number % 4 == 0:
+            self.g_adam.zero_grad(set_to_none=False)
+            self.path_length_penalty(self.inputs(draws.generator_latents, own), a).backward()
+            self.g_adam.step()
+
+    def lazy_penalty(self, x, labels, a):
+        x = x.clone().requires_grad_()
+        score = self.score(self.d(self.augmented(x), a), labels)
+        (gradient,) = torch.autograd.grad(score.sum(), x, create_graph=True)
+        norm = gradient.flatten(1).norm(dim=1)
+        self.sums[4] += self.penalty_interval * norm.mean().item()
+        return self.penalty_interval * self.training.loss_parameters["r1"] / 2 * (norm**2).mean()
+
+    def path_length_penalty(self, inputs, a):
+        styles = self.g.styles(inputs)
+        images = self.g.grow(styles, a)
+        y = self.randomness.normal(*images.shape)
+        gradients = torch.autograd.grad((images * y / 8).sum(), styles, create_graph=True)[0]
+        lengths = gradients.square().sum(2).mean(1).sqrt()
+        penalty = (
+            4 * self.training.loss_parameters["path_length"] * ((lengths - self.path_length) ** 2).mean()
+        )
+        self.path_length = 0.99 * self.path_length + 0.01 * lengths.mean().item()
+        return penalty
 
     def joint(self, x, labels, draws, a):
         inputs = self.inputs(draws.critic_latents, labels)
@@ -118,13 +158,14 @@ class PlainTrainer:
 
     def critic_loss(self, x, fake, labels, u, a):
         loss, parameters = self.training.loss, self.training.loss_parameters
-        if loss == "non-saturating":
+        penalised = loss == "non-saturating" and not self.penalty_interval
+        if penalised:
             x = x.clone().requires_grad_()
         if loss == "wgan-gp":
             u = u.view(-1, 1, 1, 1)
             mixed = ((1 - u) * x + u * fake).requires_grad_()
             mixed_score = self.score(self.d(self.augmented(mixed), a), labels)
-        if loss == "non-saturating":
+        if penalised:
             shown, unreal_shown = self.augmented(x), self.augmented(fake)
         else:
             shown, unreal_shown = self.augmented(torch.cat([x, fake])).chunk(2)
@@ -137,10 +178,11 @@ class PlainTrainer:
             penalty = 10 * ((norm / 2 - 1) ** 2).mean()
             value = unreal.mean() - real.mean() + penalty + 0.001 * (real**2).mean()
         elif loss == "non-saturating":
-            (gradient,) = torch.autograd.grad(real.sum(), x, create_graph=True)
             value = F.softplus(-real).mean() + F.softplus(unreal).mean()
-            norm = gradient.flatten(1).norm(dim=1)
-            value = value + parameters["r1"] / 2 * (norm**2).mean()
+            if penalised:
+                (gradient,) = torch.autograd.grad(real.sum(), x, create_graph=True)
+                norm = gradient.flatten(1).norm(dim=1)
+                value = value + parameters["r1"] / 2 * (norm**2).mean()
         elif loss == "least-squares":
             value = (real**2).mean() + 0.1 * ((unreal - 1) ** 2).mean()
         else:
@@ -218,18 +260,30 @@ def test_stylegan(trainer):
     assert_equals_the_plain_loop(ours)
 
 
+@pytest.mark.parametrize("path_length", [0.0, 2.0])
+def test_stylegan2_with_lazy_terms(trainer, path_length):
+    network = dataclasses.replace(STYLEGAN2, latent_size=6, fmap_base=32, fmap_max=8, style_size=7)
+    lazy = {"r1": 2.0, "r1_interval": 3, "path_length": path_length}
+    ours = trainer("non-saturating", CLASSES, network, seed=1, loss_parameters=lazy)
+    plain = assert_equals_the_plain_loop(ours)
+    if path_length:
+        assert ours.models.path_length.item() == pytest.approx(plain.path_length)
+        assert plain.path_length > 0
+
+
 def assert_equals_the_plain_loop(ours):
     """Through the fade, the reset of the optimisers at its end, and beyond; to 1e-7 after ten iterations."""
     label_size = ours.config.network.label_size
     plain = PlainTrainer(ours)
     for iteration in range(10):
         shown = 8 * iteration
-        if shown == 56:
+        if shown == 56 and ours.phase is FADING:
             plain.reset()
         draws = step.draw(1, shown, 8, ours.config.network, ours.reals.labels)
         images, labels = ours.reals.at(shown, 8)
         seed = step.stream_seed(1, shown, RANDOMNESS)
-        plain.iterate(images, labels if label_size else None, draws, min(shown / 56, 1.0), seed)
+        alpha = min(shown / 56, 1.0) if ours.phase is FADING else 1.0
+        plain.iterate(images, labels if label_size else None, draws, alpha, seed, iteration)
         ours.iterate()
     models = ours.models
     for mine, theirs in (
@@ -239,6 +293,7 @@ def assert_equals_the_plain_loop(ours):
     ):
         torch.testing.assert_close(dict(mine.state_dict()), dict(theirs.state_dict()), rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(models.sums, plain.sums, rtol=1e-7)
+    return plain
 
 
 def vector(network: nn.Module):
