@@ -165,6 +165,16 @@ class TrainingConfig(Checked):
         Literal["classification", "projection"],
         'what the discriminator makes of classes: see "Labels"',
     ] = "classification"
+    discriminator_rate: Annotated[
+        float,
+        POSITIVE,
+        "factor on `learning_rate` for the discriminator (two time scales, Heusel et al. 2017)",
+    ] = 1.0
+    orthogonal_weight: Annotated[
+        float,
+        NOT_NEGATIVE,
+        "weight of the generator's orthogonal regularisation (Brock et al. 2019, equation 3)",
+    ] = 0.0
     ema_kimg: Annotated[
         float | None,
         POSITIVE,

@@ -7,7 +7,7 @@ params.yaml is checked against the functions themselves without importing torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -74,8 +74,10 @@ def non_saturating(
     γ is `r1` (Mescheder et al. 2018); with 0 there is no gradient penalty. It is lazy with an `r1_interval`
     above 1. `path_length` is the weight of the generator's path length regularisation, which always is.
     """
-    if r1 < 0 or path_length < 0:
-        raise ValueError("r1 and path_length must not be negative")
+    if r1 < 0:
+        raise ValueError("r1 must not be negative")
+    if path_length < 0:
+        raise ValueError("path_length must not be negative")
     for interval in (r1_interval, path_length_interval):
         if interval < 1 or interval != int(interval):
             raise ValueError("r1_interval and path_length_interval must be whole numbers from 1 on")
@@ -140,6 +142,19 @@ LOSSES: dict[str, Callable[..., Loss]] = {
 def mix(reals: Tensor, fakes: Tensor, position: Tensor) -> Tensor:
     """Points between real and fake images: real + (fake - real) · u. position: u in [0, 1), [N]."""
     return reals.lerp(fakes, position.view(-1, 1, 1, 1))
+
+
+def orthogonality(weights: Iterable[Tensor]) -> Tensor | float:
+    """Σ ‖W Wᵀ ⊙ (1 - I)‖², 0-d: by how much the rows of each matrix depend on one another.
+
+    The dimensions of a weight behind its first count as one (Brock et al. 2019, equation 3).
+    """
+    total: Tensor | float = 0.0
+    for weight in weights:
+        rows = weight.flatten(1)
+        products = rows @ rows.t()
+        total = total + products.square().sum() - products.diagonal().square().sum()
+    return total
 
 
 def gradient_norms(gradients: Tensor) -> Tensor:

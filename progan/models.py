@@ -103,7 +103,7 @@ class Models:
             discriminator,
             ema,
             Adam(generator, *adam, loss.path_length),
-            Adam(discriminator, *adam, loss.lazy_penalty),
+            Adam(discriminator, *adam, loss.lazy_penalty, config.training.discriminator_rate),
             flatten(ema),
             config.training.averaging(phase.minibatch),
             randomness,

@@ -60,13 +60,16 @@ class Adam:
         epsilon: float,
         ranks: Ranks = Ranks(),
         lazy: LazyTerm | None = None,
+        rate: float = 1.0,
     ) -> None:
+        """lazy: see LazyTerm. rate: a factor on the learning rate."""
         self.module, self.ranks = module, ranks
         self.lazy = lazy
-        self.exponent = lazy.interval / (lazy.interval + 1) if lazy else 1.0  # see LazyTerm
+        exponent = lazy.interval / (lazy.interval + 1) if lazy else 1.0
+        self.rate = rate * exponent
         self.parameters = list(module.parameters())
         self.values = flatten(module)
-        self.betas, self.epsilon = tuple(beta**self.exponent for beta in betas), epsilon
+        self.betas, self.epsilon = tuple(beta**exponent for beta in betas), epsilon
         self.first_moment = torch.zeros_like(self.values)
         self.second_moment = torch.zeros_like(self.values)
         self.updates = torch.zeros((), device=self.values.device)
@@ -107,7 +110,7 @@ class Adam:
             amsgrad=False,
             beta1=self.betas[0],
             beta2=self.betas[1],
-            lr=learning_rate if self.exponent == 1 else learning_rate * self.exponent,
+            lr=learning_rate if self.rate == 1 else learning_rate * self.rate,
             weight_decay=0.0,
             eps=self.epsilon,
             maximize=False,

@@ -147,11 +147,13 @@ def critique(
     return Critique(value, fake_outputs, statistics)
 
 
-def generator_loss(fake_outputs: Tensor, labels: Tensor, training: TrainingConfig) -> Tensor:
+def generator_loss(models: Models, fake_outputs: Tensor, labels: Tensor, training: TrainingConfig) -> Tensor:
     """What the generator minimises, 0-d. fake_outputs: the discriminator's, float [N, 1 + label_size]."""
     value = training.adversarial.generator(scores(fake_outputs, labels, training))
     if classifies(labels, training):
         value = value + training.label_weight * label_loss(fake_outputs, labels)
+    if training.orthogonal_weight:
+        value = value + training.orthogonal_weight * losses.orthogonality(models.generator.matrices())
     return value
 
 
@@ -295,7 +297,7 @@ def generator_step(
     with _frozen(models.discriminator):
         fakes = models.generator(operands(latents, training), alpha)
         outputs = models.discriminator(seen(fakes, training, models.randomness), alpha)
-        loss = generator_loss(outputs, draws.generator_labels, training)
+        loss = generator_loss(models, outputs, draws.generator_labels, training)
         gradient, means = adam.gradient(loss, loss.detach()[None])
     adam.step(gradient, learning_rate)
     models.sums[1:2] += means
@@ -318,7 +320,7 @@ def joint_step(
     reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha)
     fakes = models.generator(operands(torch.cat([draws.critic_latents, labels], 1), training), alpha)
     outcome = critique(models, reals, fakes, labels, draws.mix, alpha, training)
-    loss = generator_loss(outcome.fake_outputs, labels, training)
+    loss = generator_loss(models, outcome.fake_outputs, labels, training)
     generator_gradient, mean_loss = models.generator_adam.gradient(
         loss, loss.detach()[None], retain_graph=True
     )

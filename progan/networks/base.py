@@ -49,6 +49,10 @@ class Generator(nn.Module):
     def settle(self, latents: Tensor) -> None:
         """Prepare an averaged generator for sampling, from latents as in forward: [N, …]."""
 
+    def matrices(self) -> list[Tensor]:
+        """The weights that orthogonal regularisation is of: all but biases and gains."""
+        return [parameter for parameter in self.parameters() if parameter.dim() > 1]
+
     def truncate(self, x: Tensor, center: Tensor, truncation: float | Tensor) -> Tensor:
         """Move x, the output of `start`, to its mean `center`: for `grow`. truncation 1 changes nothing."""
         return torch.lerp(center, x, truncation)

@@ -34,8 +34,8 @@ def gradients(trainer, minibatch):
         reals = step.prepare_reals(images, draws.mirror, alpha).to(draws.mix.dtype)
         latents = torch.cat([draws.critic_latents, labels], 1)
         fakes = models.generator(step.operands(latents, training), alpha)
-        critique = step.critique(models.discriminator, reals, fakes, labels, draws.mix, alpha, training)
-        loss = step.generator_loss(critique.fake_outputs, labels, training)
+        critique = step.critique(models, reals, fakes, labels, draws.mix, alpha, training)
+        loss = step.generator_loss(models, critique.fake_outputs, labels, training)
         options = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
         return [
             torch.cat(

@@ -4,7 +4,7 @@ import math
 import runpy
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +13,7 @@ import pytest
 from progan import config
 from progan.errors import InputError
 from progan.losses import LOSSES
+from progan.network_config import NetworkConfig, ProganConfig, StyleganConfig
 from progan.validation import field_types
 
 ROOT = Path(__file__).parents[2]
@@ -218,6 +219,13 @@ def test_numbers_may_be_whole_or_with_an_exponent(small_params):
         ("hinge", {"r1": 10}, ".r1: unknown to hinge; it has none"),
         ("wgan-gp", {"penalty": 10, "target": 0, "drift": 0}, ": target must be positive"),
         ("non-saturating", {"r1": -1}, ": r1 must not be negative"),
+        ("non-saturating", {"r1": 1, "path_length": -1}, ": path_length must not be negative"),
+        (
+            "non-saturating",
+            {"r1": 1, "r1_interval": 0.5},
+            ": r1_interval and path_length_interval must be whole",
+        ),
+        ("non-saturating", {"r1_interval": 2}, ".r1: missing; non-saturating needs it"),
         ("non-saturating", {"r1": "much"}, ".r1: must be a number, not 'much'"),
         ("hinge", None, ": must be a mapping of keys to values, not null"),
     ],
@@ -232,6 +240,70 @@ def test_every_loss_is_accepted(small_params, loss):
     parameters = {"wgan-gp": {"penalty": 10, "target": 1, "drift": 0}, "non-saturating": {"r1": 0}}
     small_params["training"] |= {"loss": loss, "loss_parameters": parameters.get(loss, {})}
     assert config.parse(small_params, "params.yaml").training.loss == loss
+
+
+def test_an_average_has_one_decay(small_params):
+    told = "params.yaml: training.ema_decay: or ema_kimg must be null, and only one of them"
+    small_params["training"]["ema_kimg"] = 1.0
+    assert error_of(small_params) == told
+    small_params["training"] |= {"ema_decay": None, "ema_kimg": None}
+    assert error_of(small_params) == told
+    small_params["training"]["ema_kimg"] = 1.0
+    training = config.parse(small_params, "params.yaml").training
+    assert training.averaging(8) ** 125 == pytest.approx(0.5)
+
+
+def test_lazy_terms_are_alternating(small_params):
+    lazy = {"r1": 1, "r1_interval": 16}
+    small_params["training"] |= {"loss": "non-saturating", "loss_parameters": lazy, "update": "joint"}
+    assert error_of(small_params).startswith("params.yaml: training.update: must be alternating with")
+    lazy |= {"r1_interval": 1, "path_length": 2.0}
+    told = "params.yaml: training.loss_parameters.path_length: is of styles, and progan has none"
+    small_params["training"]["update"] = "alternating"
+    assert error_of(small_params) == told
+
+
+# ------------------------------------------------------------------------------------------------
+# Architectures
+
+
+STYLES = {"mapping_layers": 2, "mapping_learning_rate": 0.01, "style_size": 8, "style_mixing": 0.9}
+SHARED = [field.name for field in fields(NetworkConfig)]
+
+
+def with_network(small_params, **values):
+    """The common parameters of the network, with `values`."""
+    network = {name: value for name, value in small_params["network"].items() if name in SHARED}
+    return small_params | {"network": network | values}
+
+
+def test_an_architecture_has_its_own_parameters(small_params):
+    params = with_network(small_params, architecture="stylegan", **STYLES, constant_input=True, noise=True)
+    assert error_of(params) == "params.yaml: network.truncation_cutoff: missing; it has no default"
+    params["network"] |= {"truncation_cutoff": 8, "fused_scaling": True}
+    assert error_of(params).startswith("params.yaml: network.fused_scaling: unknown")
+    del params["network"]["fused_scaling"]
+    assert isinstance(config.parse(params, "params.yaml").network, StyleganConfig)
+    params["network"]["architecture"] = "stylegan3"
+    told = "params.yaml: network.architecture: must be one of progan, stylegan, stylegan2"
+    assert error_of(params).startswith(told)
+
+
+def test_without_an_architecture_it_is_progan(small_params):
+    small_params["network"].pop("architecture", None)
+    network = config.parse(small_params, "params.yaml").network
+    assert isinstance(network, ProganConfig)
+    assert network.architecture == "progan"
+
+
+def test_what_does_not_grow_has_one_phase(small_params):
+    params = with_network(small_params, architecture="stylegan2", **STYLES)
+    assert error_of(params) == (
+        "params.yaml: phases: must be one, from scratch at the full resolution, for stylegan2"
+    )
+    last = params["phases"]["r0016"] | {"init": "data/multires/r0016", "fade_kimg": 0}
+    loaded = config.parse(params | {"phases": {"r0016": last}}, "params.yaml")
+    assert config.from_text(config.to_text(loaded)) == loaded
 
 
 # ------------------------------------------------------------------------------------------------

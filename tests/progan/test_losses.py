@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from progan.losses import LOSSES
+from progan.losses import LOSSES, orthogonality
 
 
 def softplus(x):
@@ -93,3 +93,13 @@ def test_r1_of_a_flat_discriminator_has_gradient_zero_not_nan():
     value = LOSSES["non-saturating"](r1=10.0).critic(torch.zeros(2), torch.zeros(2), flat)
     assert value.item() == pytest.approx(2 * math.log(2))
     assert torch.equal(torch.autograd.grad(value, flat)[0], torch.zeros_like(flat))
+
+
+def test_orthogonality_is_that_of_the_rows():
+    """Of rows [1, 1], [1, -1], [2, 0]: products 0, 2 and 2, each twice."""
+    weight = torch.tensor([[1.0, 1.0], [1.0, -1.0], [2.0, 0.0]])
+    kernel = torch.cat([weight, weight], 1).view(3, 1, 2, 2) / math.sqrt(2)
+    assert orthogonality([weight]) == 16
+    assert orthogonality([weight, kernel]).item() == pytest.approx(32)
+    orthogonal, _ = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64))
+    assert orthogonality([3 * orthogonal]).item() == pytest.approx(0, abs=1e-20)

@@ -17,22 +17,26 @@ from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
 from tests.checkpoints import DATASET
 from tests.progan import ranks
+from tests.progan.networks.numpy_stylegan import PAPER as STYLEGAN
+from tests.progan.networks.test_stylegan2 import PAPER as STYLEGAN2
 from tests.progan.ranks import tensors_of
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.064, 0.064, 8, 0.001)
+STABLE = PhaseConfig(8, "data/multires/r0008", 0, 0.128, 8, 0.001)
+SMALL = {"latent_size": 6, "fmap_base": 32, "fmap_max": 8, "style_size": 7}
 
 
 def make_trainer(config, noise, phase=FADING, labels=None):
     return training.PhaseTrainer(config, phase, noise, "data", None, CPU, labels)
 
 
-def changed(config, label_size=0, **changes):
-    """`config` with another network.label_size and other values under training."""
-    network = dataclasses.replace(config.network, label_size=label_size)
-    return dataclasses.replace(
-        config, network=network, training=dataclasses.replace(config.training, **changes)
-    )
+def changed(config, label_size=0, network=None, **changes):
+    """`config` with another network and other values under training; of FADING alone, if it cannot grow."""
+    network = dataclasses.replace(network or config.network, label_size=label_size)
+    phases = config.phases if network.GROWS else {"r0008": STABLE}
+    training = dataclasses.replace(config.training, **changes)
+    return dataclasses.replace(config, network=network, training=training, phases=phases)
 
 
 def hooks(stop_after=math.inf, trainer=None):
@@ -88,6 +92,19 @@ SETTINGS = {
     "least squares": {"loss": "least-squares", "loss_parameters": {}},
     "R1 and labels": {"loss": "non-saturating", "loss_parameters": {"r1": 10.0}, "label_size": 5},
     "hinge, three critic steps": {"loss": "hinge", "loss_parameters": {}, "critic_steps": 3},
+    "StyleGAN": {
+        "network": dataclasses.replace(STYLEGAN, **SMALL),
+        "loss": "non-saturating",
+        "loss_parameters": {"r1": 1.0},
+        "augment": ("color", "translation", "cutout"),
+    },
+    "StyleGAN2": {
+        "network": dataclasses.replace(STYLEGAN2, **SMALL),
+        "label_size": 5,
+        "conditioning": "projection",
+        "loss": "non-saturating",
+        "loss_parameters": {"r1": 1.0, "r1_interval": 5, "path_length": 2.0, "path_length_interval": 4},
+    },
 }
 
 
@@ -106,19 +123,22 @@ def unsure(trainer):
         ("least squares", 72),
         ("R1 and labels", 24),
         ("hinge, three critic steps", 24),
+        ("StyleGAN", 72),
+        ("StyleGAN2", 56),
     ],
 )
 def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeypatch, setting, stop_after):
     """Also between two rows of the history. A loss without image gradients has no gradient norm."""
     monkeypatch.setattr(training, "TICKS_PER_PHASE", 4)
     config, labels = changed(small_config, **SETTINGS[setting]), np.arange(64) % 5
-    whole = unsure(make_trainer(config, noise, labels=labels))
+    phase = FADING if config.network.GROWS else STABLE
+    whole = unsure(make_trainer(config, noise, phase, labels))
     whole.train(SnapshotFolder(FolderStore(tmp_path / "a"), "r0008", whole.identity), hooks())
-    first = unsure(make_trainer(config, noise, labels=labels))
+    first = unsure(make_trainer(config, noise, phase, labels))
     folder = SnapshotFolder(FolderStore(tmp_path / "b"), "r0008", first.identity)
     with pytest.raises(Interrupted, match="stopped at"):
         first.train(folder, hooks(stop_after, first))
-    second = make_trainer(config, noise, labels=labels)
+    second = make_trainer(config, noise, phase, labels)
     second.train(folder, hooks())
     assert_same(tensors_of(second), tensors_of(whole))
     assert second.pictures == whole.pictures

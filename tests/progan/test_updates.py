@@ -75,12 +75,12 @@ class PlainTrainer:
         self.path_interval = 4 if parameters.get("path_length") else None
         self.penalty_interval = parameters.get("r1_interval")
         self.g_adam = self.adam(self.g, self.path_interval)
-        self.d_adam = self.adam(self.d, self.penalty_interval)
+        self.d_adam = self.adam(self.d, self.penalty_interval, self.training.discriminator_rate)
 
-    def adam(self, network, interval):
+    def adam(self, network, interval, rate=1.0):
         c = interval / (interval + 1) if interval else 1
         betas = [beta**c for beta in self.training.adam_betas]
-        return torch.optim.Adam(network.parameters(), FADING.learning_rate * c, betas, 1e-8)
+        return torch.optim.Adam(network.parameters(), FADING.learning_rate * c * rate, betas, 1e-8)
 
     def iterate(self, images, labels, draws, alpha, seed, number):
         self.randomness.seed(seed)
@@ -207,6 +207,11 @@ class PlainTrainer:
         }[self.training.loss]
         if labels is not None and self.training.conditioning == "classification":
             value = value + self.training.label_weight * F.cross_entropy(outputs[:, 1:], labels)
+        for weight in self.g.parameters() if self.training.orthogonal_weight else ():
+            if weight.dim() > 1:
+                gram = torch.einsum("if,jf->ij", weight.flatten(1), weight.flatten(1))
+                others = 1 - torch.eye(len(weight))
+                value = value + self.training.orthogonal_weight * (gram * others).pow(2).sum()
         self.sums[1] += value.item()
         return value
 
@@ -244,9 +249,10 @@ ALL = ("color", "translation", "cutout")
         ("hinge", {"augment": ALL, "conditioning": "projection"}),
         ("non-saturating", {"conditioning": "projection"}),
         ("wgan-gp", {"conditioning": "projection", "update": "joint"}),
+        ("hinge", {"discriminator_rate": 4.0, "orthogonal_weight": 0.01}),
     ],
 )
-def test_augmentation_projection_and_a_half_life(trainer, loss, changes):
+def test_what_losses_share_against_the_plain_loop(trainer, loss, changes):
     assert_equals_the_plain_loop(trainer(loss, CLASSES, seed=1, **changes))
 
 
