@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from progan.networks import progan, stylegan
+from progan.networks import biggan, progan, stylegan
 from progan.networks.base import Discriminator, Generator
 from progan.operations import downsample, upsample
 
@@ -17,6 +17,7 @@ __all__ = ["Discriminator", "Generator", "build_generator", "build_networks", "f
 ARCHITECTURES: dict[str, tuple[type[Generator], type[Discriminator]]] = {
     "progan": (progan.Generator, progan.Discriminator),
     "stylegan": (stylegan.Generator, stylegan.Discriminator),
+    "biggan": (biggan.Generator, biggan.Discriminator),
 }
 
 
