@@ -20,7 +20,6 @@ from progan.resolutions import FeatureMaps, phase_key, resolutions_between
 if TYPE_CHECKING:
     from progan.network_config import BigganConfig
 
-POWER_ITERATIONS = 100  # after which spectral norms count as exact
 STANDING_MINIBATCHES = 16  # over which standing statistics are averaged
 
 # ------------------------------------------------------------------------------------------------
@@ -58,13 +57,19 @@ class SpectralLayer(nn.Module):
     def converge(self) -> None:
         """Make u the singular vector of σ, whatever it was before."""
         matrix = self.matrix()
-        self.u.fill_(1)
-        for _ in range(POWER_ITERATIONS):
-            self.u.copy_(F.normalize(matrix @ (matrix.T @ self.u), dim=0))
+        if matrix.shape[0] <= matrix.shape[1]:
+            self.u.copy_(_leading_eigenvector(matrix @ matrix.T))
+        else:
+            self.u.copy_(matrix @ _leading_eigenvector(matrix.T @ matrix))
 
     def matrix(self) -> Tensor:
         """W with a row for each output; the columns stand as training has the weights in memory."""
         return self.weight.movedim(1, -1).flatten(1)
+
+
+def _leading_eigenvector(symmetric: Tensor) -> Tensor:
+    """[n, n] → [n]."""
+    return torch.linalg.eigh(symmetric).eigenvectors[:, -1]
 
 
 class Conv(SpectralLayer):
