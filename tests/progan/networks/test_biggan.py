@@ -190,13 +190,13 @@ def test_a_power_iteration_by_hand():
     """W = diag(3, 1), u = (1, 1): v ∝ (3, 1), u ∝ (9, 1), and σ = uᵀ W v = √82 / √10."""
     layer = Dense(2, 2, bias=False).double()
     layer.weight.data = torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64))
-    layer.u.fill_(1)
+    u = layer.u.fill_(1)
     sigma = (82 / 10) ** 0.5
     expected = np.diag([3.0, 1.0]) / sigma
     assert_equal(layer.eval()(torch.eye(2, dtype=torch.float64)), expected)
-    assert layer.u.tolist() == [1, 1]
+    assert u.tolist() == [1, 1]
     assert_equal(layer.train()(torch.eye(2, dtype=torch.float64)), expected)
-    assert_equal(layer.u, np.array([9, 1]) / 82**0.5)
+    assert_equal(u, np.array([9, 1]) / 82**0.5)
 
 
 def test_convergence_depends_on_the_weights_alone():
@@ -279,6 +279,9 @@ def test_batch_norm_of_bfloat16_is_computed_in_float32():
         exact, exact.mean((0, 2, 3)), exact.var((0, 2, 3)), np.ones(2), np.zeros(2)
     )
     np.testing.assert_allclose(layer(x).detach().float(), expected, rtol=2**-8, atol=1e-5)
+    layer.gather(x, 0.5)
+    np.testing.assert_allclose(layer.mean, 0.5 * exact.mean((0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(layer.variance, 1 + 0.5 * exact.var((0, 2, 3)), rtol=1e-5)
 
 
 def test_standing_statistics_are_means_over_minibatches():
