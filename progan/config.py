@@ -393,10 +393,9 @@ class Config(Checked):
                 yield f"phases.{key}.minibatch", f"must be a multiple of network.mbstd_group_size, {group}"
 
     @staticmethod
-    def check_feature_maps(network: NetworkConfig, phases: dict[str, PhaseConfig]) -> Faults:
-        last = max(phase.resolution for phase in phases.values())
-        if network.fewest_maps(last) <= 0:
-            yield "network.fmap_base", f"leaves no feature maps at {last} px; raise it"
+    def check_network(network: NetworkConfig, phases: dict[str, PhaseConfig]) -> Faults:
+        for key, problem in network.faults(max(phase.resolution for phase in phases.values())):
+            yield f"network.{key}", problem
 
     @staticmethod
     def check_levels(dataset: DatasetConfig, phases: dict[str, PhaseConfig]) -> Faults:

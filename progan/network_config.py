@@ -6,11 +6,14 @@ A registered model ships this module.
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from progan.resolutions import FeatureMaps
+from progan.resolutions import RESOLUTIONS, FeatureMaps, resolutions_between
 from progan.validation import NOT_NEGATIVE, POSITIVE, Checked, Constraint, Faults, between
 
 A_NUMBER_OF_CHANNELS = Constraint("1 (grey) or 3 (RGB)", lambda value: value in (1, 3))
 A_SIZE = between(1, 2**16)
+NO_ATTENTION_OR_A_RESOLUTION = Constraint(
+    "0 or a power of two from 8 to 1024", lambda value: value == 0 or value in RESOLUTIONS[1:]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,11 @@ class NetworkConfig(Checked):
         The minibatch standard deviation is not among them: its groups are the same for any number of ranks.
         """
         return ()
+
+    def faults(self, resolution: int) -> Faults:
+        """What keeps the parameters from describing networks for `resolution`."""
+        if self.fewest_maps(resolution) <= 0:
+            yield "fmap_base", f"leaves no feature maps at {resolution} px; raise it"
 
     def fewest_maps(self, resolution: int) -> int:
         """The feature maps of the thinnest layers of networks for `resolution`."""
@@ -158,3 +166,49 @@ class Stylegan2Config(StyleParameters, NetworkConfig):
     GROWS: ClassVar[bool] = False
 
     architecture: Literal["stylegan2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BigganConfig(NetworkConfig):
+    """Brock et al. 2019. One phase trains it at its full resolution.
+
+    With `ch` as in the paper's Table 1, `fmap_max` is 16 `ch`, and `fmap_base` is 64 `ch` for 128 px.
+    """
+
+    GROWS: ClassVar[bool] = False
+
+    architecture: Literal["biggan"]
+    class_embedding: Annotated[
+        int, A_SIZE, "dimension of the class embedding that all the generator's batch norms share (§3)"
+    ]
+    hierarchical_latents: Annotated[
+        bool,
+        "split the latent vector into equal chunks, one for the first layer and one for the batch norms of "
+        "each block (§3); `false` feeds all of it to the first layer",
+    ]
+    attention_resolution: Annotated[
+        int,
+        NO_ATTENTION_OR_A_RESOLUTION,
+        "side of the maps among whose pixels there is self-attention, in the discriminator only below the "
+        "images' own; 0 for none",
+    ]
+
+    @staticmethod
+    def check_no_minibatch_stddev(mbstd_group_size: int) -> Faults:
+        if mbstd_group_size:
+            yield "mbstd_group_size", "must be 0: BigGAN has no minibatch standard deviation"
+
+    @property
+    def sees_the_minibatch(self) -> tuple[str, ...]:
+        return ("architecture: biggan",)  # by batch norm
+
+    def faults(self, resolution: int) -> Faults:
+        yield from super().faults(resolution)
+        blocks = len(resolutions_between(4, resolution))
+        if blocks < 2:
+            yield "architecture", f"must not be biggan at {resolution} px; 8 are the least"
+        if self.hierarchical_latents and self.latent_size % blocks:
+            yield (
+                "latent_size",
+                f"must be a multiple of {blocks}, the chunks of hierarchical latents at {resolution} px",
+            )

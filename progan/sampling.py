@@ -12,10 +12,12 @@ from torch import Tensor
 from progan.checkpoints import Checkpoint
 from progan.errors import InputError
 from progan.network_config import NetworkConfig
-from progan.networks import Generator, build_generator, one_hot
+from progan.networks import Generator, one_hot
+from progan.shapes import without_values
 
 PIXELS_AT_ONCE = 2**21  # bounds memory: 256 images at 64×64, two at 1024×1024
 CENTER_LATENTS = 1000  # number of latents whose mean is the centre of truncation
+SETTLING_LATENTS = 512  # from which statistics are gathered
 LISTED_CLASSES = 20  # in an error message
 
 
@@ -42,6 +44,19 @@ def seeded_inputs(count: int, network: NetworkConfig, seed: int, labels: Tensor 
     return torch.cat([latents, one_hot(labels[torch.arange(count) % len(labels)], network.label_size)], 1)
 
 
+def settled(generator: Generator, labels: Tensor | None = None) -> Generator:
+    """An averaged generator, prepared for sampling if its architecture needs that.
+
+    labels: int64, those of the training set; None for all classes equally often, or for no classes.
+    """
+    network = generator.network
+    if labels is None and network.label_size:
+        labels = torch.arange(network.label_size)
+    device = next(generator.parameters()).device
+    generator.settle(seeded_inputs(SETTLING_LATENTS, network, 0, labels).to(device))
+    return generator
+
+
 def generate(generator: Generator, inputs: Tensor, alpha: Tensor | None = None) -> Iterator[Tensor]:
     """The images of `inputs` in even minibatches that fit into memory: uint8 [n, C, H, W], on the CPU.
 
@@ -66,9 +81,9 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def load_generator(checkpoint: Checkpoint) -> Generator:
     """The averaged generator of a finished phase, as its facts describe it, on the CPU."""
-    generator = build_generator(checkpoint.facts.network, checkpoint.facts.resolution)
+    generator = without_values(checkpoint.facts.network, checkpoint.facts.resolution)
     try:
-        generator.load_state_dict(checkpoint.networks("ema"))
+        generator.load_state_dict(checkpoint.networks("ema"), assign=True)
     except RuntimeError:
         raise InputError(
             f"{checkpoint.folder}: checkpoint.json does not describe the networks beside it; delete "

@@ -7,7 +7,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from progan.network_config import NetworkConfig
-from progan.networks import Discriminator, Generator, build_networks
+from progan.networks import Discriminator, Generator, build_generator, build_networks
 
 
 class _WithoutValues(TorchFunctionMode):
@@ -23,6 +23,12 @@ class _WithoutValues(TorchFunctionMode):
         if func is torch.Tensor.mul:
             return args[0]
         return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+
+def without_values(network: NetworkConfig, resolution: int) -> Generator:
+    """A generator on the device "meta", for weights that are to be loaded with assign=True."""
+    with torch.device("meta"), _WithoutValues():
+        return build_generator(network, resolution)
 
 
 def shapes_of_networks(network: NetworkConfig, resolution: int) -> tuple[Generator, Discriminator]:

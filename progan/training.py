@@ -32,6 +32,7 @@ from progan.history import Readings, Row
 from progan.models import STATISTICS, Models
 from progan.networks import Generator, one_hot
 from progan.phases import Schedule
+from progan.sampling import SETTLING_LATENTS, settled
 from progan.snapshots import Snapshot, SnapshotFolder, SnapshotWriter
 from progan.step import Draws, Due, Minibatch, draw, prepare_reals, stream_seed
 
@@ -249,6 +250,10 @@ class PhaseTrainer:
             self._alpha(images_shown),
         )
 
+    def averaged(self) -> Generator:
+        """The averaged generator, ready to be sampled."""
+        return settled(self.models.ema, self.reals.labels[:SETTLING_LATENTS].cpu())
+
     def write_checkpoint(self, folder: Path, dataset: DatasetFacts) -> None:
         """Write the checkpoint of the finished phase."""
         images_shown = self.start_images + self.images_shown
@@ -267,6 +272,7 @@ class PhaseTrainer:
             threads=cpu_threads(self.device),
             versions=Versions.here(),
         )
+        self.averaged()
         write_checkpoint(folder, facts, self.models.network_tensors(), self.models.optimizer_tensors())
 
     def _alpha(self, images_shown: int) -> Tensor | None:
@@ -314,9 +320,10 @@ class PhaseTrainer:
     def _measure(self, hooks: Hooks) -> float:
         """The SWD of the averaged generator; a picture of its images is added to `pictures`."""
         alpha, kimg = self.alpha(), (self.start_images + self.images_shown) / 1000
-        if picture := hooks.picture(self.models.ema, alpha):
+        generator = self.averaged()
+        if picture := hooks.picture(generator, alpha):
             self.pictures[f"{kimg:09.3f}"] = picture
-        return hooks.measure(self.models.ema, alpha)
+        return hooks.measure(generator, alpha)
 
     def _updates(self, images: int) -> Tensor:
         """The number of updates in `images` that each of STATISTICS sums up: float [len(STATISTICS)]."""

@@ -5,8 +5,8 @@ from pathlib import Path
 from progan.checkpoints import stripped
 from progan.errors import InputError
 from progan.network_config import NetworkConfig
-from progan.networks import build_generator
-from progan.sampling import Sampler
+from progan.sampling import Sampler, settled
+from progan.shapes import without_values
 from progan.snapshots import LATEST, SnapshotFolder
 from progan.store import FolderStore
 from progan.validation import from_json
@@ -30,6 +30,8 @@ def newest_sampler(folder: Path) -> Sampler:
     if "network" not in facts:
         raise InputError(f"{folder}: an older version of progan wrote its snapshot; run its phase again")
     network = from_json(NetworkConfig, facts["network"])
-    generator = build_generator(network, facts["resolution"])
-    generator.load_state_dict(stripped("ema", tensors))
-    return Sampler(generator, [str(label) for label in range(network.label_size)], facts["alpha"])
+    generator = without_values(network, facts["resolution"])
+    generator.load_state_dict(stripped("ema", tensors), assign=True)
+    return Sampler(
+        settled(generator.eval()), [str(label) for label in range(network.label_size)], facts["alpha"]
+    )

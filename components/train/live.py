@@ -95,7 +95,7 @@ class LiveRecord:
         began = time.monotonic()
         self.renewed, self.renewed_images = began, trainer.images_shown
         try:
-            images = self.latents.images(trainer.models.ema, trainer.alpha())
+            images = self.latents.images(trainer.averaged(), trainer.alpha())
             rows = list(trainer.history)
             if trainer.images_shown > rows[-1].images:
                 rows.append(trainer.row(self.machine()))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from progan.networks import progan, stylegan, stylegan2
+from progan.networks import biggan, progan, stylegan, stylegan2
 from progan.networks.base import Discriminator, Generator
 from progan.operations import downsample, upsample
 
@@ -18,6 +18,7 @@ ARCHITECTURES: dict[str, tuple[type[Generator], type[Discriminator]]] = {
     "progan": (progan.Generator, progan.Discriminator),
     "stylegan": (stylegan.Generator, stylegan.Discriminator),
     "stylegan2": (stylegan2.Generator, stylegan2.Discriminator),
+    "biggan": (biggan.Generator, biggan.Discriminator),
 }
 
 
