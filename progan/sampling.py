@@ -4,7 +4,7 @@ A registered model ships this file, so that a seed, a class and a truncation mea
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from progan.checkpoints import Checkpoint
 from progan.errors import InputError
 from progan.network_config import NetworkConfig
 from progan.networks import Generator, one_hot
+from progan.networks.styles import StyleGenerator
 from progan.shapes import without_values
 
 PIXELS_AT_ONCE = 2**21  # bounds memory: 256 images at 64×64, two at 1024×1024
@@ -100,10 +101,10 @@ class Sampler:
     """A trained generator, sampled by latents, class and truncation.
 
     Truncation trades variety for typicality: 1 leaves images as they are, 0 turns all of a class into the
-    same, most typical one. Shorter latents would have no effect, because the generator normalises them.
-    Instead, the output x of the 4×4 block is moved towards its mean, as StyleGAN moves the output of its
-    mapping network (Karras et al. 2019, appendix B): c + truncation · (x - c), where c is the mean of x over
-    CENTER_LATENTS seeded latents of the same class.
+    same, most typical one. Shorter latents would have no effect, because most generators normalise them.
+    Instead, the output x of `start` is moved towards its mean: c + truncation · (x - c), where c is the mean
+    of x over CENTER_LATENTS seeded latents of the same class. StyleGANs do so with their styles (Karras et
+    al. 2019, appendix B); of Progressive GAN, x is the output of the 4×4 block.
     """
 
     def __init__(self, generator: Generator, classes: Sequence[str] = (), alpha: float = 1.0) -> None:
@@ -111,6 +112,7 @@ class Sampler:
         self.generator, self.classes = generator.requires_grad_(False).eval(), list(classes)
         self.alpha = alpha
         self.resolution, self.latent_size = generator.resolution, generator.network.latent_size
+        self.has_styles = isinstance(generator, StyleGenerator)
         self._centers: dict[int, Tensor] = {}
 
     @classmethod
@@ -123,16 +125,39 @@ class Sampler:
 
         latents: float [N, latent_size]. labels: int64 [N], 0 if there are no classes.
         """
-        require_truncation(truncation)
+        yield from self._images(self.make, latents, labels, truncation)
+
+    def images_at(self, points: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]:
+        """As `images`, of what `points` returns, or of something between."""
+        make = self._made_from if self.has_styles else self.make
+        yield from self._images(make, points, labels, truncation)
+
+    @torch.no_grad()
+    def points(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """What a walk goes through: the styles of latents, if there are any, else the latents: [N, size]."""
+        if not self.has_styles:
+            return latents
         device = next(self.generator.parameters()).device
-        count = images_at_once(self.resolution)
-        for part, part_labels in zip(latents.split(count), labels.split(count), strict=True):
-            with torch.no_grad():
-                yield to_uint8(self.make(part.to(device), part_labels.to(device), truncation)).cpu()
+        return self._start(latents.to(device), labels.to(device)).cpu()
 
     def make(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
         """The images of one minibatch: float [n, C, R, R], about [-1, 1]."""
-        x = self.generator.start(torch.cat([latents, one_hot(labels, len(self.classes))], 1))
+        return self._made_from(self._start(latents, labels), labels, truncation)
+
+    def _images(
+        self, make: Callable[[Tensor, Tensor, float], Tensor], x: Tensor, labels: Tensor, truncation: float
+    ) -> Iterator[Tensor]:
+        require_truncation(truncation)
+        device = next(self.generator.parameters()).device
+        count = images_at_once(self.resolution)
+        for part, part_labels in zip(x.split(count), labels.split(count), strict=True):
+            with torch.no_grad():
+                yield to_uint8(make(part.to(device), part_labels.to(device), truncation)).cpu()
+
+    def _start(self, latents: Tensor, labels: Tensor) -> Tensor:
+        return self.generator.start(torch.cat([latents, one_hot(labels, len(self.classes))], 1))
+
+    def _made_from(self, x: Tensor, labels: Tensor, truncation: float) -> Tensor:
         if truncation != 1:
             centers = torch.stack([self.center(label) for label in labels.tolist()])
             x = self.generator.truncate(x, centers, truncation)

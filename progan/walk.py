@@ -1,35 +1,42 @@
-"""A closed walk through latents."""
+"""A closed walk through latents or styles."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-POINTS_PER_LATENT = 256  # on the path, to measure its length
+POINTS_PER_CORNER = 256  # on the path, to measure its length
 
 
-def closed_walk(latents: Tensor, steps: int) -> Tensor:
-    """A smooth closed path through `latents`, in steps of equal angle: float [steps, latent_size].
+def closed_walk(points: Tensor, steps: int, on_sphere: bool = True) -> Tensor:
+    """A smooth closed path through `points` in equal steps: float [steps, size].
 
-    latents: float [K, latent_size], K ≥ 2. The path is a periodic cubic spline: it begins at the first
-    latent, passes the others in turn and ends one step before it returns to the first. The spline
-    interpolates directions and lengths separately: a straight line between two latents would leave the
-    hypersphere near which they lie.
+    points: float [K, size], K ≥ 2. The path is a periodic cubic spline: it begins at the first point, passes
+    the others in turn and ends one step before it returns to the first. on_sphere: the points are latents,
+    near a hypersphere that a straight line between two of them would leave; so the spline interpolates their
+    directions and their lengths separately, and steps are equal angles.
     """
     from scipy.interpolate import CubicSpline
 
-    points = latents.double().numpy()
-    lengths = np.linalg.norm(points, axis=1, keepdims=True)
-    knots = np.concatenate([points / lengths, lengths], 1)
-    spline = CubicSpline(np.arange(len(knots) + 1), np.concatenate([knots, knots[:1]]), bc_type="periodic")
+    corners = points.double().numpy()
+    if on_sphere:
+        lengths = np.linalg.norm(corners, axis=1, keepdims=True)
+        corners = np.concatenate([corners / lengths, lengths], 1)
+    knots = np.arange(len(corners) + 1)
+    spline = CubicSpline(knots, np.concatenate([corners, corners[:1]]), bc_type="periodic")
 
     def at(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions along which steps are measured, and a factor on them."""
         values = spline(times)
+        if not on_sphere:
+            return values, np.ones((len(times), 1))
         directions, lengths = values[:, :-1], values[:, -1:]
         return directions / np.linalg.norm(directions, axis=1, keepdims=True), lengths
 
-    times = np.linspace(0, len(knots), POINTS_PER_LATENT * len(knots) + 1)
-    directions, _ = at(times)
-    angles = 2 * np.arcsin(np.linalg.norm(np.diff(directions, axis=0), axis=1) / 2)
-    distances = np.concatenate([[0.0], np.cumsum(angles)])
-    directions, lengths = at(np.interp(np.arange(steps) / steps * distances[-1], distances, times))
-    return torch.from_numpy(directions * lengths).float()
+    times = np.linspace(0, knots[-1], POINTS_PER_CORNER * len(corners) + 1)
+    positions, _ = at(times)
+    distances = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    if on_sphere:
+        distances = 2 * np.arcsin(distances / 2)  # angles
+    passed = np.concatenate([[0.0], np.cumsum(distances)])
+    positions, factors = at(np.interp(np.arange(steps) / steps * passed[-1], passed, times))
+    return torch.from_numpy(positions * factors).float()

@@ -7,6 +7,7 @@ from progan.checkpoints import CheckpointFacts, DatasetFacts, Versions, prefixed
 from progan.files import digest_of, sha256_file
 from progan.networks import build_networks
 from progan.resolutions import phase_key, resolution_of
+from progan.sampling import settled
 from tests.conftest import shrunk_params
 
 DATASET = DatasetFacts("noise", 64, "data")
@@ -56,7 +57,7 @@ def write_made_checkpoint(folder, network, resolution, classes=(), seed=0, init=
             for parameter in generator.parameters():  # biases too, and on a scale that fills [-1, 1]
                 parameter.copy_(torch.randn_like(parameter) * (0.3 if parameter.ndim == 1 else 1.0))
             generator(torch.randn(16, network.latent_size + network.label_size))  # running statistics
-    generator.requires_grad_(False).eval()
+    settled(generator.requires_grad_(False).eval())
     networks = {
         **prefixed("generator", generator.state_dict()),
         **prefixed("discriminator", discriminator.state_dict()),

@@ -1,4 +1,4 @@
-"""Film a walk through latents."""
+"""Film a walk through latents or, of StyleGANs, styles."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -38,10 +38,14 @@ def interpolate(
     sampler = sampler_of(address)
     labels = labels_of(sampler, label)
     shares = latents_of_seeds(seeds, sampler.latent_size).split(len(seeds) // walks)
-    paths = torch.stack([closed_walk(share, count) for share in shares], 1)  # [count, walks, latent_size]
-    latents = paths.repeat(1, len(labels), 1).flatten(0, 1)
+    paths = [
+        closed_walk(sampler.points(share, torch.full((len(share),), each)), count, not sampler.has_styles)
+        for each in labels
+        for share in shares
+    ]
     all_labels = torch.tensor(labels).repeat_interleave(walks).repeat(count)
-    images = chain.from_iterable(sampler.images(latents, all_labels, truncation))
+    points = torch.stack(paths, 1).flatten(0, 1)  # [count · labels · walks, size]
+    images = chain.from_iterable(sampler.images_at(points, all_labels, truncation))
 
     columns, width = columns_for(walks, len(labels)), WIDTHS[out.suffix.lower()]
 

@@ -130,7 +130,7 @@ class OnnxSampler:
             why = " ".join(str(error).split())[:200]
             raise InputError(f"{file}: not a generator that progan export wrote ({why})") from error
         self._file, self.resolution, self.latent_size = file, metadata.resolution, metadata.latent_size
-        self.classes = list(metadata.classes)
+        self.classes, self.has_styles = list(metadata.classes), False
 
     def images(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]:
         """As `progan.sampling.Sampler.images`."""
@@ -138,6 +138,14 @@ class OnnxSampler:
         count = images_at_once(self.resolution)
         for minibatch in zip(latents.split(count), labels.split(count), strict=True):
             yield to_uint8(self.make(*minibatch, truncation))
+
+    def images_at(self, points: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]:
+        """As `images`: the points are latents."""
+        return self.images(points, labels, truncation)
+
+    def points(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """What a walk goes through: the latents, because a file has no other input."""
+        return latents
 
     def make(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Tensor:
         """The images of one minibatch: float [n, C, R, R]."""

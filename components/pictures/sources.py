@@ -23,8 +23,13 @@ class AnySampler(Protocol):
     resolution: int
     latent_size: int
     classes: list[str]
+    has_styles: bool
 
     def images(self, latents: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]: ...
+
+    def images_at(self, points: Tensor, labels: Tensor, truncation: float = 1.0) -> Iterator[Tensor]: ...
+
+    def points(self, latents: Tensor, labels: Tensor) -> Tensor: ...
 
 
 def labels_of(sampler: AnySampler, wanted: str | None) -> list[int]:

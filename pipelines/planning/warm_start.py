@@ -20,8 +20,9 @@ def start_from_champion(values: Any, config: Config, key: str) -> Any:
 
     later = [phase for phase in config.phases if phase > key]
     if not later or key not in [*config.phases, *config.warm_start]:
-        choices = ", ".join([*config.warm_start, *config.phases][:-1])
-        raise InputError(f"{key}: no phase of params.yaml comes after it; give one of {choices}")
+        *choices, last = [*config.warm_start, *config.phases]
+        remedy = f"give one of {', '.join(choices)}" if choices else f"{last} is the only one"
+        raise InputError(f"{key}: no phase of params.yaml comes after it; {remedy}")
     changed = copy.deepcopy(values)
     changed["warm_start"] = {key: asdict(of_champion(config, key))}
     for earlier in config.phases.keys() - later:

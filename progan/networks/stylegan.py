@@ -72,7 +72,7 @@ class Input(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         if hasattr(self, "constant"):
-            return channels_last(self.constant.to(w.dtype).expand(len(w), -1, -1, -1))
+            return channels_last(self.constant.to(w.dtype).expand(w.shape[0], -1, -1, -1))
         return channels_last(self.dense(w).unflatten(1, (-1, 4, 4)))
 
 

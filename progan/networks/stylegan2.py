@@ -104,7 +104,7 @@ class GeneratorBlock(nn.Module):
 
     def forward(self, x: Tensor | None, styles: list[Tensor], randomness: "Randomness | None") -> Tensor:
         if x is None:
-            x = channels_last(self.constant.to(styles[0].dtype).expand(len(styles[0]), -1, -1, -1))
+            x = channels_last(self.constant.to(styles[0].dtype).expand(styles[0].shape[0], -1, -1, -1))
         else:
             x = self.conv0(x, styles.pop(0), randomness)
         return self.conv1(x, styles.pop(0), randomness)

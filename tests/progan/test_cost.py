@@ -8,9 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from progan.cost import forward_flops, iteration_flops
 from progan.networks import build_networks
+from tests import architectures
 from tests.progan.networks.numpy_progan import PAPER as progan
-from tests.progan.networks.numpy_stylegan import PAPER as stylegan
-from tests.progan.networks.test_stylegan2 import PAPER as stylegan2
 
 
 @pytest.mark.parametrize("labels", [0, 5])
@@ -33,8 +32,7 @@ SMALL = {"latent_size": 8, "fmap_base": 128, "fmap_max": 16}
         replace(progan, **SMALL, fused_scaling=True),
         replace(progan, **SMALL, minibatch_discrimination=4, mbstd_group_size=0),
         replace(progan, **SMALL, convs_per_block=1, generator_norm="batch", discriminator_norm="layer"),
-        replace(stylegan, **SMALL, style_size=8),
-        replace(stylegan2, **SMALL, style_size=8),
+        *architectures.SMALL.values(),
     ],
     ids=str,
 )
@@ -42,7 +40,7 @@ def test_flops_against_pytorchs_counter(network):
     """To 2%: the images of levels below, which StyleGAN2 adds up, are not counted."""
     generator, discriminator = build_networks(network, 16)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        images = generator(torch.zeros(1, network.latent_size))
+        images = generator(torch.zeros(1, network.latent_size + network.label_size))
         of_generator = counter.get_total_flops()
         discriminator(images)
     of_discriminator = counter.get_total_flops() - of_generator

@@ -15,16 +15,14 @@ from progan.errors import InputError, Interrupted, Unavailable
 from progan.history import Readings
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
+from tests import architectures
 from tests.checkpoints import DATASET
 from tests.progan import ranks
-from tests.progan.networks.numpy_stylegan import PAPER as STYLEGAN
-from tests.progan.networks.test_stylegan2 import PAPER as STYLEGAN2
 from tests.progan.ranks import tensors_of
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.064, 0.064, 8, 0.001)
 STABLE = PhaseConfig(8, "data/multires/r0008", 0, 0.128, 8, 0.001)
-SMALL = {"latent_size": 6, "fmap_base": 32, "fmap_max": 8, "style_size": 7}
 
 
 def make_trainer(config, noise, phase=FADING, labels=None):
@@ -93,17 +91,27 @@ SETTINGS = {
     "R1 and labels": {"loss": "non-saturating", "loss_parameters": {"r1": 10.0}, "label_size": 5},
     "hinge, three critic steps": {"loss": "hinge", "loss_parameters": {}, "critic_steps": 3},
     "StyleGAN": {
-        "network": dataclasses.replace(STYLEGAN, **SMALL),
+        "network": architectures.SMALL["stylegan"],
         "loss": "non-saturating",
         "loss_parameters": {"r1": 1.0},
         "augment": ("color", "translation", "cutout"),
     },
     "StyleGAN2": {
-        "network": dataclasses.replace(STYLEGAN2, **SMALL),
+        "network": architectures.SMALL["stylegan2"],
         "label_size": 5,
         "conditioning": "projection",
         "loss": "non-saturating",
         "loss_parameters": {"r1": 1.0, "r1_interval": 5, "path_length": 2.0, "path_length_interval": 4},
+    },
+    "hinge, BigGAN": {
+        "network": architectures.SMALL["biggan"],
+        "label_size": 5,
+        "conditioning": "projection",
+        "loss": "hinge",
+        "loss_parameters": {},
+        "critic_steps": 2,
+        "discriminator_rate": 4.0,
+        "orthogonal_weight": 0.001,
     },
 }
 
@@ -125,6 +133,7 @@ def unsure(trainer):
         ("hinge, three critic steps", 24),
         ("StyleGAN", 72),
         ("StyleGAN2", 56),
+        ("hinge, BigGAN", 48),
     ],
 )
 def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeypatch, setting, stop_after):

@@ -15,8 +15,7 @@ from progan.config import PhaseConfig
 from progan.networks import build_networks
 from progan.randomness import Randomness
 from progan.training import RANDOMNESS, PhaseTrainer
-from tests.progan.networks.numpy_stylegan import PAPER as STYLEGAN
-from tests.progan.networks.test_stylegan2 import PAPER as STYLEGAN2
+from tests import architectures
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.056, 0.064, 8, 0.001)  # the fade ends after 7 iterations
@@ -258,8 +257,7 @@ def test_what_losses_share_against_the_plain_loop(trainer, loss, changes):
 
 def test_stylegan(trainer):
     """With its noise and mixing; at first the maps are constant, and gradients of their biases rounding."""
-    network = dataclasses.replace(STYLEGAN, latent_size=6, fmap_base=32, fmap_max=8, style_size=7)
-    ours = trainer("non-saturating", CLASSES, network, seed=1)
+    ours = trainer("non-saturating", CLASSES, architectures.SMALL["stylegan"], seed=1)
     with torch.no_grad():
         for parameter in ours.models.generator.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -268,7 +266,7 @@ def test_stylegan(trainer):
 
 @pytest.mark.parametrize("path_length", [0.0, 2.0])
 def test_stylegan2_with_lazy_terms(trainer, path_length):
-    network = dataclasses.replace(STYLEGAN2, latent_size=6, fmap_base=32, fmap_max=8, style_size=7)
+    network = architectures.SMALL["stylegan2"]
     lazy = {"r1": 2.0, "r1_interval": 3, "path_length": path_length}
     ours = trainer("non-saturating", CLASSES, network, seed=1, loss_parameters=lazy)
     plain = assert_equals_the_plain_loop(ours)

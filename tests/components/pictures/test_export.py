@@ -20,13 +20,16 @@ from progan import config
 from progan.errors import InputError
 from progan.files import read_json
 from progan.sampling import latents_of_seeds
+from tests import architectures
 from tests.checkpoints import FORMS, write_made_checkpoint
 from tests.conftest import shrunk_params
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", [*FORMS, "stylegan", "biggan", pytest.param("stylegan2", marks=pytest.mark.slow)]
+)
 def test_onnxruntime_makes_the_same_images(tmp_path, small_config, form, capsys):
-    network = replace(small_config.network, **FORMS[form])
+    network = architectures.SMALL.get(form) or replace(small_config.network, **FORMS[form])
     generator = write_made_checkpoint(tmp_path / "made", network, 8)
     export(str(tmp_path / "made"), tmp_path / "made.onnx")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["made", "made.onnx"]

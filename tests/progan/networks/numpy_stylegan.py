@@ -4,26 +4,7 @@ import math
 
 import numpy as np
 
-from progan.network_config import StyleganConfig
 from tests.progan.networks.numpy_progan import NumpyNetwork, conv, doubled, halved, leaky, pixel_norm
-
-PAPER = StyleganConfig(
-    architecture="stylegan",
-    channels=3,
-    latent_size=512,
-    fmap_base=8192,
-    fmap_decay=1.0,
-    fmap_max=512,
-    mbstd_group_size=4,
-    label_size=0,
-    mapping_layers=8,
-    mapping_learning_rate=0.01,
-    style_size=512,
-    constant_input=True,
-    noise=True,
-    style_mixing=0.9,
-    truncation_cutoff=8,
-)
 
 
 def blurred(x):

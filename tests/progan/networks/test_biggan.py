@@ -8,28 +8,16 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from progan.network_config import BigganConfig
 from progan.networks import build_networks
 from progan.networks.biggan import Attention, BatchNorm, Conv, Dense, Generator, SpectralLayer
 from progan.shapes import shapes_of_networks
+from tests import architectures
 from tests.progan.networks import numpy_biggan
 from tests.progan.networks.numpy_biggan import NumpyBiggan
 from tests.progan.networks.numpy_progan import assert_equal, normal, parameter_count
 from tests.progan.networks.numpy_progan import randomised as with_values
 
-PAPER = BigganConfig(  # 128 px, ch = 96
-    architecture="biggan",
-    channels=3,
-    latent_size=120,
-    fmap_base=6144,
-    fmap_decay=1.0,
-    fmap_max=1536,
-    mbstd_group_size=0,
-    label_size=1000,
-    class_embedding=128,
-    hierarchical_latents=True,
-    attention_resolution=64,
-)
+PAPER = architectures.BIGGAN
 SMALL = dataclasses.replace(
     PAPER,
     latent_size=6,

@@ -9,12 +9,11 @@ import torch
 from progan.networks.stylegan import Discriminator, Generator, instance_norm
 from progan.operations import blur
 from progan.randomness import Randomness
+from tests import architectures
 from tests.progan.networks.numpy_progan import assert_equal, normal, parameter_count, randomised
-from tests.progan.networks.numpy_stylegan import PAPER, NumpyStylegan, adain, blurred
+from tests.progan.networks.numpy_stylegan import NumpyStylegan, adain, blurred
 
-SMALL = dataclasses.replace(
-    PAPER, latent_size=6, fmap_base=32, fmap_max=5, mapping_layers=2, style_size=7, truncation_cutoff=3
-)
+SMALL = architectures.SMALL["stylegan"]
 FORMS = {  # what differs from SMALL
     "F": {},
     "D": {"noise": False, "style_mixing": 0.0},
@@ -32,9 +31,9 @@ def noise_of(generator):
 
 def test_parameter_counts_of_the_authors_code():
     with torch.device("meta"):
-        assert parameter_count(Generator(PAPER, 1024)) == 26_219_627
-        assert parameter_count(Generator(PAPER, 1024).mapping) == 2_101_248
-        assert parameter_count(Discriminator(PAPER, 1024)) == 23_087_249
+        assert parameter_count(Generator(architectures.STYLEGAN, 1024)) == 26_219_627
+        assert parameter_count(Generator(architectures.STYLEGAN, 1024).mapping) == 2_101_248
+        assert parameter_count(Discriminator(architectures.STYLEGAN, 1024)) == 23_087_249
 
 
 @pytest.mark.parametrize("alpha", [0.3, None])
@@ -42,7 +41,7 @@ def test_parameter_counts_of_the_authors_code():
 def test_whole_networks_against_numpy(alpha, form):
     network = dataclasses.replace(SMALL, **FORMS[form])
     faded = None if alpha is None else torch.tensor(alpha, dtype=torch.float64)
-    latents = normal(0, 4, 6 + network.label_size)
+    latents = normal(0, 4, 8 + network.label_size)
     generator = randomised(Generator(network, 16))
     reference = NumpyStylegan(generator, network)
     w = reference.styles(latents.numpy())
@@ -89,7 +88,7 @@ def test_the_mapping_network_learns_a_hundredth_as_fast():
     fan_in = layer.weight[0].numel()
     np.testing.assert_allclose(moved[slow], [0.01 * 2**0.5 / 7**0.5, 0.01], rtol=1e-4)
     np.testing.assert_allclose(moved[fast], [1 / fan_in**0.5, 1], rtol=1e-4)
-    weight, _ = Generator(PAPER, 4).mapping.dense3.scaled(torch.zeros(1))
+    weight, _ = Generator(architectures.STYLEGAN, 4).mapping.dense3.scaled(torch.zeros(1))
     assert weight.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.02)  # at first as in other layers
 
 
@@ -102,7 +101,7 @@ def training(generator, seed=0):
 
 def test_noise_is_drawn_anew_in_training_and_fixed_in_sampling():
     generator = randomised(Generator(dataclasses.replace(SMALL, style_mixing=0.0), 16))
-    latents = normal(0, 2, 6)
+    latents = normal(0, 2, 8)
     fixed = generator(latents)
     assert torch.equal(generator(latents), fixed)
     drawn = training(generator)(latents)
@@ -119,7 +118,7 @@ def test_mixing_gives_the_share_of_images_two_styles():
     """Each image has its own style before a layer from 1 to 5, and from there on that of other latents."""
     network = dataclasses.replace(SMALL, style_mixing=0.75)
     generator = training(randomised(Generator(network, 16)), seed=1)
-    latents = normal(0, 2000, 6)
+    latents = normal(0, 2000, 8)
     w = generator.start(latents)
     styles = generator.mixed(w, latents, generator.randomness)
     assert styles.shape == (2000, LAYERS, 7)
@@ -136,7 +135,7 @@ def test_mixing_gives_the_share_of_images_two_styles():
 def test_mixed_images_are_those_of_both_styles():
     network = dataclasses.replace(SMALL, noise=False, style_mixing=1.0)
     generator = training(randomised(Generator(network, 16)), seed=2)
-    latents = normal(0, 3, 6)
+    latents = normal(0, 3, 8)
     images = generator(latents)
     generator.randomness.seed(2)
     styles = generator.mixed(generator.start(latents), latents, generator.randomness).detach().numpy()
@@ -148,7 +147,7 @@ def test_mixed_images_are_those_of_both_styles():
 def test_truncation_moves_the_first_layers_alone(truncation):
     """Appendix B: w̄ + ψ (w - w̄) in the layers before the cutoff, here three of six."""
     generator = randomised(Generator(SMALL, 16))
-    w, center = generator.start(normal(0, 2, 6)), generator.start(normal(1, 500, 6)).mean(0)
+    w, center = generator.start(normal(0, 2, 8)), generator.start(normal(1, 500, 8)).mean(0)
     images = generator.grow(generator.truncate(w, center, truncation))
     w, center = w.detach().numpy(), center.detach().numpy()
     truncated = center + truncation * (w - center)
@@ -160,7 +159,7 @@ def test_truncation_moves_the_first_layers_alone(truncation):
 def test_in_bfloat16_images_stay_close_and_float32():
     torch.manual_seed(0)
     generator = Generator(SMALL, 16)
-    latents = torch.randn(4, 6)
+    latents = torch.randn(4, 8)
     images, rounded = generator(latents), generator(latents.bfloat16())
     assert rounded.dtype == torch.float32
     assert (images - rounded).abs().mean() < 0.02 * images.abs().mean() + 0.01

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from progan.network_config import Stylegan2Config
 from progan.networks.stylegan2 import Discriminator, Generator, ModulatedConv
 from progan.operations import smooth
+from tests import architectures
 from tests.progan.networks.numpy_progan import (
     assert_equal,
     conv,
@@ -20,29 +20,13 @@ from tests.progan.networks.numpy_progan import (
 )
 from tests.progan.networks.numpy_stylegan import NumpyStylegan
 
-PAPER = Stylegan2Config(
-    architecture="stylegan2",
-    channels=3,
-    latent_size=512,
-    fmap_base=16384,
-    fmap_decay=1.0,
-    fmap_max=512,
-    mbstd_group_size=4,
-    label_size=0,
-    mapping_layers=8,
-    mapping_learning_rate=0.01,
-    style_size=512,
-    style_mixing=0.9,
-)
-SMALL = dataclasses.replace(
-    PAPER, latent_size=6, fmap_base=32, fmap_max=5, mapping_layers=2, style_size=7, style_mixing=0.0
-)
+SMALL = dataclasses.replace(architectures.SMALL["stylegan2"], style_mixing=0.0)
 
 
 def test_parameter_counts_of_the_authors_code():
     with torch.device("meta"):
-        assert parameter_count(Generator(PAPER, 1024)) == 30_370_060
-        assert parameter_count(Discriminator(PAPER, 1024)) == 29_012_513
+        assert parameter_count(Generator(architectures.STYLEGAN2, 1024)) == 30_370_060
+        assert parameter_count(Discriminator(architectures.STYLEGAN2, 1024)) == 29_012_513
 
 
 def with_zeros_between(x):
@@ -122,7 +106,7 @@ class NumpyStylegan2(NumpyStylegan):
 @pytest.mark.parametrize("label_size", [0, 3])
 def test_whole_networks_against_numpy(label_size):
     network = dataclasses.replace(SMALL, label_size=label_size)
-    latents = normal(0, 4, 6 + label_size)
+    latents = normal(0, 4, 8 + label_size)
     generator = randomised(Generator(network, 16))
     images = generator(latents)
     assert images.shape == (4, 3, 16, 16)
@@ -138,7 +122,9 @@ def test_whole_networks_against_numpy(label_size):
 def test_demodulation_gives_unit_variance():
     """§2.2: for inputs of unit variance, whatever the style."""
     torch.manual_seed(0)
-    layer = ModulatedConv(dataclasses.replace(PAPER, style_size=16), 32, 64, 3, demodulates=True)
+    layer = ModulatedConv(
+        dataclasses.replace(architectures.STYLEGAN2, style_size=16), 32, 64, 3, demodulates=True
+    )
     styles = 5 * torch.randn(4, 16)
     out = layer(torch.randn(4, 32, 32, 32), styles)[:, :, 1:-1, 1:-1]
     np.testing.assert_allclose(out.std(dim=(2, 3)).detach(), np.ones((4, 64)), atol=0.25)
@@ -157,7 +143,7 @@ def test_smoothing_and_its_derivatives(order, padding):
 def test_path_lengths_against_finite_differences():
     """‖J_wᵀ y‖, which regularisation takes from one backward pass, against the images of w moved a little."""
     generator = randomised(Generator(SMALL, 8))
-    styles = generator.styles(normal(0, 1, 6)).detach().requires_grad_()
+    styles = generator.styles(normal(0, 1, 8)).detach().requires_grad_()
     y = normal(1, 1, 3, 8, 8)
     (gradient,) = torch.autograd.grad((generator.grow(styles) * y).sum(), styles)
     step = 1e-6
