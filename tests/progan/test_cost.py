@@ -37,14 +37,14 @@ SMALL = {"latent_size": 8, "fmap_base": 128, "fmap_max": 16}
     ids=str,
 )
 def test_flops_against_pytorchs_counter(network):
-    """To 2%: the images of levels below, which StyleGAN2 adds up, are not counted."""
+    """To 4%: the levels below of StyleGAN2's image and what BigGAN attends to are not counted as they are."""
     generator, discriminator = build_networks(network, 16)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         images = generator(torch.zeros(1, network.latent_size + network.label_size))
         of_generator = counter.get_total_flops()
         discriminator(images)
     of_discriminator = counter.get_total_flops() - of_generator
-    assert forward_flops(network, 16) == pytest.approx((of_generator, of_discriminator), rel=0.02)
+    assert forward_flops(network, 16) == pytest.approx((of_generator, of_discriminator), rel=0.04)
 
 
 @pytest.mark.parametrize(
