@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from progan.errors import InputError, hint
 from progan.files import canonical_json
 from progan.losses import LOSSES, Loss
-from progan.network_config import A_NUMBER_OF_CHANNELS, NetworkConfig, StyleParameters
+from progan.network_config import A_NUMBER_OF_CHANNELS, BigganConfig, NetworkConfig, StyleParameters
 from progan.resolutions import RESOLUTIONS, phase_key, resolutions_between
 from progan.validation import (
     NOT_NEGATIVE,
@@ -378,12 +378,12 @@ class Config(Checked):
             yield "phases", f"must be one, from scratch at the full resolution, for {network.architecture}"
 
     @staticmethod
-    def check_styles(network: NetworkConfig, training: TrainingConfig) -> Faults:
-        if training.loss_parameters.get("path_length") and not isinstance(network, StyleParameters):
-            yield (
-                "training.loss_parameters.path_length",
-                f"is of styles, and {network.architecture} has none",
-            )
+    def check_loss(network: NetworkConfig, training: TrainingConfig) -> Faults:
+        if training.adversarial.path_length and not isinstance(network, StyleParameters):
+            where = "training.loss_parameters.path_length"
+            yield where, f"is of styles, and {network.architecture} has none"
+        if training.adversarial.instance_noise and isinstance(network, BigganConfig):
+            yield "training.loss", f"puts noise into the discriminator; {network.architecture} takes none"
 
     @staticmethod
     def check_groups(network: NetworkConfig, phases: dict[str, PhaseConfig]) -> Faults:

@@ -6,8 +6,10 @@ is repeated: in `make test` once, in `make test-slow` by a page, or by a fifteen
 
 import os
 import random
+import re
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,11 @@ from tests.conftest import shrunk_params, start_project
 from tests.pipelines.finished import FACES, add_photographs
 
 COMMANDS = ["build-dataset", "score-network", "train r0004", "evaluate r0004", "gate", "report", "register"]
+WITHOUT_PRIVILEGES = (  # by which root may read whatever it likes
+    ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+    if os.geteuid() == 0
+    else []
+)
 WITH_TIMES = ("history", "receipts", "registration.json")  # they differ between equal runs
 
 
@@ -150,6 +157,41 @@ def test_a_project_that_may_not_be_written(journey, small_disk, tmp_path, comman
     assert "Traceback" not in said
     [line] = [line for line in said.splitlines() if line.startswith("progan: ")]
     assert "Read-only file system" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("train r0004", "data/multires/r0004/train-00000-of-00001.parquet"),
+        *(
+            pytest.param(command, file, marks=pytest.mark.slow)
+            for command, file in [
+                ("build-dataset", "data/raw/faces"),
+                ("evaluate r0004", "params.yaml"),
+                ("evaluate r0004", "checkpoints/r0004/networks.safetensors"),
+                ("gate", "evaluation/r0004.json"),
+                ("gate", "dvc.yaml"),
+                ("report", "history/r0004.csv"),
+                ("register", "verdict.json"),
+                ("register", "checkpoints/r0004"),
+            ]
+        ),
+    ],
+)
+def test_a_file_that_may_not_be_read(journey, tmp_path, command, file):
+    project = shutil.copytree(journey.undisturbed(command).before, tmp_path / "project")
+    (project / file).chmod(0)
+    words = [*WITHOUT_PRIVILEGES, sys.executable, "-P", "-c", "from pipelines.cli import main; main()"]
+    try:
+        done = subprocess.run([*words, *command.split()], cwd=project, capture_output=True, text=True)
+    finally:
+        (project / file).chmod(0o755)
+    assert done.returncode == 2, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("progan: ")]
+    assert file in line
+    assert re.search("[Pp]ermission|not readable", line)
+    task = stages.task(config.load(project / "params.yaml"), *command.split())
+    assert not [output.path for output in task.outputs if (project / output.path).exists()]
 
 
 @pytest.mark.slow

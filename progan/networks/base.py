@@ -62,8 +62,9 @@ class Discriminator(nn.Module):
     """Images at `resolution` to scores, the newest layers faded in by `alpha` (Karras et al. 2018, §2).
 
     forward: images float [N, channels, resolution, resolution], alpha as in Generator
-    → float [N, 1 + label_size]: column 0 the score, the rest class logits. The layers compute in the
-    precision of the images; the scores are float32 at least.
+    → float [N, 1 + label_size]: column 0 the score, the rest the class logits or, of a projection
+    discriminator, what each class adds to the score. The layers compute in the precision of the images; the
+    scores are float32 at least.
     """
 
     def __init__(self, network: "NetworkConfig", resolution: int) -> None:

@@ -127,7 +127,7 @@ class Generator(StyleGenerator):
     def grow(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
         styles = self.per_layer(x)
         maps, before = None, None
-        for (_, block), w0, w1 in zip(self.blocks.items(), styles[::2], styles[1::2], strict=True):
+        for block, w0, w1 in zip(self.blocks.values(), styles[::2], styles[1::2], strict=True):
             maps, before = block(maps, w0, w1, self.randomness), maps
         images = at_least_float32(self.to_rgb[phase_key(self.resolution)](maps))
         if alpha is not None:

@@ -306,6 +306,24 @@ def test_what_does_not_grow_has_one_phase(small_params):
     assert config.from_text(config.to_text(loaded)) == loaded
 
 
+def test_what_biggan_cannot_be(small_params):
+    own = {"class_embedding": 4, "hierarchical_latents": True, "attention_resolution": 12}
+    params = with_network(small_params, architecture="biggan", **own)
+    last = params["phases"]["r0016"] | {"init": "data/multires/r0016", "fade_kimg": 0}
+    params |= {"phases": {"r0016": last}}
+    params["network"] |= {"latent_size": 8, "mbstd_group_size": 4}
+    params["training"] |= {"loss": "least-squares", "loss_parameters": {}}
+    assert error_of(params).splitlines()[1:] == [
+        "  network.attention_resolution: must be 0 or a power of two from 8 to 1024, not 12",
+        "  network.mbstd_group_size: must be 0: BigGAN has no minibatch standard deviation",
+    ]
+    params["network"] |= {"attention_resolution": 8, "mbstd_group_size": 0}
+    assert error_of(params).splitlines()[1:] == [
+        "  training.loss: puts noise into the discriminator; biggan takes none",
+        "  network.latent_size: must be a multiple of 3, the chunks of hierarchical latents at 16 px",
+    ]
+
+
 # ------------------------------------------------------------------------------------------------
 # Phases
 
