@@ -4,7 +4,6 @@ import csv
 import os
 import re
 import signal
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from progan import config
 from progan.checkpoints import read_checkpoint
 from progan.dataset.build import build
 from progan.errors import InputError, Interrupted
+from tests.conftest import ROOT
 
 AT_EVERY_ITERATION = """
 from progan import progress, snapshots
@@ -42,7 +42,7 @@ def project(tmp_path, small_params, photographs, monkeypatch):
     """Returns a function that enters a project with a built dataset, where snapshots are many."""
     (tmp_path / "patches").mkdir()
     (tmp_path / "patches/sitecustomize.py").write_text(AT_EVERY_ITERATION)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "patches"), *filter(None, sys.path)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "patches"), str(ROOT)]))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     small_params["dataset"] |= {"source": "folder", "path": str(photographs), "label_attributes": []}
     small_params["phases"]["r0004"]["stable_kimg"] = 0.24
