@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import gc
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ pytest_plugins = ["tests.servers", "tests.browser"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in several processes at once
 # MLflow's telemetry changes the environment from a thread, and a copy of it made meanwhile fails.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+gc.set_threshold(10_000, 20, 20)  # the libraries' millions of objects make a collection slow
 
 ROOT = Path(__file__).parents[1]
 IMAGE = f"registry.example.org/progan@sha256:{'ab' * 32}"
@@ -62,14 +64,35 @@ def merged(values, changes):
     return result
 
 
+@pytest.hookimpl(trylast=True)  # after the deselection of slow tests
 def pytest_collection_modifyitems(items):
     import torch
 
-    items.sort(key=lambda item: "tracking" not in item.fixturenames)  # one worker starts MLflow's server
+    _share(items)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+
+
+def _share(items):
+    """Sort the tests for two workers, of which each starts with a half and then takes over from the other.
+
+    The first has the tests of `components` and MLflow's server, the second has DVC and Kubeflow; both have
+    quick ones at the end, so that neither waits long for the other.
+    """
+    first, second, quick = [], [], []
+    for item in items:
+        folder, name = item.path.parent.relative_to(ROOT / "tests").parts[:1], item.path.name
+        if "tracking" in item.fixturenames or folder == ("components",):
+            first.append(item)
+        elif folder == ("progan",) and name != "test_distributed.py":
+            quick.append(item)
+        else:
+            second.append(item)
+    first.sort(key=lambda item: "tracking" not in item.fixturenames)
+    middle = max(0, len(items) // 2 - len(first))
+    items[:] = first + quick[:middle] + second + quick[middle:]
 
 
 def start_project(root, params):

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fsspec.implementations.memory import MemoryFileSystem
 from ruamel.yaml import YAML
 
+from progan.memory import training_bytes
 from tests.conftest import shrunk_params, start_project
 
 
@@ -48,19 +50,50 @@ class Project:
 
 @pytest.fixture(scope="session", autouse=True)
 def parsed_once():
-    """DVC parses its files again for each question, in pure Python: in this process, each content once."""
-    load, contents = YAML.load, {}
+    """DVC and we parse files again for each question, in pure Python: in this process, each content once."""
+    load_for_dvc, load, contents = YAML.load, yaml.load, {}
 
-    def load_once(self, stream):
-        if self.typ != ["safe"] or not isinstance(stream, str):
-            return load(self, stream)
-        if stream not in contents:
-            contents[stream] = pickle.dumps(load(self, stream))
-        return pickle.loads(contents[stream])
+    def once(parse, stream, parser, *key):
+        if not isinstance(stream, str | bytes):
+            return parse(parser, stream)
+        if (stream, *key) not in contents:
+            contents[stream, *key] = pickle.dumps(parse(parser, stream))
+        return pickle.loads(contents[stream, *key])
+
+    def load_for_dvc_once(self, stream):
+        return once(load_for_dvc, stream, self) if self.typ == ["safe"] else load_for_dvc(self, stream)
+
+    def load_once(stream, Loader):
+        return once(lambda parser, stream: load(stream, parser), stream, Loader, Loader)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(YAML, "load", load_once)
+        patch.setattr(YAML, "load", load_for_dvc_once)
+        patch.setattr(yaml, "load", load_once)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def counted_once():
+    """The memory of a phase takes seconds to count: in this process, once for the same parameters."""
+    numbers = {}
+
+    def count_once(*arguments):
+        key = repr(arguments)
+        if key not in numbers:
+            numbers[key] = training_bytes(*arguments)
+        return numbers[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.planning.tasks.training_bytes", count_once)
+        patch.setattr("pipelines.refusals.training_bytes", count_once)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def emptied_memory():
+    """What DVC keeps in the file system in memory, it searches from end to end, that of earlier tests too."""
+    yield
+    MemoryFileSystem.store.clear()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from components.tracking.client import client
 from progan.checkpoints import OfficialFile
 from progan.dataset.sources.registry import SOURCES
 from progan.errors import InputError
-from tests.components.register.conftest import run  # noqa: F401
+from tests.components.register.conftest import finished_run, run  # noqa: F401
 from tests.components.register.finished_run import run_gate_and_register
 
 LEFT_TO_DO = re.compile(r"needed|todo|tbd|more information|none\b", re.IGNORECASE)

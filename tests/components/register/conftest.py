@@ -1,5 +1,6 @@
 """A finished run that tests register."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from components.register import model
+from progan import config as params
 from progan.checkpoints import read_checkpoint
 from progan.dataset.manifest import Level, Manifest
 from progan.files import write_json
@@ -16,6 +19,7 @@ from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
 from progan.training import Hooks, PhaseTrainer
 from tests.checkpoints import DATASET
+from tests.conftest import shrunk_params
 from tests.evaluations import evaluation
 
 READINGS = Readings(
@@ -26,15 +30,51 @@ QUIET = Hooks(
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shipped_once(tmp_path_factory):
+    """Which modules a served generator needs does not change while the tests run."""
+    folder = tmp_path_factory.mktemp("shipped")
+    packages = model._shipped_code(folder)
+
+    def copied(to):
+        return [shutil.copytree(package, to / package.name) for package in packages]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "_shipped_code", copied)
+        yield
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch, small_config, noise, registry):
+def run(finished_run, tmp_path, monkeypatch, registry):
     """The configuration of a finished run of one phase, in an otherwise empty project folder."""
+    shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    config = small_config
+    return one_phase()
+
+
+def one_phase():
+    config = params.parse(shrunk_params(), "params.yaml")
     for key in ("r0008", "r0016"):
         del config.phases[key]
-    images, labels = noise[:, :, :4, :4].copy(), np.arange(64) % 3
-    trainer = PhaseTrainer(config, config.phases["r0004"], images, "data", None, torch.device("cpu"), labels)
+    return config
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """Its folder, to be copied."""
+    folder = tmp_path_factory.mktemp("finished-run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        finish(one_phase())
+    return folder
+
+
+def finish(config):
+    """Make what `config`'s phase and its evaluation leave in the current folder."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 3, 4, 4), np.uint8)
+    trainer = PhaseTrainer(
+        config, config.phases["r0004"], noise, "data", None, torch.device("cpu"), np.arange(64) % 3
+    )
     trainer.train(SnapshotFolder(FolderStore(Path("snapshots")), "r0004", trainer.identity), QUIET)
     trainer.write_checkpoint(Path("checkpoints/r0004"), DATASET)
     History(tuple(trainer.history)).write(Path("history/r0004.csv"))
@@ -49,4 +89,3 @@ def run(tmp_path, monkeypatch, small_config, noise, registry):
     levels = {"r0004": Level.of([])}
     manifest = Manifest(2, "folder", "noise", {}, 0, 3, (), 0, 0, (), {}, levels)
     write_json(Path("multires/dataset.json"), manifest.to_json())
-    return config
