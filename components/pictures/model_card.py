@@ -10,6 +10,7 @@ from PIL import Image
 
 from components.evaluate.measures import measures_in
 from components.page import template
+from components.papers import PAPERS
 from components.pictures.export import write_onnx
 from components.pictures.records import PAINTED, Record, record_of
 from components.pictures.sources import inputs_of
@@ -89,6 +90,7 @@ def model_card(record: Record, licence: str | None = None) -> str:
         template("pictures/model_card.md").render(
             record=record,
             facts=record.facts,
+            paper=PAPERS[record.facts.network.architecture],
             name=name,
             rows=rows,
             licence=header["license"],
@@ -105,11 +107,12 @@ def _header(record: Record, name: str, terms: Terms, licence: str | None) -> dic
     facts = record.facts
     images = {} if facts.official else {"datasets": [terms.dataset or facts.dataset.name]}
     conditional = ["class-conditional"] if facts.classes else []
+    kind = PAPERS[facts.network.architecture].tag
     return {
         **({"license": licence} if licence else {"license": terms.licence, **link}),
         "library_name": "onnx",
         "pipeline_tag": TASK,
-        "tags": ["gan", "progressive-gan", "image-generation", *conditional, "onnx", "progan"],
+        "tags": ["gan", kind, "image-generation", *conditional, "onnx", "progan"],
         **images,
         **_results(record, name),
     }

@@ -12,6 +12,7 @@ from components.evaluate.evaluation import Evaluation
 from components.evaluate.measures import MEASURES, SWD, Values, measures_in
 from components.evaluate.samples import classes_shown
 from components.gate.verdict import Verdict
+from components.papers import PAPERS
 from components.register.registry import CANDIDATE, CHAMPION, PREVIOUS_CHAMPION
 from components.register.runs import PREVIEW
 from components.tracking.client import DEFAULT_TRACKING_URI, public_address, tracking_uri
@@ -72,9 +73,10 @@ def describe_phase(details: RunDetails, key: str, run: str) -> str:
 
 def describe_model(details: RunDetails) -> str:
     """The description of the registered model."""
-    channels = "grey" if details.config.network.channels == 1 else "colour"
+    network = details.config.network
+    paper, channels = PAPERS[network.architecture], "grey" if network.channels == 1 else "colour"
     return _joined(
-        f"A progressive GAN (Karras et al. 2018) that generates {channels} images of {details.resolution} × "
+        f"{paper.kind} ({paper.authors}) that generates {channels} images of {details.resolution} × "
         f"{details.resolution} px like those of {_dataset_name(details)}: latents or seeds in, images out.",
         "To choose a version, open its page: the description shows samples, its measures beside the "
         "champion's, and why it passed the gate.",

@@ -17,10 +17,12 @@ from progan.snapshots import SnapshotFolder
 from progan.step import Minibatch, iteration
 from progan.store import FolderStore
 from progan.training import PhaseTrainer
+from tests import architectures
 from tests.progan import ranks
 from tests.progan.ranks import tensors_of
 
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.072, 0.048, 8, 0.001)  # 9 iterations of the fade, 6 after it
+STABLE = PhaseConfig(8, "data/multires/r0008", 0, 0.12, 8, 0.001)
 SETTINGS = {
     "default": {},
     "joint, noise": {"loss": "least-squares", "loss_parameters": {}, "update": "joint"},
@@ -28,14 +30,33 @@ SETTINGS = {
     "hinge, three critic steps": {"loss": "hinge", "loss_parameters": {}, "critic_steps": 3},
     "bfloat16": {"precision": "bfloat16"},
     "tf32": {"precision": "tf32"},
+    "StyleGAN, augmented": {
+        "network": architectures.SMALL["stylegan"],
+        "loss": "non-saturating",
+        "loss_parameters": {"r1": 10.0},
+        "augment": ("color", "translation", "cutout"),
+    },
+    "StyleGAN2": {
+        "network": architectures.SMALL["stylegan2"],
+        "loss": "non-saturating",
+        "loss_parameters": {"r1": 10.0, "r1_interval": 3, "path_length": 2.0, "path_length_interval": 4},
+    },
+    "BigGAN": {
+        "network": architectures.SMALL["biggan"],
+        "label_size": 5,
+        "conditioning": "projection",
+        "loss": "hinge",
+        "loss_parameters": {},
+    },
 }
 
 
-def make_trainer(config, noise, label_size=0, **changes):
-    network = dataclasses.replace(config.network, label_size=label_size)
+def make_trainer(config, noise, label_size=0, network=None, **changes):
+    network = dataclasses.replace(network or config.network, label_size=label_size)
     training = dataclasses.replace(config.training, **changes)
-    config = dataclasses.replace(config, network=network, training=training)
-    trainer = PhaseTrainer(config, FADING, noise, "data", None, best_device(), np.arange(64) % 5)
+    phase, phases = (FADING, config.phases) if network.GROWS else (STABLE, {"r0008": STABLE})
+    config = dataclasses.replace(config, network=network, training=training, phases=phases)
+    trainer = PhaseTrainer(config, phase, noise, "data", None, best_device(), np.arange(64) % 5)
     if trainer.models.noise:
         trainer.models.noise.score.fill_(0.95)
     return trainer
@@ -67,7 +88,7 @@ def test_graphs_give_the_bits_of_single_operations(small_config, noise, setting)
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("setting", ["default", "joint, noise", "bfloat16"])
+@pytest.mark.parametrize("setting", ["default", "joint, noise", "bfloat16", "StyleGAN2"])
 def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, setting):
     def new():
         return make_trainer(small_config, noise, **SETTINGS[setting])
@@ -83,8 +104,8 @@ def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, setting
     assert [row.swd for row in second.history] == [row.swd for row in whole.history]
 
 
-def waiting(self, minibatches):
-    iteration(self.models, minibatches, self.learning_rate, self.training)
+def waiting(self, minibatches, due):
+    iteration(self.models, minibatches, self.learning_rate, self.training, due)
     self.models.sums.sum().item()
 
 
