@@ -7,6 +7,7 @@ import torch
 
 from progan.memory import CONTEXT_BYTES, OVERHEAD, STATES, training_bytes
 from progan.networks import build_networks
+from tests import architectures
 
 
 def counted(config, key, gpus=1):
@@ -70,6 +71,26 @@ def test_bfloat16_needs_about_half(small_config):
     }
     assert needed["tf32"] == needed["float32"]
     assert 0.45 < needed["bfloat16"] / needed["float32"] < 0.6
+
+
+def test_a_graph_counts_where_it_lives(small_config):
+    """The penalty's beside the others, or alone if it is lazy; the generator's if it is the largest."""
+
+    def needed(loss, network, **parameters):
+        phase = replace(small_config.phases["r0016"], init="data/multires/r0016", fade_kimg=0, minibatch=64)
+        training = replace(small_config.training, loss=loss, loss_parameters=parameters)
+        config = replace(small_config, network=network, training=training, phases={"r0016": phase})
+        return counted(config, "r0016")
+
+    network = architectures.SMALL["stylegan2"]
+    hinge, lazy, each = (
+        needed("hinge", network),
+        needed("non-saturating", network, r1=1.0, r1_interval=16),
+        needed("non-saturating", network, r1=1.0),
+    )
+    assert hinge <= lazy < each
+    wide = replace(network, mapping_layers=64, style_size=512)
+    assert needed("non-saturating", wide, r1=0.0, path_length=2.0) > needed("non-saturating", wide, r1=0.0)
 
 
 @pytest.mark.gpu
