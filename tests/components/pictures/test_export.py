@@ -24,7 +24,10 @@ from tests.checkpoints import FORMS, write_made_checkpoint
 from tests.conftest import shrunk_params
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param("final", marks=pytest.mark.slow), *(form for form in FORMS if form != "final")],
+)  # the final form with labels is that of `written`, below
 def test_onnxruntime_makes_the_same_images(tmp_path, small_config, form, capsys):
     network = replace(small_config.network, **FORMS[form])
     generator = write_made_checkpoint(tmp_path / "made", network, 8)
