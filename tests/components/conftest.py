@@ -1,10 +1,16 @@
-"""An empty registry, made once: creating MLflow's tables takes seconds."""
+"""What takes seconds: an empty registry is made once, and the SWD is measured in few directions."""
 
 import shutil
 
 import pytest
 
 from components.tracking.client import client
+from progan.metrics import swd
+
+
+@pytest.fixture(autouse=True)
+def few_directions(monkeypatch):
+    monkeypatch.setattr(swd, "DIRECTIONS", swd.DIRECTIONS_AT_ONCE)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from ruamel.yaml import YAML
 
 from progan.memory import training_bytes
+from tests.components.conftest import few_directions  # noqa: F401
 from tests.conftest import shrunk_params, start_project
 
 

@@ -26,8 +26,12 @@ from tests.conftest import shrunk_params
 
 
 @pytest.mark.parametrize(
-    "form", [*FORMS, "stylegan", "biggan", pytest.param("stylegan2", marks=pytest.mark.slow)]
-)
+    "form",
+    [
+        *("fused", "row a", "stylegan"),
+        *(pytest.param(form, marks=pytest.mark.slow) for form in ("final", "stylegan2", "biggan")),
+    ],
+)  # the final form with labels is that of `written`, below
 def test_onnxruntime_makes_the_same_images(tmp_path, small_config, form, capsys):
     network = architectures.SMALL.get(form) or replace(small_config.network, **FORMS[form])
     generator = write_made_checkpoint(tmp_path / "made", network, 8)
