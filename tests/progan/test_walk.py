@@ -44,3 +44,13 @@ def test_seeds_come_in_order():
     latents = latents_of_seeds([7, 8, 9, 10], 64)
     where = torch.cdist(latents, closed_walk(latents, STEPS)).argmin(1)
     assert where.tolist() == sorted(where.tolist())
+
+
+def test_through_styles_it_is_straight_between_two():
+    """They lie on no sphere: back and forth, in equal steps of distance."""
+    points = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 4.0]])
+    walk = closed_walk(points, STEPS, on_sphere=False)
+    torch.testing.assert_close(walk[[0, STEPS // 2]], points)
+    torch.testing.assert_close(walk[[STEPS // 4, 3 * STEPS // 4]], points.mean(0).expand(2, 3))
+    steps = (walk.roll(-1, 0) - walk).norm(dim=1)
+    assert steps.max() < 1.01 * steps.median()
