@@ -40,7 +40,9 @@ def changed(config, label_size=0, network=None, **changes):
 def hooks(stop_after=math.inf, trainer=None):
     return dataclasses.replace(
         ranks.hooks(stop_after, trainer),
-        picture=lambda generator, alpha: f"{generator.state_dict()} {alpha}".encode(),
+        picture=lambda generator, alpha: (
+            torch.cat([p.flatten() for p in generator.parameters()]).numpy().tobytes()
+        ),
         machine=lambda: Readings(device="an abacus"),
     )
 
