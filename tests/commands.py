@@ -1,9 +1,10 @@
-"""`progan` in processes of its own that start at once: forks of a server that has imported what they need."""
+"""Processes that start at once: forks of a server that has imported what they need."""
 
 import multiprocessing
 import os
 import signal
 from contextlib import suppress
+from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -14,12 +15,17 @@ SERVER.set_forkserver_preload(
         *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
     ]
 )
-START = """
-import os, sys, tempfile
+ENTER = """
+import os
+
+os.chdir(root)
+os.environ.clear()
+os.environ.update(environment)
+"""
+START = f"""{ENTER}
+import sys, tempfile
 
 os.setsid()
-os.chdir(root)
-os.environ.update(environment)
 tempfile.tempdir = None
 output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 os.dup2(output, 1)
@@ -31,10 +37,14 @@ main()
 
 
 class Command:
-    """A command at work in the project `root`, whose registry lies there; what it says goes to `log`."""
+    """`progan` at work in the project `root`, whose registry lies there; what it says goes to `log`."""
 
     def __init__(self, words, root, log):
-        environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db", "TMPDIR": str(root)}
+        environment = {
+            **os.environ,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db",
+            "TMPDIR": str(root),
+        }
         names = {"words": words.split(), "root": str(root), "environment": environment, "log": str(log)}
         self.log, self.process = log, SERVER.Process(target=exec, args=(START, names))
         self.process.start()
@@ -51,3 +61,28 @@ class Command:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
+
+
+def at_once(code, *arguments):
+    """What `code` puts into `told`, in a process for each of `arguments`, which are names with values.
+
+    The processes are in the current folder, or in the one called `root`, and go on together after `wait()`.
+    """
+    together, running = SERVER.Barrier(len(arguments), timeout=120), []
+    given = {"root": Path.cwd(), "environment": dict(os.environ), "together": together}
+    for names in arguments:
+        told = SERVER.SimpleQueue()
+        start = f"{ENTER}\nwait = together.wait\n{code}"
+        process = SERVER.Process(target=exec, args=(start, given | names | {"told": told}))
+        process.start()
+        running.append((process, told))
+    return [_answers(process, told) for process, told in running]
+
+
+def _answers(process, told):
+    process.join()
+    assert process.exitcode == 0
+    answers = []
+    while not told.empty():
+        answers.append(told.get())
+    return answers

@@ -78,13 +78,13 @@ def pytest_collection_modifyitems(items):
 def _share(items):
     """Sort the tests for two workers, of which each starts with a half and then takes over from the other.
 
-    The first has the tests of `components` and MLflow's server, the second has DVC and Kubeflow; both have
-    quick ones at the end, so that neither waits long for the other.
+    The first has the tests of `components`, MLflow's server and the server of forks, the second has DVC and
+    Kubeflow; both have quick ones at the end, so that neither waits long for the other.
     """
     first, second, quick = [], [], []
     for item in items:
         folder, name = item.path.parent.relative_to(ROOT / "tests").parts[:1], item.path.name
-        if "tracking" in item.fixturenames or folder == ("components",):
+        if "tracking" in item.fixturenames or folder == ("components",) or name == "test_recovery.py":
             first.append(item)
         elif folder == ("progan",) and name != "test_distributed.py":
             quick.append(item)

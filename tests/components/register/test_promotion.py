@@ -1,9 +1,5 @@
 """Changes of the champion: refused ones, interrupted ones, and two at once on a real server."""
 
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -13,23 +9,21 @@ from components.register import promotion
 from components.register.promotion import Promotion, promote, roll_back
 from components.tracking.client import client
 from progan.errors import InputError
+from tests.commands import at_once
 
-AT_ONCE = """
-import sys
+PROMOTE = """
 from components.register import promotion
 from components.register.registry import CHAMPION
 from components.tracking.client import client
 from progan.errors import InputError
-model, version, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 client().search_registered_models()
-print("ready", flush=True)
-sys.stdin.readline()
+wait()
 for _ in range(rounds):
     champion = promotion._aliases(model).get(CHAMPION, "none")
     try:
-        print("won", promotion.promote(model, version, champion, "").id, flush=True)
+        told.put(("won", promotion.promote(model, version, champion, "").id))
     except InputError as error:
-        print("lost", error, flush=True)
+        told.put(("lost", str(error)))
 """
 
 
@@ -215,20 +209,11 @@ def test_two_processes_at_once_on_a_server(tracking, monkeypatch):
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
     model, rounds = make_versions("promoted-at-once", ["passed"] * 3), 4
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", AT_ONCE, model, version, str(rounds)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        for version in ("2", "3")
-    ]  # fmt: skip
-    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
-    with ThreadPoolExecutor() as pool:
-        outputs = list(pool.map(lambda process: process.communicate("go\n")[0].splitlines(), processes))
-    assert [process.returncode for process in processes] == [0, 0]
-    assert [len(lines) for lines in outputs] == [rounds, rounds]
-    won = {line.split()[1] for lines in outputs for line in lines if line.startswith("won")}
-    lost = [line for lines in outputs for line in lines if line.startswith("lost")]
+    names = [{"model": model, "version": version, "rounds": rounds} for version in ("2", "3")]
+    told = at_once(PROMOTE, *names)
+    assert [len(answers) for answers in told] == [rounds, rounds]
+    won = {text for answers in told for outcome, text in answers if outcome == "won"}
+    lost = [text for answers in told for outcome, text in answers if outcome == "lost"]
     promotions = recorded(model)
     assert sorted(promotions) == list(range(1, len(promotions) + 1))
     assert {entry.id for entry in promotions.values()} == won, [

@@ -1,8 +1,6 @@
 """A registry that does not answer: one line, soon, and whether trying again can help."""
 
 import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -15,7 +13,7 @@ from components.tracking import runs as tracking_runs
 from components.tracking.client import clear_errors, client, experiment_of, tracking_uri
 from components.tracking.runs import find_or_create_run
 from progan.errors import InputError, Unavailable
-from tests.conftest import ROOT
+from tests.commands import at_once
 from tests.pipelines.http_server import serving
 
 
@@ -124,17 +122,9 @@ def test_a_deleted_experiment_and_a_moved_project_are_one_line(tmp_path, monkeyp
 
 
 def test_two_processes_on_a_fresh_sqlite_file(tmp_path, monkeypatch):
-    """Another one, and this one, when both have imported MLflow."""
-    import mlflow  # noqa: F401
-
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    code = "import mlflow; from components.tracking.client import client; print(flush=True); client()"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
-        other.stdout.readline()
-        client()
-    assert other.returncode == 0
+    at_once("import mlflow; from components.tracking.client import client; wait(); client()", {}, {})
 
 
 def test_a_disk_that_fills_leaves_no_unfinished_registry(tmp_path, monkeypatch):

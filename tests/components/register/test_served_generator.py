@@ -24,6 +24,7 @@ from progan import config
 from progan.checkpoints import FACTS, NETWORKS, prefixed, read_checkpoint, stripped, write_checkpoint
 from progan.networks import build_networks
 from tests.checkpoints import facts_of
+from tests.commands import at_once
 from tests.components.register.finished_run import artifacts, child_of, run_gate_and_register
 from tests.conftest import ROOT
 
@@ -48,7 +49,6 @@ except mlflow.MlflowException as error:
 
 
 REGISTER = """
-import sys
 from components.tracking.client import client
 from components.register.runs import RunFiles
 from components.register.stage import register
@@ -58,8 +58,7 @@ from progan import config
 loaded = config.load()
 files = RunFiles(**stages.task(loaded, "register").paths() | {"dataset": Path("multires")})
 client().search_registered_models()
-print("ready", flush=True)
-sys.stdin.readline()
+wait()
 register(loaded, files, "multires")
 """
 
@@ -130,25 +129,10 @@ def test_a_server_keeps_the_model_of_two_registrations_at_once(run, tracking, mo
     """From two copies of the project: one run of each kind and one version, in PostgreSQL and S3."""
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     gate(run, Path("evaluation/r0004.json"), Path("verdict.json"))
     Path("params.yaml").write_text(config.to_text(run))
     copy = shutil.copytree(Path.cwd(), tmp_path_factory.mktemp("copy"), dirs_exist_ok=True)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", REGISTER],
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for folder in (Path.cwd(), copy)
-    ]
-    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    assert [process.wait() for process in processes] == [0, 0]
+    at_once(REGISTER, {"root": Path.cwd()}, {"root": copy})
     registration = Registration.read(Path("registration.json"))
     assert registration == Registration.read(copy / "registration.json")
     registry, model = client(), run.register.model
