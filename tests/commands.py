@@ -31,10 +31,13 @@ main()
 
 
 class Command:
-    """A command at work in the project `root`, whose registry lies there; what it says goes to `log`."""
+    """A command at work in the project `root`, whose registry lies there; what it says goes to `log`.
 
-    def __init__(self, words, root, log):
-        environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db", "TMPDIR": str(root)}
+    environment: variables besides those that the first command started with.
+    """
+
+    def __init__(self, words, root, log, **environment):
+        environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db", "TMPDIR": str(root)}
         names = {"words": words.split(), "root": str(root), "environment": environment, "log": str(log)}
         self.log, self.process = log, SERVER.Process(target=exec, args=(START, names))
         self.process.start()
