@@ -1,7 +1,6 @@
 """`python -m ci COMMAND`: the commands that jobs run besides make and progan."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from ci.forge import Status, current_forge
 from progan.errors import InputError, Interrupted
+from progan.files import parse_json, read_bytes
 
 
 def main() -> None:
@@ -47,12 +47,12 @@ def describe(base: str) -> None:
 
 def comment(file: str) -> None:
     """Write the contents of a file as a comment on the pull request, in place of the previous one."""
-    forge = current_forge()
+    forge, text = current_forge(), read_bytes(Path(file), "the job that writes it has failed")
     number = forge.pull_request()
     if number is None:
         print("The pull request is closed or has moved on: no comment.")
     else:
-        forge.comment(number, "plan", Path(file).read_text(errors="replace"))
+        forge.comment(number, "plan", text.decode(errors="replace"))
 
 
 def sign_in() -> None:
@@ -64,12 +64,21 @@ def sign_in() -> None:
 
 def to_do() -> None:
     """Print the number of tasks to do, from `progan plan --json`, as an output of a GitHub step."""
-    print(f"to_do={json.load(sys.stdin)['totals']['to_do']}")
+    print(f"to_do={number_to_do(sys.stdin.buffer.read())}")
+
+
+def number_to_do(plan: bytes) -> int:
+    """The number of tasks to do in a plan; InputError if `progan plan --json` did not print it."""
+    try:
+        return int(parse_json(plan)["totals"]["to_do"])
+    except (ValueError, LookupError, TypeError, OverflowError):
+        raise InputError("no plan; pipe the output of progan plan --json to this command") from None
 
 
 def announce(output: str) -> None:
     """Set the commit's status to the address of its run, the last word that `progan retrain` printed."""
-    forge, words = current_forge(), Path(output).read_text().split()
+    printed = read_bytes(Path(output), "the step that writes it has failed")
+    forge, words = current_forge(), printed.decode(errors="replace").split()
     if words and words[-1].startswith(("http://", "https://")):
         status = Status("pending", words[-1])
         if forge.status(forge.commit) != status:

@@ -1,17 +1,55 @@
 """Collect runs: their results become a pull request, the verdict and the metrics a comment on it."""
 
-import json
 import shutil
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 from ci.forge import Forge, Status
 from ci.pull_request import metrics
 from ci.worktrees import changed_files, checked_out, output, progan
 from progan.errors import InputError, Interrupted
+from progan.files import parse_json
+from progan.validation import from_json
 
 COMMITS = 100  # the newest ones, whose statuses are read
 REPORTS = Path("reports")  # an artifact of the job
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate said of the last phase of a run."""
+
+    phase: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What `progan collect --json` says, as the commit of the run has it, that concerns its status."""
+
+    state: str
+    verdict: Verdict | None
+
+    @classmethod
+    def parse(cls, printed: str | bytes) -> "Collected":
+        try:
+            values = parse_json(printed)
+            verdict = values["verdict"]
+            if verdict is not None:
+                verdict = {"phase": verdict["phase"], "passed": verdict["passed"]}
+            return from_json(cls, {"state": values["state"], "verdict": verdict})
+        except (ValueError, LookupError, TypeError):
+            raise InputError("progan collect: printed no result; run it by hand with --debug") from None
+
+    def status(self, url: str) -> tuple[Status, str]:
+        """The status of the run's commit, and its description."""
+        if self.verdict is None:
+            description = f"{self.state} without a verdict; progan submit goes on from what there is"
+            return Status("failure", url), description
+        passed = self.verdict.passed
+        description = f"{self.verdict.phase}: the gate {'passed' if passed else 'failed'}"
+        return Status("success" if passed else "failure", url), description
 
 
 def bring_home(forge: Forge, run: str) -> None:
@@ -48,20 +86,16 @@ def _collect(forge: Forge, url: str, commit: str) -> tuple[Status, str]:
     run = _id(url)
     with checked_out(commit) as folder:
         comment = folder.with_suffix(".md")
-        collected = json.loads(progan("collect", run, "--push", "--json", "--md", str(comment), cwd=folder))
+        collected = Collected.parse(
+            progan("collect", run, "--push", "--json", "--md", str(comment), cwd=folder)
+        )
         _keep_report(folder, run)
         if files := changed_files(folder):
             text = f"[The run]({url}) trained {commit}. Once this is merged, `dvc pull` fetches its results."
             number = forge.propose(f"results/{run}", commit, files, f"Take the results of run {run}", text)
             report = f"The report is an artifact of [the job that collected it]({forge.job})."
             forge.comment(number, "verdict", "\n\n".join([comment.read_text(), metrics(folder), report]))
-    verdict = collected["verdict"]
-    if verdict is None:
-        end = f"{collected['state']} without a verdict"
-        return Status("failure", url), f"{end}; progan submit goes on from what there is"
-    passed = verdict["passed"]
-    description = f"{verdict['phase']}: the gate {'passed' if passed else 'failed'}"
-    return Status("success" if passed else "failure", url), description
+    return collected.status(url)
 
 
 def _keep_report(folder: Path, run: str) -> None:

@@ -3,6 +3,7 @@
 Only the standard library: the job that comments on pull requests runs this on a bare Python.
 """
 
+import http.client
 import json
 import os
 import ssl
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from urllib.parse import quote, urlencode
 
 from progan.errors import InputError
+from progan.files import parse_json
 
 State = Literal["pending", "success", "failure"]
 Files = dict[str, str | None]  # texts by path; None: delete the file
@@ -79,7 +81,7 @@ class Api:
         request = urllib.request.Request(url, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60, context=self.trust) as answer:
-                return json.load(answer)
+                return parse_json(answer.read())
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
@@ -89,6 +91,10 @@ class Api:
             ) from None
         except OSError as error:
             raise InputError(f"{method} {self.url}{path}: {error}; run the job again") from None
+        except (ValueError, http.client.HTTPException) as error:
+            raise InputError(
+                f"{method} {self.url}{path}: answers no JSON ({error}); check the address"
+            ) from None
 
     def list_all(self, path: str) -> Iterator[Any]:
         """The entries of all pages of a list."""
@@ -212,8 +218,11 @@ class GitLab:
 
     def status(self, commit: str) -> Status | None:
         statuses = self.api.require("GET", f"/repository/commits/{commit}/statuses", name=CONTEXT)
-        states = {theirs: ours for ours, theirs in self.STATES.items()}
-        return next((Status(states[status["status"]], status["target_url"]) for status in statuses), None)
+        states: dict[str, State] = {theirs: ours for ours, theirs in self.STATES.items()}
+        return next(  # a person's `canceled` is one more way to fail
+            (Status(states.get(status["status"], "failure"), status["target_url"]) for status in statuses),
+            None,
+        )
 
     def propose(self, branch: str, parent: str, files: Files, title: str, text: str) -> int:
         def action(path: str, content: str | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from progan.errors import InputError, Interrupted
+from progan.files import read_bytes
 
 PROGAN = "from pipelines.cli import main; main()"  # the code in the current folder, not the installed package
 
@@ -25,10 +26,20 @@ def checked_out(commit: str) -> Iterator[Path]:
 
 
 def changed_files(folder: Path) -> dict[str, str | None]:
-    """{path: text} of the files that differ from the commit and are not ignored; None for a deleted file."""
+    """{path: text} of the files that differ from the commit and are not ignored; None for a deleted file.
+
+    Raises InputError if one is no text.
+    """
     listed = output("git", "ls-files", "-z", "--modified", "--others", "--exclude-standard", cwd=folder)
     files = {name: folder / name for name in listed.split("\0") if name}
-    return {name: file.read_text() if file.exists() else None for name, file in files.items()}
+    return {name: _text(file) if file.exists() else None for name, file in files.items()}
+
+
+def _text(file: Path) -> str:
+    try:
+        return read_bytes(file, "").decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: no text, as a pull request has; let git or DVC ignore it") from None
 
 
 def progan(*arguments: str, cwd: Path) -> str:

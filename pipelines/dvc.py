@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.photographs import written_by_dvc
 from progan.errors import InputError
-from progan.files import FULL, parse_json
+from progan.files import FULL, atomic_file, parse_json
 from progan.validation import read_yaml
 
 if TYPE_CHECKING:
@@ -108,7 +109,17 @@ class Checkout:
                 stage.save(allow_missing=True, run_cache=False)
                 stage.commit()
             if recorded:
-                recorded[0].dvcfile.dump_stages(recorded, update_pipeline=False)
+                self._write_lock(recorded)
+
+    def _write_lock(self, recorded: list[Any]) -> None:
+        """Record stages in dvc.lock, which appears whole or not at all: DVC itself would empty it first."""
+        from dvc.dvcfile import LOCK_FILE, Lockfile
+
+        lock = Path(LOCK_FILE)
+        with atomic_file(lock) as beside:
+            if lock.exists():
+                shutil.copyfile(lock, beside)
+            Lockfile(self.repo, str(beside)).dump_stages(recorded)
 
     def remove_leftovers(self) -> None:
         """Remove what is left here of phases that params.yaml no longer has; DVC's cache keeps it.
@@ -161,7 +172,24 @@ class Checkout:
         from dvc.repo import lock_repo
 
         with one_line(), lock_repo(self.repo):
+            self._remove_damaged_locks()
             yield {stage.addressing: stage for stage in self.repo.index.stages}
+
+    def _remove_damaged_locks(self) -> None:
+        """Remove DVC's list of files in use if a full disk cut it off, which DVC would refuse for ever."""
+        from dvc.lock import make_lock
+        from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+
+        folder = Path(self.repo.tmp_dir)
+        hardlink = self.repo.config["core"].get("hardlink_lock", False)
+        with make_lock(str(folder / RWLOCK_LOCK), tmp_dir=str(folder), hardlink_lock=hardlink):
+            locks = folder / RWLOCK_FILE
+            try:
+                parse_json(locks.read_bytes())
+            except FileNotFoundError:
+                pass
+            except ValueError:
+                locks.unlink()
 
     def _take_from_lock(self, dependency: Any) -> None:
         """Give a dependency that is not here the digest that dvc.lock has of it, or of part of an output."""

@@ -9,12 +9,11 @@ from components.signatures.trust import TrustedSigners
 from components.stages import Task
 from progan.resolutions import RESOLUTIONS, phase_key
 from progan.validation import (
-    NOT_NEGATIVE,
-    POSITIVE,
     Checked,
     Constraint,
     Fault,
     Faults,
+    between,
     examined,
     read_yaml,
     refusal,
@@ -26,6 +25,7 @@ ENTRIES = [STAGES, *map(phase_key, RESOLUTIONS)]
 FIRST_PAUSE_SECONDS, PAUSE_FACTOR = 60, 2  # the pause before a retry, and its growth
 QUEUE_SECONDS = 24 * 3600  # an attempt's wait for a node: part of the retry window, not of the timeout
 
+AN_AMOUNT = between(0.001, 100_000)  # which Kubernetes takes as a decimal: no exponent
 AN_OBJECT_NAME = Constraint(
     "the name of a Kubernetes object", lambda value: re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", value)
 )
@@ -64,17 +64,17 @@ class Pod(Checked):
 
     gpu: str | None  # the value of `gpu_label` on its nodes; null: any GPU
     gpus: Annotated[int, Constraint("from 0 to 8, as in one node", lambda value: 0 <= value <= 8)]
-    gpu_memory_gib: float  # of each GPU
-    gpu_hour_price: Annotated[float, NOT_NEGATIVE]
-    cpu: Annotated[float, POSITIVE]
-    memory_gib: Annotated[float, POSITIVE]
-    shm_gib: Annotated[float, POSITIVE]
-    ephemeral_gib: Annotated[float, POSITIVE]
+    gpu_memory_gib: Annotated[float, between(0, 100_000)]  # of each GPU
+    gpu_hour_price: Annotated[float, between(0, 10**6)]
+    cpu: Annotated[float, AN_AMOUNT]
+    memory_gib: Annotated[float, AN_AMOUNT]
+    shm_gib: Annotated[float, AN_AMOUNT]
+    ephemeral_gib: Annotated[float, AN_AMOUNT]
     node_selectors: dict[str, str]
     tolerations: tuple[Toleration, ...]
     spot: bool
-    timeout_hours: Annotated[float, POSITIVE]  # of one attempt
-    retries: Annotated[int, NOT_NEGATIVE]
+    timeout_hours: Annotated[float, AN_AMOUNT]  # of one attempt
+    retries: Annotated[int, between(0, 20)]  # the pause before the last is a year
 
     @staticmethod
     def check_gpu_memory(gpus: int, gpu_memory_gib: float) -> Faults:

@@ -51,7 +51,7 @@ POSITIVE = Constraint("positive", lambda value: value > 0)
 NOT_NEGATIVE = Constraint("0 or more", lambda value: value >= 0)
 
 
-def between(low: int, high: int) -> Constraint:
+def between(low: float, high: float) -> Constraint:
     """Both included."""
     return Constraint(f"from {low} to {high}", lambda value: low <= value <= high)
 
@@ -255,6 +255,8 @@ def _examined_plain(kind: Any, value: Any) -> tuple[Any, list[Fault]]:
         type(value) in (int, float) or (type(value) is str and TEXT_IN_YAML.fullmatch(value))
     ):
         return (float(value), []) if _is_finite(value) else (None, _wrong("a finite number", value))
+    if kind is str and type(value) is str and not _is_unicode(value):
+        return None, _wrong("text in Unicode", value)
     if kind in (Any, type(value)):
         return value, []
     if kind is Path and type(value) is str:
@@ -267,6 +269,15 @@ def _is_finite(number: int | float | str) -> bool:
         return math.isfinite(float(number))
     except OverflowError:  # a whole number beyond any float
         return False
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can encode `text`: not so half of a surrogate pair, which JSON and YAML can escape."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _wrong(expected: str, value: Any) -> list[Fault]:

@@ -39,12 +39,10 @@ main()
 class Command:
     """`progan` at work in the project `root`, whose registry lies there; what it says goes to `log`."""
 
-    def __init__(self, words, root, log):
-        environment = {
-            **os.environ,
-            "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db",
-            "TMPDIR": str(root),
-        }
+    def __init__(self, words, root, log, **environment):
+        """environment: variables besides this process's."""
+        own = {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db", "TMPDIR": str(root)}
+        environment = {**os.environ, **environment, **own}
         names = {"words": words.split(), "root": str(root), "environment": environment, "log": str(log)}
         self.log, self.process = log, SERVER.Process(target=exec, args=(START, names))
         self.process.start()

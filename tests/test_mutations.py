@@ -20,16 +20,20 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ci.__main__ import number_to_do
+from ci.bring_home import Collected
 from components import stages
 from components.evaluate.evaluation import Evaluation
 from components.gate.verdict import Verdict
+from components.identity import state_of
 from components.receipts import Receipt, Workspace
 from components.register.registration import Registration
 from components.run_record import RunRecord
 from components.train.live_state import LiveState, read_record
 from pipelines.profile import load_profile
-from progan import config
+from progan import config, presets
 from progan.checkpoints import read_checkpoint
+from progan.cost import iteration_flops
 from progan.dataset import chunks
 from progan.dataset.build import build
 from progan.dataset.manifest import Level, Manifest, Shard
@@ -40,8 +44,9 @@ from progan.dataset.sources.labels import listed_classes
 from progan.dataset.sources.registry import open_source
 from progan.dataset.sources.source import UnusableImage
 from progan.errors import InputError
-from progan.files import write_json
+from progan.files import read_bytes, write_json
 from progan.history import History
+from progan.memory import checkpoint_bytes
 from progan.metrics import classifier
 from progan.official.unpickling import array_of, read_pickle
 from progan.snapshots import SnapshotFolder
@@ -52,6 +57,7 @@ from tests.conftest import IMAGE, shrunk_params
 from tests.evaluations import EVALUATION, verdict
 from tests.histories import BEGIN, history
 from tests.progan.dataset.sources.test_archives import write_kind
+from tests.signers import person
 
 ROOT = Path(__file__).parents[1]
 QUICK = settings(
@@ -133,7 +139,7 @@ def as_json(value):
 
 
 def as_yaml(value):
-    return yaml.safe_dump(value, allow_unicode=True).encode(errors="surrogatepass")
+    return yaml.safe_dump(value, allow_unicode=True, sort_keys=False).encode(errors="surrogatepass")
 
 
 # ------------------------------------------------------------------------------------------------
@@ -150,6 +156,32 @@ def write_profile(folder):
     file = folder / "cluster.yaml"
     file.write_bytes((ROOT / "infra/cluster.yaml").read_bytes())
     return file
+
+
+def write_profile_with_signers(folder):
+    values = yaml.safe_load((ROOT / "infra/cluster.yaml").read_bytes())
+    identity = {"subject": "https://example.org/train.yml", "issuer": "https://example.org"}
+    keys = {"release": person("release", folder).public}
+    values |= {"attested": True, "queue": "gpu", "signatures": {"keys": keys, "identities": [identity]}}
+    (folder / "cluster.yaml").write_bytes(as_yaml(values))
+    return folder / "cluster.yaml"
+
+
+def read_profile(file):
+    """The profile, whose amounts can be reckoned with."""
+    profile = load_profile(file, IMAGE)
+    assert all(0 < pod.timeout_seconds < pod.retry_window_seconds < 2**33 for pod in profile.pods.values())
+    return profile
+
+
+def printed(value):
+    """What a command prints for a job of the forge."""
+
+    def write(folder):
+        write_json(folder / "printed.json", value)
+        return folder / "printed.json"
+
+    return write
 
 
 def contract(value):
@@ -223,6 +255,11 @@ def read_snapshot(file):
 def write_pickle(folder):
     (folder / "file.pkl").write_bytes(pickle.dumps([np.arange(6, dtype=np.float32), "a", {"b": 1}], 2))
     return folder / "file.pkl"
+
+
+def read_first_array(file):
+    value = read_pickle(file)
+    return array_of(value[0] if isinstance(value, list) and value else value)
 
 
 def archive(kind):
@@ -312,7 +349,18 @@ def write_classifier(folder):
 
 VALUES = {  # files of JSON and YAML
     "params.yaml": (write_params, config.load, as_yaml),
-    "cluster.yaml": (write_profile, lambda file: load_profile(file, IMAGE), as_yaml),
+    "cluster.yaml": (write_profile, read_profile, as_yaml),
+    "cluster.yaml with signers": (write_profile_with_signers, read_profile, as_yaml),
+    "plan for a job": (
+        printed({"totals": {"to_do": 3, "hours": None}}),
+        lambda file: number_to_do(read_bytes(file, "")),
+        as_json,
+    ),
+    "collected for a job": (
+        printed({"run": "run-1", "state": "SUCCEEDED", "verdict": {"phase": "r0008", "passed": True}}),
+        lambda file: Collected.parse(read_bytes(file, "")).status("https://example.org"),
+        as_json,
+    ),
     "evaluation": (contract(EVALUATION), Evaluation.read, as_json),
     "verdict": (contract(verdict(EVALUATION)), Verdict.read, as_json),
     "registration": (contract(Registration("faces", "1", "abc")), Registration.read, as_json),
@@ -335,7 +383,7 @@ FILES = {name: (write, read) for name, (write, read, _) in VALUES.items()} | {
     "photographs": (write_photographs, read_photographs),
     "shard": (write_shard, read_shard),
     "classifier": (write_classifier, lambda file: classifier.load(file, torch.device("cpu")) and None),
-    "pickle": (write_pickle, lambda file: [array_of(record) for record in read_pickle(file)[:1]]),
+    "pickle": (write_pickle, read_first_array),
     "tar": (archive("tar"), read_archive),
     "tar.gz": (archive("tar.gz"), read_archive),
     "tar.xz": (archive("tar.xz"), read_archive),
@@ -380,7 +428,9 @@ def test_any_bytes(tmp_path, name, limits):
 def test_any_values(tmp_path, name, limits):
     write, read, dump = VALUES[name]
     file = write(tmp_path)
-    values, original = yaml.safe_load(file.read_bytes()), read(file)
+    load = json.loads if dump is as_json else yaml.safe_load
+    values, original = load(file.read_bytes()), read(file)
+    assert accepted(name, read, file, dump(values)) == original
 
     @limits
     @given(mutated_value(values))
@@ -390,6 +440,40 @@ def test_any_values(tmp_path, name, limits):
             assert value == original
 
     refused_or_read()
+
+
+@pytest.mark.parametrize("limits", [QUICK, pytest.param(LONG, marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.mark.parametrize("preset", ["toy-stylegan2", "toy-biggan"])
+def test_any_parameters_of_networks_and_training(tmp_path, preset, limits):
+    """Those that are accepted have an identity, and networks whose size and work can be counted."""
+    values = presets.params(preset)
+    values["training"] |= {"augment": ["color", "cutout"], "precision": "tf32"}
+    sections = [values[name] for name in ("network", "training")]
+    others = st.sampled_from(["progan", "stylegan", "stylegan2", "biggan"])
+    networks = st.one_of(
+        mutated_value(sections[0]), others.map(lambda name: sections[0] | {"architecture": name})
+    )
+
+    @limits
+    @given(
+        st.one_of(
+            networks.map(lambda network: values | {"network": network}),
+            mutated_value(sections[1]).map(lambda training: values | {"training": training}),
+        )
+    )
+    def refused_or_counted(mutated):
+        (tmp_path / "params.yaml").write_bytes(as_yaml(mutated))
+        try:
+            accepted = config.load(tmp_path / "params.yaml")
+        except InputError:
+            return
+        assert config.from_text(config.to_text(accepted)) == accepted
+        state_of(accepted)
+        key = accepted.last_phase
+        iteration_flops(accepted.network, accepted.training, accepted.phase(key).resolution)
+        checkpoint_bytes(accepted, key)
+
+    refused_or_counted()
 
 
 @pytest.mark.parametrize("name", FILES)

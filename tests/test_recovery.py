@@ -23,6 +23,7 @@ from components.tracking.client import client
 from progan import config
 from tests.commands import Command
 from tests.conftest import shrunk_params, start_project
+from tests.full_disk import repeat_until_it_fits, size_of
 from tests.pipelines.finished import FACES, add_photographs
 
 COMMANDS = ["build-dataset", "score-network", "train r0004", "evaluate r0004", "gate", "report", "register"]
@@ -76,10 +77,6 @@ def journey(tmp_path_factory):
     return journey
 
 
-def size_of(folder):
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
 def outputs(command, project):
     """What the command has made: contents by path, for `register` those of the registered generator."""
     if command == "register":
@@ -103,20 +100,6 @@ def registered(project):
     return {file.name: file.read_bytes() for file in files_below(folder)}
 
 
-class Disk:
-    """The disk at `folder`, which is full."""
-
-    def __init__(self, folder):
-        self.folder, status = folder, os.statvfs(folder)
-        self.page, self.pages = status.f_bsize, status.f_blocks - status.f_bfree
-        self.grow(0)
-
-    def grow(self, pages):
-        self.pages += pages
-        size = f"remount,size={self.pages * self.page}"
-        subprocess.run(["mount", "-o", size, self.folder], check=True)
-
-
 @pytest.mark.parametrize(
     ("command", "steps"),
     [
@@ -128,18 +111,8 @@ class Disk:
 def test_a_full_disk(journey, small_disk, tmp_path, command, steps):
     undisturbed, project = journey.undisturbed(command), small_disk("64m")
     shutil.copytree(undisturbed.before, project, dirs_exist_ok=True)
-    disk, refusals = Disk(project), 0
-    while (ended := Command(command, project, tmp_path / "log").end())[0]:
-        code, said = ended
-        assert code == 2, said
-        assert "Traceback" not in said
-        [line] = [line for line in said.splitlines() if line.startswith("progan: ")]
-        assert "no space left" in line
-        refusals += 1
-        disk.grow(undisturbed.bytes_written // disk.page // steps + 1)
-    assert refusals
+    repeat_until_it_fits(command, project, tmp_path / "log", undisturbed.bytes_written // steps)
     assert outputs(command, project) == undisturbed.outputs
-    assert not [path for path in project.rglob("*.partial*") if ".dvc" not in path.parts]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ci.__main__ import announce
+from ci.__main__ import announce, comment, number_to_do
+from progan.errors import InputError
 from tests.ci.stand_ins import CONTEXT
 
 URL = "https://kubeflow.example.org/#/runs/details/run-1"
@@ -32,3 +33,11 @@ def test_nothing_is_told_when_nothing_was_submitted(forge, printed):
     announce(printed("Nothing to do for the cluster: all 9 tasks are cached.\n"))
     announce(printed(""))
     assert forge.statuses == {}
+
+
+def test_what_a_step_before_did_not_write_is_one_line(forge, tmp_path):
+    for read in (announce, comment):
+        with pytest.raises(InputError, match="run.txt: no such file; the .* has failed"):
+            read(str(tmp_path / "run.txt"))
+    with pytest.raises(InputError, match="no plan; pipe the output of progan plan --json"):
+        number_to_do(b"")

@@ -81,6 +81,20 @@ def test_what_goes_wrong_is_one_line(forge, monkeypatch):
         current_forge()
 
 
+def test_an_answer_that_is_no_json_is_one_line(forge):
+    """As that of a proxy that wants people to sign in."""
+    forge.routes = {".*": lambda request: (200, b"<html>")}
+    with pytest.raises(InputError, match=r"GET http://127.0.0.1:\d+/.*: answers no JSON \("):
+        current_forge().status("c0ffee")
+
+
+def test_a_status_that_somebody_has_cancelled(forge):
+    here = current_forge()
+    here.set_status("c0ffee", Status("pending", RUN), "as people see it")
+    forge.statuses["c0ffee"] |= {"status": "canceled", "state": "error"}  # on GitLab, on GitHub
+    assert here.status("c0ffee").state in ("failure", "error")
+
+
 def test_what_is_not_there_is_one_line(forge):
     with pytest.raises(InputError, match="POST http.*/statuses/not-a-commit: 404"):
         current_forge().set_status("not-a-commit", Status("pending", RUN), "…")

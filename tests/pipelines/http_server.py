@@ -19,8 +19,8 @@ class Request:
 
 @dataclass
 class Server:
-    """`answers` maps (method, path) to JSON, to (status, JSON) or (status, JSON, headers), or to a function
-    of the request that returns one of these."""
+    """`answers` maps (method, path) to JSON or bytes, to (status, JSON) or (status, JSON, headers), or to a
+    function of the request that returns one of these."""
 
     url: str
     answers: dict
@@ -46,7 +46,7 @@ def serving(answers):
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(self.command, unquote(url.path), dict(parse_qsl(url.query)), headers, body)
             status, content, *more = server.answer(request)
-            data = json.dumps(content).encode()
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))

@@ -92,6 +92,7 @@ def test_as_text_and_back(small_params, small_config):
         ("network.latent_size", 10**12, "must be from 1 to 65536, not 1000000000000"),
         ("network.fmap_decay", -2000, "must be from 0 to 10, not -2000.0"),
         ("gate.swd_max", math.nan, "must be a finite number, not nan"),
+        ("dataset.source", "\ud800", "must be text in Unicode, not '\\ud800'"),
         ("dataset.path", "", "must be a folder or an archive, not ''"),
         ("phases.r0004.stable_kimg", 0, "must be positive if fade_kimg is 0"),
     ],

@@ -1,6 +1,7 @@
 """`progan collect`: what a run on the cluster made is here, and dvc.lock says it."""
 
 import contextlib
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -165,6 +166,24 @@ def test_a_damaged_checkpoint(run):
     kept.write_bytes(whole)
     assert "left for dvc repro: nothing" in collected()
     assert read_checkpoint(Path("checkpoints/r0008")).digest == second.digest
+
+
+def test_what_a_full_disk_cuts_off_of_dvcs_own_files(run, monkeypatch):
+    """dvc.lock stays as it was; the list of files in use, which DVC would refuse, goes."""
+    run.finish()
+    lock = Path("dvc.lock").read_bytes()
+
+    def cut_off(data, stream):
+        stream.write("stages:\n  tr")
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as full:
+        full.setattr("dvc.utils.serialize._yaml._dump", cut_off)
+        with pytest.raises(InputError, match="^dvc.lock: no space left on the disk"):
+            collected()
+    assert Path("dvc.lock").read_bytes() == lock
+    Path(".dvc/tmp/rwlock").write_text("")
+    assert "left for dvc repro: nothing" in collected()
 
 
 def test_no_remote_to_push_to(run):

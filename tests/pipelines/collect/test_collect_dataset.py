@@ -1,6 +1,7 @@
 """`progan collect` where the dataset was built on the cluster alone."""
 
 import contextlib
+import re
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from progan.checkpoints import read_checkpoint
 from progan.dataset.reader import load_manifest
 from progan.errors import InputError
 from progan.files import read_json, write_json
+from tests.commands import Command
+from tests.full_disk import repeat_until_it_fits, size_of
 from tests.pipelines.collect.made_up_run import Run, collected, files_in, hashes, refused, track_photographs
 
 
@@ -153,3 +156,26 @@ def test_photographs_that_are_not_proven_are_left_to_dvc(clone, photographs):
     assert "build-dataset" in Checkout().stale()
     assert "train@r0008" not in Checkout().stale()
     assert "build-dataset" not in yaml.safe_load(Path("dvc.lock").read_text())["stages"]
+
+
+@pytest.mark.parametrize("steps", [1, pytest.param(25, marks=pytest.mark.slow)])
+def test_a_full_disk(clone, storage, address, small_disk, tmp_path, steps):
+    """Dataset and results come from S3, piece by piece as there is room, to the same bytes."""
+    results, command = f"{address}/results", f"collect run-1 --results {address}/results"
+    for name, content in files_in(Path("results")).items():
+        open_store(results).write(name, content)
+    shutil.rmtree("results")
+    small, ample = small_disk("64m"), Path.cwd()
+    shutil.copytree(ample, small, dirs_exist_ok=True)
+    before = size_of(ample)
+    code, said = Command(command, ample, tmp_path / "log", **storage.environment).end()
+    assert code == 0, said
+    written = size_of(ample) - before
+    repeat_until_it_fits(command, small, tmp_path / "log", written // steps, **storage.environment)
+    assert brought(small) == brought(ample)
+
+
+def brought(project):
+    """The results, dvc.lock and the cache, without what DVC leaves there of its own."""
+    files = files_in(project).items()
+    return {name: content for name, content in files if not re.match(r"\.dvc/(tmp/|cache/.*\.tmp$)", name)}
