@@ -175,6 +175,6 @@ def test_a_full_disk(clone, storage, address, small_disk, tmp_path):
 
 
 def brought(project):
-    """The results, dvc.lock and the cache, without what DVC leaves there of its own."""
-    files = files_in(project).items()
-    return {name: content for name, content in files if not re.match(r"\.dvc/(tmp/|cache/.*\.tmp$)", name)}
+    """The results, dvc.lock and the cache, without what DVC and Python leave there of their own."""
+    ours = re.compile(r"(?!\.dvc/tmp/|\.dvc/cache/.*\.tmp$|.*\.pyc$)")
+    return {name: content for name, content in files_in(project).items() if ours.match(name)}
