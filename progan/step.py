@@ -113,20 +113,13 @@ class Critique(NamedTuple):
     statistics: Tensor  # float [4]: means of loss, real score, fake score, gradient norm
 
 
-def critique(
-    models: Models,
-    reals: Tensor,
-    fakes: Tensor,
-    labels: Tensor,
-    position: Tensor,
-    alpha: Tensor | None,
-    training: TrainingConfig,
-) -> Critique:
-    """Critique reals and fakes, float [N, C, H, W] with the same `labels`; `position`: see `losses.mix`."""
+def critique(models: Models, minibatch: Minibatch, fakes: Tensor, training: TrainingConfig) -> Critique:
+    """Critique the real images of a minibatch and `fakes`, float [N, C, H, W], of the same labels."""
     loss, discriminator, randomness = training.adversarial, models.discriminator, models.randomness
+    reals, labels, alpha = _reals(minibatch, training), minibatch.labels, minibatch.alpha
     gradients = None
     if loss.gradients_at == "mixed":
-        mixed = losses.mix(reals, fakes.detach(), position).requires_grad_()
+        mixed = losses.mix(reals, fakes.detach(), minibatch.draws.mix).requires_grad_()
         outputs = discriminator(seen(mixed, training, randomness), alpha)
         gradients = score_gradients(scores(outputs, labels, training), mixed)
     if loss.gradients_at == "reals":
@@ -210,31 +203,24 @@ def iteration(
     """One update of the discriminator with each of `minibatches` and one of the generator, or a joint one."""
     if training.update == "joint":
         (minibatch,) = minibatches
-        joint_step(models, *minibatch, learning_rate, training)
+        joint_step(models, minibatch, learning_rate, training)
         return
     for minibatch in minibatches:
-        critic_step(models, *minibatch, learning_rate, training)
+        critic_step(models, minibatch, learning_rate, training)
     if due.penalty:
-        penalty_step(models, *minibatch, learning_rate, training)
-    generator_step(models, minibatch.draws, minibatch.alpha, learning_rate, training)
+        penalty_step(models, minibatch, learning_rate, training)
+    generator_step(models, minibatch, learning_rate, training)
     if due.path_length:
-        path_length_step(models, minibatch.draws, minibatch.alpha, learning_rate, training)
+        path_length_step(models, minibatch, learning_rate, training)
 
 
 def critic_step(
-    models: Models,
-    images: Tensor,
-    labels: Tensor,
-    draws: Draws,
-    alpha: Tensor | None,
-    learning_rate: Tensor,
-    training: TrainingConfig,
+    models: Models, minibatch: Minibatch, learning_rate: Tensor, training: TrainingConfig
 ) -> None:
-    """Update the discriminator once, and the averaged generator. images: uint8 [N, C, H, W]."""
-    reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha)
+    """Update the discriminator once, and the averaged generator."""
     with torch.no_grad():
-        fakes = models.generator(operands(torch.cat([draws.critic_latents, labels], 1), training), alpha)
-    outcome = critique(models, reals, fakes, labels, draws.mix, alpha, training)
+        fakes = _critic_fakes(models, minibatch, training)
+    outcome = critique(models, minibatch, fakes, training)
     adam = models.discriminator_adam
     gradient, means = adam.gradient(outcome.loss, outcome.statistics)
     adam.step(gradient, learning_rate)
@@ -242,20 +228,14 @@ def critic_step(
 
 
 def penalty_step(
-    models: Models,
-    images: Tensor,
-    labels: Tensor,
-    draws: Draws,
-    alpha: Tensor | None,
-    learning_rate: Tensor,
-    training: TrainingConfig,
+    models: Models, minibatch: Minibatch, learning_rate: Tensor, training: TrainingConfig
 ) -> None:
-    """Update the discriminator once with its lazy gradient penalty at `images`, as in critic_step."""
+    """Update the discriminator once with its lazy gradient penalty at the real images."""
     term = training.adversarial.lazy_penalty
     assert term
-    reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha).requires_grad_()
-    outputs = models.discriminator(seen(reals, training, models.randomness), alpha)
-    gradients = score_gradients(scores(outputs, labels, training), reals)
+    reals = _reals(minibatch, training).requires_grad_()
+    outputs = models.discriminator(seen(reals, training, models.randomness), minibatch.alpha)
+    gradients = score_gradients(scores(outputs, minibatch.labels, training), reals)
     penalty = term.weight * gradients.square().sum(dim=(1, 2, 3)).mean()
     norm = losses.gradient_norms(gradients).mean().detach()
     adam = models.discriminator_adam
@@ -265,7 +245,7 @@ def penalty_step(
 
 
 def path_length_step(
-    models: Models, draws: Draws, alpha: Tensor | None, learning_rate: Tensor, training: TrainingConfig
+    models: Models, minibatch: Minibatch, learning_rate: Tensor, training: TrainingConfig
 ) -> None:
     """Update the generator once with its lazy path length regularisation (Karras et al. 2020, §3.2).
 
@@ -274,9 +254,8 @@ def path_length_step(
     term, generator = training.adversarial.path_length, models.generator
     assert term
     assert isinstance(generator, StyleGenerator)
-    latents = torch.cat([draws.generator_latents, draws.generator_labels], 1)
-    styles = generator.styles(operands(latents, training))
-    images = generator.grow(styles, alpha)
+    styles = generator.styles(_own_latents(minibatch, training))
+    images = generator.grow(styles, minibatch.alpha)
     noise = models.randomness.normal(*images.shape) / math.sqrt(images.shape[2] * images.shape[3])
     with weights_held():
         (gradients,) = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)
@@ -289,38 +268,26 @@ def path_length_step(
 
 
 def generator_step(
-    models: Models, draws: Draws, alpha: Tensor | None, learning_rate: Tensor, training: TrainingConfig
+    models: Models, minibatch: Minibatch, learning_rate: Tensor, training: TrainingConfig
 ) -> None:
     """Update the generator once, with its own latents and labels."""
-    latents = torch.cat([draws.generator_latents, draws.generator_labels], 1)
-    adam = models.generator_adam
+    adam, alpha = models.generator_adam, minibatch.alpha
     with _frozen(models.discriminator):
-        fakes = models.generator(operands(latents, training), alpha)
+        fakes = models.generator(_own_latents(minibatch, training), alpha)
         outputs = models.discriminator(seen(fakes, training, models.randomness), alpha)
-        loss = generator_loss(models, outputs, draws.generator_labels, training)
+        loss = generator_loss(models, outputs, minibatch.draws.generator_labels, training)
         gradient, means = adam.gradient(loss, loss.detach()[None])
     adam.step(gradient, learning_rate)
     models.sums[1:2] += means
 
 
-def joint_step(
-    models: Models,
-    images: Tensor,
-    labels: Tensor,
-    draws: Draws,
-    alpha: Tensor | None,
-    learning_rate: Tensor,
-    training: TrainingConfig,
-) -> None:
+def joint_step(models: Models, minibatch: Minibatch, learning_rate: Tensor, training: TrainingConfig) -> None:
     """Update both networks once from the same fakes, each against the other's previous weights.
 
     This is the authors' setting for CIFAR-10. The averaged generator also follows the previous weights.
-    images: uint8 [N, C, H, W].
     """
-    reals = prepare_reals(images, draws.mirror if training.mirror else None, alpha)
-    fakes = models.generator(operands(torch.cat([draws.critic_latents, labels], 1), training), alpha)
-    outcome = critique(models, reals, fakes, labels, draws.mix, alpha, training)
-    loss = generator_loss(models, outcome.fake_outputs, labels, training)
+    outcome = critique(models, minibatch, _critic_fakes(models, minibatch, training), training)
+    loss = generator_loss(models, outcome.fake_outputs, minibatch.labels, training)
     generator_gradient, mean_loss = models.generator_adam.gradient(
         loss, loss.detach()[None], retain_graph=True
     )
@@ -329,6 +296,25 @@ def joint_step(
     models.discriminator_adam.step(critic_gradient, learning_rate)
     models.generator_adam.step(generator_gradient, learning_rate)
     models.sums[1:2] += mean_loss
+
+
+def _reals(minibatch: Minibatch, training: TrainingConfig) -> Tensor:
+    """The real images, mirrored and faded: float [N, C, H, W]."""
+    return prepare_reals(
+        minibatch.images, minibatch.draws.mirror if training.mirror else None, minibatch.alpha
+    )
+
+
+def _critic_fakes(models: Models, minibatch: Minibatch, training: TrainingConfig) -> Tensor:
+    """Generated images of the minibatch's labels: float [N, C, H, W]."""
+    latents = torch.cat([minibatch.draws.critic_latents, minibatch.labels], 1)
+    return models.generator(operands(latents, training), minibatch.alpha)
+
+
+def _own_latents(minibatch: Minibatch, training: TrainingConfig) -> Tensor:
+    """The input of the generator in updates of its own: [N, latent_size + label_size]."""
+    draws = minibatch.draws
+    return operands(torch.cat([draws.generator_latents, draws.generator_labels], 1), training)
 
 
 def _update_averages(models: Models, means: Tensor) -> None:

@@ -103,18 +103,13 @@ class GeneratorBlock(nn.Module):
 class Generator(StyleGenerator):
     """`grow` is the synthesis network g (figure 1b)."""
 
+    Block = GeneratorBlock
+
     network: "StyleganConfig"
 
     def __init__(self, network: "StyleganConfig", resolution: int) -> None:
-        levels = resolutions_between(4, resolution)
-        super().__init__(network, resolution, layers=2 * len(levels))
-        maps = FeatureMaps(network)
-        self.blocks = nn.ModuleDict(
-            {
-                phase_key(level): GeneratorBlock(network, maps.at(level // 2), maps.at(level), level)
-                for level in levels
-            }
-        )
+        super().__init__(network, resolution)
+        maps, levels = FeatureMaps(network), resolutions_between(4, resolution)
         self.to_rgb = nn.ModuleDict(
             {phase_key(level): Conv(maps.at(level), network.channels, 1, LINEAR, gain=1) for level in levels}
         )

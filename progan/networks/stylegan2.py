@@ -113,18 +113,13 @@ class GeneratorBlock(nn.Module):
 class Generator(StyleGenerator):
     """With skip connections: each level doubles the image and adds to it (figure 7b)."""
 
+    Block = GeneratorBlock
+
     network: "Stylegan2Config"
 
     def __init__(self, network: "Stylegan2Config", resolution: int) -> None:
-        levels = resolutions_between(4, resolution)
-        super().__init__(network, resolution, layers=2 * len(levels))
-        maps = FeatureMaps(network)
-        self.blocks = nn.ModuleDict(
-            {
-                phase_key(level): GeneratorBlock(network, maps.at(level // 2), maps.at(level), level)
-                for level in levels
-            }
-        )
+        super().__init__(network, resolution)
+        maps, levels = FeatureMaps(network), resolutions_between(4, resolution)
         self.to_rgb = nn.ModuleDict({phase_key(level): ToRGB(network, maps.at(level)) for level in levels})
 
     def grow(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from progan.networks import base
 from progan.networks.layers import Dense, LayerForm, pixel_norm
+from progan.resolutions import FeatureMaps, phase_key, resolutions_between
 
 if TYPE_CHECKING:
     from progan.network_config import Stylegan2Config, StyleganConfig, StyleParameters
@@ -31,14 +32,23 @@ class StyleGenerator(base.Generator):
     """`start` maps latents to styles w; `grow` takes one for all layers, [N, style_size], or one for each,
     [N, layers, style_size]."""
 
+    Block: type[nn.Module]  # of a level, made from network, input and output maps, and side
+
     network: "StyleganConfig | Stylegan2Config"
 
-    def __init__(self, network: "StyleganConfig | Stylegan2Config", resolution: int, layers: int) -> None:
+    def __init__(self, network: "StyleganConfig | Stylegan2Config", resolution: int) -> None:
         super().__init__(network, resolution)
-        self.layers = layers
+        self.layers = 2 * len(resolutions_between(4, resolution))  # of the synthesis network
         if network.label_size:
             self.labels = nn.Parameter(torch.randn(network.label_size, network.latent_size))
         self.mapping = Mapping(network, network.latent_size * (2 if network.label_size else 1))
+        maps = FeatureMaps(network)
+        self.blocks = nn.ModuleDict(
+            {
+                phase_key(level): self.Block(network, maps.at(level // 2), maps.at(level), level)
+                for level in resolutions_between(4, resolution)
+            }
+        )
 
     def forward(self, latents: Tensor, alpha: Tensor | None = None) -> Tensor:
         return self.grow(self.styles(latents), alpha)

@@ -1,6 +1,7 @@
 """CUDA graphs of the iteration: what they give, when they are used, and what happens when they cannot be."""
 
 import dataclasses
+import math
 import re
 
 import numpy as np
@@ -17,45 +18,18 @@ from progan.snapshots import SnapshotFolder
 from progan.step import Minibatch, iteration
 from progan.store import FolderStore
 from progan.training import PhaseTrainer
-from tests import architectures
 from tests.progan import ranks
 from tests.progan.ranks import tensors_of
+from tests.progan.settings import SETTINGS, changed
 
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.072, 0.048, 8, 0.001)  # 9 iterations of the fade, 6 after it
-STABLE = PhaseConfig(8, "data/multires/r0008", 0, 0.12, 8, 0.001)
-SETTINGS = {
-    "default": {},
-    "joint, noise": {"loss": "least-squares", "loss_parameters": {}, "update": "joint"},
-    "R1 and labels": {"loss": "non-saturating", "loss_parameters": {"r1": 10.0}, "label_size": 5},
-    "hinge, three critic steps": {"loss": "hinge", "loss_parameters": {}, "critic_steps": 3},
-    "bfloat16": {"precision": "bfloat16"},
-    "tf32": {"precision": "tf32"},
-    "StyleGAN, augmented": {
-        "network": architectures.SMALL["stylegan"],
-        "loss": "non-saturating",
-        "loss_parameters": {"r1": 10.0},
-        "augment": ("color", "translation", "cutout"),
-    },
-    "StyleGAN2": {
-        "network": architectures.SMALL["stylegan2"],
-        "loss": "non-saturating",
-        "loss_parameters": {"r1": 10.0, "r1_interval": 3, "path_length": 2.0, "path_length_interval": 4},
-    },
-    "BigGAN": {
-        "network": architectures.SMALL["biggan"],
-        "label_size": 5,
-        "conditioning": "projection",
-        "loss": "hinge",
-        "loss_parameters": {},
-    },
-}
+PRECISIONS = {precision: {"precision": precision} for precision in ("bfloat16", "tf32")}
+JOINT = {"joint, noise": {"loss": "least-squares", "loss_parameters": {}, "update": "joint"}}
+GRAPHS = SETTINGS | PRECISIONS | JOINT
 
 
-def make_trainer(config, noise, label_size=0, network=None, **changes):
-    network = dataclasses.replace(network or config.network, label_size=label_size)
-    training = dataclasses.replace(config.training, **changes)
-    phase, phases = (FADING, config.phases) if network.GROWS else (STABLE, {"r0008": STABLE})
-    config = dataclasses.replace(config, network=network, training=training, phases=phases)
+def make_trainer(config, noise, **changes):
+    config, phase = changed(config, FADING, **changes)
     trainer = PhaseTrainer(config, phase, noise, "data", None, best_device(), np.arange(64) % 5)
     if trainer.models.noise:
         trainer.models.noise.score.fill_(0.95)
@@ -74,16 +48,16 @@ def assert_same(first, second):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", GRAPHS)
 def test_graphs_give_the_bits_of_single_operations(small_config, noise, setting):
     """Through the fade and after it; an iteration across its end, with several critic steps, has no graph."""
-    graphs, operations = (make_trainer(small_config, noise, **SETTINGS[setting]) for _ in range(2))
+    graphs, operations = (make_trainer(small_config, noise, **GRAPHS[setting]) for _ in range(2))
     notices = []
     graphs.executor.notice = notices.append
     operations.executor.run = operations.executor.run_operations
     assert_same(train(graphs), train(operations))
     assert notices == []
-    assert graphs.executor.replays == (5 if "three" in setting else 15)
+    assert graphs.executor.replays == math.ceil(15 / graphs.config.training.critic_steps)
     assert operations.executor.replays == 0
 
 
@@ -91,7 +65,7 @@ def test_graphs_give_the_bits_of_single_operations(small_config, noise, setting)
 @pytest.mark.parametrize("setting", ["default", "joint, noise", "bfloat16", "StyleGAN2"])
 def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, setting):
     def new():
-        return make_trainer(small_config, noise, **SETTINGS[setting])
+        return make_trainer(small_config, noise, **GRAPHS[setting])
 
     whole, first, second = new(), new(), new()
     whole.train(SnapshotFolder(FolderStore(tmp_path / "a"), "r0008", "data"), ranks.hooks())

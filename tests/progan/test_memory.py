@@ -97,7 +97,7 @@ def test_a_graph_counts_where_it_lives(small_config):
 def test_against_the_memory_of_a_gpu(small_config):
     """A step of the paper's networks at 256 px stays below the estimate, and above a third of it."""
     from progan.models import Models
-    from progan.step import critic_step, draw
+    from progan.step import Minibatch, critic_step, draw
 
     network = replace(small_config.network, latent_size=512, fmap_base=8192, fmap_max=512)
     phase = replace(small_config.phases["r0016"], resolution=256, minibatch=8)
@@ -109,6 +109,7 @@ def test_against_the_memory_of_a_gpu(small_config):
     images = torch.zeros(8, 3, 256, 256, dtype=torch.uint8, device=device)
     alpha, rate = torch.tensor(0.5, device=device), torch.tensor(0.001, device=device)
     draws = draw(1, 0, 8, network, torch.zeros(8, dtype=torch.int64, device=device))
-    critic_step(models, images, torch.zeros(8, 0, device=device), draws, alpha, rate, config.training)
+    minibatch = Minibatch(images, torch.zeros(8, 0, device=device), draws, alpha)
+    critic_step(models, minibatch, rate, config.training)
     estimate = training_bytes(config, "r0256", 1)
     assert estimate / 3 < torch.cuda.max_memory_allocated() < estimate

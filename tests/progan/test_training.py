@@ -15,26 +15,17 @@ from progan.errors import InputError, Interrupted, Unavailable
 from progan.history import Readings
 from progan.snapshots import SnapshotFolder
 from progan.store import FolderStore
-from tests import architectures
 from tests.checkpoints import DATASET
 from tests.progan import ranks
 from tests.progan.ranks import tensors_of
+from tests.progan.settings import SETTINGS, changed
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.064, 0.064, 8, 0.001)
-STABLE = PhaseConfig(8, "data/multires/r0008", 0, 0.128, 8, 0.001)
 
 
 def make_trainer(config, noise, phase=FADING, labels=None):
     return training.PhaseTrainer(config, phase, noise, "data", None, CPU, labels)
-
-
-def changed(config, label_size=0, network=None, **changes):
-    """`config` with another network and other values under training; of FADING alone, if it cannot grow."""
-    network = dataclasses.replace(network or config.network, label_size=label_size)
-    phases = config.phases if network.GROWS else {"r0008": STABLE}
-    training = dataclasses.replace(config.training, **changes)
-    return dataclasses.replace(config, network=network, training=training, phases=phases)
 
 
 def hooks(stop_after=math.inf, trainer=None):
@@ -62,7 +53,7 @@ def test_optimisers_are_reset_when_the_fade_ends(small_config, noise):
 
 
 def test_critic_steps(small_config, noise):
-    config = changed(small_config, critic_steps=3)
+    config, _ = changed(small_config, FADING, critic_steps=3)
     trainer = make_trainer(config, noise, dataclasses.replace(FADING, fade_kimg=0.0))
     trainer.iterate()
     assert trainer.images_shown == 24
@@ -84,38 +75,6 @@ def test_data_order(noise):
     assert torch.equal(images, torch.from_numpy(noise)[across])
     assert shown_labels.tolist() == across
     assert training.RealImages(noise, labels, 2, CPU).indices(0, 64).tolist() != epochs[0]
-
-
-SETTINGS = {
-    "default": {},
-    "joint update and labels": {"label_size": 5, "update": "joint"},
-    "least squares": {"loss": "least-squares", "loss_parameters": {}},
-    "R1 and labels": {"loss": "non-saturating", "loss_parameters": {"r1": 10.0}, "label_size": 5},
-    "hinge, three critic steps": {"loss": "hinge", "loss_parameters": {}, "critic_steps": 3},
-    "StyleGAN": {
-        "network": architectures.SMALL["stylegan"],
-        "loss": "non-saturating",
-        "loss_parameters": {"r1": 1.0},
-        "augment": ("color", "translation", "cutout"),
-    },
-    "StyleGAN2": {
-        "network": architectures.SMALL["stylegan2"],
-        "label_size": 5,
-        "conditioning": "projection",
-        "loss": "non-saturating",
-        "loss_parameters": {"r1": 1.0, "r1_interval": 5, "path_length": 2.0, "path_length_interval": 4},
-    },
-    "hinge, BigGAN": {
-        "network": architectures.SMALL["biggan"],
-        "label_size": 5,
-        "conditioning": "projection",
-        "loss": "hinge",
-        "loss_parameters": {},
-        "critic_steps": 2,
-        "discriminator_rate": 4.0,
-        "orthogonal_weight": 0.001,
-    },
-}
 
 
 def unsure(trainer):
@@ -141,8 +100,8 @@ def unsure(trainer):
 def test_interrupted_equals_uninterrupted(small_config, noise, tmp_path, monkeypatch, setting, stop_after):
     """Also between two rows of the history. A loss without image gradients has no gradient norm."""
     monkeypatch.setattr(training, "TICKS_PER_PHASE", 4)
-    config, labels = changed(small_config, **SETTINGS[setting]), np.arange(64) % 5
-    phase = FADING if config.network.GROWS else STABLE
+    config, phase = changed(small_config, FADING, **SETTINGS[setting])
+    labels = np.arange(64) % 5
     whole = unsure(make_trainer(config, noise, phase, labels))
     whole.train(SnapshotFolder(FolderStore(tmp_path / "a"), "r0008", whole.identity), hooks())
     first = unsure(make_trainer(config, noise, phase, labels))
@@ -205,7 +164,7 @@ def test_history(small_config, noise, tmp_path):
 
 def test_a_phase_with_a_problem_stops_only_if_it_is_told_to(small_config, noise, tmp_path):
     for stops in (False, True):
-        trainer = make_trainer(changed(small_config, stop_on_problems=stops), noise)
+        trainer = make_trainer(changed(small_config, FADING, stop_on_problems=stops)[0], noise)
         with torch.no_grad():
             trainer.models.generator_adam.values.fill_(math.nan)
         folder = SnapshotFolder(FolderStore(tmp_path / str(stops)), "r0008", trainer.identity)
@@ -233,7 +192,7 @@ def test_no_training_time_is_lost_at_a_stop(small_config, noise, tmp_path, monke
 
 def test_only_least_squares_has_noise_and_its_score_follows_the_fakes(small_config, noise):
     assert make_trainer(small_config, noise).models.noise is None
-    trainer = make_trainer(changed(small_config, **SETTINGS["least squares"]), noise)
+    trainer = make_trainer(changed(small_config, FADING, **SETTINGS["least squares"])[0], noise)
     expected = 0.0
     for _ in range(3):
         before = trainer.models.sums.clone()
@@ -298,7 +257,7 @@ GOLDEN = [0.4349796, 0.7085202, 6.705722, -0.1653131, 0.06084669, 0.1662332, 0.1
 
 def test_critic_steps_that_do_not_divide_the_phase(small_config, noise, tmp_path):
     """128 images in iterations of 3 × 8: it ends with the first that reaches them, and records it."""
-    config = changed(small_config, critic_steps=3)
+    config, _ = changed(small_config, FADING, critic_steps=3)
     trainer = make_trainer(config, noise)
     trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.identity), hooks())
     assert trainer.history[-1].images == trainer.images_shown == 144

@@ -1,6 +1,5 @@
 """Whole iterations in float64 against plain loops: backward() and torch's Adam, without flat vectors."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -16,10 +15,10 @@ from progan.networks import build_networks
 from progan.randomness import Randomness
 from progan.training import RANDOMNESS, PhaseTrainer
 from tests import architectures
+from tests.progan.settings import changed
 
 CPU = torch.device("cpu")
 FADING = PhaseConfig(8, "checkpoints/r0004", 0.056, 0.064, 8, 0.001)  # the fade ends after 7 iterations
-STABLE = PhaseConfig(8, "data/multires/r0008", 0, 0.12, 8, 0.001)
 CLASSES = 3
 
 PARAMETERS = {
@@ -42,12 +41,8 @@ def trainer(small_config, noise):
     """A function that returns a trainer on noise with made-up labels."""
 
     def make(loss, label_size=0, network=None, **changes):
-        network = dataclasses.replace(network or small_config.network, label_size=label_size)
         changes = {"loss_parameters": PARAMETERS[loss]} | changes
-        training = dataclasses.replace(small_config.training, loss=loss, **changes)
-        phase = FADING if network.GROWS else STABLE
-        phases = small_config.phases if network.GROWS else {"r0008": STABLE}
-        config = dataclasses.replace(small_config, network=network, training=training, phases=phases)
+        config, phase = changed(small_config, FADING, label_size, network, loss=loss, **changes)
         labels = np.random.default_rng(0).integers(CLASSES, size=len(noise)) if label_size else None
         return PhaseTrainer(config, phase, noise, "data", None, CPU, labels)
 
