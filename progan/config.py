@@ -1,6 +1,7 @@
 """params.yaml as typed, frozen, validated values; each parameter is described where it is declared.
 
-docs/params.md is generated from these classes: `python docs/params.py`.
+docs/params.md is generated from these classes, and from those of the section `network` in
+progan/network_config.py: `python docs/params.py`.
 
 What decides a result stands in params.yaml, so parameters have no defaults, with one exception: a parameter
 that is added later may have as its default the value that means "as before", its neutral value. Older files
@@ -159,7 +160,10 @@ class TrainingConfig(Checked):
         "new latents; `joint`: one update of both from the same fakes, each against the other's old weights",
     ]
     label_weight: Annotated[
-        float, NOT_NEGATIVE, "weight of the classification loss (AC-GAN) if `network.label_size` is not 0"
+        float,
+        NOT_NEGATIVE,
+        "weight of the classification loss (AC-GAN); without effect if `network.label_size` is 0 or "
+        "`conditioning` is `projection`",
     ]
     conditioning: Annotated[
         Literal["classification", "projection"],

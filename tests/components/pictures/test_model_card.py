@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import ModelCard
 from PIL import Image
 
+from components.papers import PAPERS
 from components.pictures.model_card import TERMS, export_card, model_card
 from components.pictures.records import Record, record_of
 from components.register.promotion import promote
@@ -16,6 +17,9 @@ from components.tracking.client import client
 from progan.checkpoints import OfficialFile
 from progan.dataset.sources.registry import SOURCES
 from progan.errors import InputError
+from progan.network_config import NetworkConfig
+from progan.networks import ARCHITECTURES
+from progan.validation import variants_of
 from tests.components.register.conftest import finished_run, run  # noqa: F401
 from tests.components.register.finished_run import run_gate_and_register
 
@@ -104,3 +108,7 @@ def test_the_authors_weights_keep_their_licence(plain):
 
 def test_the_terms_of_every_source_are_known_or_the_users():
     assert set(TERMS) - {"painted"} == set(SOURCES) - {"folder", "tfrecords"}
+
+
+def test_every_architecture_has_a_paper():
+    assert PAPERS.keys() == ARCHITECTURES.keys() == variants_of(NetworkConfig).keys()
