@@ -212,7 +212,7 @@ class TrainingConfig(Checked):
     @staticmethod
     def check_average(ema_decay: float | None, ema_kimg: float | None) -> Faults:
         if (ema_decay is None) == (ema_kimg is None):
-            yield "ema_decay", "or ema_kimg must be null, and only one of them"
+            yield "ema_decay", "must be null with ema_kimg, and a number without it"
 
     def averaging(self, minibatch: int) -> float:
         """The decay of the moving average in an iteration of `minibatch` images per update."""
@@ -379,7 +379,10 @@ class Config(Checked):
     @staticmethod
     def check_growth(network: NetworkConfig, phases: dict[str, PhaseConfig]) -> Faults:
         if not network.GROWS and (len(phases) > 1 or not all(phase.is_first for phase in phases.values())):
-            yield "phases", f"must be one, from scratch at the full resolution, for {network.architecture}"
+            yield (
+                "phases",
+                f"must be a single one, from scratch: {network.architecture} does not grow",
+            )
 
     @staticmethod
     def check_loss(network: NetworkConfig, training: TrainingConfig) -> Faults:

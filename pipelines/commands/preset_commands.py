@@ -9,6 +9,8 @@ from pipelines.commands import common_options
 if TYPE_CHECKING:
     from pipelines.planning.step_times import Machine
 
+QUICK = "-quick-", "-few-", "toy-"  # in the names of presets for a first look
+
 app = typer.Typer(
     name="presets",
     cls=common_options.Group,
@@ -38,7 +40,11 @@ def list_presets(as_json: common_options.Json = False) -> None:
         for about, alike in groupby(group, group.__getitem__):
             first, *others = alike
             name = f"{first} … {others[-1]} ({1 + len(others)})" if others else first
-            time = f"; training: about {_time(first, machine)} here" if "-quick-" in first else ""
+            time = (
+                f"; training: about {_time(first, machine)} here"
+                if any(part in first for part in QUICK)
+                else ""
+            )
             print(f"  {name:{width}}  {about}{time}")
 
 

@@ -244,7 +244,7 @@ def test_every_loss_is_accepted(small_params, loss):
 
 
 def test_an_average_has_one_decay(small_params):
-    told = "params.yaml: training.ema_decay: or ema_kimg must be null, and only one of them"
+    told = "params.yaml: training.ema_decay: must be null with ema_kimg, and a number without it"
     small_params["training"]["ema_kimg"] = 1.0
     assert error_of(small_params) == told
     small_params["training"] |= {"ema_decay": None, "ema_kimg": None}
@@ -300,7 +300,7 @@ def test_without_an_architecture_it_is_progan(small_params):
 def test_what_does_not_grow_has_one_phase(small_params):
     params = with_network(small_params, architecture="stylegan2", **STYLES)
     assert error_of(params) == (
-        "params.yaml: phases: must be one, from scratch at the full resolution, for stylegan2"
+        "params.yaml: phases: must be a single one, from scratch: stylegan2 does not grow"
     )
     last = params["phases"]["r0016"] | {"init": "data/multires/r0016", "fade_kimg": 0}
     loaded = config.parse(params | {"phases": {"r0016": last}}, "params.yaml")
