@@ -4,6 +4,7 @@ import contextlib
 import logging
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NEVER_RUN = "not run before"
 PULL_FIRST = "run dvc pull first"
+UNFINISHED = f".{22 * '?'}.tmp"  # what DVC calls a file that it is writing
 DIGITS = 7  # of a digest, as shown
 
 
@@ -100,7 +102,7 @@ class Checkout:
         Inputs that are not here are recorded as dvc.lock has them.
         """
         self.remove_leftovers()
-        with self._stages() as stages:
+        with self._stages() as stages, self._no_unfinished_copies():
             recorded = [stages[name] for name in names]
             for stage in recorded:
                 for dependency in stage.deps:
@@ -110,6 +112,20 @@ class Checkout:
                 stage.commit()
             if recorded:
                 self._write_lock(recorded)
+
+    @contextlib.contextmanager
+    def _no_unfinished_copies(self) -> Iterator[None]:
+        """Remove what DVC leaves of copies that fail: a full disk has no room for it, and in a folder that a
+        stage reads it would change the stage's inputs."""
+        began = time.time_ns()
+        try:
+            yield
+        except Exception:
+            for folder in Path(self.repo.root_dir), Path(self.repo.cache.local.path):
+                for copy in folder.rglob(UNFINISHED):
+                    if copy.stat().st_mtime_ns >= began:
+                        copy.unlink()
+            raise
 
     def _write_lock(self, recorded: list[Any]) -> None:
         """Record stages in dvc.lock, which appears whole or not at all: DVC itself would empty it first."""
@@ -211,11 +227,13 @@ class Checkout:
 def one_line() -> Iterator[None]:
     """Raise the errors of DVC, and of the clients of its remote, as an InputError of one line."""
     from botocore.exceptions import BotoCoreError, ClientError
-    from dvc.exceptions import DvcException
+    from dvc.exceptions import CacheLinkError, DvcException
     from dvc_data.index import DataIndexDirError
 
     try:
         yield
+    except CacheLinkError as error:  # also what DVC says of a full disk
+        raise InputError("DVC: cannot copy or link files of its cache; make room on the disk") from error
     except DvcException as error:
         raise InputError(f"DVC: {' '.join(str(error).split())}") from error
     except (DataIndexDirError, BotoCoreError, ClientError, OSError) as error:
