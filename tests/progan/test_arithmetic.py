@@ -1,6 +1,7 @@
 """The precisions of training, each against float64."""
 
 import contextlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,13 +14,17 @@ from progan.training import PhaseTrainer
 from tests.progan.settings import SETTINGS, changed
 
 FADING = PhaseConfig(8, "checkpoints/r0004", 1.0, 0.0, 8, 0.001)
-LOSSES = {name: values for name, values in SETTINGS.items() if "network" not in values}
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 TOLERANCES = {"float32": 1e-5, "tf32": 1e-2, "bfloat16": 0.2}  # of a gradient, relative to its norm
 
 
 def trainer_on(device, config, noise, **changes):
+    """Styles are not mixed, as float64 has other latents to mix, and the more maps there are, the less it
+    matters to which of them rounding gives another sign."""
     config, phase = changed(config, FADING, **changes)
+    if hasattr(config.network, "style_mixing"):
+        network = replace(config.network, style_mixing=0.0, fmap_base=256, fmap_max=32)
+        config = replace(config, network=network)
     return PhaseTrainer(config, phase, noise, "data", None, torch.device(device), np.arange(64) % 5)
 
 
@@ -44,12 +49,12 @@ def gradients(trainer, minibatch):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("precision", TOLERANCES)
-def test_gradients_against_float64(small_config, noise, device, precision, loss):
+def test_gradients_against_float64(small_config, noise, device, precision, setting):
     """In the middle of a fade, without the noise of least squares, whose draws no two devices share."""
-    trainer = trainer_on(device, small_config, noise, precision=precision, **LOSSES[loss])
-    reference = trainer_on("cpu", small_config, noise, **LOSSES[loss])
+    trainer = trainer_on(device, small_config, noise, precision=precision, **SETTINGS[setting])
+    reference = trainer_on("cpu", small_config, noise, **SETTINGS[setting])
     for name in ("generator", "discriminator"):
         network = getattr(reference.models, name)
         network.load_state_dict(getattr(trainer.models, name).state_dict())
