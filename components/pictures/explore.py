@@ -3,6 +3,7 @@
 import base64
 import shlex
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from components.pictures.sources import checkpoint_of, phases_in
 from progan.checkpoints import Checkpoint
 from progan.errors import InputError
 from progan.files import atomic_file
-from progan.network_config import ProganConfig
-from progan.networks import Generator, progan
+from progan.network_config import ProganConfig, StyleganConfig
+from progan.networks import Generator, biggan, progan
 from progan.networks.layers import Layer
-from progan.resolutions import phase_key, resolution_of
+from progan.resolutions import phase_key, resolution_of, resolutions_between
 from progan.sampling import Sampler, images_at_once, latents_of_seeds
 
 LARGEST_PAGE = 128_000_000  # bytes: 23 million weights in float32; Chromium opens it in seconds
-SLOWEST_IMAGE = 100e9  # multiplications, in WebGPU; plain JavaScript makes 1e9 a second on one core
+SLOWEST_IMAGE = 4e9  # multiplications, in plain JavaScript, which makes 1e9 a second on one core
+SLOWEST_IN_WEBGPU = 100e9  # multiplications; of Progressive GAN alone
 CHECKED_IMAGES = 16  # fewer if one minibatch does not hold them
 HALF_TOLERANCE = 0.4  # grey levels by which float16 weights may move a pixel of these images
 
@@ -74,16 +76,16 @@ def _generators(source: str) -> tuple[str, list[Shown]]:
 def page(title: str, generators: Sequence[Shown]) -> str:
     """The page of the phases of one run, lowest first; InputError if it would be too large or too slow."""
     last = generators[-1]
-    network = last.sampler.generator.network
-    if not isinstance(network, ProganConfig):
-        raise _no_page(last, f"not for a page, which runs progan alone, not {network.architecture}")
-    if (count := multiplications(last.sampler.generator)) > SLOWEST_IMAGE:
-        limit = f"at most {SLOWEST_IMAGE / 1e9:.0f}"
+    generator = last.sampler.generator
+    most = SLOWEST_IN_WEBGPU if isinstance(generator, progan.Generator) else SLOWEST_IMAGE
+    if (count := multiplications(generator)) > most:
+        limit = f"at most {most / 1e9:.0f}"
         raise _no_page(last, f"too large for a page ({count / 1e9:.1f} billion multiplications, {limit})")
     _require_size(generators, least_size(generators))
     facts = {
-        "network": _network_facts(network),
+        "network": _network_facts(generator),
         "classes": last.sampler.classes,
+        "slowest": SLOWEST_IMAGE,
         "levels": [_level_facts(each) for each in generators],
     }
     weights = [base64.b64encode(save(_tensors(each.sampler))).decode() for each in generators]
@@ -92,18 +94,28 @@ def page(title: str, generators: Sequence[Shown]) -> str:
     return content
 
 
-def _network_facts(network: ProganConfig) -> dict[str, Any]:
-    """What the scripts need to know of a folded network."""
-    return {
+def _network_facts(generator: Generator) -> dict[str, Any]:
+    """What the scripts need to know of a folded generator."""
+    network = generator.network
+    facts: dict[str, Any] = {
+        "architecture": network.architecture,
         "latentSize": network.latent_size,
         "labels": network.label_size,
         "channels": network.channels,
-        "latentNorm": network.latent_norm,
-        "activation": network.generator_activation,
-        "pixelNorm": network.generator_norm == "pixel",
-        "convsPerBlock": network.convs_per_block,
-        "tanh": network.output == "tanh",
     }
+    if isinstance(network, ProganConfig):
+        facts |= {
+            "latentNorm": network.latent_norm,
+            "activation": network.generator_activation,
+            "pixelNorm": network.generator_norm == "pixel",
+            "convsPerBlock": network.convs_per_block,
+            "tanh": network.output == "tanh",
+        }
+    elif isinstance(network, StyleganConfig):
+        facts["truncationCutoff"] = network.truncation_cutoff
+    elif isinstance(generator, biggan.Generator):
+        facts |= {"chunks": generator.chunks, "tanh": True}
+    return facts
 
 
 def _level_facts(generator: Shown) -> dict[str, Any]:
@@ -147,15 +159,19 @@ def multiplications(generator: Generator) -> int:
     return sum(
         weight.numel() * (resolution_of(name.split(".")[1]) ** 2 if weight.ndim == 4 else 1)
         for name, weight in _used(generator).items()
-        if weight.ndim > 1
+        if name.endswith(".weight") and weight.ndim > 1
     )
 
 
 def _used(generator: Generator) -> dict[str, Tensor]:
-    """The parameters without those of the toRGB layers that are not faded any more."""
-    side = generator.resolution
-    used = "blocks.", f"to_rgb.{phase_key(side)}.", f"to_rgb.{phase_key(side // 2)}."
-    return {name: tensor for name, tensor in generator.state_dict().items() if name.startswith(used)}
+    """The state without the toRGB layers that are not faded any more, and without spectral norms."""
+    side, state = generator.resolution, generator.state_dict()
+    faded = tuple(f"to_rgb.{phase_key(each)}." for each in resolutions_between(4, side)[:-2])
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not (name.endswith(".u") or (generator.network.GROWS and name.startswith(faded)))
+    }
 
 
 # ------------------------------------------------------------------------------------------------
@@ -165,11 +181,10 @@ def _used(generator: Generator) -> dict[str, Tensor]:
 @torch.no_grad()
 def _tensors(sampler: Sampler) -> dict[str, Tensor]:
     """The weights of `folded`, in float16 if the images stay the same, and the centres of truncation."""
-    assert isinstance(sampler.generator, progan.Generator)
     plain = folded(sampler.generator)
-    halved = folded(plain)
-    for parameter in halved.parameters():
-        parameter.copy_(parameter.half().float())
+    halved = deepcopy(plain)
+    for tensor in halved.state_dict().values():
+        tensor.copy_(tensor.half())
     images = _checked_images(sampler, sampler.generator)
     if not _difference(images, _checked_images(sampler, plain)) < HALF_TOLERANCE / 10:
         raise RuntimeError("the folded layers are not the generator's")
@@ -182,11 +197,24 @@ def _tensors(sampler: Sampler) -> dict[str, Tensor]:
     }
 
 
-def folded(generator: progan.Generator) -> progan.Generator:
-    """The same function of latents, made of plain layers.
+def folded(generator: Generator) -> Generator:
+    """The same function of latents, its weights as they are applied: scaled, or divided by their norms."""
+    if isinstance(generator, progan.Generator):
+        return _folded_progan(generator)
+    plain = deepcopy(generator)
+    for layer in plain.modules():
+        if isinstance(layer, Layer):
+            layer.weight.mul_(layer.multiplier)
+            if layer.bias is not None:
+                layer.bias.mul_(layer.form.learning_rate)
+            layer.multiplier, layer.form = 1.0, layer.form._replace(learning_rate=1.0)
+        elif isinstance(layer, biggan.SpectralLayer):
+            layer.weight.copy_(layer.normalized(layer.weight)[0])
+    return plain
 
-    Weights are scaled, batch norm is part of weights and biases, and scaling is not fused.
-    """
+
+def _folded_progan(generator: progan.Generator) -> progan.Generator:
+    """Made of plain layers: batch norm is part of weights and biases, and scaling is not fused."""
     network = generator.network
     norm = "none" if network.generator_norm == "batch" else network.generator_norm
     form = replace(network, equalized_lr=False, generator_norm=norm, fused_scaling=False)

@@ -1,6 +1,6 @@
 "use strict";
-// The generator of progan/networks.py, of one image at a time. Features are Float32Arrays, [maps, side, side].
-// The page runs this script itself, and in its workers.
+// What the generators of all architectures are made of; images are made one at a time. Features are
+// Float32Arrays, [maps, side, side]. The page runs these scripts itself, and in its workers.
 
 // ---------------------------------------------------------------------------------------------------------
 // Seeds: the same latents as torch.randn(1, size, generator=torch.Generator().manual_seed(seed))
@@ -123,6 +123,9 @@ function halfToFloat(halves) {
 // ---------------------------------------------------------------------------------------------------------
 // Layers
 
+/** [weight, bias] of a layer; the bias is undefined if it has none. */
+const layerOf = (tensors, name) => [tensors[`${name}.weight`], tensors[`${name}.bias`]];
+
 /** Each pixel's features at unit mean square, in place. */
 function pixelNorm(x, maps) {
   const pixels = x.length / maps;
@@ -135,23 +138,35 @@ function pixelNorm(x, maps) {
   return x;
 }
 
-/** Activation and normalisation, in place. */
-function finish(x, maps, network) {
-  const slope = network.activation === "leaky-relu" ? 0.2 : 0;
+/** In place; slope: below zero. */
+function leakyReLU(x, slope) {
   for (let i = 0; i < x.length; i++) if (x[i] < 0) x[i] *= slope;
-  return network.pixelNorm ? pixelNorm(x, maps) : x;
+  return x;
 }
 
-/** Latents and labels to the first 4×4 maps, with one bias per map. */
-function firstDense(inputs, weight, bias) {
-  const x = new Float32Array(weight.shape[0]);
+/** A fully connected layer. In the first one to maps, each bias is that of all rows of a map. */
+function dense(inputs, weight, bias) {
+  const x = new Float32Array(weight.shape[0]), rows = bias && x.length / bias.values.length;
   for (let i = 0; i < x.length; i++) {
-    let sum = bias.values[i >> 4];
+    let sum = bias ? bias.values[Math.floor(i / rows)] : 0;
     const row = i * inputs.length;
     for (let j = 0; j < inputs.length; j++) sum += weight.values[row + j] * inputs[j];
     x[i] = sum;
   }
   return x;
+}
+
+/** A 1×1 convolution. */
+function pointwise(x, weight, bias) {
+  const [outputs, inputs] = weight.shape, pixels = x.length / inputs, y = new Float32Array(outputs * pixels);
+  for (let output = 0; output < outputs; output++) {
+    const sums = y.subarray(output * pixels, (output + 1) * pixels).fill(bias ? bias.values[output] : 0);
+    for (let input = 0; input < inputs; input++) {
+      const factor = weight.values[output * inputs + input], first = input * pixels;
+      for (let i = 0; i < pixels; i++) sums[i] += factor * x[first + i];
+    }
+  }
+  return y;
 }
 
 /** Each map with a border of zeros, after each pixel was repeated `scale` × `scale` times. */
@@ -171,11 +186,12 @@ function bordered(x, maps, side, scale) {
 /** A 3×3 convolution. x: from `bordered`. Yields after each two maps, so that it can be run in slices. */
 function* convolution(x, side, weight, bias) {
   const [outputs, inputs] = weight.shape, pixels = side * side, borderedPixels = (side + 2) * (side + 2);
+  const biases = bias?.values ?? new Float32Array(outputs);
   const y = new Float32Array((outputs + outputs % 2) * pixels);
   for (let output = 0; output < outputs; output += 2) {
     const other = Math.min(output + 1, outputs - 1); // if their number is odd, the last one again
-    y.fill(bias.values[output], output * pixels, (output + 1) * pixels);
-    y.fill(bias.values[other], (output + 1) * pixels, (output + 2) * pixels);
+    y.fill(biases[output], output * pixels, (output + 1) * pixels);
+    y.fill(biases[other], (output + 1) * pixels, (output + 2) * pixels);
     for (let input = 0; input < inputs; input++) {
       const kernel = 9 * (output * inputs + input), otherKernel = 9 * (other * inputs + input);
       addConvolved(y, output * pixels, side, x, input * borderedPixels, weight.values, kernel, otherKernel);
@@ -208,67 +224,40 @@ function addConvolved(y, i, side, x, xi, w, k, l) {
 }
 
 // ---------------------------------------------------------------------------------------------------------
-// The generator
+// The generators
+
+const ARCHITECTURES = {
+  progan: proganImage, stylegan: styleganImage, stylegan2: stylegan2Image, biggan: bigganImage,
+};
 
 /** "r0008" for 8. */
 const levelKey = (side) => `r${String(side).padStart(4, "0")}`;
 
-/** The input of the first layer: latents, normalised or not, then one-hot labels. request: see `makeImage`. */
-function inputsOf({ from, to, position, label }, network) {
-  const latents = latentsBetween(...[from, to].map((seed) => latentsOfSeed(seed, network.latentSize)), position);
-  const labels = Float32Array.from({ length: network.labels }, (_, i) => (i === label ? 1 : 0));
-  const normed = network.latentNorm === "before-labels" ? pixelNorm(latents.slice(), latents.length) : latents;
-  const inputs = Float32Array.of(...normed, ...labels);
-  return network.latentNorm === "with-labels" ? pixelNorm(inputs, inputs.length) : inputs;
-}
+/** The index, in maps of half the side, of what lies under the pixel i of maps of this side. */
+const indexBelow = (i, side) => (Math.floor(i / side) >> 1) * (side / 2) + ((i % side) >> 1);
 
 /** request: {from, to, position, label, truncation}; level: {resolution, alpha, tensors}. Returns RGBA. */
-function* makeImage(request, { resolution, alpha, tensors }, network) {
-  const tensor = (layer) => [tensors[`${layer}.weight`], tensors[`${layer}.bias`]];
-  const inputs = inputsOf(request, network);
-
-  let side = 4, maps = tensors["blocks.r0004.dense.bias"].shape[0], before;
-  let x = finish(firstDense(inputs, ...tensor("blocks.r0004.dense")), maps, network);
-  function* convolved(layer, scale) {
-    const [weight, bias] = tensor(layer), padded = bordered(x, maps, side, scale);
-    [side, maps] = [side * scale, weight.shape[0]];
-    return finish(yield* convolution(padded, side, weight, bias), maps, network);
-  }
-  if (network.convsPerBlock > 1) x = yield* convolved("blocks.r0004.conv", 1);
-  truncate(x, tensors.centers.values.subarray(request.label * x.length), request.truncation);
-  while (side < resolution) {
-    const block = `blocks.${levelKey(2 * side)}`;
-    before = x;
-    x = yield* convolved(`${block}.conv0`, 2);
-    if (network.convsPerBlock > 1) x = yield* convolved(`${block}.conv1`, 1);
-  }
-  const image = toRGB(x, ...tensor(`to_rgb.${levelKey(side)}`));
-  if (alpha < 1) fade(image, toRGB(before, ...tensor(`to_rgb.${levelKey(side / 2)}`)), side, alpha);
-  return toPixels(image, side, network.tanh);
+function* makeImage(request, level, network) {
+  const image = yield* ARCHITECTURES[network.architecture](request, level, network);
+  return toPixels(image, level.resolution, network.tanh);
 }
 
-/** Move x, the output of the 4×4 block, towards the centre of its class, in place. */
-function truncate(x, center, truncation) {
+/** The latents of a request: between those of two seeds. */
+function latentsOf({ from, to, position }, network) {
+  return latentsBetween(...[from, to].map((seed) => latentsOfSeed(seed, network.latentSize)), position);
+}
+
+/** Move x towards the centre of its class, in place. */
+function truncate(x, centers, { label, truncation }) {
+  const center = centers.values.subarray(label * x.length);
   if (truncation < 1) x.forEach((value, i) => { x[i] = center[i] + truncation * (value - center[i]); });
-}
-
-/** The 1×1 convolution to grey or RGB. */
-function toRGB(x, weight, bias) {
-  const [channels, maps] = weight.shape, pixels = x.length / maps, image = new Float32Array(channels * pixels);
-  image.forEach((_, i) => {
-    const channel = Math.floor(i / pixels), pixel = i % pixels;
-    let sum = bias.values[channel];
-    for (let map = 0; map < maps; map++) sum += weight.values[channel * maps + map] * x[map * pixels + pixel];
-    image[i] = sum;
-  });
-  return image;
+  return x;
 }
 
 /** Fade `image` in, in place, over the image of half its side. */
 function fade(image, previous, side, alpha) {
   image.forEach((value, i) => {
-    const row = Math.floor(i / side) >> 1, column = (i % side) >> 1; // rows of all channels
-    const old = previous[row * (side / 2) + column];
+    const old = previous[indexBelow(i, side)];
     image[i] = old + alpha * (value - old);
   });
 }

@@ -2,12 +2,13 @@
 // The page: its controls say what each tile shall show, and the runners draw the tiles, the first one first.
 
 const GRID = 24, SLICE_MS = 12, GAP = 2;
-const FAST = 2e8, SLOWEST = 4e9; // multiplications an image in plain JavaScript: 1e9 a second on one core
+const FAST = 2e8; // multiplications an image in plain JavaScript, of which one core makes 1e9 a second
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const at = (id) => document.getElementById(id);
 
 // ---------------------------------------------------------------------------------------------------------
-// Runners: WebGPU for large networks; workers for others, or the page itself where workers are blocked
+// Runners: WebGPU for large networks of Progressive GAN; workers for others, or the page itself where workers
+// are blocked
 
 /** The levels with their weights, which the page has in base64. */
 function decodedLevels() {
@@ -54,7 +55,7 @@ function gpuRunner(gpu) {
 
 async function startRunners() {
   const generators = new Generators(facts.network, decodedLevels());
-  if (facts.levels.at(-1).multiplications > FAST) {
+  if (facts.network.architecture === "progan" && facts.levels.at(-1).multiplications > FAST) {
     const gpu = await WebGPUGenerators.start(generators);
     if (gpu) return [gpuRunner(gpu)];
     leaveOutSlowLevels();
@@ -164,7 +165,7 @@ function describe(level, { from, to, position, truncation }) {
 
 /** Leave out the levels that plain JavaScript is too slow for. */
 function leaveOutSlowLevels() {
-  const levels = facts.levels.filter(({ multiplications }) => multiplications <= SLOWEST);
+  const levels = facts.levels.filter(({ multiplications }) => multiplications <= facts.slowest);
   const largest = facts.levels.at(-1);
   if (levels.includes(largest)) return;
   const where = isSecureContext

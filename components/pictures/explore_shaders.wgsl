@@ -1,4 +1,4 @@
-// The generator of explore_generator.js as shaders. Features are float32, [maps, side, side].
+// The generator of explore_progan.js as shaders. Features are float32, [maps, side, side].
 // Before this stand SLOPE, of the activation below zero, CHANNELS and TANH: see explore_webgpu.js.
 
 struct Layer {

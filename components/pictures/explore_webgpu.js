@@ -1,5 +1,5 @@
 "use strict";
-// Runs the shaders of explore_shaders.wgsl on the graphics processor, for networks that are large.
+// Runs the shaders of explore_shaders.wgsl on the graphics processor, for large networks of Progressive GAN.
 
 const BINDINGS = ["layer", "request", "weights", "x", "y", "previous", "pixels"];
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from components.register.pages import artifact_link
 from progan.checkpoints import NETWORKS, read_checkpoint
-from progan.network_config import ProganConfig
 
 PAGE = "explore.html"
 LARGEST_LOGGED = 30_000_000  # bytes of a page in float16
@@ -19,12 +18,9 @@ def log_exploration(
     """Log the page of `version` to its `run`, unless the run has it; returns the link to it, in Markdown.
 
     The page has the phases of all `checkpoints`, the version's own last, or that alone if all are too large.
-    If that is too large too, the text is the command that writes it. Other networks than Progressive GAN's
-    have no page. An error is one line and no link; the registration goes on.
+    If that is too large too, the text is the command that writes it. An error is one line and no link; the
+    registration goes on.
     """
-    checkpoint = read_checkpoint(checkpoints[-1], [NETWORKS])
-    if not isinstance(checkpoint.facts.network, ProganConfig):
-        return []
     if PAGE not in [artifact.path for artifact in mlflow_client.list_artifacts(run)]:
         try:
             content = _page(model, version, checkpoints)

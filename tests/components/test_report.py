@@ -20,7 +20,6 @@ from progan.errors import InputError
 from progan.files import read_json, write_json
 from progan.health import Problem
 from progan.history import History
-from tests import architectures
 from tests.evaluations import EVALUATION, verdict
 from tests.histories import history
 from tests.layout import report_files
@@ -226,14 +225,6 @@ def test_the_names_of_the_classes(page, small_config):
     assert "A row of each class" not in page()
     conditional = replace(small_config, network=replace(small_config.network, label_size=2))
     assert "A row of each class, from the top: cats, dogs &amp; birds<" in page(config=conditional)
-
-
-def test_a_page_for_the_browser_is_named_where_there_is_one(page, small_config):
-    write_evaluation("r0016")
-    assert "progan explore checkpoints" in page()
-    phase = replace(small_config.phases["r0016"], init="data/multires/r0016", fade_kimg=0)
-    network = architectures.SMALL["stylegan2"]
-    assert "explore" not in page(config=replace(small_config, network=network, phases={"r0016": phase}))
 
 
 def test_a_measure_that_is_not_finite_is_a_dash_and_no_metric(page):

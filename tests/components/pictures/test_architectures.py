@@ -8,10 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from components.pictures.explore import explore
 from components.pictures.generate import generate
 from components.pictures.interpolate import interpolate
-from progan.errors import InputError
 from progan.sampling import Sampler, latents_of_seeds
 from tests import architectures
 from tests.checkpoints import image_of, write_made_checkpoint
@@ -34,10 +32,6 @@ def test_seeds_are_images(folder, architecture):
     expected = image_of(generator, 4, None if label is None else 1)
     scale = image.shape[0] // 16
     assert np.array_equal(image[scale // 2 :: scale, scale // 2 :: scale], expected)
-    with pytest.raises(
-        InputError, match=f"not for a page, which runs progan alone, not {architecture}; progan gen"
-    ):
-        explore(str(folder), Path("page.html"))
 
 
 @pytest.mark.parametrize("truncation", [1.0, 0.5])

@@ -15,6 +15,7 @@ from components.pictures.explore import explore, folded
 from components.pictures.sources import sampler_of
 from progan.errors import InputError
 from progan.sampling import Sampler, latents_of_seeds, to_uint8
+from tests import architectures
 from tests.browser import WEBGPU, browsers
 from tests.checkpoints import FORMS, image_of, write_made_checkpoint
 
@@ -98,10 +99,8 @@ def sampled(source, seeds, label=0, truncation=1.0):
     return images.permute(0, 2, 3, 1).numpy()
 
 
-def assert_same_images(explorer, folder, small_config, form):
-    """Of a random generator of this form, in the page and in torch."""
-    changes, resolution = SHOWN[form]
-    network = replace(small_config.network, **changes)
+def assert_same_images(explorer, folder, network, resolution):
+    """Of a random generator, in the page and in torch."""
     generator = write_made_checkpoint(folder / "made", network, resolution)
     explore(str(folder / "made"), folder / "explore.html")
     explorer.open(folder / "explore.html")
@@ -118,7 +117,31 @@ def assert_same_images(explorer, folder, small_config, form):
 
 @pytest.mark.parametrize("form", SHOWN)
 def test_chromium_makes_the_same_images(tmp_path, small_config, explorer, form):
-    assert_same_images(explorer, tmp_path, small_config, form)
+    changes, resolution = SHOWN[form]
+    assert_same_images(explorer, tmp_path, replace(small_config.network, **changes), resolution)
+
+
+@pytest.mark.parametrize("architecture", architectures.SMALL)
+def test_the_other_architectures(tmp_path, explorer, architecture):
+    """With classes and without, and of StyleGAN also with a first layer in place of the constant."""
+    network = architectures.SMALL[architecture]
+    if "stylegan" in architecture:
+        network = replace(network, mapping_learning_rate=1.0)  # so that styles differ
+    assert_same_images(explorer, tmp_path / "a", network, 8)
+    others = {"label_size": 0 if network.label_size else 3}
+    others |= {"constant_input": False, "noise": False} if architecture == "stylegan" else {}
+    assert_same_images(explorer, tmp_path / "b", replace(network, **others), 16)
+
+
+def test_the_way_between_two_styles(tmp_path, explorer):
+    """In a straight line."""
+    network = replace(architectures.SMALL["stylegan2"], mapping_learning_rate=1.0)  # so that styles differ
+    generator = write_made_checkpoint(tmp_path / "made", network, 8)
+    explore(str(tmp_path / "made"), tmp_path / "explore.html")
+    explorer.open(tmp_path / "explore.html")
+    a, b = generator.start(latents_of_seeds([3, 8], network.latent_size))
+    expected = to_uint8(generator.grow((0.75 * a + 0.25 * b)[None])).permute(0, 2, 3, 1).numpy()
+    assert_alike(explorer.shown(**{"from": 3, "to": 8, "position": 25}), expected)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +149,8 @@ def test_chromium_makes_the_same_images(tmp_path, small_config, explorer, form):
 )
 def test_webgpu_makes_the_same_images(tmp_path, small_config, webgpu_explorer, count_as_large, form):
     count_as_large(4)
-    assert_same_images(webgpu_explorer, tmp_path, small_config, form)
+    changes, resolution = SHOWN[form]
+    assert_same_images(webgpu_explorer, tmp_path, replace(small_config.network, **changes), resolution)
 
 
 @pytest.mark.parametrize("tolerance", [0.01, 100], ids=["float32", "float16"])
@@ -254,7 +278,7 @@ def test_folded_layers_are_the_generator(tmp_path, small_config):
 
 
 @pytest.mark.parametrize(
-    ("limit", "why"), [("SLOWEST_IMAGE", "billion multiplications"), ("LARGEST_PAGE", "MB")]
+    ("limit", "why"), [("SLOWEST_IN_WEBGPU", "billion multiplications"), ("LARGEST_PAGE", "MB")]
 )
 def test_a_network_that_is_too_large(plain, tmp_path, monkeypatch, limit, why):
     monkeypatch.setattr(explore_page, limit, 1000)

@@ -25,7 +25,7 @@ def test_a_version_has_its_page(run, monkeypatch):
 
 
 def test_a_network_that_is_too_large_is_registered_without(run, monkeypatch, capsys):
-    monkeypatch.setattr(explore, "SLOWEST_IMAGE", 1000)
+    monkeypatch.setattr(explore, "SLOWEST_IN_WEBGPU", 1000)
     registration = run_gate_and_register(run)
     model = run.register.model
     assert f"explore.html: left out: models:/{model}/1: too large for a page" in capsys.readouterr().err
