@@ -135,6 +135,11 @@ class StyleParameters:
         between(0, 1),
         "fraction of images whose layers, from a random one on, have the style of other latents",
     ]
+    noise: Annotated[
+        bool,
+        "noise after each convolution, for random detail (Karras et al. 2019, §3.2); after a short training "
+        "it is still visible as grain",
+    ]
 
     # Progressive GAN's parameters, for what both take over from its discriminator
     equalized_lr: ClassVar[bool] = True
@@ -153,7 +158,6 @@ class StyleganConfig(StyleParameters, NetworkConfig):
 
     architecture: Literal["stylegan"]
     constant_input: Annotated[bool, "start from a learnt constant (config D), not from a layer of W"]
-    noise: Annotated[bool, "noise after each convolution, scaled by map (config E)"]
     truncation_cutoff: Annotated[
         int, NOT_NEGATIVE, "number of layers, from 4×4 on, to which truncation applies (appendix B)"
     ]

@@ -21,6 +21,12 @@ function mapped(latents, label, tensors) {
   return w;
 }
 
+/** The fixed noise of a layer, by map and pixel; none if it has none. */
+function noiseOf(name, tensors) {
+  const strength = tensors[`${name}.noise.strength`]?.values, fixed = tensors[`${name}.noise.fixed`]?.values;
+  return (map, pixel) => fixed ? strength[map % strength.length] * fixed[pixel] : 0;
+}
+
 /** Each map convolved with the taps along both sides, with `padding` zeros around it. */
 function filtered(x, maps, side, taps, padding) {
   const size = side + 2 * padding - taps.length + 1, y = new Float32Array(maps * size * size);
@@ -72,11 +78,11 @@ function firstMaps(w, tensors) {
 /** Noise, bias, leaky ReLU, and AdaIN with a style, in place. */
 function epilogue(x, w, name, tensors) {
   const bias = tensors[`${name}.bias`].values, maps = bias.length, pixels = x.length / maps;
-  const strength = tensors[`${name}.strength`]?.values, noise = tensors[`${name}.noise`]?.values;
+  const noise = noiseOf(name, tensors);
   const style = dense(w, ...layerOf(tensors, `${name}.style`)); // y_s - 1, then y_b
   x.forEach((_, i) => {
     const map = Math.floor(i / pixels);
-    x[i] += bias[map] + (noise ? strength[map] * noise[i % pixels] : 0);
+    x[i] += bias[map] + noise(map, i % pixels);
   });
   leakyReLU(x, 0.2);
   for (let map = 0; map < maps; map++) {
@@ -119,11 +125,10 @@ function* styledConv(x, w, name, tensors, side, up) {
     sums = yield* convolution(bordered(scaled, inputs, side, 1), side, weight);
   }
   const factors = demodulation(weight, style), gain = up ? 4 : 1;
-  const noise = tensors[`${name}.noise`].values, bias = tensors[`${name}.bias`].values;
-  const [strength] = tensors[`${name}.strength`].values;
+  const noise = noiseOf(name, tensors), bias = tensors[`${name}.bias`].values;
   const y = sums.map((sum, i) => {
     const map = Math.floor(i / pixels);
-    return Math.SQRT2 * (gain * factors[map] * sum + strength * noise[i % pixels] + bias[map]);
+    return Math.SQRT2 * (gain * factors[map] * sum + noise(map, i % pixels) + bias[map]);
   });
   return leakyReLU(y, 0.2);
 }

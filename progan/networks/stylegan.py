@@ -18,7 +18,7 @@ from progan.networks.layers import (
     channels_last,
     per_map,
 )
-from progan.networks.styles import LINEAR, StyleGenerator
+from progan.networks.styles import LINEAR, Noise, StyleGenerator
 from progan.operations import blur, leaky_relu, upsample
 from progan.resolutions import FeatureMaps, phase_key, resolutions_between
 
@@ -34,20 +34,15 @@ class Epilogue(nn.Module):
     x: [N, maps, side, side], w: [N, style_size] → the shape of x.
     """
 
-    noise: Tensor
-
     def __init__(self, network: "StyleganConfig", maps: int, side: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(maps))
         self.style = Dense(network.style_size, 2 * maps, LINEAR, gain=1)  # of y_s - 1 and y_b
-        if network.noise:
-            self.strength = nn.Parameter(torch.zeros(maps))
-            self.register_buffer("noise", torch.randn(1, 1, side, side))  # without randomness
+        self.noise = Noise(maps, side) if network.noise else None
 
     def forward(self, x: Tensor, w: Tensor, randomness: "Randomness | None") -> Tensor:
-        if hasattr(self, "strength"):
-            noise = self.noise if randomness is None else randomness.normal(len(x), 1, *x.shape[2:])
-            x = x + noise.to(x.dtype) * per_map(self.strength.to(x.dtype))
+        if self.noise:
+            x = self.noise(x, randomness)
         x = leaky_relu(x + per_map(self.bias.to(x.dtype)))
         scale, shift = at_least_float32(self.style(w)).chunk(2, dim=1)
         return (instance_norm(x) * (per_map(scale) + 1) + per_map(shift)).to(x.dtype)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from progan.networks import base, progan
 from progan.networks.layers import Conv, Dense, Layer, at_least_float32, channels_last, per_map
-from progan.networks.styles import LINEAR, PLAIN, StyleGenerator
+from progan.networks.styles import LINEAR, PLAIN, Noise, StyleGenerator
 from progan.operations import blur, conv2d, leaky_relu, smooth, upsample
 from progan.resolutions import FeatureMaps, phase_key, resolutions_between
 
@@ -63,19 +63,16 @@ class UpModulatedConv(ModulatedConv):
 class StyledConv(nn.Module):
     """A modulated convolution, noise, bias and leaky ReLU (figure 2d): → [N, outputs, side, side]."""
 
-    noise: Tensor
-
     def __init__(self, network: "Stylegan2Config", inputs: int, outputs: int, side: int, up: bool) -> None:
         super().__init__()
         self.conv = (UpModulatedConv if up else ModulatedConv)(network, inputs, outputs, 3, demodulates=True)
-        self.strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("noise", torch.randn(1, 1, side, side))  # without randomness
+        self.noise = Noise(1, side) if network.noise else None
 
     def forward(self, x: Tensor, w: Tensor, randomness: "Randomness | None") -> Tensor:
         x = self.conv(x, w)
-        noise = self.noise if randomness is None else randomness.normal(len(x), 1, *x.shape[2:])
-        x = x + (noise * self.strength).to(x.dtype)
+        if self.noise:
+            x = self.noise(x, randomness)
         return leaky_relu(x + per_map(self.bias).to(x.dtype)) * math.sqrt(2)
 
 

@@ -1,4 +1,4 @@
-"""The styles of both StyleGANs: mapping network and mixing regularisation (Karras et al. 2019, §2, §3.1)."""
+"""What both StyleGANs have: styles, their mixing, and noise (Karras et al. 2019, §2, §3.1, §3.2)."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from progan.networks import base
-from progan.networks.layers import Dense, LayerForm, pixel_norm
+from progan.networks.layers import Dense, LayerForm, per_map, pixel_norm
 from progan.resolutions import FeatureMaps, phase_key, resolutions_between
 
 if TYPE_CHECKING:
@@ -26,6 +26,25 @@ class Mapping(nn.Sequential):
         for layer in range(network.mapping_layers):
             self.add_module(f"dense{layer}", Dense(inputs, network.style_size, form))
             inputs = network.style_size
+
+
+class Noise(nn.Module):
+    """Add noise from N(0, 1), the same for all maps, scaled for each or for all (§3.2).
+
+    x: [N, maps, side, side] → the same shape.
+    """
+
+    fixed: Tensor
+
+    def __init__(self, strengths: int, side: int) -> None:
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros(strengths))
+        self.register_buffer("fixed", torch.randn(1, 1, side, side))
+
+    def forward(self, x: Tensor, randomness: "Randomness | None") -> Tensor:
+        """Without randomness, the noise is fixed."""
+        noise = self.fixed if randomness is None else randomness.normal(len(x), 1, *x.shape[2:])
+        return x + (noise * per_map(self.strength)).to(x.dtype)
 
 
 class StyleGenerator(base.Generator):

@@ -268,7 +268,13 @@ def test_lazy_terms_are_alternating(small_params):
 # Architectures
 
 
-STYLES = {"mapping_layers": 2, "mapping_learning_rate": 0.01, "style_size": 8, "style_mixing": 0.9}
+STYLES = {
+    "mapping_layers": 2,
+    "mapping_learning_rate": 0.01,
+    "style_size": 8,
+    "style_mixing": 0.9,
+    "noise": True,
+}
 SHARED = [field.name for field in fields(NetworkConfig)]
 
 
@@ -279,7 +285,7 @@ def with_network(small_params, **values):
 
 
 def test_an_architecture_has_its_own_parameters(small_params):
-    params = with_network(small_params, architecture="stylegan", **STYLES, constant_input=True, noise=True)
+    params = with_network(small_params, architecture="stylegan", **STYLES, constant_input=True)
     assert error_of(params) == "params.yaml: network.truncation_cutoff: missing; it has no default"
     params["network"] |= {"truncation_cutoff": 8, "fused_scaling": True}
     assert error_of(params).startswith("params.yaml: network.fused_scaling: unknown")

@@ -67,7 +67,7 @@ class NumpyStylegan(NumpyNetwork):
 
     def epilogue(self, name, x, w, noise):
         if self.config.noise:
-            x = x + noise * self.state[f"{name}.strength"].reshape(-1, 1, 1)
+            x = x + noise * self.state[f"{name}.noise.strength"].reshape(-1, 1, 1)
         x = leaky(x + self.state[f"{name}.bias"].reshape(-1, 1, 1))
         style = self.dense(f"{name}.style", w, 1)
         maps = x.shape[1]

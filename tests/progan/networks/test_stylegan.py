@@ -26,7 +26,7 @@ LAYERS = 6  # at 16 px
 
 def noise_of(generator):
     """The fixed noise of each layer, in order."""
-    return [buffer.numpy() for name, buffer in generator.named_buffers() if name.endswith(".noise")]
+    return [buffer.numpy() for name, buffer in generator.named_buffers() if name.endswith(".noise.fixed")]
 
 
 def test_parameter_counts_of_the_authors_code():

@@ -58,7 +58,7 @@ class NumpyStylegan2(NumpyStylegan):
             out.append(conv(image[None], own)[0])
         return np.stack(out)
 
-    def layer(self, name, x, w, noise, up):
+    def layer(self, name, x, w, up):
         if up:  # a convolution of the smoothed image is the smoothed convolution, except near the border
             x = self.modulated(
                 f"{name}.conv", np.pad(with_zeros_between(x), ((0, 0), (0, 0), (2, 2), (2, 2))), w
@@ -66,7 +66,8 @@ class NumpyStylegan2(NumpyStylegan):
             x = 4 * filtered(x[:, :, 1:-2, 1:-2], 1, 1)
         else:
             x = self.modulated(f"{name}.conv", x, w)
-        x = x + self.state[f"{name}.strength"] * noise
+        if self.config.noise:
+            x = x + self.state[f"{name}.noise.strength"] * self.state[f"{name}.noise.fixed"]
         return math.sqrt(2) * leaky(x + self.state[f"{name}.bias"].reshape(-1, 1, 1))
 
     def images(self, latents):
@@ -76,9 +77,9 @@ class NumpyStylegan2(NumpyStylegan):
         for level in self.levels():
             name = f"blocks.{level}"
             if level != "r0004":
-                x = self.layer(f"{name}.conv0", x, w, self.state[f"{name}.conv0.noise"], up=True)
+                x = self.layer(f"{name}.conv0", x, w, up=True)
                 images = 4 * filtered(with_zeros_between(images), 2, 1)
-            x = self.layer(f"{name}.conv1", x, w, self.state[f"{name}.conv1.noise"], up=False)
+            x = self.layer(f"{name}.conv1", x, w, up=False)
             added = self.modulated(f"to_rgb.{level}.conv", x, w, demodulates=False)
             images = images + added + self.state[f"to_rgb.{level}.bias"].reshape(-1, 1, 1)
         return images
@@ -103,10 +104,12 @@ class NumpyStylegan2(NumpyStylegan):
         return sums[:, :, inner : sums.shape[2] - inner : 2, inner : sums.shape[3] - inner : 2]
 
 
-@pytest.mark.parametrize("label_size", [0, 3])
-def test_whole_networks_against_numpy(label_size):
-    network = dataclasses.replace(SMALL, label_size=label_size)
-    latents = normal(0, 4, 8 + label_size)
+@pytest.mark.parametrize(
+    "changes", [{}, {"label_size": 3, "noise": False}], ids=["final", "labels, no noise"]
+)
+def test_whole_networks_against_numpy(changes):
+    network = dataclasses.replace(SMALL, **changes)
+    latents = normal(0, 4, 8 + network.label_size)
     generator = randomised(Generator(network, 16))
     images = generator(latents)
     assert images.shape == (4, 3, 16, 16)
@@ -115,7 +118,7 @@ def test_whole_networks_against_numpy(label_size):
     discriminator = randomised(Discriminator(network, 16))
     images = normal(0, *images.shape)
     scores = discriminator(images)
-    assert scores.shape == (4, 1 + label_size)
+    assert scores.shape == (4, 1 + network.label_size)
     assert_equal(scores, NumpyStylegan2(discriminator, network).scores(images.numpy()))
 
 
