@@ -22,7 +22,7 @@ os.chdir(root)
 os.environ.clear()
 os.environ.update(environment)
 """
-START = f"""{ENTER}
+REDIRECT = """
 import sys, tempfile
 
 os.setsid()
@@ -30,6 +30,8 @@ tempfile.tempdir = None
 output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 os.dup2(output, 1)
 os.dup2(output, 2)
+"""
+PROGAN = """
 sys.argv = ["progan", *words]
 from pipelines.cli import main
 main()
@@ -39,12 +41,13 @@ main()
 class Command:
     """`progan` at work in the project `root`, whose registry lies there; what it says goes to `log`."""
 
-    def __init__(self, words, root, log, **environment):
-        """environment: variables besides this process's."""
+    def __init__(self, words, root, log, code=PROGAN, **environment):
+        """code: what runs instead. environment: variables besides this process's."""
         own = {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db", "TMPDIR": str(root)}
         environment = {**os.environ, **environment, **own}
         names = {"words": words.split(), "root": str(root), "environment": environment, "log": str(log)}
-        self.log, self.process = log, SERVER.Process(target=exec, args=(START, names))
+        self.log = log
+        self.process = SERVER.Process(target=exec, args=(f"{ENTER}{REDIRECT}{code}", names))
         self.process.start()
 
     def end(self):

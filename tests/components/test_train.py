@@ -4,8 +4,6 @@ import csv
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,20 +17,24 @@ from progan import config
 from progan.checkpoints import read_checkpoint
 from progan.dataset.build import build
 from progan.store import FolderStore
+from tests.commands import Command
 
 TRAIN = """
-import os, sys
 from pathlib import Path
+
+import torch
 from components.train.stage import train
+from pipelines import cli
 from progan import config, snapshots
 from progan.store import FolderStore
 
+torch.set_num_threads(1)
 snapshots.INTERVAL_SECONDS, snapshots.COPYING, snapshots.WRITING = 0.0, 1e9, 1e9  # as many as possible
-root = Path(sys.argv[1])
-os.chdir(root)
 made = Path("checkpoints/r0008"), Path("history.csv"), Path("grids/r0008")
 init, store = Path("checkpoints/r0004"), FolderStore(Path("snapshots"))
-train(config.load(), "r0008", "identity", Path("multires"), init, store, *made)
+arguments = config.load(), "r0008", "identity", Path("multires"), init, store, *made
+cli.app = lambda standalone_mode: train(*arguments)
+cli.main()
 """
 
 
@@ -88,9 +90,8 @@ def test_mlflow_has_the_phases_as_soon_as_they_train(registry, project, monkeypa
     assert {point.step for point in points} >= {round(1000 * float(row["kimg"])) for row in rows_of(root)}
 
 
-def start(root):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", TRAIN, str(root)], env=environment, stderr=subprocess.PIPE)
+def start(root, log="log"):
+    return Command("", root, root / log, TRAIN)
 
 
 def bytes_of(root):
@@ -114,21 +115,19 @@ def snapshot_count(root):
 def test_killed_at_random_moments_of_the_fade(project):
     length = {"fade_kimg": 4.0, "stable_kimg": 1.0}
     whole, killed = project("whole", **length), project("killed", **length)
-    assert start(whole).wait() == 0
+    assert start(whole).end()[0] == 0
     moments = random.Random(0)
     seen = 0
     for _ in range(4):
-        process = start(killed)
+        training = start(killed)
         deadline = time.monotonic() + 60
         while snapshot_count(killed) <= seen and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        training.kill_after(moments.uniform(0, 0.5))
         assert not (killed / "checkpoints/r0008").exists(), "too quick to be killed: nothing was tested"
         assert seen < snapshot_count(killed) < 4000, "the fade was over: nothing was tested"
         seen = snapshot_count(killed)
-    assert start(killed).wait() == 0
+    assert start(killed).end()[0] == 0
     assert bytes_of(killed) == bytes_of(whole)
     pictures = sorted(path.stem for path in (whole / "grids/r0008").iterdir())
     assert pictures == [f"{float(row['kimg']):09.3f}" for row in rows_of(whole) if row["swd"]]
@@ -136,21 +135,21 @@ def test_killed_at_random_moments_of_the_fade(project):
 
 def test_sigterm_saves_and_exits_75_and_two_at_once_do_not_clash(project):
     root = project("stopped", fade_kimg=0.16, stable_kimg=0.04)
-    process = start(root)
+    first = start(root)
     while snapshot_count(root) == 0:
-        assert process.poll() is None
+        assert first.process.is_alive()
         time.sleep(0.01)
-    process.send_signal(signal.SIGSTOP)  # so that it is not done before the other has begun
-    other = start(root)
-    line = other.stderr.readline().decode()
-    while "another process is training r0008" not in line:
-        assert line, "the second process did not wait"
-        line = other.stderr.readline().decode()
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)
-    assert process.wait() != 0
-    assert "stopped at" in process.stderr.read().decode()
-    assert other.wait() == 0
+    os.kill(first.process.pid, signal.SIGSTOP)  # so that it is not done before the other has begun
+    other = start(root, "log of the other")
+    while not other.log.exists() or "another process is training r0008" not in other.log.read_text():
+        assert other.process.is_alive(), "the second process did not wait"
+        time.sleep(0.01)
+    for number in signal.SIGTERM, signal.SIGCONT:
+        os.kill(first.process.pid, number)
+    code, said = first.end()
+    assert code == 75
+    assert "stopped at" in said
+    assert other.end()[0] == 0
     assert read_checkpoint(root / "checkpoints/r0008").facts.images_shown == 80 + 200
     rows = rows_of(root)
     assert [float(row["kimg"]) for row in rows] == sorted({float(row["kimg"]) for row in rows})
