@@ -118,17 +118,19 @@ def critique(models: Models, minibatch: Minibatch, fakes: Tensor, training: Trai
     loss, discriminator, randomness = training.adversarial, models.discriminator, models.randomness
     reals, labels, alpha = _reals(minibatch, training), minibatch.labels, minibatch.alpha
     gradients = None
-    if loss.gradients_at == "mixed":
-        mixed = losses.mix(reals, fakes.detach(), minibatch.draws.mix).requires_grad_()
-        outputs = discriminator(seen(mixed, training, randomness), alpha)
-        gradients = score_gradients(scores(outputs, labels, training), mixed)
     if loss.gradients_at == "reals":
         reals.requires_grad_()
         real_outputs = discriminator(seen(reals, training, randomness), alpha)
         gradients = score_gradients(scores(real_outputs, labels, training), reals)
         fake_outputs = discriminator(seen(fakes, training, randomness), alpha)
-    else:  # both together, as far as each image is alone: fewer and larger kernels
-        features = discriminator.features(seen(torch.cat([reals, fakes]), training, randomness), alpha)
+    else:
+        shown = augment(torch.cat([reals, fakes]), training.augment, randomness)
+        if loss.gradients_at == "mixed":
+            mixed = losses.mix(*shown.detach().chunk(2), minibatch.draws.mix).requires_grad_()
+            outputs = discriminator(operands(mixed, training), alpha)
+            gradients = score_gradients(scores(outputs, labels, training), mixed)
+        # reals and fakes together, as far as each image is alone: fewer and larger kernels
+        features = discriminator.features(operands(shown, training), alpha)
         real_outputs, fake_outputs = map(discriminator.end, features.chunk(2))
     real_scores, fake_scores = (scores(outputs, labels, training) for outputs in (real_outputs, fake_outputs))
     value = loss.critic(real_scores, fake_scores, gradients)

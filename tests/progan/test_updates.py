@@ -155,14 +155,14 @@ class PlainTrainer:
         penalised = loss == "non-saturating" and not self.penalty_interval
         if penalised:
             x = x.clone().requires_grad_()
-        if loss == "wgan-gp":
-            u = u.view(-1, 1, 1, 1)
-            mixed = ((1 - u) * x + u * fake).requires_grad_()
-            mixed_score = self.score(self.d(self.augmented(mixed), a), labels)
         if penalised:
             shown, unreal_shown = self.augmented(x), self.augmented(fake)
         else:
             shown, unreal_shown = self.augmented(torch.cat([x, fake])).chunk(2)
+        if loss == "wgan-gp":
+            u = u.view(-1, 1, 1, 1)
+            mixed = ((1 - u) * shown + u * unreal_shown).detach().requires_grad_()
+            mixed_score = self.score(self.d(mixed, a), labels)
         real_outputs, fake_outputs = self.d(shown, a), self.d(unreal_shown, a)
         real, unreal = self.score(real_outputs, labels), self.score(fake_outputs, labels)
         norm = torch.zeros(len(x))
