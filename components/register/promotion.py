@@ -149,7 +149,7 @@ def _complete_newest(model: str) -> Ledger:
         if applied or _is_awaited(ledger.promotions[newest]):
             _apply(ledger.promotions[newest])
             applied = newest
-        client().set_tag(ledger.run, _entry(newest), "applied")
+        _write(client().set_tag, ledger.run, _entry(newest), "applied")
 
 
 def _is_awaited(promotion: Promotion) -> bool:

@@ -189,7 +189,7 @@ def test_the_number_was_taken_in_between(model, monkeypatch):
 
 def test_a_row_that_another_process_has_just_added(model, monkeypatch):
     """The database refuses the second insertion, and MLflow calls that a bad request."""
-    for method in ("set_model_version_tag", "set_registered_model_alias"):
+    for method in ("set_model_version_tag", "set_registered_model_alias", "set_tag"):
         write, refused = getattr(MlflowClient, method), set()
 
         def once_refused(self, *values, write=write, refused=refused):
