@@ -157,13 +157,14 @@ def test_sigterm_saves_and_exits_75_and_two_at_once_do_not_clash(project):
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_every_signal_to_stop_is_heeded_unless_it_is_ignored(number):
-    """nohup has a process ignore SIGHUP."""
-    with _stop_signals() as stopped:
-        assert not stopped()
-        signal.raise_signal(number)
-        assert stopped()
-    before = signal.signal(number, signal.SIG_IGN)
+    """nohup has a process ignore SIGHUP, and a shell one in the background SIGINT and SIGQUIT."""
+    before = signal.signal(number, signal.SIG_DFL)
     try:
+        with _stop_signals() as stopped:
+            assert not stopped()
+            signal.raise_signal(number)
+            assert stopped()
+        signal.signal(number, signal.SIG_IGN)
         with _stop_signals() as stopped:
             signal.raise_signal(number)
             assert not stopped()

@@ -115,7 +115,9 @@ def assert_same_images(explorer, folder, network, resolution):
     assert [entry for entry in explorer.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-@pytest.mark.parametrize("form", SHOWN)
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=[pytest.mark.slow] * (form == "wide")) for form in SHOWN]
+)
 def test_chromium_makes_the_same_images(tmp_path, small_config, explorer, form):
     changes, resolution = SHOWN[form]
     assert_same_images(explorer, tmp_path, replace(small_config.network, **changes), resolution)
@@ -145,7 +147,12 @@ def test_the_way_between_two_styles(tmp_path, explorer):
 
 
 @pytest.mark.parametrize(
-    "form", ["fused", "row a", "odd numbers of maps", pytest.param("wide", marks=pytest.mark.slow)]
+    "form",
+    [
+        "fused",
+        "odd numbers of maps",
+        *(pytest.param(form, marks=pytest.mark.slow) for form in ("row a", "wide")),
+    ],
 )
 def test_webgpu_makes_the_same_images(tmp_path, small_config, webgpu_explorer, count_as_large, form):
     count_as_large(4)

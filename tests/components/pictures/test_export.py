@@ -28,8 +28,11 @@ from tests.conftest import shrunk_params
 @pytest.mark.parametrize(
     "form",
     [
-        *("row a", "stylegan"),
-        *(pytest.param(form, marks=pytest.mark.slow) for form in ("final", "fused", "stylegan2", "biggan")),
+        "row a",
+        *(
+            pytest.param(form, marks=pytest.mark.slow)
+            for form in ("final", "fused", "stylegan", "stylegan2", "biggan")
+        ),
     ],
 )  # the final form with labels is that of `written`, below
 def test_onnxruntime_makes_the_same_images(tmp_path, small_config, form, capsys):

@@ -5,6 +5,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from components.evaluate.measures import MEASURES, swd_level
 from components.gate.verdict import Verdict
 from components.register import pages
@@ -139,6 +141,7 @@ def test_the_longest_description_fits_into_the_database(run):
     assert pages.describe_version(details, "123", [link, link]).endswith("make run\n```")
 
 
+@pytest.mark.slow
 def test_the_pages_of_a_server(run, tracking, browser, monkeypatch):
     """The version's page, its run and a phase, as they appear in a browser."""
     for name, value in tracking.environment.items():

@@ -118,6 +118,7 @@ def test_what_starts_from_a_version_says_by_whom_it_is_signed(registered, bob, m
     assert not Path("other").exists()
 
 
+@pytest.mark.slow
 def test_a_server_loads_what_those_whom_it_trusts_have_signed(registered, ann, bob):
     """With the copies of our modules that lie beside the generator, outside the project."""
     model = registered.register.model
