@@ -126,7 +126,8 @@ def critique(models: Models, minibatch: Minibatch, fakes: Tensor, training: Trai
     else:
         shown = augment(torch.cat([reals, fakes]), training.augment, randomness)
         if loss.gradients_at == "mixed":
-            mixed = losses.mix(*shown.detach().chunk(2), minibatch.draws.mix).requires_grad_()
+            shown_reals, shown_fakes = shown.detach().chunk(2)
+            mixed = losses.mix(shown_reals, shown_fakes, minibatch.draws.mix).requires_grad_()
             outputs = discriminator(operands(mixed, training), alpha)
             gradients = score_gradients(scores(outputs, labels, training), mixed)
         # reals and fakes together, as far as each image is alone: fewer and larger kernels
