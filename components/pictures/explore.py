@@ -164,13 +164,14 @@ def multiplications(generator: Generator) -> int:
 
 
 def _used(generator: Generator) -> dict[str, Tensor]:
-    """The state without the toRGB layers that are not faded any more, and without spectral norms."""
-    side, state = generator.resolution, generator.state_dict()
-    faded = tuple(f"to_rgb.{phase_key(each)}." for each in resolutions_between(4, side)[:-2])
+    """The state without the toRGB layers that are not faded any more, and without the vectors u of spectral
+    norms."""
+    levels = resolutions_between(4, generator.resolution)[:-2] if generator.network.GROWS else []
+    unused = tuple(f"to_rgb.{phase_key(level)}." for level in levels)
     return {
         name: tensor
-        for name, tensor in state.items()
-        if not (name.endswith(".u") or (generator.network.GROWS and name.startswith(faded)))
+        for name, tensor in generator.state_dict().items()
+        if not name.endswith(".u") and not name.startswith(unused)
     }
 
 
