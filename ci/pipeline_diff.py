@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from progan.errors import InputError
+
 PIPELINE = "the pipeline"  # in place of a task, for values that belong to none
 CHANNEL = "pipelinechannel--"  # prefix of the outputs of one task that another reads
 DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
@@ -24,8 +26,14 @@ SCAFFOLDING = {  # parts of paths that tell a reader nothing
 
 
 def difference(before: str, after: str) -> list[str]:
-    """The lines of a diff between two outputs of `progan compile`; none if the pipelines do the same."""
-    old, new = _leaves_by_task(before), _leaves_by_task(after)
+    """The lines of a diff between two outputs of `progan compile`; none if the pipelines do the same.
+
+    Raises InputError for what is no such output.
+    """
+    try:
+        old, new = _leaves_by_task(before), _leaves_by_task(after)
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise InputError("pipeline.yaml: not a pipeline that `progan compile` wrote") from None
     lines = [f"-{task}" for task in old if task not in new]
     lines += [f"+{task}" for task in new if task not in old]
     common = [task for task in new if task in old]
@@ -39,7 +47,7 @@ def difference(before: str, after: str) -> list[str]:
 
 def _leaves_by_task(text: str) -> dict[str, dict[str, str]]:
     """{task: {path: value}}, with PIPELINE for values that belong to no task."""
-    documents = list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    documents = list(yaml.safe_load_all(text))
     names = dict(_names(documents[0]))
     keys = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     key_pattern = re.compile(rf"(?<={CHANNEL})({keys})(?=-)|^({keys})$", re.MULTILINE)

@@ -23,7 +23,10 @@ def _pipelines(base: str, head: str) -> str:
     before, after = _compiled(base), _compiled(head)
     if before is None or after is None:
         return f"**The pipeline** of {(head if after is None else base)[:10]} does not compile here."
-    lines = difference(before, after)
+    try:
+        lines = difference(before, after)
+    except InputError as error:
+        return f"**The pipeline**: {error}."
     if not lines:
         return "**The pipeline** compiles to the same."
     cut = [f"… and {len(lines) - LONGEST_DIFFERENCE} more lines"] if len(lines) > LONGEST_DIFFERENCE else []

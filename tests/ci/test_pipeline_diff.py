@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 import yaml
 
 from ci.pipeline_diff import difference
+from progan.errors import InputError
 from tests.conftest import IMAGE
 
 CODE = "import kfp\n\ndef train():\n    return {}\n"
@@ -41,6 +43,15 @@ PARAMS = {"phases": {"r0004": {"stable_kimg": 4.0}}}
 
 def test_what_is_the_same_has_no_difference():
     assert difference(pipeline(PARAMS), pipeline(PARAMS)) == []
+
+
+@pytest.mark.parametrize(
+    "other", ["", "a: b: c", "[]", "[" * 200_000, "- " * 200_000, "components: {}", '"{' + "[" * 200_000 + '"']
+)
+def test_what_is_no_pipeline_is_refused(other):
+    """A pull request's own code writes it; libyaml crashed on some of these."""
+    with pytest.raises(InputError, match=r"^pipeline\.yaml: not a pipeline that `progan compile` wrote$"):
+        difference(pipeline(PARAMS), other)
 
 
 def test_a_parameter_that_every_task_carries_is_told_once():
