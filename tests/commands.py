@@ -11,7 +11,7 @@ SERVER.set_forkserver_preload(
     [
         *("pipelines.cli", "pipelines.dvc", "components.build_dataset.stage", "components.train.launch"),
         *("components.evaluate.stage", "components.gate.stage", "components.report.stage"),
-        *("components.register.stage", "mlflow.pyfunc"),
+        *("components.register.stage", "mlflow.pyfunc", "tests.installed_packages"),
         *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
     ]
 )

@@ -125,6 +125,18 @@ def callers_without_source():
         yield
 
 
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory):
+    """An mlflow.db to copy: MLflow takes seconds to create its tables."""
+    from components.tracking.client import client
+
+    file = tmp_path_factory.mktemp("empty-registry") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+        client()
+    return file
+
+
 @pytest.fixture
 def small_params():
     return shrunk_params()

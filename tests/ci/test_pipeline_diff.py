@@ -46,7 +46,7 @@ def test_what_is_the_same_has_no_difference():
 
 
 @pytest.mark.parametrize(
-    "other", ["", "a: b: c", "[]", "[" * 200_000, "- " * 200_000, "components: {}", '"{' + "[" * 200_000 + '"']
+    "other", ["", "a: b: c", "[]", "[" * 200_000, "- " * 200_000, "components: {}", f'"{{{"[" * 200_000}"']
 )
 def test_what_is_no_pipeline_is_refused(other):
     """A pull request's own code writes it; libyaml crashed on some of these."""

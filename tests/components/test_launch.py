@@ -98,16 +98,6 @@ def bytes_of_checkpoint():
     return {path.name: path.read_bytes() for path in Path("checkpoints/r0004").iterdir()}
 
 
-@pytest.fixture
-def stopped(project):
-    """Enter a project whose training has saved its state and gives way to others."""
-    project("cut")
-    error = train_until(8, stop)
-    assert isinstance(error, Interrupted)
-    assert str(error) == f"r0004: stopped at {images_saved()} images, state saved; run again to go on"
-    check_unfinished()
-
-
 def check_unfinished():
     assert 0 < images_saved() < 240, "too quick to be stopped: nothing was tested"
     assert not Path("checkpoints").exists()
@@ -123,21 +113,25 @@ def check_finished(said):
         assert float(list(csv.DictReader(file))[-1]["swd"]) > 0
 
 
-def test_stopped_and_gone_on_with(stopped, capfd):
-    """Below, killed too and with the bits of one left alone, which test_distributed.py compares as well."""
-    assert train() is None
-    check_finished(capfd.readouterr().err)
+def test_stopped(project):
+    """It goes on below, and in test_distributed.py."""
+    project("cut")
+    error = train_until(8, stop)
+    assert isinstance(error, Interrupted)
+    assert str(error) == f"r0004: stopped at {images_saved()} images, state saved; run again to go on"
+    check_unfinished()
 
 
 @pytest.mark.slow
-def test_stopped_killed_and_gone_on_with_it_ends_in_the_same_bits(stopped, project, capfd):
-    error = train_until(images_saved() + 8, kill_rank_1)
-    assert isinstance(error, Interrupted)
+def test_stopped_killed_and_gone_on_with_it_ends_in_the_same_bits(project, capfd):
+    project("cut")
+    assert isinstance(train_until(8, stop), Interrupted)
+    assert isinstance(train_until(images_saved() + 8, kill_rank_1), Interrupted)
     check_unfinished()
     assert train() is None
+    check_finished(capfd.readouterr().err)
     checkpoint = bytes_of_checkpoint()
     project("whole")
-    capfd.readouterr()
     assert train() is None
     check_finished(capfd.readouterr().err)
     assert bytes_of_checkpoint() == checkpoint

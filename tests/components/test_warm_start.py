@@ -53,14 +53,14 @@ def photographs_of(seed, folder):
 
 
 @pytest.fixture(scope="module")
-def champion(tmp_path_factory):
+def champion(tmp_path_factory, empty_registry):
     """A project whose champion has a checkpoint of r0004; the contents of its params.yaml."""
     from tests.conftest import shrunk_params
 
     root = tmp_path_factory.mktemp("champion")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(empty_registry, root)}")
         values = shrunk_params()
         source = {"source": "folder", "label_attributes": [], "path": photographs_of(1, root / "old")}
         values["dataset"] |= source

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -41,9 +42,10 @@ def stages_in_this_process(monkeypatch):
     monkeypatch.setattr("dvc.stage.run._run", run)
 
 
-def test_the_journey(new_project, stages_in_this_process, monkeypatch):
+def test_the_journey(new_project, stages_in_this_process, empty_registry, monkeypatch):
     """Below, with a process for each stage."""
     project = new_project()
+    shutil.copy(empty_registry, project.root)
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", project.environment["MLFLOW_TRACKING_URI"])
     with Repo() as repo:

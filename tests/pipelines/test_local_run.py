@@ -70,9 +70,12 @@ def checkpoints(project):
     return {read_json(folder / "checkpoint.json")["phase"]: folder for folder in found}
 
 
-def test_a_run_with_the_stages_own_checkpoint(new_project, tasks_in_this_process, monkeypatch):
+def test_a_run_with_the_stages_own_checkpoint(
+    new_project, tasks_in_this_process, empty_registry, monkeypatch
+):
     """Every task runs; the functions that DVC calls give the same. Below, of two phases and with labels."""
     project = new_project()
+    shutil.copy(empty_registry, project.root)
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", project.environment["MLFLOW_TRACKING_URI"])
     monkeypatch.setenv("PYTHONSAFEPATH", "1")  # which the command sets

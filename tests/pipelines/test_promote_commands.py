@@ -1,6 +1,7 @@
 """`progan promote` and `progan rollback`."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -12,9 +13,10 @@ from progan.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory):
+def registry(tmp_path_factory, empty_registry):
     """The address of a registry with two versions that passed, of a model called "faces"."""
     folder = tmp_path_factory.mktemp("registry")
+    shutil.copy(empty_registry, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         mlflow_client = client()

@@ -1,5 +1,7 @@
 """Changes of the champion: refused ones, interrupted ones, and two at once on a real server."""
 
+import shutil
+
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -17,8 +19,8 @@ from components.register.registry import CHAMPION
 from components.tracking.client import client
 from progan.errors import InputError
 client().search_registered_models()
-wait()
 for _ in range(rounds):
+    wait()
     champion = promotion._aliases(model).get(CHAMPION, "none")
     try:
         told.put(("won", promotion.promote(model, version, champion, "").id))
@@ -43,9 +45,9 @@ def make_versions(model, gates):
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory):
+def database(tmp_path_factory, empty_registry):
     """The address of an empty registry."""
-    return f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db"
+    return f"sqlite:///{shutil.copy(empty_registry, tmp_path_factory.mktemp('registry'))}"
 
 
 @pytest.fixture
@@ -208,7 +210,7 @@ def test_two_processes_at_once_on_a_server(tracking, monkeypatch):
     """Every promotion follows the one before it; exactly those that won are recorded."""
     for name, value in tracking.environment.items():
         monkeypatch.setenv(name, value)
-    model, rounds = make_versions("promoted-at-once", ["passed"] * 3), 4
+    model, rounds = make_versions("promoted-at-once", ["passed"] * 3), 2
     names = [{"model": model, "version": version, "rounds": rounds} for version in ("2", "3")]
     told = at_once(PROMOTE, *names)
     assert [len(answers) for answers in told] == [rounds, rounds]

@@ -1,14 +1,10 @@
-"""The registered model: every architecture, without this project and without pickle."""
+"""The registered model: every architecture, and what a server keeps of it."""
 
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,28 +21,7 @@ from progan.checkpoints import FACTS, NETWORKS, prefixed, read_checkpoint, strip
 from progan.networks import build_networks
 from tests.checkpoints import facts_of
 from tests.commands import at_once
-from tests.components.register.finished_run import artifacts, child_of, run_gate_and_register
-from tests.conftest import ROOT
-
-LOAD_ELSEWHERE = """
-import sys
-sys.path[:] = [path for path in sys.path if path not in ("", sys.argv[1])]
-sys.path.append(sys.argv[2])
-try:
-    import progan
-    sys.exit("this project is installed here: the test would prove nothing")
-except ImportError:
-    pass
-import mlflow, numpy as np
-model = mlflow.pyfunc.load_model(sys.argv[3], suppress_warnings=True)  # they take seconds to find
-np.save("latents.npy", model.predict({"latents": np.load("in.npy")}))
-np.save("seeds.npy", model.predict({"seeds": [7, 8]}))
-try:
-    model.predict({"latents": np.zeros((2, 5), np.float32)})
-except mlflow.MlflowException as error:
-    print(error.error_code, error)
-"""
-
+from tests.components.register.finished_run import artifacts, child_of
 
 REGISTER = """
 from components.tracking.client import client
@@ -87,42 +62,6 @@ def test_every_architecture_is_served(small_config, tmp_path, changes):
     parameters = {"label": None, "truncation": 1.0, "format": "pixels"}
     served = model.predict(None, pd.DataFrame({"latents": latents.tolist()}), parameters)
     np.testing.assert_array_equal(served, (images * 127.5 + 127.5).round().clip(0, 255))
-
-
-def load_elsewhere(model):
-    """The output of a process, without this project and pickle, that applies `model` to in.npy."""
-    site = Path(mlflow.__file__).parents[1]
-    process = subprocess.run(
-        [sys.executable, "-S", "-c", LOAD_ELSEWHERE, str(ROOT), str(site), f"models:/{model}@candidate"],
-        env={**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
-
-
-def expected_images(run, latents):
-    generator, _ = build_networks(run.network, 4)
-    generator.load_state_dict(read_checkpoint(Path("checkpoints/r0004")).networks("ema"))
-    with torch.no_grad():
-        return (generator(latents).permute(0, 2, 3, 1).numpy() * 127.5 + 127.5).round().clip(0, 255)
-
-
-def test_the_model_loads_without_this_project_and_without_pickle(run):
-    run_gate_and_register(run)
-    random = torch.Generator().manual_seed(7)
-    latents = torch.stack([torch.randn(8, generator=random), torch.ones(8)])
-    np.save("in.npy", latents.numpy())
-    output = load_elsewhere(run.register.model)
-    expected = expected_images(run, latents)
-    served = np.load("latents.npy")
-    assert served.dtype == np.uint8
-    assert served.shape == (2, 4, 4, 3)
-    np.testing.assert_array_equal(served, expected)
-    np.testing.assert_array_equal(np.load("seeds.npy")[0], expected[0])
-    assert "INVALID_PARAMETER_VALUE" in output
-    assert "inputs.latents: N lists of 8 finite numbers are expected, not [2, 5]" in output
 
 
 def test_a_server_keeps_the_model_of_two_registrations_at_once(run, tracking, monkeypatch, tmp_path_factory):

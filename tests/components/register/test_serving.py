@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -34,10 +33,18 @@ from tests.servers import Server, free_port
 
 CLASSES = ["cats", "dogs"]
 CHAMPION = "models:/pets@champion"
+WITHOUT_THIS_PROJECT = """
+import sys
+from importlib.util import find_spec
+
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in str(finder).lower()]
+if find_spec("progan"):
+    sys.exit("this project is installed here: the tests would prove nothing")
+"""
 
 
 @pytest.fixture(scope="module")
-def generators(tmp_path_factory):
+def generators(tmp_path_factory, empty_registry):
     """The generators of the phases, by resolution. In the registry, the model "pets", of cats and dogs, has
     version 1, the champion, with all checkpoints of its run, and version 2, whose run has none."""
     import mlflow
@@ -48,7 +55,7 @@ def generators(tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.chdir(folder)
-        (folder / "mlflow.db").touch()
+        shutil.copy(empty_registry, folder)
         registry = client()
         experiment = registry.create_experiment("pets", (folder / "artifacts").as_uri())
         parent = registry.create_run(experiment).info.run_id
@@ -69,11 +76,13 @@ def generators(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(generators, tmp_path_factory):
-    port = str(free_port())
+    """MLflow's server of the champion, whose processes find neither this project nor are let unpickle."""
+    folder, port = tmp_path_factory.mktemp("server"), str(free_port())
+    (folder / "sitecustomize.py").write_text(WITHOUT_THIS_PROJECT)
+    environment = {"PYTHONPATH": str(folder), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", CHAMPION]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", port]
-    log = tmp_path_factory.mktemp("server") / "log"
-    started = Server(command, f"http://127.0.0.1:{port}", "/ping", log, dict(os.environ))
+    started = Server(command, f"http://127.0.0.1:{port}", "/ping", folder / "log", environment)
     started.start()
     yield started
     started.stop()
