@@ -73,22 +73,19 @@ def test_the_journey(new_project, stages_in_this_process, empty_registry, monkey
     project.change(gate={"ms_ssim_max": 0.0})
     assert to_run() == {"gate"}  # and what follows from another verdict
     assert "FAILED, nothing will be registered" in progan("gate")
-    progan("register")
-    progan("report")
-    assert read_json(Path("registration.json"))["version"] is None
-    assert "nothing: the gate failed" in progan("summary")
-    assert "Failed" in Path("report/report.html").read_text()
 
 
-def test_a_phase_that_was_trained_by_hand_is_taken_over(finished, monkeypatch, tmp_path):
-    """DVC's own command goes on from its last snapshot, wherever those are: not an image is shown again."""
+def test_a_phase_that_was_trained_by_hand_is_taken_over(
+    finished, stages_in_this_process, monkeypatch, tmp_path
+):
+    """DVC goes on from its last snapshot, wherever those are: not an image is shown again."""
     monkeypatch.setenv("PROGAN_SNAPSHOTS", str(tmp_path / "elsewhere"))
     finished.change(training={"seed": 5})
     progan("train", "r0004")
     made = "history/r0004.csv", "checkpoints/r0004/networks.safetensors", "checkpoints/r0004/checkpoint.json"
     before = [(finished.root / file).read_bytes() for file in made]
-    taken = finished.run("dvc", "repro", "train@r0004")
-    assert "Running stage 'train@r0004'" in taken.stdout, taken.stdout + taken.stderr
+    with Repo() as repo:
+        assert "train@r0004" in [stage.addressing for stage in repo.reproduce("train@r0004")]
     assert [(finished.root / file).read_bytes() for file in made] == before  # the history has times in it
 
 

@@ -10,7 +10,7 @@ import torch
 
 from progan import executor
 from progan.arithmetic import arithmetic
-from progan.config import PhaseConfig
+from progan.config import PhaseConfig, parse
 from progan.device import best_device
 from progan.errors import Interrupted
 from progan.executor import Executor
@@ -18,6 +18,7 @@ from progan.snapshots import SnapshotFolder
 from progan.step import Minibatch, iteration
 from progan.store import FolderStore
 from progan.training import PhaseTrainer
+from tests.conftest import shrunk_params
 from tests.progan import ranks
 from tests.progan.ranks import tensors_of
 from tests.progan.settings import SETTINGS, changed
@@ -135,6 +136,14 @@ class NoMemory(Recording):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee the documentation.")
 
 
+@pytest.fixture(scope="module")
+def trained_by_operations():
+    """What `small_config` ends in on the CPU, which has no graphs."""
+    small_config = parse(shrunk_params(), "params.yaml")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 3, 8, 8), np.uint8)
+    return train(PhaseTrainer(small_config, FADING, noise, "data", None, torch.device("cpu")))
+
+
 @pytest.mark.parametrize(
     ("graph", "replays", "notices"),
     [
@@ -147,17 +156,17 @@ class NoMemory(Recording):
         ),
     ],
 )
-def test_when_a_graph_is_used(small_config, noise, monkeypatch, graph, replays, notices):
+def test_when_a_graph_is_used(
+    small_config, noise, trained_by_operations, monkeypatch, graph, replays, notices
+):
     """A trial changes nothing; one graph serves the fade, another the rest; without one, a line says why."""
     monkeypatch.setattr(executor, "_Graph", graph)
     monkeypatch.setattr(Recording, "made", 0)
-    cpu = torch.device("cpu")
-    expected = train(PhaseTrainer(small_config, FADING, noise, "data", None, cpu))
-    trainer = PhaseTrainer(small_config, FADING, noise, "data", None, cpu)
+    trainer = PhaseTrainer(small_config, FADING, noise, "data", None, torch.device("cpu"))
     trainer.executor.captures = True
     said = []
     trainer.executor.notice = said.append
-    assert_same(train(trainer), expected)
+    assert_same(train(trainer), trained_by_operations)
     assert (trainer.executor.replays, said) == (replays, notices)
     assert Recording.made == (0 if graph is NoMemory else 2)
 

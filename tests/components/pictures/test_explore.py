@@ -160,7 +160,10 @@ def test_webgpu_makes_the_same_images(tmp_path, small_config, webgpu_explorer, c
     assert_same_images(webgpu_explorer, tmp_path, replace(small_config.network, **changes), resolution)
 
 
-@pytest.mark.parametrize("tolerance", [0.01, 100], ids=["float32", "float16"])
+@pytest.mark.parametrize(
+    "tolerance",
+    [pytest.param(0.01, marks=pytest.mark.slow, id="float32"), pytest.param(100, id="float16")],
+)
 def test_webgpu_grows_and_fades(
     tmp_path, small_config, webgpu_explorer, count_as_large, monkeypatch, tolerance
 ):
