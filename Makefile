@@ -1,5 +1,5 @@
 # make run        the toy run, from photographs to a registered generator, in minutes
-# make test       the tests; make test-slow the long ones
+# make test       the tests; make test-slow the long ones (an hour or two)
 # make servers    installs what tests with real servers need: PostgreSQL, Chromium, an S3 server, kustomize (as root, with Go)
 # make benchmark-gpu   the tests for GPUs, then how fast this GPU trains: about ten minutes
 # make e2e-container   builds the image and runs it (as root on Debian; half an hour)

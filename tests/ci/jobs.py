@@ -24,6 +24,7 @@ SUBSTITUTES = {
     "make oldest-torch": "make --dry-run oldest-torch",
     "make servers": "make --dry-run servers",
     "make test": "make --dry-run test",
+    "make test-slow": "make --dry-run test-slow",
 }
 OF_THE_MACHINE = ("PATH", "HOME", "TMPDIR", "LANG", "SSL_CERT_FILE", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
 

@@ -97,6 +97,8 @@ def test_lint_and_tests(clone):
     assert 'install "torch==2.11.*" torchvision' in printed
     assert "install_servers.sh" in printed
     assert 'pytest -m "not slow and not container and not cluster"' in printed
+    for job in ("test-slow.yml: test-slow", ".gitlab-ci.yml: test-slow"):
+        assert "pytest -m slow\n" in jobs.run(job, clone, {}, {}).printed
 
 
 DOCKER = """#!/bin/sh

@@ -104,7 +104,7 @@ def test_no_merge_request_asks_for_more_than_its_tests_and_its_plan():
     of_requests, of_main = (rule["if"] for rule in gitlab()["workflow"]["rules"])
     assert of_requests == '$CI_PIPELINE_SOURCE == "merge_request_event" && $DO == ""'
     assert of_main == "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"
-    for name in ("submit", "start-from", "collect"):
+    for name in ("submit", "start-from", "collect", "test-slow"):
         for rule in whole_gitlab_jobs()[name]["rules"]:
             assert re.match(r'\$DO == "\S+"$|\$CI_PIPELINE_SOURCE == "push"$', rule["if"]), name
 

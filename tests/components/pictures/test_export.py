@@ -25,16 +25,8 @@ from tests.checkpoints import FORMS, write_made_checkpoint
 from tests.conftest import shrunk_params
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        "row a",
-        *(
-            pytest.param(form, marks=pytest.mark.slow)
-            for form in ("final", "fused", "stylegan", "stylegan2", "biggan")
-        ),
-    ],
-)  # the final form with labels is that of `written`, below
+@pytest.mark.slow  # below, quickly: the final form with labels
+@pytest.mark.parametrize("form", ["row a", "final", "fused", "stylegan", "stylegan2", "biggan"])
 def test_onnxruntime_makes_the_same_images(tmp_path, small_config, form, capsys):
     network = architectures.SMALL.get(form) or replace(small_config.network, **FORMS[form])
     generator = write_made_checkpoint(tmp_path / "made", network, 8)

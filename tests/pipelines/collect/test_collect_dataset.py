@@ -139,7 +139,7 @@ def test_pictures_that_were_painted_otherwise_are_painted_again(project, address
     assert painted == stages["paint@faces"]["outs"][0]["md5"] != old["paint@faces"]["outs"][0]["md5"]
 
 
-@pytest.mark.parametrize("photographs", ["untracked", "others"])
+@pytest.mark.parametrize("photographs", ["untracked", pytest.param("others", marks=pytest.mark.slow)])
 def test_photographs_that_are_not_proven_are_left_to_dvc(clone, photographs):
     """The weights come home all the same."""
     if photographs == "untracked":
