@@ -62,7 +62,11 @@ class NetworkConfig(Checked):
 
     def fewest_maps(self, resolution: int) -> int:
         """The feature maps of the thinnest layers of networks for `resolution`."""
-        return FeatureMaps(self).at(resolution)
+        return self.feature_maps().at(resolution)
+
+    def feature_maps(self, divisor: int = 1) -> FeatureMaps:
+        """How many feature maps the blocks have, divided by `divisor`."""
+        return FeatureMaps(self.fmap_base, self.fmap_decay, self.fmap_max, divisor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +124,7 @@ class ProganConfig(NetworkConfig):
         return batch_norm + (("minibatch_discrimination",) if self.minibatch_discrimination else ())
 
     def fewest_maps(self, resolution: int) -> int:
-        return FeatureMaps(self, self.discriminator_divisor).at(resolution)
+        return self.feature_maps(self.discriminator_divisor).at(resolution)
 
 
 @dataclass(frozen=True, kw_only=True)

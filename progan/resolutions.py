@@ -1,12 +1,9 @@
 """Resolutions, powers of two from 4 to 1024: their keys, and the number of feature maps at each.
 
-This module needs only the standard library: a registered model ships it together with progan/networks.py.
+This module needs only the standard library: a registered model ships it together with progan/networks/.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from progan.network_config import NetworkConfig
+from typing import NamedTuple
 
 RESOLUTIONS = tuple(2**exponent for exponent in range(2, 11))  # 4 … 1024
 
@@ -26,15 +23,16 @@ def resolution_of(key: str) -> int:
     return int(key.removeprefix("r"))
 
 
-class FeatureMaps:
-    """The channel rule: min(⌊base / 2^(stage · decay)⌋, max) maps after a stage (paper, appendix A)."""
+class FeatureMaps(NamedTuple):
+    """The channel rule: min(⌊base / 2^(stage · decay)⌋, most) maps after a stage (paper, appendix A)."""
 
-    def __init__(self, network: "NetworkConfig", divisor: int = 1) -> None:
-        self.network, self.divisor = network, divisor
+    base: int
+    decay: float
+    most: int
+    divisor: int  # of the result
 
     def after(self, stage: int) -> int:
-        maps = int(self.network.fmap_base / 2 ** (stage * self.network.fmap_decay))
-        return min(maps, self.network.fmap_max) // self.divisor
+        return min(int(self.base / 2 ** (stage * self.decay)), self.most) // self.divisor
 
     def at(self, resolution: int) -> int:
         """The maps of the block at `resolution` = 2^r, which are those after stage r - 1."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from progan.networks import base
 from progan.networks.layers import at_least_float32, channels_last
 from progan.operations import conv2d, downsample, upsample
-from progan.resolutions import FeatureMaps, phase_key, resolutions_between
+from progan.resolutions import phase_key, resolutions_between
 
 if TYPE_CHECKING:
     from progan.network_config import BigganConfig
@@ -221,7 +221,7 @@ class Generator(base.Generator):
 
     def __init__(self, network: "BigganConfig", resolution: int) -> None:
         super().__init__(network, resolution)
-        maps = FeatureMaps(network)
+        maps = network.feature_maps()
         start, *grown = levels = resolutions_between(4, resolution)
         chunk = network.latent_size // len(levels) if network.hierarchical_latents else 0
         self.chunks = [chunk or network.latent_size, *[chunk] * len(grown)]  # of z, for each block (§3)
@@ -349,7 +349,7 @@ class Discriminator(base.Discriminator):
 
     def __init__(self, network: "BigganConfig", resolution: int) -> None:
         super().__init__(network, resolution)
-        maps = FeatureMaps(network)
+        maps = network.feature_maps()
         *levels, end = resolutions_between(4, resolution)[::-1]
         blocks: dict[str, nn.Module] = {}
         inputs = network.channels

@@ -25,7 +25,7 @@ from progan.networks.layers import (
     pixel_norm,
 )
 from progan.operations import downsample, upsample
-from progan.resolutions import FeatureMaps, phase_key, resolutions_between
+from progan.resolutions import phase_key, resolutions_between
 
 if TYPE_CHECKING:
     from progan.network_config import ProganConfig, Stylegan2Config, StyleganConfig
@@ -91,7 +91,7 @@ class Generator(base.Generator):
         super().__init__(network, resolution)
         form = LayerForm(network.equalized_lr, network.generator_activation, network.generator_norm)
         linear = form._replace(activation="linear", norm="none")
-        maps = FeatureMaps(network)
+        maps = network.feature_maps()
         start, *grown = levels = resolutions_between(4, resolution)
         blocks: dict[str, nn.Module] = {phase_key(start): GeneratorStart(network, maps.at(start), form)}
         for level in grown:
@@ -134,7 +134,7 @@ class Discriminator(base.Discriminator):
         super().__init__(network, resolution)
         form = LayerForm(network.equalized_lr, "leaky-relu", network.discriminator_norm)
         plain = form._replace(norm="none")
-        maps = FeatureMaps(network, network.discriminator_divisor)
+        maps = network.feature_maps(network.discriminator_divisor)
         *grown, end = levels = resolutions_between(4, resolution)[::-1]
         self.from_rgb = nn.ModuleDict(
             {phase_key(level): Conv(network.channels, maps.at(level), 1, plain) for level in levels}

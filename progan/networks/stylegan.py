@@ -20,7 +20,7 @@ from progan.networks.layers import (
 )
 from progan.networks.styles import LINEAR, Noise, StyleGenerator
 from progan.operations import blur, leaky_relu, upsample
-from progan.resolutions import FeatureMaps, phase_key, resolutions_between
+from progan.resolutions import phase_key, resolutions_between
 
 if TYPE_CHECKING:
     from progan.network_config import StyleganConfig
@@ -104,7 +104,7 @@ class Generator(StyleGenerator):
 
     def __init__(self, network: "StyleganConfig", resolution: int) -> None:
         super().__init__(network, resolution)
-        maps, levels = FeatureMaps(network), resolutions_between(4, resolution)
+        maps, levels = network.feature_maps(), resolutions_between(4, resolution)
         self.to_rgb = nn.ModuleDict(
             {phase_key(level): Conv(maps.at(level), network.channels, 1, LINEAR, gain=1) for level in levels}
         )

@@ -14,7 +14,7 @@ from progan.networks import base, progan
 from progan.networks.layers import Conv, Dense, Layer, at_least_float32, channels_last, per_map
 from progan.networks.styles import LINEAR, PLAIN, Noise, StyleGenerator
 from progan.operations import blur, conv2d, leaky_relu, smooth, upsample
-from progan.resolutions import FeatureMaps, phase_key, resolutions_between
+from progan.resolutions import phase_key, resolutions_between
 
 if TYPE_CHECKING:
     from progan.network_config import Stylegan2Config
@@ -116,7 +116,7 @@ class Generator(StyleGenerator):
 
     def __init__(self, network: "Stylegan2Config", resolution: int) -> None:
         super().__init__(network, resolution)
-        maps, levels = FeatureMaps(network), resolutions_between(4, resolution)
+        maps, levels = network.feature_maps(), resolutions_between(4, resolution)
         self.to_rgb = nn.ModuleDict({phase_key(level): ToRGB(network, maps.at(level)) for level in levels})
 
     def grow(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
@@ -158,7 +158,7 @@ class Discriminator(base.Discriminator):
 
     def __init__(self, network: "Stylegan2Config", resolution: int) -> None:
         super().__init__(network, resolution)
-        maps = FeatureMaps(network)
+        maps = network.feature_maps()
         *halved, end = resolutions_between(4, resolution)[::-1]
         self.from_rgb = nn.ModuleDict(
             {phase_key(resolution): Conv(network.channels, maps.at(resolution), 1, PLAIN)}

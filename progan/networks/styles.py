@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from progan.networks import base
 from progan.networks.layers import Dense, LayerForm, per_map, pixel_norm
-from progan.resolutions import FeatureMaps, phase_key, resolutions_between
+from progan.resolutions import phase_key, resolutions_between
 
 if TYPE_CHECKING:
     from progan.network_config import Stylegan2Config, StyleganConfig, StyleParameters
@@ -61,7 +61,7 @@ class StyleGenerator(base.Generator):
         if network.label_size:
             self.labels = nn.Parameter(torch.randn(network.label_size, network.latent_size))
         self.mapping = Mapping(network, network.latent_size * (2 if network.label_size else 1))
-        maps = FeatureMaps(network)
+        maps = network.feature_maps()
         self.blocks = nn.ModuleDict(
             {
                 phase_key(level): self.Block(network, maps.at(level // 2), maps.at(level), level)
