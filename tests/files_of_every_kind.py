@@ -30,8 +30,8 @@ from progan.dataset.manifest import Level, Manifest, Shard
 from progan.dataset.png import encode_png
 from progan.dataset.reader import first_images, load_images, load_manifest
 from progan.dataset.sources import archives
+from progan.dataset.sources.by_name import open_source
 from progan.dataset.sources.labels import listed_classes
-from progan.dataset.sources.registry import open_source
 from progan.dataset.sources.source import UnusableImage
 from progan.errors import InputError
 from progan.files import read_bytes, write_json

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from components import stages
-from components.register.runs import RunFiles
+from components.register.finished_runs import RunFiles
 from components.report.stage import ReportFiles
 
 MULTIRES = Path("multires")

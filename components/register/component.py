@@ -9,7 +9,7 @@ from components import IMAGE
 def register(params: str, dataset_uri: str, dataset_digest: str, results: str, run: str) -> None:
     """Log the run to MLflow, and register its generator if the gate passed."""
     from components.pod import Pod
-    from components.register.runs import RunFiles
+    from components.register.finished_runs import RunFiles
     from components.register.stage import register
 
     with Pod("register", params, results, None, dataset_uri, dataset_digest, run) as pod:

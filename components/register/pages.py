@@ -13,8 +13,8 @@ from components.evaluate.measures import MEASURES, SWD, Values, measures_in
 from components.evaluate.samples import classes_shown
 from components.gate.verdict import Verdict
 from components.papers import PAPERS
+from components.register.finished_runs import PREVIEW
 from components.register.registry import CANDIDATE, CHAMPION, PREVIOUS_CHAMPION
-from components.register.runs import PREVIEW
 from components.tracking.client import DEFAULT_TRACKING_URI, public_address, tracking_uri
 from progan.config import Config
 from progan.dataset.manifest import Manifest

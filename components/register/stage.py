@@ -10,10 +10,16 @@ from components.object_store.dataset import find_manifest
 from components.register import pages
 from components.register.comparison import comparison_link, log_comparison
 from components.register.exploration import log_exploration
+from components.register.finished_runs import (
+    RunFiles,
+    find_or_create_parent,
+    log_dataset,
+    log_parent,
+    log_phase,
+)
 from components.register.model import log_model
 from components.register.registration import Registration
 from components.register.registry import CANDIDATE, TRAINING, WARM_START, find_version
-from components.register.runs import RunFiles, find_or_create_parent, log_dataset, log_parent, log_phase
 from components.register.signature import SIGNED_BY, Signing, sign_checkpoint, sign_version
 from components.signatures.signing import configured_signer
 from components.tracking.client import clear_errors, client

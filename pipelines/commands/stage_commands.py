@@ -184,7 +184,7 @@ def register(params: Params = PARAMS) -> None:
 
     Example: progan register
     """
-    from components.register.runs import RunFiles
+    from components.register.finished_runs import RunFiles
     from components.register.stage import register
 
     config, task = _task(params, "register")

@@ -19,7 +19,7 @@ from pipelines.planning.tasks import Place, Plan, plan_tasks
 from progan.config import Config
 from progan.dataset.manifest import MANIFEST_NAME, Manifest
 from progan.dataset.reader import load_manifest
-from progan.dataset.sources.registry import find_source
+from progan.dataset.sources.by_name import find_source
 from progan.device import device_name
 from progan.errors import InputError, Interrupted
 from progan.store import Store

@@ -27,7 +27,7 @@ from progan.dataset.chunks import Chunk, Job, finished_chunks, make_chunks
 from progan.dataset.manifest import CHECKS_NAME, FORMAT, MANIFEST_NAME, ClassCount, Level, Manifest, Skipped
 from progan.dataset.reader import require_fit
 from progan.dataset.shards import images_per_shard
-from progan.dataset.sources.registry import open_source
+from progan.dataset.sources.by_name import open_source
 from progan.dataset.sources.source import Source, printable
 from progan.errors import InputError
 from progan.files import atomic_file, digest_of, disk_errors, replace_folder, write_json

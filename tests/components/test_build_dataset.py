@@ -8,7 +8,7 @@ from PIL import Image
 
 from components.build_dataset.stage import build_dataset
 from progan.dataset.reader import load_manifest
-from progan.dataset.sources.registry import SOURCES
+from progan.dataset.sources.by_name import SOURCES
 from progan.dataset.sources.source import Check, Item, Picture, UnusableImage
 
 

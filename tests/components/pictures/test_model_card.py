@@ -15,7 +15,7 @@ from components.pictures.records import Record, record_of
 from components.register.promotion import promote
 from components.tracking.client import client
 from progan.checkpoints import OfficialFile
-from progan.dataset.sources.registry import SOURCES
+from progan.dataset.sources.by_name import SOURCES
 from progan.errors import InputError
 from progan.network_config import NetworkConfig
 from progan.networks import ARCHITECTURES

@@ -25,7 +25,7 @@ from tests.components.register.finished_run import artifacts, child_of
 
 REGISTER = """
 from components.tracking.client import client
-from components.register.runs import RunFiles
+from components.register.finished_runs import RunFiles
 from components.register.stage import register
 from components import stages
 from pathlib import Path

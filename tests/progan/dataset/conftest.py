@@ -10,7 +10,7 @@ from PIL import Image
 
 from progan.config import DatasetConfig
 from progan.dataset.build import build
-from progan.dataset.sources.registry import SOURCES
+from progan.dataset.sources.by_name import SOURCES
 from progan.dataset.sources.source import Item, Picture
 
 

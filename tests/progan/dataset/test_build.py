@@ -16,8 +16,8 @@ from PIL import Image
 from progan.dataset.build import build
 from progan.dataset.pyramid import pyramid
 from progan.dataset.reader import load_images, load_manifest
+from progan.dataset.sources.by_name import SOURCES
 from progan.dataset.sources.folder import square
-from progan.dataset.sources.registry import SOURCES
 from progan.dataset.sources.source import Check, Item, Picture, UnusableImage
 from progan.errors import InputError, Interrupted
 

@@ -8,7 +8,7 @@ import pytest
 
 from progan.dataset.build import build
 from progan.dataset.reader import load_images
-from progan.dataset.sources.registry import open_source
+from progan.dataset.sources.by_name import open_source
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from progan.dataset.build import build
 from progan.dataset.pyramid import pyramid
 from progan.dataset.reader import load_images
 from progan.dataset.sources.align import align_face
+from progan.dataset.sources.by_name import SOURCES, open_source
 from progan.dataset.sources.celeba_hq import CelebaHq
-from progan.dataset.sources.registry import SOURCES, open_source
 from progan.dataset.sources.source import UnusableImage
 from progan.dataset.toy.celeba import paint
 from progan.errors import InputError

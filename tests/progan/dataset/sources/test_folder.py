@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from progan.dataset.sources.by_name import open_source
 from progan.dataset.sources.folder import Folder
-from progan.dataset.sources.registry import open_source
 from progan.errors import InputError
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from progan.dataset.build import build
 from progan.dataset.reader import load_images
+from progan.dataset.sources.by_name import open_source
 from progan.dataset.sources.folder import Folder
-from progan.dataset.sources.registry import open_source
 from progan.errors import InputError
 
 NAMES = [f"{number // 4:05d}/img{number}" for number in range(8)]

@@ -7,7 +7,7 @@ import mlflow
 import pytest
 from PIL import Image
 
-from components.register.runs import log_params
+from components.register.finished_runs import log_params
 from components.tracking.client import client
 from components.tracking.runs import phase_runs
 from progan import config as params
