@@ -333,8 +333,12 @@ class PhaseTrainer:
         return torch.tensor(updates, device=self.device)
 
     def _tick_due(self) -> bool:
-        tick = self.schedule.total_images / TICKS_PER_PHASE
-        return self.finished or self.images_shown - self.history[-1].images >= tick
+        """At equal distances, of which the last ends with the phase; if iterations are few, after each."""
+        last, now = (
+            TICKS_PER_PHASE * images // self.schedule.total_images
+            for images in (self.history[-1].images, self.images_shown)
+        )
+        return now > last
 
     def _measure_due(self) -> bool:
         return self.finished or len(self.history) % (TICKS_PER_PHASE // MEASURES_PER_PHASE) == 0

@@ -190,6 +190,14 @@ def test_no_training_time_is_lost_at_a_stop(small_config, noise, tmp_path, monke
     assert [row.images_per_second for row in trainer.history] == [None, 1, 1, 1, 1]
 
 
+def test_the_last_row_of_the_history_is_no_shorter_than_others(small_config, noise, tmp_path, monkeypatch):
+    """The losses of a single iteration would be a spike at the end of each curve."""
+    monkeypatch.setattr(training, "TICKS_PER_PHASE", 6)
+    trainer = make_trainer(small_config, noise)
+    trainer.train(SnapshotFolder(FolderStore(tmp_path), "r0008", trainer.identity), hooks())
+    assert [row.images for row in trainer.history] == [0, 24, 48, 64, 88, 112, 128]
+
+
 def test_only_least_squares_has_noise_and_its_score_follows_the_fakes(small_config, noise):
     assert make_trainer(small_config, noise).models.noise is None
     trainer = make_trainer(changed(small_config, FADING, **SETTINGS["least squares"])[0], noise)
