@@ -132,6 +132,17 @@ def test_a_project_that_may_not_be_written(journey, small_disk, tmp_path, comman
     assert "Read-only file system" in line
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "told"), [("summary", "version 1, alias"), ("plan", "8 tasks to do")])
+def test_a_project_that_is_only_looked_at(journey, small_disk, tmp_path, command, told):
+    """Its registry lies in it, too."""
+    journey.undisturbed("register")
+    project = shutil.copytree(journey.project, small_disk("64m"), dirs_exist_ok=True)
+    subprocess.run(["mount", "-o", "remount,ro", project], check=True)
+    code, said = Command(command, project, tmp_path / "log").end()
+    assert (code, told in said) == (0, True), said
+
+
 @pytest.mark.parametrize(
     ("command", "file"),
     [

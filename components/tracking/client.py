@@ -84,12 +84,15 @@ def _create_tables(uri: str) -> None:
     MLflow fails if two processes create them at once, and cannot use a file that a full disk left unfinished.
     """
     file = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and file.parent.is_dir():
-        with alone(file.with_name(f".{file.name}.lock"), f"is preparing {file}"):
-            if not file.exists():
-                with atomic_file(file) as partial:
-                    _ask(f"sqlite:///{partial.absolute()}")
-            _ask(uri)
+    if not uri.startswith("sqlite:///") or not file.parent.is_dir():
+        return
+    if file.exists() and not os.access(file.parent, os.W_OK):
+        return  # such as the project of somebody else, which is only looked at
+    with alone(file.with_name(f".{file.name}.lock"), f"is preparing {file}"):
+        if not file.exists():
+            with atomic_file(file) as partial:
+                _ask(f"sqlite:///{partial.absolute()}")
+        _ask(uri)
 
 
 def _ask(uri: str) -> None:
