@@ -156,7 +156,7 @@ def test_through_dvc_and_through_kubeflow(new_project):
     report = (results / "report/report.html").read_text()
     assert "The run did not finish" in report
     assert "data:image/png" not in report
-    assert f"report: {results / 'report.html'}" in log
+    assert f"report: {results / 'report/report.html'}" in log
     assert "progan: the run did not finish; the log above says why" in log
 
 
