@@ -40,11 +40,12 @@ UPLOAD_BYTES = 40_000  # a snapshot has more, all else that is sent, such as pic
 
 @pytest.fixture
 def project(request, tmp_path, small_params, photographs, monkeypatch):
-    """The current folder becomes one with a dataset and a finished r0004; the parameter is r0008's fade."""
+    """The current folder becomes one with a dataset and a finished r0004; the parameter is r0008's fade, in
+    kimg: long enough for it not to end while it is cut off."""
     monkeypatch.chdir(tmp_path)
     small_params["dataset"] |= {"source": "folder", "path": str(photographs), "label_attributes": []}
     small_params["dataset"]["resolution"] = 8
-    small_params["phases"]["r0008"] |= {"fade_kimg": getattr(request, "param", 0.6), "stable_kimg": 0.1}
+    small_params["phases"]["r0008"] |= {"fade_kimg": getattr(request, "param", 2.0), "stable_kimg": 0.1}
     del small_params["phases"]["r0016"]
     Path("params.yaml").write_text(yaml.safe_dump(small_params))
     loaded = config.load()
