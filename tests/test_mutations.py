@@ -20,7 +20,7 @@ from tests.files_of_every_kind import FILES, SEALED, VALUES, WHOLE
 from tests.mutations import as_json, as_yaml, mutated_bytes, mutated_value
 
 QUICK = settings(
-    max_examples=40,
+    max_examples=25,
     derandomize=True,
     database=None,
     deadline=None,

@@ -143,23 +143,19 @@ def test_a_project_that_is_only_looked_at(journey, small_disk, tmp_path, command
     assert (code, told in said) == (0, True), said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "file"),
     [
+        ("build-dataset", "data/raw/faces"),
         ("train r0004", "data/multires/r0004/train-00000-of-00001.parquet"),
-        *(
-            pytest.param(command, file, marks=pytest.mark.slow)
-            for command, file in [
-                ("build-dataset", "data/raw/faces"),
-                ("evaluate r0004", "params.yaml"),
-                ("evaluate r0004", "checkpoints/r0004/networks.safetensors"),
-                ("gate", "evaluation/r0004.json"),
-                ("gate", "dvc.yaml"),
-                ("report", "history/r0004.csv"),
-                ("register", "verdict.json"),
-                ("register", "checkpoints/r0004"),
-            ]
-        ),
+        ("evaluate r0004", "params.yaml"),
+        ("evaluate r0004", "checkpoints/r0004/networks.safetensors"),
+        ("gate", "evaluation/r0004.json"),
+        ("gate", "dvc.yaml"),
+        ("report", "history/r0004.csv"),
+        ("register", "verdict.json"),
+        ("register", "checkpoints/r0004"),
     ],
 )
 def test_a_file_that_may_not_be_read(journey, tmp_path, command, file):

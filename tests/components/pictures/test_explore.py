@@ -149,9 +149,8 @@ def test_the_way_between_two_styles(tmp_path, explorer):
 @pytest.mark.parametrize(
     "form",
     [
-        "fused",
         "odd numbers of maps",
-        *(pytest.param(form, marks=pytest.mark.slow) for form in ("row a", "wide")),
+        *(pytest.param(form, marks=pytest.mark.slow) for form in ("fused", "row a", "wide")),
     ],
 )
 def test_webgpu_makes_the_same_images(tmp_path, small_config, webgpu_explorer, count_as_large, form):

@@ -80,6 +80,7 @@ def test_the_dataset_comes_from_the_cluster(clone, tmp_path):
         assert repo.reproduce() == []
 
 
+@pytest.mark.slow
 def test_a_dataset_of_the_parameters_before_gives_way(clone, tmp_path):
     """What dvc.lock knows, and even what lies here; before that, a run of the new ones can be submitted."""
     shutil.copytree(clone / "data", "data", dirs_exist_ok=True)
