@@ -214,13 +214,6 @@ class TrainingConfig(Checked):
         if (ema_decay is None) == (ema_kimg is None):
             yield "ema_decay", "must be null with ema_kimg, and a number without it"
 
-    def averaging(self, minibatch: int) -> float:
-        """The decay of the moving average in an iteration of `minibatch` images per update."""
-        if self.ema_kimg is None:
-            assert self.ema_decay is not None
-            return self.ema_decay
-        return 0.5 ** (minibatch / (1000 * self.ema_kimg))
-
     @staticmethod
     def check_loss_parameters(loss: str, loss_parameters: dict[str, float]) -> Faults:
         """They must be the arguments of the function that `loss` names."""
@@ -241,6 +234,13 @@ class TrainingConfig(Checked):
     def adversarial(self) -> Loss:
         """The loss by its name, with its parameters."""
         return LOSSES[self.loss](**self.loss_parameters)
+
+    def averaging(self, minibatch: int) -> float:
+        """The decay of the moving average in an iteration of `minibatch` images per update."""
+        if self.ema_kimg is None:
+            assert self.ema_decay is not None
+            return self.ema_decay
+        return 0.5 ** (minibatch / (1000 * self.ema_kimg))
 
 
 @dataclass(frozen=True)
