@@ -147,10 +147,14 @@ def small_config(small_params):
     return config.parse(small_params, "params.yaml")
 
 
-@pytest.fixture
-def noise():
+def noise_images():
     """uint8 [64, 3, 8, 8] images that differ."""
     return np.random.default_rng(0).integers(0, 256, (64, 3, 8, 8), np.uint8)
+
+
+@pytest.fixture
+def noise():
+    return noise_images()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from progan.snapshots import SnapshotFolder
 from progan.step import Minibatch, iteration
 from progan.store import FolderStore
 from progan.training import PhaseTrainer
-from tests.conftest import shrunk_params
+from tests.conftest import noise_images, shrunk_params
 from tests.progan import ranks
 from tests.progan.ranks import tensors_of
 from tests.progan.settings import SETTINGS, changed
@@ -140,8 +140,7 @@ class NoMemory(Recording):
 def trained_by_operations():
     """What `small_config` ends in on the CPU, which has no graphs."""
     small_config = parse(shrunk_params(), "params.yaml")
-    noise = np.random.default_rng(0).integers(0, 256, (64, 3, 8, 8), np.uint8)
-    return train(PhaseTrainer(small_config, FADING, noise, "data", None, torch.device("cpu")))
+    return train(PhaseTrainer(small_config, FADING, noise_images(), "data", None, torch.device("cpu")))
 
 
 @pytest.mark.parametrize(

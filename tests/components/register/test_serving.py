@@ -76,7 +76,7 @@ def generators(tmp_path_factory, empty_registry):
 
 @pytest.fixture(scope="module")
 def server(generators, tmp_path_factory):
-    """MLflow's server of the champion, whose processes find neither this project nor are let unpickle."""
+    """MLflow's server of the champion; its processes can neither import this project nor unpickle."""
     folder, port = tmp_path_factory.mktemp("server"), str(free_port())
     (folder / "sitecustomize.py").write_text(WITHOUT_THIS_PROJECT)
     environment = {"PYTHONPATH": str(folder), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
