@@ -26,7 +26,10 @@ from tests.conftest import shrunk_params, start_project
 from tests.full_disk import repeat_until_it_fits, size_of
 from tests.pipelines.finished import FACES, add_photographs
 
-COMMANDS = ["build-dataset", "score-network", "train r0004", "evaluate r0004", "gate", "report", "register"]
+COMMANDS = [
+    *("paint toy-celeba", "build-dataset", "score-network", "train r0004", "evaluate r0004"),
+    *("gate", "report", "register"),
+]
 WITHOUT_PRIVILEGES = (  # by which root may read whatever it likes
     ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
     if os.geteuid() == 0
@@ -69,6 +72,7 @@ def journey(tmp_path_factory):
     params = shrunk_params()
     params["dataset"] |= {"source": "folder", "path": str(FACES), "label_attributes": [], "resolution": 4}
     params["phases"], params["gate"]["score_min"] = {"r0004": params["phases"]["r0004"]}, None
+    params["paint"]["toy-celeba"]["images"] = 8
     journey = Journey(tmp_path_factory.mktemp("journey"))
     start_project(journey.project, params)
     with pytest.MonkeyPatch.context() as patch:
