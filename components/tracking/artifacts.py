@@ -7,9 +7,15 @@ ARTIFACTS = "artifacts"  # the folder of a logged model's files besides its code
 
 
 def download(source: str, path: Path) -> Path:
-    """Download the file or folder at `source` to `path`; MLflow itself may put it below other folders."""
-    from mlflow.artifacts import download_artifacts
+    """Download the file or folder at `source` to `path`; MLflow itself may put it below other folders.
 
+    Of a run's artifacts, it asks where the run keeps them: for runs:/… MLflow hides why a download failed.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+
+    if source.startswith("runs:/"):
+        source = RunsArtifactRepository.get_underlying_uri(source)
     with TemporaryDirectory(dir=path.parent) as folder:
         return Path(download_artifacts(source, dst_path=folder)).replace(path)
 

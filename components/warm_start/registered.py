@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.register.registry import CHAMPION, WARM_START, find_champion
+from components.tracking.artifacts import download
 from components.tracking.client import clear_errors, client
 from components.tracking.runs import CHECKPOINT, phase_runs
 from progan.checkpoints import FACTS, Checkpoint, read_checkpoint
@@ -79,14 +80,10 @@ def _started_from(tags: Mapping[str, str]) -> tuple[str, str] | None:
 
 def _facts(run: str, where: str) -> Checkpoint:
     """The checkpoint of a run, with its facts alone: the tensors are not downloaded."""
-    import mlflow
-
     with TemporaryDirectory() as folder:
-        path = mlflow.artifacts.download_artifacts(
-            run_id=run, artifact_path=f"{CHECKPOINT}/{FACTS}", dst_path=folder
-        )
+        download(f"runs:/{run}/{CHECKPOINT}/{FACTS}", Path(folder) / FACTS)
         try:
-            return replace(read_checkpoint(Path(path).parent, needed=()), folder=Path(where))
+            return replace(read_checkpoint(Path(folder), needed=()), folder=Path(where))
         except InputError:
             raise InputError(
                 f"{where}: its {FACTS} in MLflow is damaged, or of another version of this project; "

@@ -6,6 +6,7 @@ from pathlib import Path
 from components.signatures.statement import SIGNATURE, STATEMENT
 from components.signatures.trust import TrustedSigners, trusted_signers
 from components.signatures.verifying import verify
+from components.tracking.artifacts import download
 from components.tracking.client import clear_errors
 from components.tracking.runs import CHECKPOINT
 from components.warm_start.registered import find_run
@@ -22,17 +23,15 @@ def warm_start(config: Config, key: str, out: Path) -> None:
     Raises InputError if params.yaml names no checkpoint of that phase, the registry does not have it, or its
     digest or network differs from params.yaml.
     """
-    import mlflow
-
     if key not in config.warm_start:
         raise InputError(f"warm_start.{key}: not in params.yaml; progan start-from-champion {key} writes it")
     version = config.warm_start[key]
     with clear_errors(version.model), atomic_folder(out) as partial:
         run = find_run(version.model, version.version, key)
-        mlflow.artifacts.download_artifacts(run_id=run, artifact_path=CHECKPOINT, dst_path=str(partial))
-        for file in (partial / CHECKPOINT).iterdir():
+        files = download(f"runs:/{run}/{CHECKPOINT}", partial / CHECKPOINT)
+        for file in files.iterdir():
             file.rename(partial / file.name)
-        (partial / CHECKPOINT).rmdir()
+        files.rmdir()
         if trusted := trusted_signers():
             _verify(partial, version, key, trusted)
         for name in (STATEMENT, SIGNATURE):  # another signature makes no other checkpoint

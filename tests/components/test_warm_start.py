@@ -2,7 +2,9 @@
 
 import copy
 import json
+import random
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +27,9 @@ from progan.dataset.build import build
 from progan.errors import InputError
 from progan.files import sha256_file
 from progan.store import FolderStore
+from tests.commands import Command
+from tests.conftest import start_project
+from tests.full_disk import repeat_until_it_fits, size_of
 
 
 def register_version(model, phase, checkpoint, tags=None):
@@ -96,6 +101,24 @@ def test_new_data_from_the_champion_is_as_from_its_folder(champion, tmp_path):
     assert warm != train_phase(loaded, "r0008", Path("multires"), champions, tmp_path / "old data")
     facts = read_checkpoint(tmp_path / "fetched/r0008").facts
     assert facts.images_shown == 80 + 160  # the champion's, and its own
+
+
+@pytest.mark.slow
+def test_killed_and_without_room_it_fetches_the_same_bytes(champion, small_disk, tmp_path):
+    project, log, moments = small_disk("64m"), tmp_path / "log", random.Random(0)
+    start_project(project, start_from_champion(champion, config.parse(champion, ""), "r0004"))
+    shutil.copy("mlflow.db", project)
+    fetched = project / "checkpoints/r0004"
+    expected = {file.name: file.read_bytes() for file in Path("checkpoints/r0004").iterdir()}
+    repeat_until_it_fits("warm-start r0004", project, log, size_of(Path("checkpoints/r0004")) // 20)
+    assert {file.name: file.read_bytes() for file in fetched.iterdir()} == expected
+
+    shutil.rmtree(fetched)
+    subprocess.run(["mount", "-o", "remount,size=64m", project], check=True)
+    for _ in range(8):
+        Command("warm-start r0004", project, log).kill_after(moments.uniform(0, 1.5))
+    assert Command("warm-start r0004", project, log).end()[0] == 0
+    assert {file.name: file.read_bytes() for file in fetched.iterdir()} == expected
 
 
 def test_as_kubeflow_runs_it_and_as_the_version_names_it(champion, tmp_path):
